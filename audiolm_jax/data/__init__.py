@@ -1,0 +1,1 @@
+"""From audio folders to batches: sources, token store, SeqIO tasks."""

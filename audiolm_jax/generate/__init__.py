@@ -1,0 +1,1 @@
+"""Sampling, cached decoding, bundles, and the road from prompt to waveform."""

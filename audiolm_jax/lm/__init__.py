@@ -1,0 +1,1 @@
+"""The decoder-only language model of the three stages and its training step."""

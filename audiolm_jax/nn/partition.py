@@ -1,0 +1,66 @@
+"""Logical names for the axes of parameters and activations.
+
+A parameter is annotated where it is born (`annotate`), an activation where it is made
+(`constrain`), both with logical names ("batch", "embed", "mlp", ...). Which mesh axis a name falls
+on is decided elsewhere, by a table of rules that is active while a step is traced. Without rules,
+as on a laptop, nothing here has any effect.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+from flax import nnx
+from jax.sharding import PartitionSpec
+from jaxtyping import Array
+
+MeshAxes = str | tuple[str, ...] | None
+Rules = Mapping[str, MeshAxes]
+
+# Annotated parameters must be creatable without a mesh; shardings are derived from the metadata.
+nnx.use_eager_sharding(False)
+
+_ACTIVE_RULES: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", default=None)
+
+
+@contextlib.contextmanager
+def use_rules(rules: Rules | None) -> Iterator[None]:
+    """Makes `rules` the table that `constrain` follows inside the `with` block."""
+    token = _ACTIVE_RULES.set(rules)
+    try:
+        yield
+    finally:
+        _ACTIVE_RULES.reset(token)
+
+
+def logical_to_spec(names: tuple[str | None, ...], rules: Rules) -> PartitionSpec:
+    """Translates logical axis names to mesh axes.
+
+    Raises:
+      ValueError: a name is missing from the rules, or two dimensions fall on one mesh axis.
+    """
+    axes = []
+    for name in names:
+        if name is not None and name not in rules:
+            raise ValueError(f"no rule for logical axis {name!r}; the rules know {sorted(rules)}")
+        axes.append(None if name is None else rules[name])
+    used = [a for entry in axes if entry for a in ((entry,) if isinstance(entry, str) else entry)]
+    if len(used) != len(set(used)):
+        raise ValueError(f"logical axes {names} put two dimensions on one mesh axis: {axes}")
+    return PartitionSpec(*axes)
+
+
+def constrain(x: Array, *names: str | None) -> Array:
+    """Pins an activation's sharding; one logical name, or None, for each dimension."""
+    rules = _ACTIVE_RULES.get()
+    if rules is None:
+        return x
+    if len(names) != x.ndim:
+        raise ValueError(f"{len(names)} axis names {names} for an array of {x.ndim} dimensions")
+    return jax.lax.with_sharding_constraint(x, logical_to_spec(names, rules))
+
+
+def annotate(initializer: Callable, *names: str | None) -> Callable:
+    """An initialiser whose parameter carries one logical name, or None, for each dimension."""
+    return nnx.with_partitioning(initializer, names)

@@ -1,0 +1,105 @@
+"""The values that cross package borders, and the two tokenizer interfaces. Read this first.
+
+Glossary of dimensions, used everywhere: b batch, s samples, t codec frames (50 Hz), u semantic
+frames (25 Hz), q quantiser levels, l positions of a token sequence, d width, h heads, k head
+dimension, v vocabulary.
+"""
+
+import dataclasses
+from typing import Protocol
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AudioBatch:
+    """Mono audio of unequal lengths.
+
+    Attributes:
+      samples: float32 [b, s], nominally in [-1, 1]. What lies at or beyond `lengths` is padding
+        and may hold anything, NaN included: no consumer may let it change a result.
+      lengths: int32 [b], valid samples of each item, 0 <= length <= s.
+    """
+
+    samples: Array
+    lengths: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AcousticTokens:
+    """Codes of a residual quantiser (AudioLM section III-B: Y, 50 Hz, Q levels of N codes).
+
+    Attributes:
+      codes: int32 [b, t, q] in [0, codebook_size); level 0 is the coarsest. Padding frames hold 0.
+      lengths: int32 [b], valid frames: ceil(samples / hop_samples).
+    """
+
+    codes: Array
+    lengths: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SemanticTokens:
+    """Cluster ids of self-supervised features (AudioLM section III-B: z, 25 Hz, K clusters).
+
+    Attributes:
+      ids: int32 [b, u] in [0, clusters), not de-duplicated. Padding holds 0.
+      lengths: int32 [b], valid tokens: ceil(samples / hop_samples).
+    """
+
+    ids: Array
+    lengths: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TokenBatch:
+    """A batch of next-token prediction for one stage.
+
+    Attributes:
+      inputs: int32 [b, l], the sequence from BOS to its last but one token; ids of `stages`.
+      targets: int32 [b, l], the token that follows each input.
+      loss_weights: float32 [b, l], 1 where the target belongs to the stage's target stream (its
+        end token included), 0 on the condition, the separator and padding.
+      levels: int32 [b, l], the row of `StageConfig.level_names` that the target belongs to, for
+        the loss per level; 0 where the weight is 0.
+    """
+
+    inputs: Array
+    targets: Array
+    loss_weights: Array
+    levels: Array
+
+
+class AcousticTokenizer(Protocol):
+    """A neural codec, frozen: SoundStream trained here, or public weights of the same shape."""
+
+    sample_rate_hz: int
+    hop_samples: int
+    levels: int
+    codebook_size: int
+    fingerprint: str
+
+    def encode(self, audio: AudioBatch) -> AcousticTokens:
+        """Codes of each item, as it would get alone: padding and batch mates change nothing."""
+
+    def decode(self, tokens: AcousticTokens) -> AudioBatch:
+        """Audio of length `tokens.lengths * hop_samples`; any prefix of the levels is accepted."""
+
+
+class SemanticTokenizer(Protocol):
+    """A self-supervised encoder and its k-means, frozen."""
+
+    sample_rate_hz: int
+    hop_samples: int
+    clusters: int
+    fingerprint: str
+
+    def encode(self, audio: AudioBatch) -> SemanticTokens:
+        """Cluster ids of each item, as it would get alone: padding changes nothing."""

@@ -1,0 +1,304 @@
+"""The three stages of AudioLM as data: streams, ids, order of tokens, legal ids per position.
+
+Every stage is one decoder-only model over one sequence
+
+    BOS  condition ...  SEP  target ...  EOS        (semantic: BOS target ... EOS)
+
+with a vocabulary of its own. Ids 0..3 are PAD, BOS, SEP, EOS; then follow the stage's blocks:
+
+    semantic  [K semantic]
+    coarse    [K semantic] [N codes of level 0] ... [N codes of level Q'-1]
+    fine      [N codes of level 0] ... [N codes of level Q-1]
+
+Acoustic tokens are flattened row-major, time first, then level; the i-th token of a stream of m
+levels carries the offset of level i mod m (Paper: AudioLM section III-B). The semantic condition is
+de-duplicated in stages 1 and 2 (section III-C). The layout of special tokens is ours: the paper
+does not give it (docs/deviations.md).
+
+Everything here is numpy and pure: the data pipeline, the models and decoding all read it.
+"""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from audiolm_jax.errors import InputError
+
+PAD, BOS, SEP, EOS = 0, 1, 2, 3
+FIRST_ID = 4  # first id that is not special
+
+StageName = Literal["semantic", "coarse", "fine"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence:
+    """One example of a stage, before it is shifted into inputs and targets.
+
+    Attributes:
+      tokens: int32 [l], BOS first.
+      target_start: index of the first token that counts in the loss.
+    """
+
+    tokens: np.ndarray
+    target_start: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+    """What a stage reads and writes.
+
+    Attributes:
+      name: which of the three stages.
+      semantic_clusters: K, number of semantic clusters.
+      codebook_size: N, codes per quantiser level.
+      levels: Q, quantiser levels of the codec.
+      coarse_levels: Q', how many of them the coarse stage writes; the fine stage writes the rest.
+      semantic_rate_hz: semantic tokens per second before de-duplication.
+      acoustic_rate_hz: codec frames per second.
+      crop_seconds: longest stretch of audio in one sequence (paper: 30, 10 and 3).
+    """
+
+    name: StageName
+    semantic_clusters: int = 1024
+    codebook_size: int = 1024
+    levels: int = 12
+    coarse_levels: int = 4
+    semantic_rate_hz: int = 25
+    acoustic_rate_hz: int = 50
+    crop_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.coarse_levels <= self.levels:
+            raise InputError(
+                f"stage.coarse_levels = {self.coarse_levels}: expected 1 to levels = {self.levels}"
+            )
+        if self.name == "fine" and self.coarse_levels == self.levels:
+            raise InputError(
+                f"stage.coarse_levels = levels = {self.levels} leaves the fine stage nothing to "
+                "write; train only the semantic and coarse stages"
+            )
+        if self.acoustic_rate_hz % self.semantic_rate_hz:
+            raise InputError(
+                f"stage.acoustic_rate_hz = {self.acoustic_rate_hz} is not a multiple of "
+                f"semantic_rate_hz = {self.semantic_rate_hz}"
+            )
+        frames = self.crop_seconds * self.semantic_rate_hz
+        if frames < 1 or frames != int(frames):
+            raise InputError(
+                f"stage.crop_seconds = {self.crop_seconds}: expected a positive whole number of "
+                f"semantic tokens of 1/{self.semantic_rate_hz} s"
+            )
+
+    @property
+    def frames_per_semantic(self) -> int:
+        """Codec frames in the time of one semantic token."""
+        return self.acoustic_rate_hz // self.semantic_rate_hz
+
+    @property
+    def crop_semantic(self) -> int:
+        """Semantic tokens in a full crop, before de-duplication."""
+        return int(self.crop_seconds * self.semantic_rate_hz)
+
+    @property
+    def crop_frames(self) -> int:
+        """Codec frames in a full crop."""
+        return self.crop_semantic * self.frames_per_semantic
+
+    @property
+    def target_levels(self) -> range:
+        """Quantiser levels of the target stream; one pseudo-level for semantic tokens."""
+        match self.name:
+            case "semantic":
+                return range(1)
+            case "coarse":
+                return range(self.coarse_levels)
+            case "fine":
+                return range(self.coarse_levels, self.levels)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of the rows in every table of losses per level; the last row is the end token."""
+        rows = (
+            ("semantic",)
+            if self.name == "semantic"
+            else tuple(f"level_{level}" for level in self.target_levels)
+        )
+        return (*rows, "end")
+
+    @property
+    def target_codebook_size(self) -> int:
+        """Ids in one level of the target stream."""
+        return self.semantic_clusters if self.name == "semantic" else self.codebook_size
+
+    @property
+    def acoustic_start(self) -> int:
+        """Id of code 0 of level 0."""
+        return FIRST_ID + (self.semantic_clusters if self.name == "coarse" else 0)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids of the stage, specials included."""
+        match self.name:
+            case "semantic":
+                return FIRST_ID + self.semantic_clusters
+            case "coarse":
+                return self.acoustic_start + self.coarse_levels * self.codebook_size
+            case "fine":
+                return self.acoustic_start + self.levels * self.codebook_size
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence of a full crop, BOS, SEP and EOS included (nothing repeats)."""
+        match self.name:
+            case "semantic":
+                return 1 + self.crop_semantic + 1
+            case "coarse":
+                return 1 + self.crop_semantic + 1 + self.crop_frames * self.coarse_levels + 1
+            case "fine":
+                return 1 + self.crop_frames * self.levels + 1
+
+    @property
+    def has_end_token(self) -> bool:
+        """The fine stage writes a known number of tokens and needs no end token."""
+        return self.name != "fine"
+
+
+def deduplicate(ids: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
+    """Removes consecutive repeats (AudioLM section III-C).
+
+    Args:
+      ids: any integers.
+
+    Returns:
+      The same ids with every run shortened to one.
+    """
+    if not len(ids):
+        return ids
+    return ids[np.concatenate([[True], ids[1:] != ids[:-1]])]
+
+
+def flatten_levels(
+    codes: Int[np.ndarray, "t q"], first_level: int, config: StageConfig
+) -> Int[np.ndarray, " n"]:
+    """Row-major ids of levels `first_level ...` of the codec (AudioLM section III-B).
+
+    Args:
+      codes: [t, q] in [0, N); column j is codec level first_level + j.
+      first_level: codec level of column 0.
+      config: the stage whose vocabulary is meant.
+
+    Raises:
+      ValueError: a code is outside [0, N).
+    """
+    if codes.size and not (0 <= codes.min() and codes.max() < config.codebook_size):
+        raise ValueError(
+            f"codes span [{codes.min()}, {codes.max()}], expected [0, {config.codebook_size})"
+        )
+    level = first_level + np.arange(codes.shape[1])
+    ids = codes + config.acoustic_start + level * config.codebook_size
+    return ids.reshape(-1).astype(np.int32)
+
+
+def unflatten_levels(
+    ids: Int[np.ndarray, " n"], levels: range, config: StageConfig
+) -> Int[np.ndarray, "t q"]:
+    """Inverse of `flatten_levels` for the given codec levels.
+
+    Raises:
+      ValueError: a cut frame, or an id outside the level that its position demands.
+    """
+    if len(ids) % len(levels):
+        raise ValueError(f"{len(ids)} ids do not fill frames of {len(levels)} levels")
+    offsets = config.acoustic_start + np.array(levels) * config.codebook_size
+    codes = np.asarray(ids).reshape(-1, len(levels)) - offsets
+    if codes.size and not (0 <= codes.min() and codes.max() < config.codebook_size):
+        raise ValueError("an id lies outside the level that its position demands")
+    return codes.astype(np.int32)
+
+
+def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np.ndarray, " n"]:
+    """De-duplicated ids of semantic clusters in the vocabulary of stage 1 or 2."""
+    if clusters.size and not (0 <= clusters.min() and clusters.max() < config.semantic_clusters):
+        raise ValueError(
+            f"semantic clusters span [{clusters.min()}, {clusters.max()}], "
+            f"expected [0, {config.semantic_clusters})"
+        )
+    return (deduplicate(clusters) + FIRST_ID).astype(np.int32)
+
+
+def condition_tokens(
+    semantic: Int[np.ndarray, " u"], codes: Int[np.ndarray, "t q"], config: StageConfig
+) -> Int[np.ndarray, " n"]:
+    """Everything before the target: BOS, and for stages 2 and 3 the condition and SEP.
+
+    Args:
+      semantic: clusters of the whole window (stage 2); ignored by the others.
+      codes: [t, at least Q'] of the window (stage 3); ignored by the others.
+      config: the stage.
+    """
+    match config.name:
+        case "semantic":
+            parts = [[BOS]]
+        case "coarse":
+            parts = [[BOS], semantic_ids(semantic, config), [SEP]]
+        case "fine":
+            parts = [[BOS], flatten_levels(codes[:, : config.coarse_levels], 0, config), [SEP]]
+    return np.concatenate(parts).astype(np.int32)
+
+
+def target_tokens(
+    semantic: Int[np.ndarray, " u"], codes: Int[np.ndarray, "t q"], config: StageConfig
+) -> Int[np.ndarray, " n"]:
+    """The target stream of a window without end token; arguments as in `condition_tokens`."""
+    if config.name == "semantic":
+        return semantic_ids(semantic, config)
+    levels = config.target_levels
+    return flatten_levels(codes[:, levels.start : levels.stop], levels.start, config)
+
+
+def build_sequence(
+    semantic: Int[np.ndarray, " u"],
+    codes: Int[np.ndarray, "t q"],
+    ends_here: bool,
+    config: StageConfig,
+) -> Sequence:
+    """One training example from the tokens of a window.
+
+    Args:
+      semantic: clusters of the window, [0, K), not yet de-duplicated.
+      codes: codec codes of the window, [0, N).
+      ends_here: whether the recording ends with this window, so that EOS follows.
+      config: the stage.
+    """
+    condition = condition_tokens(semantic, codes, config)
+    target = target_tokens(semantic, codes, config)
+    end = [EOS] if ends_here and config.has_end_token else []
+    tokens = np.concatenate([condition, target, end]).astype(np.int32)
+    return Sequence(tokens, target_start=len(condition))
+
+
+def level_rows(target_length: int, ends: bool, config: StageConfig) -> Int[np.ndarray, " n"]:
+    """Row of `level_names` for each target token; `ends` if the last of them is EOS."""
+    rows = np.arange(target_length, dtype=np.int32) % len(config.target_levels)
+    if ends:
+        rows[-1] = len(config.level_names) - 1
+    return rows
+
+
+def legal_ids(config: StageConfig) -> Bool[np.ndarray, "m v"]:
+    """Which ids may stand at target position i: row i mod m of the result.
+
+    A position admits the codes of its own level only. EOS is legal where a frame may begin, never
+    in its middle; decoding forbids it further while a demanded duration is not reached.
+    """
+    m = len(config.target_levels)
+    table = np.zeros((m, config.vocab_size), bool)
+    for row, level in enumerate(config.target_levels):
+        start = FIRST_ID
+        if config.name != "semantic":
+            start = config.acoustic_start + level * config.codebook_size
+        table[row, start : start + config.target_codebook_size] = True
+    table[0, EOS] = config.has_end_token
+    return table

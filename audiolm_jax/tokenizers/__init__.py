@@ -1,0 +1,1 @@
+"""Audio to tokens: the neural codec and the semantic encoder."""

@@ -1,0 +1,1 @@
+"""SoundStream: a causal neural codec with a residual quantiser."""
