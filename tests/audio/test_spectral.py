@@ -1,0 +1,82 @@
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+
+from audiolm_jax.audio.spectral import frame, log_mel_spectrogram, mel_filterbank, stft
+from audiolm_jax.errors import InputError
+
+MEL = {
+    "sample_rate_hz": 16000,
+    "fft_size": 512,
+    "window_samples": 400,
+    "hop_samples": 160,
+    "bins": 80,
+    "floor": 1e-8,
+}
+
+
+@pytest.mark.parametrize(("fft_size", "bins", "fmax"), [(512, 80, None), (1024, 64, 7600.0)])
+def test_filterbank_is_librosas(fft_size, bins, fmax):
+    ours = mel_filterbank(16000, fft_size, bins, 20.0, fmax)
+    theirs = librosa.filters.mel(sr=16000, n_fft=fft_size, n_mels=bins, fmin=20.0, fmax=fmax)
+    assert ours.shape == (fft_size // 2 + 1, bins)
+    np.testing.assert_array_equal(ours, theirs.T)
+    with pytest.raises(ValueError, match="read-only"):
+        ours[0, 0] = 1
+
+
+def test_filterbank_refuses_a_band_beyond_nyquist():
+    with pytest.raises(InputError, match="half the sample rate"):
+        mel_filterbank(16000, 512, 80, 0.0, 9000.0)
+
+
+@pytest.mark.parametrize("length", [1, 159, 160, 161, 1000, 1601])
+@pytest.mark.parametrize(("window", "hop"), [(400, 160), (512, 128), (161, 160), (64, 64)])
+def test_frames_are_centred_on_their_cells(length, window, hop):
+    samples = np.arange(1, length + 1, dtype=np.float32)[None]
+    frames = np.asarray(frame(jnp.asarray(samples), window, hop))[0]
+    assert len(frames) == -(-length // hop)
+    reach = np.concatenate([np.zeros(window), samples[0], np.zeros(2 * window)])
+    for i, row in enumerate(frames):
+        start = window + i * hop - (window - hop) // 2
+        np.testing.assert_array_equal(row, reach[start : start + window])
+
+
+def test_stft_is_librosas():
+    samples = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
+    ours = np.asarray(stft(jnp.asarray(samples), 512, 128))
+    padded = np.pad(samples, ((0, 0), (192, 512)))
+    theirs = librosa.stft(padded, n_fft=512, hop_length=128, center=False).transpose(0, 2, 1)
+    np.testing.assert_allclose(ours, theirs[:, : ours.shape[1]], atol=2e-4)
+
+
+def test_log_mel_is_librosas():
+    samples = np.random.default_rng(1).normal(size=(1, 8000)).astype(np.float32)
+    ours, frames = log_mel_spectrogram(jnp.asarray(samples), jnp.array([8000]), **MEL)
+    padded = np.pad(samples[0], (120 + 56, 512))  # librosa centres the window in the FFT
+    theirs = librosa.feature.melspectrogram(
+        y=padded, sr=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, center=False
+    )
+    assert int(frames[0]) == ours.shape[1] == 50
+    np.testing.assert_allclose(np.asarray(ours)[0], np.log(theirs.T[:50]), atol=1e-3)
+
+
+def test_padding_changes_nothing():
+    rng = np.random.default_rng(2)
+    samples = rng.normal(size=(1, 1234)).astype(np.float32)
+    alone, _ = log_mel_spectrogram(jnp.asarray(samples), jnp.array([1234]), **MEL)
+    padded = np.full((1, 3000), np.nan, np.float32)
+    padded[:, :1234] = samples
+    batched, frames = log_mel_spectrogram(jnp.asarray(padded), jnp.array([1234]), **MEL)
+    assert int(frames[0]) == alone.shape[1] == 8
+    np.testing.assert_allclose(np.asarray(batched)[:, :8], np.asarray(alone), atol=1e-5)
+    assert np.isfinite(np.asarray(batched)).all()
+
+
+def test_gradient_is_finite_in_silence():
+    def loss(samples):
+        return log_mel_spectrogram(samples, jnp.array([800]), **MEL)[0].sum()
+
+    assert np.isfinite(np.asarray(jax.grad(loss)(jnp.zeros((1, 800))))).all()
