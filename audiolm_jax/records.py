@@ -28,6 +28,15 @@ class AudioBatch:
     samples: Array
     lengths: Array
 
+    @classmethod
+    def from_clips(cls, clips: list[np.ndarray]) -> "AudioBatch":
+        """Clips of unequal lengths (float [s] each) as one batch, zeros behind each."""
+        lengths = np.array([len(clip) for clip in clips], np.int32)
+        samples = np.zeros((len(clips), max(lengths, default=0)), np.float32)
+        for row, clip in zip(samples, clips, strict=True):
+            row[: len(clip)] = clip
+        return cls(samples, lengths)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)

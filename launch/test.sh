@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Installs the locked packages if need be, checks the style, runs the default tests with coverage.
+# Further arguments go to pytest: ./launch/test.sh -m slow
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+cd "$root"
+make_venv
+"$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check .
+exec "$PYTHON" -m pytest -q -n 2 --dist loadfile --durations 10 --cov --cov-report term "$@"

@@ -1,0 +1,68 @@
+# Sourced by the other scripts: makes .venv with exactly the packages of requirements.txt, once for
+# each state of that file. Needs Python 3.11; pip, if this Python comes without, is taken from Debian's
+# python3-pip-whl without root. Sets PYTHON.
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+die() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+# Downloads Debian packages into a folder and unpacks them there; no root, and no package lists of
+# the system are needed.
+fetch_debian() { # DIR PACKAGE...
+  local dir="$1"
+  shift
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null \
+    || die "apt-get and dpkg-deb are not here; on other systems give your own folder of recordings: ./launch/demo.sh --audio-dir DIR"
+  mkdir -p "$dir"
+  local lists="$dir/apt"
+  local private=(-o "Dir::State=$lists/state" -o "Dir::Cache=$lists/cache" -o "Dir::State::status=/var/lib/dpkg/status" -o "APT::Sandbox::User=")
+  (
+    cd "$dir"
+    if ! apt-get -qq -o "APT::Sandbox::User=" download "$@" 2>/dev/null; then
+      mkdir -p "$lists/state/lists/partial" "$lists/cache/archives/partial"
+      apt-get -qq "${private[@]}" update && apt-get -qq "${private[@]}" download "$@"
+    fi
+  ) || die "could not download the Debian packages: $*"
+  local package
+  for package in "$@"; do
+    dpkg-deb -x "$dir/$package"_*.deb "$dir/unpacked"
+  done
+}
+
+make_venv() {
+  local python="" candidate
+  for candidate in "${AUDIOLM_PYTHON:-python3.11}" python3; do
+    if command -v "$candidate" >/dev/null \
+      && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      python="$candidate"
+      break
+    fi
+  done
+  [ -n "$python" ] || [ -n "${AUDIOLM_PYTHON:-}" ] && python="${python:-$AUDIOLM_PYTHON}"
+  [ -n "$python" ] || die "Python 3.11 is needed (requirements.txt is locked for it); install it, or name another with AUDIOLM_PYTHON=python3.12"
+
+  local stamp="$root/.venv/requirements.sha256" sum
+  sum="$(sha256sum "$root/requirements.txt" "$root/setup.cfg" | sha256sum | cut -d' ' -f1)"
+  if [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ]; then
+    echo "== installing the locked packages into .venv (a few minutes, once)"
+    rm -rf "$root/.venv"
+    if ! "$python" -m venv "$root/.venv" >/dev/null 2>&1; then
+      # Debian ships Python without ensurepip: start pip from its wheel.
+      rm -rf "$root/.venv"
+      "$python" -m venv --without-pip "$root/.venv" || die "$python -m venv failed"
+      fetch_debian "$root/.venv/debian" python3-pip-whl
+      local wheel
+      wheel="$(ls "$root"/.venv/debian/unpacked/usr/share/python-wheels/pip-*.whl | head -n 1)"
+      PYTHONPATH="$wheel" "$root/.venv/bin/python" -m pip install -q pip
+    fi
+    "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check -r "$root/requirements.txt" \
+      || die "pip could not install requirements.txt"
+    "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e "$root" \
+      || die "pip could not install this project"
+    echo "$sum" >"$stamp"
+  fi
+  PYTHON="$root/.venv/bin/python"
+}
