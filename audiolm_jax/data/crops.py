@@ -1,0 +1,215 @@
+"""Endless random crops of a folder of audio, addressed by position.
+
+Position p of the stream decides everything: an epoch holds as many crops as fit into the split's
+audio end to end; the p-th is a shuffled slot of that length on the line of all clips laid end to
+end; a random point of the slot names the clip, so clips come as often as they are long; a random
+start, uniform over where a whole crop fits, gives the crop. Clips no longer than the crop are taken
+whole and padded with zeros.
+"""
+
+import contextlib
+import itertools
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.data.shuffle import generator, shuffled_index
+from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
+from audiolm_jax.errors import InputError
+from audiolm_jax.records import AudioBatch
+
+# Decoded clips kept in memory: the whole of a small corpus, a window on a large one.
+CACHE_BYTES = 1 << 30
+DECODE_THREADS = 4
+PREFETCH_BATCHES = 4
+
+
+class AudioCrops:
+    """Batches of crops of one split; any step is reached at once and on any number of hosts."""
+
+    def __init__(
+        self,
+        index: ClipIndex,
+        split: Split,
+        crop_seconds: float,
+        batch_size: int,
+        seed: int,
+        host: int = 0,
+        num_hosts: int = 1,
+        cache_bytes: int = CACHE_BYTES,
+    ):
+        """Describes the stream; nothing is decoded yet.
+
+        Args:
+          index: clips of a folder.
+          split: "train" or "heldout".
+          crop_seconds: length of each crop, a whole number of samples.
+          batch_size: crops in a batch over all hosts; a multiple of num_hosts.
+          seed: of the stream.
+          host: this host's number.
+          num_hosts: how many share a batch; host h gets its h-th part of the rows.
+          cache_bytes: bound on the decoded audio kept in memory.
+
+        Raises:
+          InputError: an empty split, or sizes that do not divide.
+        """
+        self.crop_samples = _whole_samples(crop_seconds, index.config.sample_rate_hz)
+        if batch_size < 1 or batch_size % num_hosts:
+            raise InputError(
+                f"batch_size = {batch_size}: expected a positive multiple of {num_hosts} hosts"
+            )
+        self._clips = index.of(split)
+        self._ends = np.cumsum([clip.num_samples for clip in self._clips])
+        self._cache = _ClipCache(index, cache_bytes)
+        self._batch_size, self._seed = batch_size, seed
+        self._rows = range(host * (batch_size // num_hosts), (host + 1) * batch_size // num_hosts)
+
+    @property
+    def epoch_crops(self) -> int:
+        """Positions in an epoch: the split's samples over the crop's, rounded up."""
+        return -(-int(self._ends[-1]) // self.crop_samples)
+
+    def batches(self, start_step: int) -> Iterator[AudioBatch]:
+        """Endless batches from a step on, decoded ahead in the background.
+
+        Args:
+          start_step: number of the first batch, >= 0.
+
+        Yields:
+          AudioBatch of numpy arrays: samples float32 [rows of this host, crop_samples], zeros
+          beyond `lengths`.
+        """
+        steps = iter(range(start_step, 1 << 62))
+        return _prefetch(
+            self._batch(
+                [self.locate(step * self._batch_size + row) for row in self._rows],
+                pool,
+            )
+            for pool in _pools()
+            for step in steps
+        )
+
+    def heldout_batches(self) -> Iterator[AudioBatch]:
+        """Every clip of the split exactly once, in order: for evaluation.
+
+        A clip longer than the crop is cut into the fewest windows that fit, of lengths equal to
+        within a sample. Rows missing in the last batch have length 0.
+
+        Yields:
+          AudioBatch as from `batches`, the same each time.
+        """
+        windows = []
+        for number, clip in enumerate(self._clips):
+            parts = -(-clip.num_samples // self.crop_samples)
+            edges = [part * clip.num_samples // parts for part in range(parts + 1)]
+            windows += [(number, start, stop) for start, stop in itertools.pairwise(edges)]
+        windows += [(0, 0, 0)] * (-len(windows) % self._batch_size)
+        firsts = range(0, len(windows), self._batch_size)
+        return _prefetch(
+            self._batch([windows[first + row] for row in self._rows], pool)
+            for pool in _pools()
+            for first in firsts
+        )
+
+    def locate(self, position: int) -> tuple[int, int, int]:
+        """The crop at a position of the stream: (number of the clip, first sample, end)."""
+        slot = shuffled_index(position, self.epoch_crops, self._seed)
+        rng = generator(self._seed, position, purpose=0)
+        point = (slot + rng.random()) / self.epoch_crops * self._ends[-1]
+        number = min(int(np.searchsorted(self._ends, point, side="right")), len(self._clips) - 1)
+        spare = self._clips[number].num_samples - self.crop_samples
+        if spare <= 0:
+            return number, 0, self._clips[number].num_samples
+        start = int(rng.integers(spare + 1))
+        return number, start, start + self.crop_samples
+
+    def _batch(self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor) -> AudioBatch:
+        def cut(window: tuple[int, int, int]) -> np.ndarray:
+            number, start, stop = window
+            samples = self._cache.get(self._clips[number])[start:stop] if stop > start else []
+            return np.pad(np.asarray(samples, np.float32), (0, self.crop_samples - (stop - start)))
+
+        lengths = np.array([stop - start for _, start, stop in windows], np.int32)
+        return AudioBatch(np.stack(list(pool.map(cut, windows))), lengths)
+
+
+class _ClipCache:
+    """Decoded clips, the least recently used dropped first; safe to use from several threads."""
+
+    def __init__(self, index: ClipIndex, limit_bytes: int):
+        self._index, self._limit, self._bytes = index, limit_bytes, 0
+        self._clips: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
+        with self._lock:
+            if clip.clip_id in self._clips:
+                self._clips.move_to_end(clip.clip_id)
+                return self._clips[clip.clip_id]
+        samples = self._index.load(clip)  # outside the lock: decoding runs in parallel
+        with self._lock:
+            if clip.clip_id not in self._clips:
+                self._clips[clip.clip_id] = samples
+                self._bytes += samples.nbytes
+            while self._bytes > self._limit and len(self._clips) > 1:
+                self._bytes -= self._clips.popitem(last=False)[1].nbytes
+        return samples
+
+
+def _whole_samples(crop_seconds: float, sample_rate_hz: int) -> int:
+    samples = round(crop_seconds * sample_rate_hz)
+    if samples < 1 or abs(samples - crop_seconds * sample_rate_hz) > 1e-6:
+        raise InputError(
+            f"crop_seconds = {crop_seconds}: expected a positive whole number of samples at "
+            f"{sample_rate_hz} Hz"
+        )
+    return samples
+
+
+def _pools() -> Iterator[ThreadPoolExecutor]:
+    """One pool, shut down when the consumer is done with it."""
+    with ThreadPoolExecutor(DECODE_THREADS) as pool:
+        yield pool
+
+
+def _prefetch(batches: Iterator[AudioBatch]) -> Iterator[AudioBatch]:
+    """Runs an iterator in a thread, a few elements ahead; closing the result ends the thread."""
+    ready: queue.Queue = queue.Queue(PREFETCH_BATCHES)
+    stop = threading.Event()
+
+    def put(item: tuple[str, object]) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                put(("batch", batch))
+                if stop.is_set():
+                    break
+            put(("end", None))
+        except BaseException as error:
+            put(("error", error))
+        finally:
+            batches.close()
+
+    thread = threading.Thread(target=work, name="audio-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stop.set()
+        thread.join()
