@@ -1,0 +1,40 @@
+"""Conversion keeps durations and tones."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiolm_jax.audio.files import write_wav
+from audiolm_jax.audio.resample import read_resampled, resample, resampled_length
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 5000), st.sampled_from([8000, 11025, 22050, 44100, 48000]))
+def test_length_is_the_rounded_duration(count, rate):
+    out = resample(np.zeros(count, np.float32), rate, 16000, "soxr_hq")
+    assert len(out) == resampled_length(count, rate, 16000)
+    assert abs(len(out) - count * 16000 / rate) <= 1
+    assert out.dtype == np.float32
+
+
+def test_tone_is_kept_and_what_lies_above_nyquist_is_removed():
+    time = np.arange(48000) / 48000
+    low, high = np.sin(2 * np.pi * 1000 * time), np.sin(2 * np.pi * 12000 * time)
+    out = resample((low + high).astype(np.float32), 48000, 16000, "soxr_hq")
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(out[500:-500], expected[500:-500], atol=2e-3)
+
+
+def test_equal_rates_change_nothing(tmp_path):
+    samples = np.arange(-100, 100, dtype=np.float32) / 128
+    assert resample(samples, 16000, 16000, "soxr_hq") is samples
+    write_wav(tmp_path / "a.wav", samples, 16000, None)
+    part = read_resampled(tmp_path / "a.wav", 16000, "soxr_hq", 50 / 16000, 20 / 16000)
+    np.testing.assert_array_equal(part, samples[50:70])
+    assert len(read_resampled(tmp_path / "a.wav", 8000, "soxr_hq")) == 100
+
+
+def test_unknown_resampler_is_an_error():
+    with pytest.raises(KeyError):
+        resample(np.zeros(9, np.float32), 8000, 16000, "linear")
