@@ -1,0 +1,57 @@
+"""Command-line arguments into dataclasses; what tyro refuses becomes one line."""
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from audiolm_jax.errors import InputError
+
+Options = TypeVar("Options")
+
+_BOX = re.compile(r"[╭╮╰╯│─]+")
+
+
+def parse(
+    cls: type[Options] | Callable[..., Options],
+    arguments: Sequence[str],
+    program: str,
+    default: Any = None,
+) -> Options:
+    """Reads `arguments` into `cls`, or over the fields of `default`.
+
+    Args:
+      cls: a dataclass, each field described in its docstring.
+      arguments: what follows the verb.
+      program: how the command begins, for the usage line.
+      default: values to start from; None takes the defaults of `cls`.
+
+    Raises:
+      InputError: an unknown field, a value of the wrong type, a missing argument.
+      SystemExit: `--help` was asked for and printed.
+    """
+    errors = io.StringIO()
+    chosen = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(cls, args=list(arguments), prog=program, **chosen)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(f"{_one_line(errors.getvalue())}; see {program} --help") from None
+
+
+def _one_line(box: str) -> str:
+    """The message of tyro's framed error, without frame, title, rules and help text."""
+    lines = [_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]]
+    message: list[str] = []
+    for line in lines:
+        if not line or line.startswith(("Argument helptext", "For full helptext")):
+            if message and line:
+                break
+            continue
+        message.append(line)
+    return re.sub(r"\s+", " ", " ".join(message))
