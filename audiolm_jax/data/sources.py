@@ -123,7 +123,7 @@ class ClipIndex:
 
     Attributes:
       config: what was asked for.
-      clips: the usable clips, at least one.
+      clips: the usable clips.
       bad: the refused files.
       other_files: number of files per suffix that are not audio by name.
     """
@@ -183,6 +183,23 @@ class ClipIndex:
 def list_clips(
     config: AudioDataConfig, progress: Callable[[int, int], None] | None = None
 ) -> ClipIndex:
+    """`scan_folder`, with at least one good clip.
+
+    Raises:
+      InputError: no such folder, no audio file in it, or no good one.
+    """
+    index = scan_folder(config, progress)
+    if not index.clips:
+        raise InputError(
+            f"data.audio_dir = {config.audio_dir}: none of {len(index.bad)} audio files can be "
+            f"used; the first: {index.bad[0].path}: {index.bad[0].reason}"
+        )
+    return index
+
+
+def scan_folder(
+    config: AudioDataConfig, progress: Callable[[int, int], None] | None = None
+) -> ClipIndex:
     """Reads every audio file of the folder once, in full, and lists its clips.
 
     Every file is decoded to its end, because a header proves nothing: truncation, NaN samples and
@@ -193,7 +210,7 @@ def list_clips(
       progress: called with (files done, files in all) after each file.
 
     Raises:
-      InputError: no such folder, no audio file in it, or no good one.
+      InputError: no such folder, or no audio file in it.
     """
     root = Path(config.audio_dir)
     if not root.is_dir():
@@ -216,11 +233,6 @@ def list_clips(
                 clips.extend(result)
             if progress:
                 progress(done, len(audio))
-    if not clips:
-        raise InputError(
-            f"data.audio_dir = {config.audio_dir}: none of {len(audio)} audio files can be used; "
-            f"the first: {bad[0].path}: {bad[0].reason}"
-        )
     counts = Counter(Path(name).suffix.lower() for name in others)
     return ClipIndex(config, tuple(clips), tuple(bad), tuple(sorted(counts.items())))
 
