@@ -1,0 +1,214 @@
+"""Checkpoints: a whole train state and the record that belongs to it, written by Orbax.
+
+Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is
+stored as one flat set of named arrays and can be restored onto any mesh. A checksum over every bit
+of it is kept in the record and compared after reading: damage that the file format lets pass is
+noticed too, and the checkpoint before is taken. Nothing is ever pickled.
+"""
+
+import contextlib
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from audiolm_jax.errors import InputError
+
+CHECKPOINTS = "checkpoints"
+UNREADABLE = "checkpoints_unreadable"
+
+
+def latest_step(directory: Path) -> int | None:
+    """Step of the newest complete checkpoint of a run directory, or None; reads names only."""
+    steps = [int(d.name) for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit()]
+    return max(steps, default=None)
+
+
+def name_arrays(state: Any) -> dict[str, Any]:
+    """The arrays of a state by dotted name, in the order of its leaves."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(
+        state, is_leaf=lambda x: isinstance(x, nnx.Variable)
+    )
+    leaves = jax.tree.leaves(state)
+    if len(paths) != len(leaves):
+        raise ValueError("a Variable of the train state holds more or less than one array")
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    return dict(zip(names, leaves, strict=True))
+
+
+def checksum(arrays: dict[str, jax.Array]) -> int:
+    """A 64-bit sum over all bits and their places, the same however the arrays are sharded."""
+    total = 0
+    for order, array in enumerate(arrays.values()):
+        strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
+        for shard in array.addressable_shards:
+            if shard.replica_id == 0:
+                total += (2 * order + 1) * _weigh(np.asarray(shard.data), shard.index, strides)
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        parts = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
+        parts = multihost_utils.process_allgather(parts).astype(object)
+        total = sum(int(high) << 32 | int(low) for high, low in parts)
+    return total % 2**64
+
+
+def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> int:
+    places = np.uint64(1)
+    for axis, (part, stride) in enumerate(zip(index, strides, strict=False)):
+        start = part.start or 0
+        along = np.arange(start, start + values.shape[axis], dtype=np.uint64) * stride
+        places = places + along.reshape(-1, *[1] * (values.ndim - 1 - axis))
+    bits = values.astype(np.uint8) if values.dtype == bool else values
+    bits = bits.view(f"u{bits.dtype.itemsize}")
+    return int(np.sum(bits * (places * np.uint64(2) + np.uint64(1)), dtype=np.uint64))
+
+
+class Checkpoints:
+    """The checkpoints of one run directory; use as a context manager.
+
+    Args:
+      directory: the run directory; checkpoints lie in its folder `checkpoints`.
+      keep: how many of the newest to keep, 1 or more; None opens them for reading only, which is
+        safe beside a running trainer.
+    """
+
+    def __init__(self, directory: Path, keep: int | None):
+        # Orbax takes half a second to import; `audiolm --help` must not pay for it.
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint import checkpoint_managers
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._ocp = ocp
+        self._root = directory.absolute() / CHECKPOINTS
+        self._unreadable = directory.absolute() / UNREADABLE
+        self._read_only = keep is None
+        if self._read_only:
+            options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
+        else:
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
+            )
+        self._manager = ocp.CheckpointManager(self._root, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._manager.close()
+
+    def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
+        """Starts writing a checkpoint; returns as soon as `state` may be donated.
+
+        Args:
+          step: completed steps.
+          state: the train state.
+          record: JSON values that belong to it (data position, manifest).
+        """
+        arrays = name_arrays(state)
+        record = {
+            "record": record,
+            "checksum": f"{checksum(arrays):016x}",
+            "arrays": {n: [str(a.dtype), list(a.shape)] for n, a in arrays.items()},
+        }
+        self._manager.save(
+            step,
+            args=self._ocp.args.Composite(
+                state=self._ocp.args.StandardSave(arrays), record=self._ocp.args.JsonSave(record)
+            ),
+        )
+
+    def reached_preemption(self, step: int) -> bool:
+        """Whether the cluster's preemption notice asks all hosts to save at this step."""
+        return self._manager.reached_preemption(step)
+
+    def wait(self) -> None:
+        """Returns when every checkpoint is complete on disk; raises what went wrong."""
+        self._manager.wait_until_finished()
+
+    def restore(self, abstract_state: Any, shardings: Any) -> tuple[Any, dict[str, Any]] | None:
+        """Reads the newest checkpoint that is whole.
+
+        A damaged one is named on standard error and the one before is taken; unless opened for
+        reading only, the damaged one moves to the folder `checkpoints_unreadable`.
+
+        Args:
+          abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
+          shardings: the same pytree with the sharding that each array is to get.
+
+        Returns:
+          The state and the record it was saved with, or None if there is no checkpoint.
+
+        Raises:
+          InputError: there are checkpoints but none can be read, or they hold another model.
+        """
+        damaged: list[tuple[int, str]] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state, record = self._read(step, abstract_state, shardings)
+            except InputError:
+                raise
+            except Exception as error:  # whatever a damaged file makes the reader raise
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                damaged.append((step, reason))
+                continue
+            for bad, why in damaged:
+                print(
+                    f"{self._root / str(bad)}: damaged checkpoint ({why}); taking step {step}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                if not self._read_only:
+                    self._set_aside(bad)
+            return state, record
+        if damaged:
+            raise InputError(
+                f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: "
+                f"{damaged[0][1]}); delete the folder to train from the start"
+            )
+        return None
+
+    def _read(self, step: int, abstract_state: Any, shardings: Any) -> tuple[Any, dict[str, Any]]:
+        args = self._ocp.args
+        saved = self._manager.restore(step, args=args.Composite(record=args.JsonRestore()))
+        saved = saved["record"]
+        wanted = name_arrays(abstract_state)
+        layout = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
+        if layout != saved["arrays"]:
+            differing = min(
+                name
+                for name in layout.keys() | saved["arrays"].keys()
+                if layout.get(name) != saved["arrays"].get(name)
+            )
+            raise InputError(
+                f"{self._root / str(step)}: array {differing!r} is "
+                f"{saved['arrays'].get(differing, 'absent')} in the checkpoint and "
+                f"{layout.get(differing, 'absent')} in this program; train in another directory "
+                "or with the version that wrote it"
+            )
+        target = {
+            name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+            for (name, array), sharding in zip(
+                wanted.items(), jax.tree.leaves(shardings), strict=True
+            )
+        }
+        composite = args.Composite(state=args.StandardRestore(target))
+        arrays = self._manager.restore(step, args=composite)["state"]
+        arrays = {name: arrays[name] for name in wanted}
+        if f"{checksum(arrays):016x}" != saved["checksum"]:
+            raise ValueError("the arrays do not match their checksum")
+        state = jax.tree.unflatten(jax.tree.structure(abstract_state), list(arrays.values()))
+        return state, saved["record"]
+
+    def _set_aside(self, step: int) -> None:
+        self._unreadable.mkdir(exist_ok=True)
+        target = self._unreadable / str(step)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target)
+        (self._root / str(step)).rename(target)
+        self._manager.reload()

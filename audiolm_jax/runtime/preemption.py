@@ -1,0 +1,63 @@
+"""Being asked to stop: signals on one host, the cluster's preemption notice on many."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import jax
+
+# sysexits.h calls 75 a temporary failure: try again.
+EXIT_STATUS = {signal.SIGTERM: 75, signal.SIGINT: 130}
+
+
+class TrainingStopped(SystemExit):
+    """Training was asked to stop, saved its state and can be started again."""
+
+
+class StopRequest:
+    """Whether, and by which signal, the process was asked to stop."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """75 after SIGTERM or a preemption notice, 130 after SIGINT."""
+        return EXIT_STATUS[self.signal or signal.SIGTERM]
+
+    def seen(self, step: int, reached_preemption: Callable[[int], bool]) -> bool:
+        """Whether to stop at this step; all hosts answer the same.
+
+        Args:
+          step: completed steps.
+          reached_preemption: agrees on a step between the hosts of a run.
+        """
+        if jax.process_count() > 1:
+            return reached_preemption(step)
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def watch_signals() -> Iterator[StopRequest]:
+    """Turns the first SIGTERM or SIGINT into a request; a second one acts as usual."""
+    request = StopRequest()
+    # On many hosts the runtime's own preemption service takes the signal.
+    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
+        yield request
+        return
+    usual = {number: signal.getsignal(number) for number in EXIT_STATUS}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        request.signal = signal.Signals(number)
+        for other, handler in usual.items():
+            signal.signal(other, handler)
+
+    for number in usual:
+        signal.signal(number, handle)
+    try:
+        yield request
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
