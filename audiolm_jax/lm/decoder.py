@@ -1,0 +1,251 @@
+"""The decoder-only transformer of all three stages.
+
+Paper: AudioLM section IV-B gives 12 layers, 16 heads, width 1024, feed-forward 4096, dropout 0.1
+and T5 relative positions. Ours, as in t5x where the paper is silent: pre-norm with RMSNorm, gated
+GELU, no biases, separate input and output embeddings. Dropout falls on the embedding and on what
+each branch adds, not on attention weights: block-wise attention never holds those.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.attention import AttentionProjections, causal_attention
+from audiolm_jax.nn.feed_forward import GatedFeedForward
+from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.nn.position import RelativePositionBias
+from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
+from audiolm_jax.runtime.weights import unflatten_into
+from audiolm_jax.stages import StageConfig
+
+Record = TypeVar("Record")
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Size and arithmetic of a decoder.
+
+    Attributes:
+      layers: transformer layers.
+      heads: attention heads of each layer.
+      head_width: dimensions of one head.
+      width: dimensions of the residual stream.
+      ff_width: hidden dimensions of the gated feed-forward network.
+      dropout: share of the embedding and of each branch's output zeroed in training, in [0, 1).
+      relative_buckets: learned relative-position values per head; even.
+      relative_max_distance: distance in tokens from which the position bias is constant.
+      remat: what the backward pass recomputes to save memory: none, dots (all but matrix
+        products) or full (everything within a layer).
+      compute_dtype: arithmetic of matrix products; parameters, normalisation, softmax and loss are
+        float32 in any case.
+    """
+
+    layers: int = 12
+    heads: int = 16
+    head_width: int = 64
+    width: int = 1024
+    ff_width: int = 4096
+    dropout: float = 0.1
+    relative_buckets: int = 32
+    relative_max_distance: int = 128
+    remat: Remat = "none"
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "head_width", "width", "ff_width"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"decoder.{name} = {getattr(self, name)}: expected at least 1; raise it"
+                )
+        if not 0 <= self.dropout < 1:
+            raise InputError(
+                f"decoder.dropout = {self.dropout}: expected a share in [0, 1); 0 turns it off"
+            )
+        if self.relative_buckets < 2 or self.relative_buckets % 2:
+            raise InputError(
+                f"decoder.relative_buckets = {self.relative_buckets}: expected an even number of "
+                "at least 2; T5 uses 32"
+            )
+        if self.relative_max_distance <= self.relative_buckets // 2:
+            raise InputError(
+                f"decoder.relative_max_distance = {self.relative_max_distance}: expected more than "
+                f"half of relative_buckets = {self.relative_buckets}; T5 uses 128 with 32 buckets"
+            )
+        for name, allowed in (
+            ("remat", ("none", "dots", "full")),
+            ("compute_dtype", ("float32", "bfloat16")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"decoder.{name} = {getattr(self, name)!r}: expected one of {allowed}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class StageModelConfig:
+    """Everything that a trained stage needs to be used: the config of a "stage" model folder.
+
+    Attributes:
+      stage: which tokens it reads and writes.
+      decoder: the network.
+    """
+
+    stage: StageConfig
+    decoder: DecoderConfig
+
+
+class Block(nnx.Module):
+    """One pre-norm layer: attention, then the feed-forward network, both added to their input."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.attention_norm = _norm(config, rngs)
+        self.attention = AttentionProjections(
+            config.width, config.heads, config.head_width, dtype, rngs=rngs
+        )
+        self.feed_forward_norm = _norm(config, rngs)
+        self.feed_forward = GatedFeedForward(config.width, config.ff_width, dtype, rngs=rngs)
+        self.dropout = nnx.Dropout(config.dropout)
+
+    def __call__(self, x: Float[Array, "b l d"], attend, key: Array | None = None):
+        """Runs the layer.
+
+        Args:
+          x: residual stream.
+          attend: (query, key, value), each [b, l, h, k] -> (mixed values, any record to hand back,
+            such as a cache).
+          key: dropout key; None for no dropout.
+
+        Returns:
+          The residual stream after the layer, and the record.
+        """
+        keys = (None, None) if key is None else jax.random.split(key)
+        mixed, record = attend(*self.attention.project(self.attention_norm(x)))
+        x = x + self._drop(self.attention.merge(mixed), keys[0])
+        x = constrain(x, "batch", "length", None)
+        x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)), keys[1])
+        return constrain(x, "batch", "length", None), record
+
+    def _drop(self, x: Array, key: Array | None) -> Array:
+        return x if key is None else self.dropout(x, deterministic=False, rngs=key)
+
+
+class Decoder(nnx.Module):
+    """Token ids to logits of the next token."""
+
+    def __init__(self, config: DecoderConfig, vocab_size: int, *, rngs: nnx.Rngs):
+        self.remat = config.remat
+        self.layer_count = config.layers
+        dtype = jnp.dtype(config.compute_dtype)
+        self.embedding = nnx.Embed(
+            vocab_size,
+            config.width,
+            dtype=dtype,
+            embedding_init=annotate(nnx.initializers.normal(1.0), "vocab", "embed"),
+            rngs=rngs,
+        )
+        self.position = RelativePositionBias(
+            config.relative_buckets, config.relative_max_distance, config.heads, rngs=rngs
+        )
+        self.layers = init_stack(
+            lambda key: Block(config, rngs=nnx.Rngs(params=key)), rngs.params(), config.layers
+        )
+        self.final_norm = _norm(config, rngs)
+        self.output = nnx.Linear(
+            config.width,
+            vocab_size,
+            use_bias=False,
+            dtype=dtype,
+            preferred_element_type=jnp.float32,
+            kernel_init=annotate(nnx.initializers.lecun_normal(), "embed", "vocab"),
+            rngs=rngs,
+        )
+        self.dropout = nnx.Dropout(config.dropout)
+
+    def __call__(
+        self, inputs: Int[Array, "b l"], *, dropout_key: Array | None = None
+    ) -> Float[Array, "b l v"]:
+        """Float32 logits of the token after each input.
+
+        Args:
+          inputs: ids in [0, vocab_size); an id outside gives NaN from its position on.
+          dropout_key: turns dropout on; None is deterministic.
+        """
+        return self.logits(self.embedding(inputs), dropout_key=dropout_key)
+
+    def logits(
+        self, embedded: Float[Array, "b l d"], *, dropout_key: Array | None = None
+    ) -> Float[Array, "b l v"]:
+        """As `__call__`, from embedded tokens on."""
+        x = constrain(embedded, "batch", "length", None)
+        layer_keys = None
+        if dropout_key is not None:
+            embedding_key, key = jax.random.split(dropout_key)
+            x = self.dropout(x, deterministic=False, rngs=embedding_key)
+            layer_keys = jax.random.split(key, self.layer_count)
+        distance_bias = self.position()
+
+        def apply(block: Block, x: Array, key: Array | None) -> Array:
+            return block(x, lambda q, k, v: (causal_attention(q, k, v, distance_bias), None), key)[
+                0
+            ]
+
+        x = run_stack(apply, self.layers, x, layer_keys, self.remat)
+        logits = self.output(self.final_norm(x)).astype(jnp.float32)
+        return constrain(logits, "batch", "length", "vocab")
+
+
+class UnstackedDecoder(NamedTuple):
+    """The parts of a decoder with separate layers, for token-by-token use."""
+
+    embedding: nnx.Embed
+    position: RelativePositionBias
+    blocks: list[Block]
+    final_norm: nnx.RMSNorm
+    output: nnx.Linear
+
+
+def unstack_decoder(model: Decoder) -> UnstackedDecoder:
+    """Takes the layers apart, each with arrays of its own; do it once, outside compiled code."""
+    return UnstackedDecoder(
+        model.embedding, model.position, unstack(model.layers), model.final_norm, model.output
+    )
+
+
+def make_decoder(config: StageModelConfig, key: Array) -> Decoder:
+    """A freshly initialised decoder for the stage's vocabulary."""
+    return Decoder(config.decoder, config.stage.vocab_size, rngs=nnx.Rngs(params=key))
+
+
+def load_decoder(
+    config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """The decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its logits.
+
+    Args:
+      config: of the model folder.
+      arrays: of the model folder, by dotted name.
+      where: the folder, for the error.
+
+    Raises:
+      InputError: the arrays do not fit the config.
+    """
+    abstract = nnx.eval_shape(lambda: make_decoder(config, jax.random.key(0)))
+    graphdef, state = nnx.split(abstract)
+    return graphdef, unflatten_into(state, arrays, where)
+
+
+def _norm(config: DecoderConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
+    return nnx.RMSNorm(
+        config.width,
+        epsilon=1e-6,
+        dtype=jnp.dtype(config.compute_dtype),
+        scale_init=annotate(nnx.initializers.ones_init(), "embed"),
+        rngs=rngs,
+    )

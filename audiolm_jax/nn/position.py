@@ -1,0 +1,72 @@
+"""Relative position bias of T5 for a causal decoder: one learned number per head and bucket.
+
+Distances below half the buckets have a bucket each; larger ones share logarithmic buckets up to
+`max_distance`, from where on the bias is constant. A bias is therefore fully described by its
+values at distances 0 ... max_distance, and that small table is what attention receives: whoever
+computes scores, in whole, in blocks or from a cache, looks the distance up for itself.
+
+Paper: AudioLM section IV-B ("relative positional embeddings of T5"); sizes as in t5x.
+"""
+
+import numpy as np
+from flax import nnx
+from jax import numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from audiolm_jax.nn.partition import annotate
+
+
+def distance_buckets(buckets: int, max_distance: int) -> Int[np.ndarray, " n"]:
+    """Bucket of every distance 0 ... max_distance, one-sided: the past only.
+
+    Args:
+      buckets: even, at least 2; the lower half holds one distance each.
+      max_distance: more than buckets / 2; this distance and all beyond share the last bucket.
+
+    Returns:
+      int32 [max_distance + 1] in [0, buckets), non-decreasing.
+    """
+    exact = buckets // 2
+    distance = np.arange(max_distance + 1)
+    share = np.log(np.maximum(distance, exact) / exact) / np.log(max_distance / exact)
+    # The nudge keeps powers that float64 lands just below their integer in the right bucket.
+    logarithmic = exact + np.floor(share * (buckets - exact) + 1e-9).astype(np.int64)
+    bucket = np.where(distance < exact, distance, np.minimum(logarithmic, buckets - 1))
+    return bucket.astype(np.int32)
+
+
+class RelativePositionBias(nnx.Module):
+    """The learned table, shared by all layers of a decoder."""
+
+    def __init__(self, buckets: int, max_distance: int, heads: int, *, rngs: nnx.Rngs):
+        self.buckets = buckets
+        self.max_distance = max_distance
+        init = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+        self.table = nnx.Param(annotate(init, None, "heads")(rngs.params(), (buckets, heads)))
+
+    def __call__(self) -> Float[Array, "h n"]:
+        """Bias of each head at distances 0 ... max_distance; the last holds for all beyond."""
+        return self.table[...].T[:, distance_buckets(self.buckets, self.max_distance)]
+
+
+def causal_bias(distance_bias: Float[Array, "h n"], length: int) -> Float[Array, "h l l"]:
+    """Expands a bias by distance to query x key, both at positions 0 ... length - 1.
+
+    Entry [h, i, j] is the bias at distance i - j; entries with j > i are 0 and mean nothing.
+
+    The matrix is constant along its diagonals, so it is cut out of copies of one row laid end to
+    end, each row one place further: only broadcasts and reshapes, whose gradient is a plain sum,
+    where indexing would need a scatter of l x l numbers.
+    """
+    heads, known = distance_bias.shape
+    if length > known:
+        beyond = jnp.broadcast_to(distance_bias[:, -1:], (heads, length - known))
+        distance_bias = jnp.concatenate([distance_bias, beyond], axis=1)
+    distance_bias = distance_bias[:, :length]
+    future = jnp.zeros((heads, length), distance_bias.dtype)
+    # row[:, k] is the bias at distance -k modulo 2 * length.
+    row = jnp.concatenate([distance_bias[:, :1], future, distance_bias[:, :0:-1]], axis=1)
+    period = 2 * length
+    copies = jnp.broadcast_to(row[:, None, :], (heads, length, period)).reshape(heads, -1)
+    skewed = copies[:, : length * (period - 1)].reshape(heads, length, period - 1)
+    return skewed[:, :, :length]

@@ -1,0 +1,84 @@
+"""Equal layers as one module with a leading axis, run by `lax.scan`: one layer is compiled once.
+
+Made for training. Slicing a stacked weight inside a compiled matrix-vector product copies it, so
+whoever decodes token by token takes the layers apart first (`unstack`).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import jax
+from flax import nnx
+from jaxtyping import Array
+
+Remat = Literal["none", "dots", "full"]
+Layer = TypeVar("Layer", bound=nnx.Module)
+
+_POLICIES = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) -> Layer:
+    """One module whose every parameter holds `layers` initialisations along axis 0.
+
+    Args:
+      make_layer: makes one layer from a key.
+      key: split into one key per layer.
+      layers: how many.
+
+    Returns:
+      A module of the layer's type, annotated with "layers" before the layer's own axis names. It
+      cannot be called itself; `run_stack` and `unstack` know how to use it.
+    """
+    stacked = jax.vmap(make_layer)(jax.random.split(key, layers))
+    # By ourselves: nnx.vmap's transform_metadata drops the axis silently in tree mode.
+    _rename_axes(stacked, lambda names: ("layers", *names))
+    return stacked
+
+
+def run_stack(
+    apply: Callable[[Layer, Array, Any], Array],
+    stacked: Layer,
+    x: Array,
+    per_layer: Any = None,
+    remat: Remat = "none",
+) -> Array:
+    """Applies the layers one after the other.
+
+    Args:
+      apply: (layer, x, that layer's part of `per_layer`) -> x of the same shape and dtype.
+      stacked: from `init_stack`.
+      x: input of the first layer.
+      per_layer: pytree of arrays with one entry per layer along axis 0, such as dropout keys.
+      remat: what the backward pass recomputes: nothing; all but matrix products with weights
+        ("dots"); everything but each layer's input ("full").
+    """
+
+    def body(x: Array, inputs: tuple[Layer, Any]) -> tuple[Array, None]:
+        layer, extra = inputs
+        return apply(layer, x, extra), None
+
+    if remat != "none":
+        # A scan already keeps the compiler from merging the recomputation with the original.
+        body = jax.checkpoint(body, policy=_POLICIES[remat], prevent_cse=False)
+    return jax.lax.scan(body, x, (stacked, per_layer))[0]
+
+
+def unstack(stacked: Layer) -> list[Layer]:
+    """The layers as modules with arrays of their own; the inverse of stacking."""
+    layers = jax.tree.leaves(stacked)[0].shape[0]
+    alone = [jax.tree.map(lambda a, i=i: a[i], stacked) for i in range(layers)]
+    for layer in alone:
+        _rename_axes(layer, lambda names: names[1:])
+    return alone
+
+
+def _rename_axes(
+    module: nnx.Module, rename: Callable[[tuple[str | None, ...]], tuple[str | None, ...]]
+) -> None:
+    is_variable = lambda leaf: isinstance(leaf, nnx.Variable)  # noqa: E731
+    for variable in jax.tree.leaves(nnx.state(module), is_leaf=is_variable):
+        if names := variable.get_metadata().get("out_sharding"):
+            variable.set_metadata(out_sharding=rename(tuple(names)))
