@@ -1,0 +1,271 @@
+"""w2v-BERT: an audio encoder trained by a contrastive and a masked-prediction task at once.
+
+    samples - log-mel - subsampling (25 Hz) -+- mask - contrastive blocks -+- masked blocks -> ids
+                                             |                             +-> context vectors
+                                             +- quantiser (unmasked) -> targets of both tasks
+
+Paper: Chung et al. 2021 as AudioLM section III-B uses it; PAPER.md section 3.
+"""
+
+import dataclasses
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from audiolm_jax.audio.spectral import log_mel_spectrogram
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.records import AudioBatch
+from audiolm_jax.tokenizers.w2v_bert.conformer import (
+    ConformerConfig,
+    ConformerStack,
+    layer_norm,
+    linear,
+)
+from audiolm_jax.tokenizers.w2v_bert.subsample import (
+    FRAMES_PER_TOKEN,
+    ConvolutionalSubsampling,
+    valid_frames,
+)
+
+# Added to the variance of each mel bin: a clip of near silence must not be blown up to noise.
+MEL_VARIANCE_FLOOR = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class W2vBertConfig:
+    """Sizes of the encoder; the defaults are w2v-BERT XL's (0.6B parameters).
+
+    Attributes:
+      sample_rate_hz: rate of the audio.
+      mel_hop_samples: samples between spectrogram frames; a token spans four (640 at 16 kHz).
+      mel_window_samples: samples in a spectrogram window (25 ms).
+      mel_fft_size: points of the FFT, at least the window.
+      mel_bins: mel filters.
+      mel_floor: smallest mel power before the logarithm, relative to full-scale samples of 1.
+      subsample_channels: channels of the two subsampling convolutions.
+      contrastive_layers: conformer blocks of the contrastive module.
+      masked_layers: conformer blocks of the masked-prediction module.
+      codebook_size: codes of the quantiser whose ids masked prediction must guess.
+      code_width: width of a code vector.
+      conformer: sizes of every block.
+    """
+
+    sample_rate_hz: int = 16000
+    mel_hop_samples: int = 160
+    mel_window_samples: int = 400
+    mel_fft_size: int = 512
+    mel_bins: int = 80
+    mel_floor: float = 1e-6
+    subsample_channels: int = 128
+    contrastive_layers: int = 12
+    masked_layers: int = 12
+    codebook_size: int = 1024
+    code_width: int = 1024
+    conformer: ConformerConfig = dataclasses.field(default_factory=ConformerConfig)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and value <= 0:
+                raise InputError(f"model.{field.name} = {value}: expected a positive number")
+        if not self.mel_hop_samples <= self.mel_window_samples <= self.mel_fft_size:
+            raise InputError(
+                f"model.mel_window_samples = {self.mel_window_samples}: expected between "
+                f"mel_hop_samples = {self.mel_hop_samples} and mel_fft_size = {self.mel_fft_size}"
+            )
+        if self.codebook_size < 2:
+            raise InputError(f"model.codebook_size = {self.codebook_size}: expected at least 2")
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples of one token."""
+        return FRAMES_PER_TOKEN * self.mel_hop_samples
+
+    @property
+    def token_rate_hz(self) -> float:
+        """Tokens per second."""
+        return self.sample_rate_hz / self.hop_samples
+
+
+class Quantized(NamedTuple):
+    """What the quantiser makes of unmasked features.
+
+    Attributes:
+      ids: int32 [b, u], the most likely code, free of noise: targets of masked prediction.
+      sampled_ids: int32 [b, u], the code of `vectors`; equals `ids` without noise.
+      vectors: [b, u, code_width], the chosen code with a straight-through gradient.
+      probabilities: [b, u, codebook_size], softmax of the logits without noise or temperature.
+    """
+
+    ids: Array
+    sampled_ids: Array
+    vectors: Array
+    probabilities: Array
+
+
+class Outputs(NamedTuple):
+    """Everything that the losses read.
+
+    Attributes:
+      valid: bool [b, u], tokens that lie within their item.
+      subsampled: [b, u, d], output of the subsampling, before its norm (for the feature penalty).
+      quantized: targets, from unmasked features.
+      context: [b, u, code_width], projected output of the contrastive module.
+      logits: [b, u, codebook_size], output of the masked-prediction module.
+    """
+
+    valid: Array
+    subsampled: Array
+    quantized: Quantized
+    context: Array
+    logits: Array
+
+
+def parse_layer(layer: str, config: W2vBertConfig) -> tuple[int, int]:
+    """Blocks of the contrastive and of the masked module that a named layer needs.
+
+    Args:
+      layer: "contrastive_k" or "masked_k", the output of the k-th block of that module, counted
+        from 1. AudioLM's "layer 7 of the MLM module" is "masked_7" if it, too, counts from 1.
+      config: the encoder.
+
+    Raises:
+      InputError: no such layer.
+    """
+    found = re.fullmatch(r"(contrastive|masked)_([1-9][0-9]*)", layer)
+    limits = {"contrastive": config.contrastive_layers, "masked": config.masked_layers}
+    if not found or int(found[2]) > limits[found[1]]:
+        raise InputError(
+            f"layer = {layer!r}: expected contrastive_1 .. contrastive_{config.contrastive_layers} "
+            f"or masked_1 .. masked_{config.masked_layers}"
+        )
+    index = int(found[2])
+    if found[1] == "contrastive":
+        return index, 0
+    return config.contrastive_layers, index
+
+
+class GumbelQuantizer(nnx.Module):
+    """One codebook; codes are chosen by a linear layer, in training with Gumbel noise."""
+
+    def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
+        width = config.conformer.width
+        self.norm = layer_norm(width, rngs)
+        self.logits = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
+        init = annotate(nnx.initializers.uniform(1.0), "codes", "embed")
+        self.codebook = nnx.Param(init(rngs.params(), (config.codebook_size, config.code_width)))
+
+    def __call__(
+        self,
+        features: Float[Array, "b u d"],
+        temperature: Float[Array, ""] | float,
+        key: Key[Array, ""] | None,
+    ) -> Quantized:
+        """Quantises each frame by itself; `key` switches the noise on."""
+        logits = self.logits(self.norm(features))
+        ids = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        noisy = logits if key is None else logits + jax.random.gumbel(key, logits.shape)
+        sampled_ids = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
+        soft = jax.nn.softmax(noisy / temperature, axis=-1)
+        hard = jax.nn.one_hot(sampled_ids, logits.shape[-1])
+        chosen = hard + soft - jax.lax.stop_gradient(soft)
+        vectors = jnp.einsum("buc,cd->bud", chosen, self.codebook[...])
+        return Quantized(ids, sampled_ids, vectors, jax.nn.softmax(logits, axis=-1))
+
+
+class W2vBert(nnx.Module):
+    """The encoder with its quantiser and heads."""
+
+    def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        conformer, width = config.conformer, config.conformer.width
+        self.subsampling = ConvolutionalSubsampling(
+            config.mel_bins, config.subsample_channels, width, rngs=rngs
+        )
+        self.feature_norm = layer_norm(width, rngs)
+        self.quantizer = GumbelQuantizer(config, rngs=rngs)
+        self.contrastive = ConformerStack(conformer, config.contrastive_layers, rngs=rngs)
+        self.context = linear(width, config.code_width, ("embed", None), "float32", rngs)
+        self.masked = ConformerStack(conformer, config.masked_layers, rngs=rngs)
+        self.head = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
+
+    def subsample(self, audio: AudioBatch) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+        """Features at the token rate, before any block.
+
+        The log-mel spectrogram is brought to zero mean and unit variance per bin over the valid
+        frames of the item: gain and channel drop out, and so does the need for corpus statistics.
+        """
+        config = self.config
+        mel, frames = log_mel_spectrogram(
+            jnp.asarray(audio.samples),
+            jnp.asarray(audio.lengths),
+            sample_rate_hz=config.sample_rate_hz,
+            fft_size=config.mel_fft_size,
+            window_samples=config.mel_window_samples,
+            hop_samples=config.mel_hop_samples,
+            bins=config.mel_bins,
+            floor=config.mel_floor,
+        )
+        valid = valid_frames(frames, mel.shape[1])[:, :, None]
+        count = jnp.maximum(frames, 1)[:, None, None]
+        mean = jnp.sum(mel, axis=1, keepdims=True, where=valid) / count
+        deviation = jnp.where(valid, mel - mean, 0)
+        variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / count
+        mel = deviation * jax.lax.rsqrt(variance + MEL_VARIANCE_FLOOR)
+        return self.subsampling(mel, frames)
+
+    def features(
+        self, audio: AudioBatch, layer: str
+    ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+        """Features of a named layer, running no block beyond it.
+
+        Args:
+          audio: any lengths; padding and batch mates change nothing.
+          layer: as in `parse_layer`.
+
+        Returns:
+          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
+          [b], ceil(length / hop).
+        """
+        contrastive_count, masked_count = parse_layer(layer, self.config)
+        x, lengths = self.subsample(audio)
+        valid = valid_frames(lengths, x.shape[1])
+        x = self.contrastive(self.feature_norm(x), valid, count=contrastive_count)
+        if masked_count:
+            x = self.masked(x, valid, count=masked_count)
+        return jnp.where(valid[:, :, None], x, 0), lengths
+
+    def __call__(
+        self,
+        audio: AudioBatch,
+        mask: Bool[Array, "b u"],
+        mask_vectors: Float[Array, "b u d"],
+        temperature: Float[Array, ""] | float,
+        gumbel_key: Key[Array, ""] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
+    ) -> Outputs:
+        """Both tasks.
+
+        Args:
+          audio: any lengths.
+          mask: true where a token is hidden from the blocks.
+          mask_vectors: what they see there instead.
+          temperature: of the quantiser's softmax.
+          gumbel_key: switches the quantiser's noise on.
+          dropout_key: switches dropout on.
+        """
+        subsampled, lengths = self.subsample(audio)
+        valid = valid_frames(lengths, subsampled.shape[1])
+        quantized = self.quantizer(subsampled, temperature, gumbel_key)
+        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(subsampled))
+        x = constrain(x, "batch", "length", None)
+        x = self.contrastive(x, valid, keys[0])
+        context = self.context(x)
+        logits = self.head(self.masked(x, valid, keys[1]))
+        return Outputs(valid, subsampled, quantized, context, logits)
