@@ -1,0 +1,113 @@
+"""Causal one-dimensional convolutions over [b, t, channels].
+
+Every layer pads on the left only, by kernel extent - stride, so output frame n reads no input
+beyond the last sample of its own stride. Down- and up-sampling use kernels of twice the stride,
+which makes them exactly 2-tap convolutions between frames of `stride` samples side by side: no
+transposed convolution is ever computed (on a CPU that is 7 to 18 times slower), and the wide
+channels suit a matrix unit.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from audiolm_jax.nn.partition import annotate
+
+_KERNEL_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+def causal_convolution(
+    x: Float[Array, "b t i"], kernel: Float[Array, "k i o"], dilation: int = 1
+) -> Float[Array, "b t o"]:
+    """Convolution with stride 1 and dilation * (k - 1) zeros on the left."""
+    left = dilation * (kernel.shape[0] - 1)
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1,),
+        padding=[(left, 0)],
+        rhs_dilation=(dilation,),
+        dimension_numbers=("NHC", "HIO", "NHC"),
+    )
+
+
+class CausalConv(nnx.Module):
+    """Convolution of stride 1, padded on the left only."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel_size: int,
+        *,
+        dilation: int = 1,
+        rngs: nnx.Rngs,
+    ):
+        init = annotate(_KERNEL_INIT, None, "channels_in", "channels_out")
+        shape = (kernel_size, channels_in, channels_out)
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.bias = nnx.Param(
+            annotate(nnx.initializers.zeros, "channels_out")(rngs.params(), (channels_out,))
+        )
+        self.dilation = dilation
+
+    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b t o"]:
+        """Output frame n reads input frames n - dilation * (kernel - 1) to n."""
+        return causal_convolution(x, self.kernel[...], self.dilation) + self.bias[...][None, None]
+
+
+class CausalDownsample(nnx.Module):
+    """Strided convolution of kernel 2 * stride, padded by `stride` zeros on the left."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, rngs: nnx.Rngs):
+        init = annotate(_KERNEL_INIT, None, "channels_in", "channels_out")
+        shape = (2 * stride, channels_in, channels_out)
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.bias = nnx.Param(
+            annotate(nnx.initializers.zeros, "channels_out")(rngs.params(), (channels_out,))
+        )
+        self.stride = stride
+
+    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
+        """Output frame n reads inputs (n - 1) * stride to (n + 1) * stride - 1.
+
+        Args:
+          x: [b, t, i], t a multiple of the stride.
+
+        Returns:
+          [b, t / stride, o].
+        """
+        batch, time, channels = x.shape
+        if time % self.stride:
+            raise ValueError(f"{time} frames are not a multiple of the stride {self.stride}")
+        frames = x.reshape(batch, time // self.stride, self.stride * channels)
+        taps = self.kernel[...].reshape(2, self.stride * channels, -1)
+        return causal_convolution(frames, taps) + self.bias[...][None, None]
+
+
+class CausalUpsample(nnx.Module):
+    """Transposed convolution of kernel 2 * stride, whose last `stride` outputs are cut off."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, rngs: nnx.Rngs):
+        # Each output sample is reached by two taps only, whatever the stride.
+        scale = annotate(
+            nnx.initializers.normal((2 * channels_in) ** -0.5), None, "channels_in", "channels_out"
+        )
+        self.kernel = nnx.Param(scale(rngs.params(), (2 * stride, channels_in, channels_out)))
+        self.bias = nnx.Param(
+            annotate(nnx.initializers.zeros, "channels_out")(rngs.params(), (channels_out,))
+        )
+        self.stride = stride
+
+    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
+        """Output n * stride + r is kernel[r] at input n plus kernel[stride + r] at input n - 1.
+
+        Returns:
+          [b, t * stride, o].
+        """
+        batch, time, channels = x.shape
+        now, past = jnp.split(self.kernel[...], 2)
+        taps = jnp.stack([past, now]).transpose(0, 2, 1, 3).reshape(2, channels, -1)
+        frames = causal_convolution(x, taps)
+        return frames.reshape(batch, time * self.stride, -1) + self.bias[...][None, None]

@@ -1,0 +1,277 @@
+"""The judges of the GAN: three waveform scales and one complex STFT (Paper: SoundStream III-D)."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from audiolm_jax.audio.spectral import hann_window, stft
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.partition import annotate, constrain
+
+Normalization = Literal["none", "weight", "layer"]
+
+_KERNEL_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+_GROUP_CHANNELS = 4  # input channels of each group of the waveform discriminator
+# (width multiplier of the first convolution, of the second one over it, (time, frequency) stride).
+_STFT_BLOCKS = (
+    (1, 2, (1, 2)),
+    (2, 2, (2, 2)),
+    (4, 1, (1, 2)),
+    (4, 2, (2, 2)),
+    (8, 1, (1, 2)),
+    (8, 2, (2, 2)),
+)
+_FREQUENCY_STRIDE = 64  # product of the frequency strides above
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Sizes of the discriminators; the defaults are the paper's.
+
+    Attributes:
+      wave_scales: one waveform discriminator for each factor of down-sampling.
+      wave_width: channels after its first convolution; a power of two, at least 4.
+      wave_max_width: cap of its channels, which grow by 4 with each of four strided layers.
+      wave_normalization: of the waveform discriminators (weight: as in MelGAN).
+      grouped_convolution: how grouped convolutions are computed, with equal results. block_diagonal
+        is a dense convolution with zeros between the groups: faster on a CPU for narrow widths.
+      stft_width: C, channels after the first convolution of the STFT discriminator.
+      stft_window: W, samples; a multiple of 128.
+      stft_hop: H, samples.
+      stft_normalization: of the STFT discriminator (layer: over channels, which kept EnCodec's
+        from diverging; the paper names none).
+    """
+
+    wave_scales: tuple[int, ...] = (1, 2, 4)
+    wave_width: int = 16
+    wave_max_width: int = 1024
+    wave_normalization: Normalization = "weight"
+    grouped_convolution: Literal["grouped", "block_diagonal"] = "grouped"
+    stft_width: int = 32
+    stft_window: int = 1024
+    stft_hop: int = 256
+    stft_normalization: Normalization = "layer"
+
+    def __post_init__(self) -> None:
+        for name in ("wave_width", "wave_max_width"):
+            value = getattr(self, name)
+            if value < _GROUP_CHANNELS or value & (value - 1):
+                raise InputError(f"{name} = {value}: expected a power of two of at least 4")
+        for scale in self.wave_scales:
+            if scale < 1 or scale & (scale - 1):
+                raise InputError(f"wave_scales = {self.wave_scales}: expected powers of two")
+        if self.stft_width < 1:
+            raise InputError(f"stft_width = {self.stft_width}: expected 1 or more")
+        if self.stft_window < 128 or self.stft_window % (2 * _FREQUENCY_STRIDE):
+            raise InputError(f"stft_window = {self.stft_window}: expected a multiple of 128")
+        if not 1 <= self.stft_hop <= self.stft_window:
+            raise InputError(
+                f"stft_hop = {self.stft_hop}: expected 1 to stft_window = {self.stft_window}"
+            )
+
+
+class Judgement(NamedTuple):
+    """What one discriminator says of a batch.
+
+    Attributes:
+      logits: [b, t_k], positive for real.
+      features: activations of each layer but the last, [b, t, c] or [b, t, f, c].
+    """
+
+    logits: Array
+    features: list[Array]
+
+
+class NormalizedConv(nnx.Module):
+    """Convolution over one or two axes with SAME padding and a choice of normalisation."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel_shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        *,
+        groups: int = 1,
+        is_block_diagonal: bool = False,
+        normalization: Normalization = "none",
+        rngs: nnx.Rngs,
+    ):
+        free = (None,) * len(kernel_shape)
+        init = annotate(_KERNEL_INIT, *free, "channels_in", "channels_out")
+        shape = (*kernel_shape, channels_in // groups, channels_out)
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        zeros = annotate(nnx.initializers.zeros, "channels_out")
+        ones = annotate(nnx.initializers.ones, "channels_out")
+        self.bias = nnx.Param(zeros(rngs.params(), (channels_out,)))
+        if normalization == "weight":
+            # Starts at the norm that the kernel is drawn with, so the layer starts unchanged.
+            norm = jnp.sqrt(jnp.sum(_value(self.kernel) ** 2, axis=tuple(range(len(shape) - 1))))
+            self.gain = nnx.Param(
+                annotate(lambda *_: norm, "channels_out")(rngs.params(), norm.shape)
+            )
+        if normalization == "layer":
+            self.gain = nnx.Param(ones(rngs.params(), (channels_out,)))
+        self.strides = strides
+        self.groups = groups
+        self.is_block_diagonal = is_block_diagonal
+        self.normalization = normalization
+
+    def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *strided o"]:
+        """Each axis shrinks to ceil(size / stride)."""
+        kernel = self.kernel[...]
+        wide = (None,) * (x.ndim - 1)
+        if self.normalization == "weight":
+            axes = tuple(range(kernel.ndim - 1))
+            norm = jnp.sqrt(jnp.sum(kernel**2, axis=axes) + 1e-12)
+            kernel = kernel * (self.gain[...] / norm)[wide]
+        groups = self.groups
+        if self.is_block_diagonal and groups > 1:
+            kernel, groups = _spread_groups(kernel, groups), 1
+        letters = "HW"[: x.ndim - 2]
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            self.strides,
+            "SAME",
+            dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+            feature_group_count=groups,
+        )
+        x = x + self.bias[...][wide]
+        if self.normalization == "layer":
+            x = x - x.mean(-1, keepdims=True)
+            x = x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + 1e-5) * self.gain[...][wide]
+        return x
+
+
+def _value(param: nnx.Param) -> Array:
+    return param[...]
+
+
+def _spread_groups(kernel: Float[Array, "*k i o"], groups: int) -> Float[Array, "*k gi o"]:
+    """The dense kernel of a grouped convolution: zero where input and output groups differ."""
+    per_group = kernel.shape[-1] // groups
+    same = np.repeat(np.eye(groups, dtype=np.float32), per_group, axis=1)  # [g, o]
+    spread = kernel[..., None, :, :] * same.reshape(*(1,) * (kernel.ndim - 2), groups, 1, -1)
+    return spread.reshape(*kernel.shape[:-2], groups * kernel.shape[-2], kernel.shape[-1])
+
+
+def _activate(x: Array) -> Array:
+    return jax.nn.leaky_relu(x, 0.2)
+
+
+class WaveDiscriminator(nnx.Module):
+    """The MelGAN stack on one scale: k15, four grouped k41 of stride 4, k5, k3 to logits."""
+
+    def __init__(self, config: DiscriminatorConfig, scale: int, *, rngs: nnx.Rngs):
+        def conv(channels_in, channels_out, kernel, stride, groups=1):
+            return NormalizedConv(
+                channels_in,
+                channels_out,
+                (kernel,),
+                (stride,),
+                groups=groups,
+                is_block_diagonal=config.grouped_convolution == "block_diagonal",
+                normalization=config.wave_normalization,
+                rngs=rngs,
+            )
+
+        width = config.wave_width
+        layers = [conv(1, width, 15, 1)]
+        for _ in range(4):
+            wider = min(4 * width, config.wave_max_width)
+            layers.append(conv(width, wider, 41, 4, width // _GROUP_CHANNELS))
+            width = wider
+        self.layers = nnx.List([*layers, conv(width, width, 5, 1)])
+        self.last = conv(width, 1, 3, 1)
+        self.scale = scale
+
+    def __call__(self, samples: Float[Array, "b s"]) -> Judgement:
+        """Judges the audio at 1 / scale of its rate."""
+        x = samples[..., None]
+        for _ in range(self.scale.bit_length() - 1):
+            x = nnx.avg_pool(x, (4,), (2,), "SAME", count_include_pad=False)
+        features = []
+        for layer in self.layers:
+            x = constrain(_activate(layer(x)), "batch", "time", None)
+            features.append(x)
+        return Judgement(self.last(x)[..., 0], features)
+
+
+class StftBlock(nnx.Module):
+    """3 x 3 convolution, strided convolution, and a strided pointwise skip."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        width: int,
+        channels_out: int,
+        strides: tuple[int, int],
+        normalization: Normalization,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        kernel = (strides[0] + 2, strides[1] + 2)
+        self.first = NormalizedConv(
+            channels_in, width, (3, 3), (1, 1), normalization=normalization, rngs=rngs
+        )
+        self.second = NormalizedConv(
+            width, channels_out, kernel, strides, normalization=normalization, rngs=rngs
+        )
+        self.skip = NormalizedConv(channels_in, channels_out, (1, 1), strides, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t f i"]) -> Float[Array, "b n m o"]:
+        """Divides time and frequency by the strides."""
+        return self.second(_activate(self.first(x))) + self.skip(x)
+
+
+class StftDiscriminator(nnx.Module):
+    """2-D convolutions over the real and imaginary parts of an STFT (the paper's Fig. 4)."""
+
+    def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
+        normalization = config.stft_normalization
+        width = config.stft_width
+        self.first = NormalizedConv(
+            2, width, (7, 7), (1, 1), normalization=normalization, rngs=rngs
+        )
+        blocks = []
+        for multiplier, growth, strides in _STFT_BLOCKS:
+            inner = multiplier * config.stft_width
+            blocks.append(
+                StftBlock(width, inner, inner * growth, strides, normalization, rngs=rngs)
+            )
+            width = inner * growth
+        self.blocks = nnx.List(blocks)
+        self.bands = config.stft_window // 2 // _FREQUENCY_STRIDE
+        self.last = NormalizedConv(width * self.bands, 1, (1,), (1,), rngs=rngs)
+        self.window = config.stft_window
+        self.hop = config.stft_hop
+        self.scale = 2 / float(hann_window(self.window).sum()) ** 0.5  # loud speech comes near 1
+
+    def __call__(self, samples: Float[Array, "b s"]) -> Judgement:
+        """Judges the complex spectrogram, its top bin left out so that W / 2 remain."""
+        x = stft(samples, self.window, self.hop)[..., :-1] * self.scale
+        x = _activate(self.first(jnp.stack([x.real, x.imag], -1)))
+        features = [x]
+        for block in self.blocks:
+            x = constrain(_activate(block(x)), "batch", "time", None, None)
+            features.append(x)
+        joined = x.reshape(*x.shape[:2], -1)  # a 1 x (F / 64) convolution without padding
+        return Judgement(self.last(joined)[..., 0], features)
+
+
+class Discriminators(nnx.Module):
+    """All of them: the STFT discriminator first, then the waveform scales."""
+
+    def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
+        self.stft = StftDiscriminator(config, rngs=rngs)
+        self.waves = nnx.List([WaveDiscriminator(config, s, rngs=rngs) for s in config.wave_scales])
+
+    def __call__(self, samples: Float[Array, "b s"]) -> list[Judgement]:
+        """One judgement each; `samples` must be free of NaN (padding silenced)."""
+        return [self.stft(samples), *(wave(samples) for wave in self.waves)]

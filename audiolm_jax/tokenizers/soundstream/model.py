@@ -1,0 +1,179 @@
+"""The SoundStream encoder and decoder (Paper: SoundStream section III-A to III-B)."""
+
+import dataclasses
+import math
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample
+from audiolm_jax.nn.partition import constrain
+from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundStreamConfig:
+    """Size of the codec. The defaults are the paper's 8.4M parameters at AudioLM's token rates.
+
+    Attributes:
+      sample_rate_hz: rate of the audio; 16000 in AudioLM.
+      channels: C, width of the layers at the sample rate.
+      width_multipliers: width after each stage as a multiple of `channels`, the first before any
+        stage (paper: doubled by every stage). Wider later stages are cheap: they run at low rates.
+      strides: down-sampling of each stage; their product is the hop.
+      dilations: dilation of the residual units of a stage.
+      residual_reduction: a residual unit's hidden width is its width divided by this. The paper's
+        figure draws 1, but 1 gives 9.2M parameters before any embedding; 2 with
+        embedding_width 256 is what gives its 8.4M.
+      embedding_width: D, width of the vectors that are quantised; the paper does not give it.
+      quantizer: the residual vector quantiser.
+    """
+
+    sample_rate_hz: int = 16000
+    channels: int = 32
+    width_multipliers: tuple[int, ...] = (1, 2, 4, 8, 16)
+    strides: tuple[int, ...] = (2, 4, 5, 8)
+    dilations: tuple[int, ...] = (1, 3, 9)
+    residual_reduction: int = 2
+    embedding_width: int = 256
+    quantizer: QuantizerConfig = dataclasses.field(default_factory=QuantizerConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate_hz", "channels", "residual_reduction", "embedding_width"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        for name in ("width_multipliers", "strides", "dilations"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}: expected numbers of 1 or more")
+        if len(self.width_multipliers) != len(self.strides) + 1:
+            raise InputError(
+                f"width_multipliers = {self.width_multipliers}: expected one more than strides = "
+                f"{self.strides}"
+            )
+        for width in self.widths[:-1]:
+            if width % self.residual_reduction:
+                raise InputError(
+                    f"residual_reduction = {self.residual_reduction}: does not divide the width "
+                    f"{width}; change channels or width_multipliers"
+                )
+        if self.sample_rate_hz % self.hop_samples:
+            raise InputError(
+                f"strides = {self.strides}: their product {self.hop_samples} does not divide "
+                f"sample_rate_hz = {self.sample_rate_hz}, so the frame rate is not whole"
+            )
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples per codec frame."""
+        return math.prod(self.strides)
+
+    @property
+    def frame_rate_hz(self) -> int:
+        """Codec frames per second."""
+        return self.sample_rate_hz // self.hop_samples
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels before the first stage and after each."""
+        return tuple(self.channels * m for m in self.width_multipliers)
+
+
+class ResidualUnit(nnx.Module):
+    """Dilated convolution of kernel 7 and pointwise convolution around a skip; ELU before each."""
+
+    def __init__(self, width: int, dilation: int, reduction: int, *, rngs: nnx.Rngs):
+        hidden = width // reduction
+        self.dilated = CausalConv(width, hidden, 7, dilation=dilation, rngs=rngs)
+        self.pointwise = CausalConv(hidden, width, 1, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
+        """Keeps the shape."""
+        return x + self.pointwise(jax.nn.elu(self.dilated(jax.nn.elu(x))))
+
+
+def _residual_units(config: SoundStreamConfig, width: int, rngs: nnx.Rngs) -> nnx.List:
+    return nnx.List(
+        [ResidualUnit(width, d, config.residual_reduction, rngs=rngs) for d in config.dilations]
+    )
+
+
+class EncoderStage(nnx.Module):
+    """Residual units at the input width, then down-sampling to the next."""
+
+    def __init__(self, config: SoundStreamConfig, index: int, *, rngs: nnx.Rngs):
+        width = config.widths[index]
+        self.units = _residual_units(config, width, rngs)
+        self.down = CausalDownsample(
+            width, config.widths[index + 1], config.strides[index], rngs=rngs
+        )
+
+    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b n o"]:
+        """[b, t, c] -> [b, t / stride, o]."""
+        for unit in self.units:
+            x = unit(x)
+        return constrain(self.down(jax.nn.elu(x)), "batch", "time", None)
+
+
+class DecoderStage(nnx.Module):
+    """Up-sampling, then residual units at the output width."""
+
+    def __init__(self, config: SoundStreamConfig, index: int, *, rngs: nnx.Rngs):
+        width = config.widths[index]
+        self.up = CausalUpsample(config.widths[index + 1], width, config.strides[index], rngs=rngs)
+        self.units = _residual_units(config, width, rngs)
+
+    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b n o"]:
+        """[b, t, c] -> [b, t * stride, o]."""
+        x = self.up(jax.nn.elu(x))
+        for unit in self.units:
+            x = unit(x)
+        return constrain(x, "batch", "time", None)
+
+
+class Encoder(nnx.Module):
+    """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop."""
+
+    def __init__(self, config: SoundStreamConfig, *, rngs: nnx.Rngs):
+        self.first = CausalConv(1, config.widths[0], 7, rngs=rngs)
+        stages = range(len(config.strides))
+        self.stages = nnx.List([EncoderStage(config, i, rngs=rngs) for i in stages])
+        self.last = CausalConv(config.widths[-1], config.embedding_width, 3, rngs=rngs)
+
+    def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
+        """Args: samples [b, s], s a multiple of the hop. Returns: latents [b, s / hop, d]."""
+        x = constrain(self.first(samples[..., None]), "batch", "time", None)
+        for stage in self.stages:
+            x = stage(x)
+        return self.last(jax.nn.elu(x))
+
+
+class Decoder(nnx.Module):
+    """Latents to waveform: sample n depends on no frame after n // hop."""
+
+    def __init__(self, config: SoundStreamConfig, *, rngs: nnx.Rngs):
+        self.first = CausalConv(config.embedding_width, config.widths[-1], 7, rngs=rngs)
+        stages = reversed(range(len(config.strides)))
+        self.stages = nnx.List([DecoderStage(config, i, rngs=rngs) for i in stages])
+        self.last = CausalConv(config.widths[0], 1, 7, rngs=rngs)
+
+    def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
+        """Args: latents [b, t, d]. Returns: samples [b, t * hop], not limited to [-1, 1]."""
+        x = constrain(self.first(latents), "batch", "time", None)
+        for stage in self.stages:
+            x = stage(x)
+        return self.last(jax.nn.elu(x))[..., 0]
+
+
+class SoundStream(nnx.Module):
+    """Encoder and decoder; the codebooks are no parameters and live beside them."""
+
+    def __init__(self, config: SoundStreamConfig, *, rngs: nnx.Rngs):
+        self.encoder = Encoder(config, rngs=rngs)
+        self.decoder = Decoder(config, rngs=rngs)
+
+
+def count_frames(samples: Int[Array, "..."], hop_samples: int) -> Int[Array, "..."]:
+    """Frames of so many samples; the last one may be partly filled."""
+    return -(-samples // hop_samples)
