@@ -74,16 +74,20 @@ def about_stage(report: StageLikelihood) -> str:
             f"({row.model_nats:.2f} nats against {row.unigram_nats:.2f}): what it writes should "
             "sound like pieces in random order."
         )
-    start = f"The {name} stage's held-out loss is {below_unigram:.0f} % below token frequencies"
+    start = f"The {name} stage's held-out loss is {_percent(below_unigram)} below token frequencies"
     if below_bigram > 0:
         return (
-            f"{start} and {below_bigram:.0f} % below the best guess from the previous token alone: "
-            "it uses more of the past than one token."
+            f"{start} and {_percent(below_bigram)} below a table of which token follows which: it "
+            "uses more than the previous token."
         )
     return (
-        f"{start}, but {-below_bigram:.0f} % above a table of which token follows which: nothing "
-        "measured here says that it uses more of the past than one token."
+        f"{start}, but {_percent(-below_bigram)} above a table of which token follows which: "
+        "nothing measured here says that it uses more than the previous token."
     )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def about_semantic(report: SemanticReport) -> str:

@@ -9,7 +9,7 @@ from audiolm_jax.eval import plots
 from audiolm_jax.eval.page import Html, element
 from audiolm_jax.eval.spectra import band_of_hz
 
-_FREQUENCIES_HZ = (500, 1000, 2000, 4000)
+_FREQUENCIES_HZ = (1000, 2000, 4000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,8 @@ def listening(examples: tuple[Example, ...], sample_rate_hz: int) -> Html:
     note = element(
         "p",
         "Each picture is a mel spectrogram: time runs to the right, pitch upwards, brighter is "
-        "louder, on one scale within a prompt. The dashed line marks where the prompt ends and "
-        "the model goes on. Click a picture to play from there.",
+        "louder, on one scale within a prompt. The dashed line marks where the prompt "
+        "ends. Click a picture to play from there.",
         class_="soft",
     )
     return Html(note + "".join(_example(example, sample_rate_hz) for example in examples))
@@ -88,8 +88,7 @@ def _player(
     audio = plots.flac_data_uri(clip.samples, sample_rate_hz)
     overlay: list[Html] = []
     ticks = [
-        element("span", f"{at:g} s", class_="tick", style=f"left:{100 * at / seconds:.2f}%")
-        for at in plots.tick_seconds(seconds)
+        _tick(at, seconds) for at in plots.tick_seconds(longest / sample_rate_hz) if at <= seconds
     ]
     alt = f"Spectrogram of {clip.title}, {example}, {seconds:.1f} seconds"
     if clip.prompt_seconds is not None and 0 < clip.prompt_seconds < seconds:
@@ -128,3 +127,11 @@ def _player(
             src=audio,
         ),
     )
+
+
+def _tick(at: float, seconds: float) -> Html:
+    place = 100 * at / seconds
+    # Labels at the edges stay inside the picture's width.
+    shift = "0" if at == 0 else "-100%" if place > 97 else "-50%"
+    style = f"left:{place:.2f}%;transform:translateX({shift})"
+    return element("span", f"{at:g}\N{NO-BREAK SPACE}s", class_="tick", style=style)

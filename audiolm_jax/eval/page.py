@@ -75,7 +75,7 @@ def percent_below(value: float) -> Html:
     if value != value:
         return Html("&ndash;")
     kind, word = ("good", "below") if value > 0 else ("bad", "above")
-    return element("span", f"{abs(value):.1f} % {word}", class_=kind)
+    return element("span", f"{abs(value):.1f}\N{NO-BREAK SPACE}% {word}", class_=kind)
 
 
 def document(title: str, body: Html) -> str:
@@ -139,7 +139,8 @@ blockquote { margin: 0.25rem 0 0.75rem; padding-left: 0.75rem; border-left: 3px 
 .clips { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
   gap: 1.25rem 1.5rem; }
 figure { margin: 0; min-width: 0; }
-figcaption { display: flex; justify-content: space-between; gap: 1rem; margin-bottom: 0.3rem; }
+figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem;
+  margin-bottom: 0.3rem; }
 .timeline { position: relative; padding-bottom: 1.25rem; }
 .picture { position: relative; height: 6.5rem; cursor: pointer; background: #000004;
   border-radius: 4px; overflow: hidden; }
@@ -150,9 +151,7 @@ figcaption { display: flex; justify-content: space-between; gap: 1rem; margin-bo
 .picture i { border-left: 2px dashed #6fe3ff; }
 .picture u { border-left: 2px solid #fff; left: 0; visibility: hidden; }
 .tick { position: absolute; bottom: 0; font-size: 0.72rem; color: var(--soft);
-  transform: translateX(-50%); font-variant-numeric: tabular-nums; }
-.tick:first-of-type { transform: none; }
-.cut { color: var(--ink); white-space: nowrap; }
+  white-space: nowrap; font-variant-numeric: tabular-nums; }
 audio { display: block; width: 100%; height: 2.5rem; margin-top: 0.35rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr));
   gap: 1rem; margin-top: 1rem; }

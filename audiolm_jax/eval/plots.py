@@ -125,7 +125,7 @@ def loss_curves_svg(rows: Sequence[Mapping[str, Any]], names: Sequence[str], key
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": key, "font.size": 9}
+    settings = {"svg.fonttype": "none", "svg.hashsalt": key, "font.size": 10}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(5.0, 2.7), layout="constrained")
         FigureCanvasSVG(figure)
@@ -172,7 +172,7 @@ def _style(axes: Any, values: np.ndarray) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_INK)
     axes.grid(axis="y", color=_INK, alpha=0.15, linewidth=0.6)
-    legend = axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    legend = axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
     legend.get_frame().set_alpha(0.0)
 
 

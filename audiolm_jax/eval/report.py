@@ -196,8 +196,8 @@ def _codec(report: CodecReport) -> Html:
     )
     if without:
         note += (
-            f" STOI leaves out {len(without)} clips with less than 0.4 s of sound: "
-            f"{', '.join(without)}."
+            f" {len(without)} of {len(report.clips)} clips hold less than 0.4 s of sound, have no "
+            "STOI and stay out of its mean; they have a dash in the table of every clip."
         )
     parts = [
         element("p", note, class_="soft"),
