@@ -7,7 +7,6 @@ noticed too, and the checkpoint before is taken. Nothing is ever pickled.
 """
 
 import contextlib
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -83,7 +82,6 @@ class Checkpoints:
         import orbax.checkpoint as ocp
         from orbax.checkpoint import checkpoint_managers
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
         self._ocp = ocp
         self._root = directory.absolute() / CHECKPOINTS
         self._unreadable = directory.absolute() / UNREADABLE

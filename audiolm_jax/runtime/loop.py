@@ -33,7 +33,7 @@ from audiolm_jax.runtime.mesh import (
     use_mesh,
 )
 from audiolm_jax.runtime.metrics import MetricsWriter, Progress, StepClock
-from audiolm_jax.runtime.preemption import TrainingStopped, watch_signals
+from audiolm_jax.runtime.preemption import StopRequest, TrainingStopped, watch_signals
 from audiolm_jax.runtime.prefetch import Prefetch
 from audiolm_jax.runtime.state import Batch, Metrics, Sums, TrainProgram, TrainState
 
@@ -119,28 +119,24 @@ def train(
         stack.enter_context(claim_run(directory, manifest))
         stack.enter_context(use_mesh(mesh, rules))
         checkpoints = stack.enter_context(Checkpoints(directory, config.keep_checkpoints))
+        progress = stack.enter_context(Progress(config.steps, config.progress_seconds))
 
         abstract = jax.eval_shape(program.init, init_key)
         shardings = state_shardings(mesh, rules, abstract)
         restored = checkpoints.restore(abstract, shardings)
         if restored is None:
             state = jax.jit(program.init, out_shardings=shardings)(init_key)
-            done, evaluated = 0, 0
+            done, saved = 0, None
         else:
             state, record = restored
-            done, evaluated = record["step"], record["evaluated_step"]
-
+            done = saved = record["step"]
         writer = stack.enter_context(MetricsWriter(directory, done, config.tensorboard))
-        progress = Progress(done, config.steps, config.progress_seconds)
+        evaluated = writer.evaluated_step
+        if done >= config.steps and evaluated == done:
+            progress.note(f"{directory}: finished, {done} steps")
+            return state
         if restored is not None:
-            finished = done >= config.steps and evaluated == done
-            progress.note(
-                f"{directory}: finished, {done} steps"
-                if finished
-                else f"{directory}: going on from step {done}"
-            )
-            if finished:
-                return state
+            progress.note(f"{directory}: going on from step {done}")
 
         def run_step(state: TrainState, batch: Batch, key: jax.Array) -> Any:
             return program.step(state, batch, jax.random.fold_in(key, state.step))
@@ -148,15 +144,6 @@ def train(
         step_fn = jax.jit(run_step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
         evaluate_fn = jax.jit(program.evaluate, out_shardings=replicated(mesh))
         finite_fn = jax.jit(_all_finite, out_shardings=replicated(mesh))
-
-        def source() -> Iterator[Batch]:
-            return (to_global(batch, mesh) for batch in batches(done))
-
-        stop = stack.enter_context(watch_signals())
-        ready = stack.enter_context(Prefetch(source))
-        clock = StepClock()
-        pending: Metrics | None = None  # what update `done` computed, not yet looked at
-        saved = done if restored is not None else -1
 
         def look(step: int, metrics: Metrics) -> None:
             values = {n: float(value) for n, value in jax.device_get(dict(metrics)).items()}
@@ -168,55 +155,62 @@ def train(
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
                 writer.write_timing(step, clock.report())
-            progress.update(step, {n: values[n] for n in losses[:2]}, last=step == config.steps)
-
-        def evaluate() -> None:
-            with clock.paused():
-                means = _evaluate(evaluate_fn, state, heldout(), mesh)
-                writer.write(done, {f"heldout/{name}": mean for name, mean in means.items()})
+            progress.update(step, {n: values[n] for n in losses[:2]})
 
         def save() -> None:
-            with clock.paused():
-                if not jax.device_get(finite_fn((state.params, state.rest))):
-                    raise NonFiniteError(_diverged(directory, "a parameter is not finite", done))
-                if int(jax.device_get(state.step)) != done:
-                    raise RuntimeError(f"state.step = {state.step} after {done} steps")
-                writer.sync()
-                record = {"step": done, "evaluated_step": evaluated, "manifest": manifest}
-                checkpoints.save(done, state, record)
+            if not jax.device_get(finite_fn((state.params, state.rest))):
+                raise NonFiniteError(_diverged(directory, "a parameter is not finite", done))
+            if (own := int(jax.device_get(state.step))) != done:
+                raise RuntimeError(f"the step function counts {own} steps after {done}")
+            writer.sync()
+            # The step is the data position too: batches are a function of it.
+            checkpoints.save(done, state, {"step": done, "manifest": manifest})
 
+        clock = StepClock()
+        pending: Metrics | None = None  # what update `done` computed, not yet looked at
+        stop = stack.enter_context(watch_signals())
+        ready = stack.enter_context(
+            Prefetch(lambda start=done: (to_global(batch, mesh) for batch in batches(start)))
+        )
         while True:
             last = done >= config.steps
-            due = done > 0 and (last or done % config.evaluate_every == 0)
             halt = stop.seen(done, checkpoints.reached_preemption)
-            # A checkpoint is never ahead of what has been looked at and written.
-            if pending is not None and (last or due or halt or done % config.checkpoint_every == 0):
+            due = last or (done > 0 and done % config.evaluate_every == 0)
+            keep = last or (done > 0 and (halt or done % config.checkpoint_every == 0))
+            if pending is not None and (due or keep):
+                # A checkpoint is never ahead of what has been looked at and written.
                 look(done, pending)
                 pending = None
-            if due and evaluated != done and (not halt or last):
-                evaluate()
-                evaluated = done
-            if saved != done and done > 0 and (last or halt or done % config.checkpoint_every == 0):
-                save()
+            if due and evaluated != done and not halt:
+                with clock.paused():
+                    means = _evaluate(evaluate_fn, state, heldout(), mesh, stop)
+                if means is None:
+                    keep = halt = True
+                else:
+                    writer.write_heldout(done, means)
+                    evaluated = done
+            if keep and saved != done:
+                with clock.paused():
+                    save()
                 saved = done
-            if halt and not last:
-                checkpoints.wait()
-                progress.note(f"{directory}: stopped and saved at step {done}; start it again")
-                raise TrainingStopped(stop.exit_status)
-            if last:
+            if last and evaluated == done:
                 checkpoints.wait()
                 return state
-            try:
-                with clock.waiting():
-                    batch = next(ready)
-            except StopIteration:
+            if halt:
+                checkpoints.wait()
+                progress.note(f"{directory}: stopped, saved at step {done}; start it again")
+                raise TrainingStopped(stop.exit_status)
+
+            with clock.waiting():
+                batch = next(ready, None)
+            if batch is None:
                 raise InputError(
                     f"steps = {config.steps}: the data ended after {done} batches; they must go "
                     "on, epoch after epoch"
-                ) from None
-            with jax.transfer_guard("disallow"):
+                )
+            with clock.dispatching(), jax.transfer_guard("disallow"):
                 state, metrics = step_fn(state, batch, seed_key)
-            # Looking at the step before keeps the devices busy with this one.
+            # Looking at the step before only now keeps the devices busy meanwhile.
             if pending is not None:
                 look(done, pending)
             done, pending = done + 1, metrics
@@ -242,10 +236,14 @@ def _evaluate(
     state: TrainState,
     batches: Iterable[Batch],
     mesh: Mesh | None,
-) -> dict[str, float]:
+    stop: StopRequest,
+) -> dict[str, float] | None:
+    """Means over all held-out batches; None if asked to stop meanwhile."""
     totals: dict[str, float] = {}
     counts: dict[str, float] = {}
     for batch in batches:
+        if stop.signal is not None:
+            return None
         sums = jax.device_get(evaluate(state, to_global(batch, mesh)))
         for name in sums.totals:
             totals[name] = totals.get(name, 0.0) + float(sums.totals[name])
@@ -266,6 +264,6 @@ def _diverged(directory: Path, what: str, step: int) -> str:
         "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} is kept"
     )
     return (
-        f"{directory}: {what} after step {step}; {kept}; lower the learning rate or lengthen the "
+        f"{directory}: {what} at step {step}; {kept}; lower the learning rate or lengthen the "
         "warm-up in another directory, or look at the data of that step"
     )

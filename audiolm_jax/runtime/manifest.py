@@ -75,7 +75,7 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
 
     Writes the manifest if there is none. Otherwise the parts config, seeds, data and upstream must
     equal those of the manifest there; only the config field `loop.steps` may have grown, which
-    extends the run.
+    extends the run, and the fields of `mesh` may differ, which changes the rounding only.
 
     Raises:
       InputError: another process trains here, or the directory belongs to another run.
@@ -110,7 +110,9 @@ def check_manifest(directory: Path, manifest: dict[str, Any]) -> None:
     there = _read(path)
     for part in _FIXED:
         for name, old, new in _differences(part, there.get(part, _ABSENT), manifest.get(part)):
-            if name.endswith("loop.steps") and isinstance(old, int) and new > old:
+            if name.endswith(".loop.steps") and isinstance(old, int) and new > old:
+                continue
+            if ".mesh." in name:
                 continue
             raise InputError(
                 f"{path}: {name} is {_show(old)} in this run directory and {_show(new)} now; "

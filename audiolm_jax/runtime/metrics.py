@@ -14,26 +14,42 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+import jax
+
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
+HELDOUT = "heldout/"
 
 
 class MetricsWriter:
     """Writes the metrics of one run directory; use as a context manager.
+
+    Of several hosts only the first one writes.
 
     Args:
       directory: the run directory.
       restored_step: completed steps that the run goes on from; later lines of an earlier start
         are dropped.
       tensorboard: also write TensorBoard event files to the folder `tensorboard`.
+
+    Attributes:
+      evaluated_step: the last step with held-out metrics at the start, None if there is none.
     """
 
     def __init__(self, directory: Path, restored_step: int, tensorboard: bool):
-        truncate_after(directory / METRICS, restored_step)
-        self._metrics = (directory / METRICS).open("a")
-        self._timing = (directory / TIMING).open("a")
         self._events = None
-        if tensorboard:
+        writes = jax.process_index() == 0
+        if writes:
+            truncate_after(directory / METRICS, restored_step)
+        heldout = [
+            line["step"]
+            for line in read_metrics(directory / METRICS)
+            if line["step"] <= restored_step and any(n.startswith(HELDOUT) for n in line)
+        ]
+        self.evaluated_step = max(heldout, default=None)
+        self._metrics = (directory / METRICS if writes else Path(os.devnull)).open("a")
+        self._timing = (directory / TIMING if writes else Path(os.devnull)).open("a")
+        if tensorboard and writes:
             from tensorboardX import SummaryWriter
 
             self._events = SummaryWriter(
@@ -53,6 +69,10 @@ class MetricsWriter:
         """Appends one line; values become Python floats exactly, those not finite null."""
         self._append(self._metrics, step, values)
 
+    def write_heldout(self, step: int, values: Mapping[str, Any]) -> None:
+        """Appends one line of held-out means, each name preceded by `heldout/`."""
+        self._append(self._metrics, step, {HELDOUT + name: x for name, x in values.items()})
+
     def write_timing(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one line of measured times."""
         self._append(self._timing, step, values)
@@ -68,78 +88,98 @@ class MetricsWriter:
 
     def sync(self) -> None:
         """Returns when the lines are on disk: no checkpoint may be ahead of its metrics."""
-        os.fsync(self._metrics.fileno())
+        if self._metrics.name != os.devnull:
+            os.fsync(self._metrics.fileno())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics or timing file; a last line cut short by a kill is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [json.loads(line) for line in _complete_lines(path)]
 
 
 def truncate_after(path: Path, step: int) -> None:
     """Drops the lines of later steps, and a last line that was cut short."""
     if not path.exists():
         return
-    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
     scratch = path.with_suffix(".tmp")
-    scratch.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    scratch.write_text("".join(kept))
     os.replace(scratch, path)
+
+
+def _complete_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 class Progress:
     """Shows how far a run is: one line that updates on a terminal, plain lines elsewhere.
 
+    Use as a context manager. Of several hosts only the first one prints.
+
     Args:
-      start: completed steps at the start.
       total: steps of the whole run.
       seconds: time between two plain lines; a terminal is updated ten times as often.
       stream: where to; None is standard error.
     """
 
-    def __init__(self, start: int, total: int, seconds: float, stream: TextIO | None = None):
+    def __init__(self, total: int, seconds: float, stream: TextIO | None = None):
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
+        self._prints = jax.process_index() == 0
         self._total = total
         self._interval = seconds / 10 if self._terminal else seconds
-        self._start, self._started = start, None
+        self._first: tuple[int, float] | None = None
         self._shown = -math.inf
+        self._open_line = False
 
-    def update(self, step: int, values: Mapping[str, float], last: bool = False) -> None:
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end_line()
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
         """Reports `step` completed steps and a few values, if it is time for it."""
         now = time.monotonic()
-        if self._started is None:
-            # The first step includes compiling and would spoil the rate.
-            self._start, self._started = step, now
-        if now - self._shown < self._interval and not last:
+        # The rate is counted from the first step done: compiling would spoil it.
+        first_step, since = self._first = self._first or (step, now)
+        if now - self._shown < self._interval and step < self._total:
             return
         self._shown = now
         parts = [f"step {step}/{self._total}"]
         parts += [f"{name} {value:.4g}" for name, value in values.items()]
-        if step > self._start:
-            rate = (step - self._start) / (now - self._started)
+        if step > first_step:
+            rate = (step - first_step) / (now - since)
             parts.append(f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step")
             parts.append(f"ETA {_clock((self._total - step) / rate)}")
-        self._print("  ".join(parts), end="\n" if last else None)
+        text = "  ".join(parts)
+        if self._terminal and self._prints:
+            self._stream.write("\r\x1b[K" + text)
+            self._stream.flush()
+            self._open_line = True
+        else:
+            self.note(text)
 
     def note(self, text: str) -> None:
         """Prints a line of its own."""
-        self._print(text, end="\n")
-
-    def _print(self, text: str, end: str | None) -> None:
-        if self._terminal:
-            self._stream.write("\r\x1b[K" + text + (end or ""))
-        else:
+        self._end_line()
+        if self._prints:
             self._stream.write(text + "\n")
-        self._stream.flush()
+            self._stream.flush()
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            self._stream.write("\n")
+            self._open_line = False
 
 
 class StepClock:
     """Measures seconds per step since the last report, without evaluation and checkpoints."""
 
     def __init__(self) -> None:
+        self._compiled: float | None = None
         self._start()
 
     def _start(self) -> None:
@@ -167,14 +207,30 @@ class StepClock:
         finally:
             self._waited += time.monotonic() - started
 
+    @contextlib.contextmanager
+    def dispatching(self) -> Iterator[None]:
+        """Marks a call of the step function: the first one compiles, which is kept apart."""
+        if self._compiled is not None:
+            yield
+            return
+        paused = self._paused
+        with self.paused():
+            yield
+        self._compiled = self._paused - paused
+
     def report(self) -> dict[str, float]:
-        """Seconds per step, and the part of them spent waiting for data; starts anew."""
+        """Seconds per step, and the part of them spent waiting for data; starts anew.
+
+        The first report also holds `compile_seconds`, which count for no step.
+        """
         seconds = time.monotonic() - self._since - self._paused
         report = {
             "seconds_per_step": seconds / max(self._steps, 1),
             "data_wait_seconds_per_step": self._waited / max(self._steps, 1),
-            "steps": self._steps,
         }
+        if self._compiled:
+            report["compile_seconds"] = self._compiled
+            self._compiled = 0.0
         self._start()
         return report
 

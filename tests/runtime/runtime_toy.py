@@ -17,12 +17,12 @@ from flax import nnx
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.runtime import loop, manifest, mesh, optim, state
 
-LAYERS, WIDTH, HIDDEN, BATCH = 2, 8, 16, 16
+LAYERS, WIDTH, HIDDEN, BATCH = 1, 8, 16, 16
 
 
 class Layer(nnx.Module):
     def __init__(self, rngs):
-        init = nnx.initializers.lecun_normal()
+        init = nnx.initializers.uniform(0.5)
         self.up = nnx.Linear(WIDTH, HIDDEN, kernel_init=annotate(init, "embed", "mlp"), rngs=rngs)
         self.down = nnx.Linear(HIDDEN, WIDTH, kernel_init=annotate(init, "mlp", "embed"), rngs=rngs)
 
@@ -70,7 +70,7 @@ def make_program(config=None, poison_step=None):
         params = optax.apply_updates(s.params, updates)
         mean = 0.9 * s.rest["mean"] + 0.1 * jnp.mean(batch["x"], axis=0)
         ema = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, s.ema, params["a"])
-        metrics = {"loss": loss, "gradient_norm": optax.global_norm(grads)}
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
         return state.TrainState(s.step + 1, params, {"mean": mean}, opt_state, ema), metrics
 
     def evaluate(s, batch):
