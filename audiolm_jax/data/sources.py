@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -65,10 +66,8 @@ class AudioDataConfig:
                 f"data.sample_rate_hz = {self.sample_rate_hz}: expected 4000 to 192000, "
                 "16000 for AudioLM"
             )
-        if not self.dataset.replace("_", "").replace("-", "").isalnum():
-            raise InputError(
-                f"data.dataset = {self.dataset!r}: expected letters, digits, _ and - only"
-            )
+        if not re.fullmatch(r"\w+", self.dataset, re.ASCII):  # it becomes part of a SeqIO name
+            raise InputError(f"data.dataset = {self.dataset!r}: expected letters, digits and _")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from audiolm_jax.data.sources import BadFile, Split
 from audiolm_jax.data.token_record import TokenRecord, decode_record, encode_record
 from audiolm_jax.errors import InputError
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
-from audiolm_jax.stages import deduplicate
+from audiolm_jax.stages import StageConfig, deduplicate
 
 MANIFEST = "MANIFEST.json"
 FORMAT_VERSION = 1
@@ -100,15 +101,15 @@ def write_shard(
     """Writes one shard and the JSON beside it; the same records give the same bytes.
 
     Returns:
-      The JSON: name, fingerprint, records, frames, semantic tokens before and after
-      de-duplication, how often each id occurs, bytes and SHA-256 of the shard.
+      The JSON: name, fingerprint, records, frames, semantic tokens of each record and, after
+      de-duplication, in all, how often each id occurs, bytes and SHA-256 of the shard.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 
     sizes = provenance.sizes
     clusters = np.zeros(sizes.semantic_clusters, np.int64)
     codes = np.zeros((sizes.levels, sizes.codebook_size), np.int64)
-    count = frames = 0
+    lengths: list[int] = []
     # Two writers on one name would lose records silently: a name of its own, then a rename.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     writer = ArrayRecordWriter(str(temporary), "group_size:1")
@@ -119,14 +120,15 @@ def write_shard(
             clusters += np.bincount(deduplicate(record.clusters), minlength=len(clusters))
             for level, row in enumerate(codes):
                 row += np.bincount(record.codes[:, level], minlength=len(row))
-            count, frames = count + 1, frames + len(record.codes)
+            lengths.append(len(record.clusters))
     finally:
         writer.close()
     summary = {
         "name": path.name,
         "fingerprint": provenance.fingerprint,
-        "records": count,
-        "frames": frames,
+        "records": len(lengths),
+        "frames": sum(lengths) * (sizes.acoustic_rate_hz // sizes.semantic_rate_hz),
+        "semantic_lengths": lengths,
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
@@ -192,6 +194,28 @@ def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
             f"{record.clusters.max()}, expected below {sizes.codebook_size} and "
             f"{sizes.semantic_clusters}; tokenize again"
         )
+
+
+def check_store(store: "TokenStore", stage: StageConfig) -> None:
+    """Holds a stage's sizes against the tokens it is to learn.
+
+    Raises:
+      InputError: the first size that differs.
+    """
+    sizes = store.provenance.sizes
+    for name in (
+        "semantic_clusters",
+        "codebook_size",
+        "levels",
+        "semantic_rate_hz",
+        "acoustic_rate_hz",
+    ):
+        wanted, found = getattr(stage, name), getattr(sizes, name)
+        if wanted != found:
+            raise InputError(
+                f"stage.{name} = {wanted}, but the tokens in {store.directory} were written with "
+                f"{found}; change the stage or tokenize with other models"
+            )
 
 
 class TokenStore:
@@ -275,6 +299,23 @@ class TokenStore:
         """Clips in a split."""
         ends = self._ends.get(split)
         return int(ends[-1]) if ends is not None and len(ends) else 0
+
+    def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
+        """Semantic tokens of each record, before de-duplication.
+
+        Raises:
+          InputError: the JSON of a shard is missing or damaged.
+        """
+        lengths: list[int] = []
+        per_token = self.provenance.sizes.acoustic_rate_hz // self.provenance.sizes.semantic_rate_hz
+        for shard in self.manifest["splits"].get(split, {"shards": []})["shards"]:
+            path = self.directory / shard["name"]
+            summary = read_shard_summary(path, self.fingerprint) or {}
+            part = summary.get("semantic_lengths", [])
+            if len(part) != shard["records"] or sum(part) * per_token != shard["frames"]:
+                raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
+            lengths += part
+        return np.array(lengths, np.int64)
 
     def record(self, split: Split, index: int) -> TokenRecord:
         """Clip number `index` of a split.

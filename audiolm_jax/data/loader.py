@@ -1,0 +1,146 @@
+"""Token batches for the trainers of the stages, read through SeqIO.
+
+TensorFlow is imported when the first batch is asked for, not before.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from audiolm_jax.data.sources import Split
+from audiolm_jax.data.token_store import TokenStore, check_store
+from audiolm_jax.errors import InputError
+from audiolm_jax.records import TokenBatch
+from audiolm_jax.stages import StageConfig
+
+_TENSORFLOW_THREADS = 2
+_PREFETCH_BATCHES = 4
+
+
+def token_batches(
+    store_dir: Path,
+    stage: StageConfig,
+    batch_size: int,
+    seed: int,
+    split: Split = "train",
+    host: int = 0,
+    num_hosts: int = 1,
+) -> Callable[[int], Iterator[TokenBatch]]:
+    """Endless shuffled batches, reached at any step at once.
+
+    Args:
+      store_dir: a finished token store.
+      stage: what to learn; its sizes must be those of the store.
+      batch_size: examples of a step over all hosts; a multiple of num_hosts.
+      seed: of the stream; the batches are a pure function of it and of the step.
+      split: "train" or "heldout".
+      host: this host's number.
+      num_hosts: how many share a step; host h gets its h-th part of the rows, so that the rows of
+        all hosts, one after the other, are those of a single host.
+
+    Returns:
+      start step -> iterator of TokenBatch of numpy arrays [batch_size / num_hosts, l],
+      l = stage.max_tokens - 1.
+
+    Raises:
+      InputError: a damaged store, or one that does not fit the stage.
+    """
+    store = _open(store_dir, stage, split, batch_size, num_hosts)
+
+    def batches(start_step: int) -> Iterator[TokenBatch]:
+        start = start_step * batch_size
+        return _read(store, stage, split, batch_size, (host, num_hosts), start, seed)
+
+    return batches
+
+
+def heldout_batches(
+    store_dir: Path,
+    stage: StageConfig,
+    batch_size: int,
+    split: Split = "heldout",
+    host: int = 0,
+    num_hosts: int = 1,
+) -> Callable[[], Iterator[TokenBatch]]:
+    """Every token of a split exactly once, in order, in windows of at most the stage's crop.
+
+    Rows missing in the last batch are padding with weight 0; every host gets the same number of
+    batches.
+
+    Args:
+      store_dir: a finished token store.
+      stage: what to judge.
+      batch_size: examples of a step over all hosts; a multiple of num_hosts.
+      split: "heldout", or "train" to judge what was learned from.
+      host: this host's number.
+      num_hosts: how many share a step.
+
+    Returns:
+      () -> iterator as from `token_batches`, the same each time.
+
+    Raises:
+      InputError: a damaged store, or one that does not fit the stage.
+    """
+    store = _open(store_dir, stage, split, batch_size, num_hosts)
+    return lambda: _read(store, stage, split, batch_size, (host, num_hosts), 0, None)
+
+
+def _open(
+    store_dir: Path, stage: StageConfig, split: Split, batch_size: int, num_hosts: int
+) -> TokenStore:
+    store = TokenStore.open(store_dir)
+    check_store(store, stage)
+    if not store.num_records(split):
+        raise InputError(f"{store_dir}: token store has no {split} clip; tokenize more audio")
+    if batch_size < 1 or batch_size % num_hosts:
+        raise InputError(
+            f"batch_size = {batch_size}: expected a positive multiple of {num_hosts} hosts"
+        )
+    return store
+
+
+def _read(
+    store: TokenStore,
+    stage: StageConfig,
+    split: Split,
+    batch_size: int,
+    host: tuple[int, int],
+    start: int,
+    seed: int | None,
+) -> Iterator[TokenBatch]:
+    """Shuffled and endless with a seed, in order and once without."""
+    import seqio
+    import tensorflow as tf
+
+    from audiolm_jax.data.converter import StageFeatureConverter
+    from audiolm_jax.data.tasks import stage_task
+
+    task = stage_task(store, stage)
+    dataset = seqio.get_dataset(
+        task.replace(source=task.source.at(start, batch_size)),
+        dict.fromkeys(task.output_features, stage.max_tokens),
+        StageFeatureConverter(),
+        dataset_split=split,
+        shuffle=seed is not None,
+        seed=seed,
+        shard_info=seqio.ShardInfo(*host),
+        batch_size=batch_size // host[1],
+        verbose=False,
+    )
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = _TENSORFLOW_THREADS
+    options.deterministic = True
+    dataset = dataset.prefetch(_PREFETCH_BATCHES).with_options(options)
+    try:
+        for batch in dataset.as_numpy_iterator():
+            yield TokenBatch(
+                inputs=batch["decoder_input_tokens"],
+                targets=batch["decoder_target_tokens"],
+                loss_weights=batch["decoder_loss_weights"],
+                levels=batch["decoder_levels"],
+            )
+    except tf.errors.OpError as error:
+        # Our own exception comes back as text inside TensorFlow's.
+        if found := re.search(r"InputError: (.+)", error.message):
+            raise InputError(found[1]) from error
+        raise
