@@ -94,8 +94,8 @@ class _Targets:
     Attributes:
       tokens: ids.
       contexts: the id before each.
-      positions: index of the target in its stream, modulo the levels: the level for an end token
-        too, which competes with the codes of the first level.
+      positions: index of the target in its stream, modulo the levels. An end token stands where a
+        frame may begin, so it is at 0 and competes with the codes of the first level.
       rows: row of `StageConfig.level_names`.
       sequences: which sequence the token is of.
     """
@@ -159,6 +159,8 @@ class BigramModel:
       sequences: training sequences, at least two. Each recording should be there once: overlapping
         crops of one recording would vouch for each other when the weights are fitted.
       config: the stage.
+
+    Memory is about 200 bytes for each training token.
 
     Raises:
       InputError: fewer than two training sequences with target tokens.

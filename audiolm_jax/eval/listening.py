@@ -9,7 +9,7 @@ from audiolm_jax.eval import plots
 from audiolm_jax.eval.page import Html, element
 from audiolm_jax.eval.spectra import band_of_hz
 
-_FREQUENCIES_HZ = (1000, 2000, 4000)
+_FREQUENCIES_HZ = (1000.0, 2000.0, 4000.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -197,5 +197,5 @@ def _inline(svg: str, key: str, label: str) -> str:
 
 def tick_seconds(seconds: float) -> list[float]:
     """Round times for the axis of a clip, at most about seven."""
-    step = next(s for s in (0.5, 1, 2, 5, 10, 30, math.inf) if seconds / s <= 7)
+    step = next(s for s in (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, math.inf) if seconds / s <= 7)
     return [] if math.isinf(step) else [i * step for i in range(int(seconds / step) + 1)]

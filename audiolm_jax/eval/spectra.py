@@ -4,6 +4,7 @@ A yardstick must not change with what it measures: the settings are fixed here a
 """
 
 import functools
+import math
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +15,8 @@ HOP_SECONDS = 0.010
 FLOOR = 1e-5  # -100 dB below a sine of full scale
 
 
-def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    return 2595.0 * np.log10(1.0 + hz / 700.0)
+def _hz_to_mel(hz: float) -> float:
+    return 2595.0 * math.log10(1.0 + hz / 700.0)
 
 
 def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
@@ -24,14 +25,14 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 def band_of_hz(hz: float, sample_rate_hz: int) -> float:
     """Where a frequency lies on the mel axis: 0 at 0 Hz, 1 at half the sample rate."""
-    return float(_hz_to_mel(np.float64(hz)) / _hz_to_mel(np.float64(sample_rate_hz / 2)))
+    return _hz_to_mel(hz) / _hz_to_mel(sample_rate_hz / 2)
 
 
 @functools.cache
 def _mel_filters(sample_rate_hz: int, fft_size: int) -> np.ndarray:
     """Triangles of peak 1, float64 [BANDS, fft_size // 2 + 1]."""
     bins = np.arange(fft_size // 2 + 1) * sample_rate_hz / fft_size
-    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(np.float64(sample_rate_hz / 2)), BANDS + 2))
+    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(sample_rate_hz / 2), BANDS + 2))
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins[None, :] - low) / (centre - low)
     falling = (high - bins[None, :]) / (high - centre)

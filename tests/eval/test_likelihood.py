@@ -104,7 +104,7 @@ def coarse_and_fine(config, rng, clips):
 def test_rows_of_the_coarse_stage():
     sequences = coarse_and_fine(COARSE, np.random.default_rng(3), 60)
     losses = {"level_0": 1.5, "level_1": 0.5, "end": 2.0}
-    counts = {"level_0": 10 * 40, "level_1": 10 * 40, "end": 10}
+    counts = {"level_0": 400.0, "level_1": 400.0, "end": 10.0}
     report = stage_likelihood(COARSE, sequences[:50], sequences[50:], losses, counts)
     assert [row.level for row in report.rows] == ["level_0", "level_1", "end", "all"]
     first, second, end, total = report.rows
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="model loss of semantic is nan"):
         stage_likelihood(SEMANTIC, train, train, {"semantic": float("nan")})
     with pytest.raises(ValueError, match="mean over 8 tokens"):
-        stage_likelihood(SEMANTIC, train, train, losses, {"semantic": 8})
+        stage_likelihood(SEMANTIC, train, train, losses, {"semantic": 8.0})
     with pytest.raises(InputError, match="no held-out tokens"):
         stage_likelihood(SEMANTIC, train, [], losses)
     with pytest.raises(InputError, match="at least two"):

@@ -8,7 +8,7 @@ from audiolm_jax.eval.semantic import evaluate_semantic
 
 
 def test_counts_of_a_known_example():
-    report = evaluate_semantic([np.array([0, 0, 1, 1]), np.array([1, 2, 2, 2])], 10, rate_hz=25)
+    report = evaluate_semantic([np.array([0, 0, 1, 1]), np.array([1, 2, 2, 2])], 10, rate_hz=25.0)
     assert (report.clips, report.tokens, report.deduplicated_tokens) == (2, 8, 4)
     assert (report.clusters, report.used_clusters) == (10, 3)
     assert report.deduplication_rate == pytest.approx(0.5)
@@ -22,8 +22,8 @@ def test_counts_of_a_known_example():
 
 def test_bad_ids_are_refused():
     with pytest.raises(ValueError, match="expected"):
-        evaluate_semantic([np.array([0, 10])], 10, rate_hz=25)
+        evaluate_semantic([np.array([0, 10])], 10, rate_hz=25.0)
     with pytest.raises(ValueError, match="expected"):
-        evaluate_semantic([np.array([-1, 1])], 10, rate_hz=25)
+        evaluate_semantic([np.array([-1, 1])], 10, rate_hz=25.0)
     with pytest.raises(InputError, match="no semantic tokens"):
-        evaluate_semantic([], 10, rate_hz=25)
+        evaluate_semantic([], 10, rate_hz=25.0)
