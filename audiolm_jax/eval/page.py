@@ -63,7 +63,7 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) 
     )
 
 
-def number(value: float | None, digits: int) -> str:
+def number(value: int | float | None, digits: int) -> str:
     """A number with fixed digits and thousands apart; a dash where there is none."""
     if value is None or value != value:
         return "\N{EN DASH}"
@@ -167,7 +167,7 @@ thead th { color: var(--soft); font-weight: 600; font-size: 0.85rem; white-space
 th:first-child { text-align: left; padding-left: 0; }
 tbody th { font-weight: 500; }
 tr.total th, tr.total td { font-weight: 700; }
-.wrap td { white-space: normal; text-align: left; overflow-wrap: anywhere; }
+.wrap td, .wrap thead th { white-space: normal; text-align: left; overflow-wrap: anywhere; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .bar { position: relative; width: 8rem; height: 0.7rem; background: var(--track);
   border-radius: 3px; }

@@ -286,7 +286,7 @@ def _training(trainers: tuple[TrainerSummary, ...]) -> Html:
 
 
 def _provenance(content: ReportContent) -> Html:
-    facts = table("What this page was made from", ("", "Value"), content.provenance)
+    facts = table("What this page was made from", ("Item", "Value"), content.provenance)
     return Html(
         element("h3", "Recordings")
         + element("pre", content.data_licence)
