@@ -17,9 +17,9 @@ from jaxtyping import Array, Bool, Float, Key
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.tokenizers.w2v_bert import draws
 
 ROPE_BASE = 10_000.0
-_kernel_init = nnx.initializers.xavier_uniform()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +64,22 @@ class ConformerConfig:
             raise InputError(f"conformer.dropout = {self.dropout}: expected 0 to below 1")
 
 
-def dropout(
-    x: Float[Array, "b u d"], rate: float, key: Key[Array, ""] | None
-) -> Float[Array, "b u d"]:
-    """Zeroes values at `rate` and scales up the rest; without a key it does nothing."""
+def dropout_scales(
+    key: Key[Array, ""] | None, rate: float, places: int, shape: tuple[int, int, int]
+) -> list[Array | float]:
+    """Factors of dropout at several places of a block: 0 at `rate`, else 1 / (1 - rate).
+
+    Args:
+      key: random key; without one, and at rate 0, the factors are 1.
+      rate: chance of 0.
+      places: how many factors are wanted.
+      shape: [b, u, d] of each. One draw serves all places: it compiles once.
+    """
     if key is None or rate == 0:
-        return x
-    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
-    return jnp.where(keep, x / (1 - rate), 0)
+        return [1.0] * places
+    chance = draws.uniform(key, (shape[0], places, *shape[1:]))
+    scales = jnp.where(chance < rate, 0, 1 / (1 - rate))
+    return [scales[:, place] for place in range(places)]
 
 
 def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
@@ -101,7 +109,7 @@ def linear(d_in: int, d_out: int, names: tuple[str, str], dtype: str, rngs: nnx.
         d_in,
         d_out,
         dtype=jnp.dtype(dtype),
-        kernel_init=annotate(_kernel_init, *names),
+        kernel_init=annotate(draws.glorot_uniform, *names),
         bias_init=annotate(nnx.initializers.zeros_init(), names[1]),
         rngs=rngs,
     )
@@ -134,7 +142,7 @@ class SelfAttention(nnx.Module):
             (3, config.heads, head_dim),
             use_bias=False,
             dtype=dtype,
-            kernel_init=annotate(_kernel_init, "embed", None, "heads", "kv"),
+            kernel_init=annotate(draws.glorot_uniform, "embed", None, "heads", "kv"),
             rngs=rngs,
         )
         self.out = nnx.LinearGeneral(
@@ -143,7 +151,7 @@ class SelfAttention(nnx.Module):
             axis=(-2, -1),
             use_bias=False,
             dtype=dtype,
-            kernel_init=annotate(_kernel_init, "heads", "kv", "embed"),
+            kernel_init=annotate(draws.glorot_uniform, "heads", "kv", "embed"),
             rngs=rngs,
         )
 
@@ -167,9 +175,10 @@ class ConvolutionModule(nnx.Module):
         width, dtype = config.width, config.compute_dtype
         self.norm = layer_norm(width, rngs)
         self.gate = linear(width, 2 * width, ("embed", "mlp"), dtype, rngs)
-        depthwise_init = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform", in_axis=0)
         self.depthwise = nnx.Param(
-            annotate(depthwise_init, None, "mlp")(rngs.params(), (config.conv_kernel, width))
+            annotate(draws.depthwise_uniform, None, "mlp")(
+                rngs.params(), (config.conv_kernel, width)
+            )
         )
         self.inner_norm = layer_norm(width, rngs)
         self.out = linear(width, width, ("mlp", "embed"), dtype, rngs)
@@ -205,12 +214,12 @@ class ConformerBlock(nnx.Module):
         key: Key[Array, ""] | None,
     ) -> Float[Array, "b u d"]:
         """One block; `key` switches dropout on."""
-        keys = [None] * 4 if key is None else jax.random.split(key, 4)
+        scales = dropout_scales(key, self.rate, 4, x.shape)
         x = constrain(x, "batch", "length", None)
-        x = x + 0.5 * dropout(self.first(x), self.rate, keys[0])
-        x = x + dropout(self.attention(x, valid), self.rate, keys[1])
-        x = x + dropout(self.convolution(x, valid), self.rate, keys[2])
-        x = x + 0.5 * dropout(self.second(x), self.rate, keys[3])
+        x = x + 0.5 * scales[0] * self.first(x)
+        x = x + scales[1] * self.attention(x, valid)
+        x = x + scales[2] * self.convolution(x, valid)
+        x = x + 0.5 * scales[3] * self.second(x)
         return constrain(self.norm(x), "batch", "length", None)
 
 

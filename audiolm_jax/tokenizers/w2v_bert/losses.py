@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from audiolm_jax.tokenizers.w2v_bert import draws
 from audiolm_jax.tokenizers.w2v_bert.model import Outputs
 
 
@@ -21,7 +22,7 @@ def span_mask(
     An item where chance starts none gets one at a random valid token, so that no item is idle. A
     span ends with its item.
     """
-    chance = jnp.where(valid, jax.random.uniform(key, valid.shape), 2.0)
+    chance = jnp.where(valid, draws.uniform(key, valid.shape), 2.0)
     starts = chance < probability
     luckiest = jax.nn.one_hot(jnp.argmin(chance, axis=1), valid.shape[1], dtype=bool)
     starts = jnp.where(starts.any(axis=1, keepdims=True), starts, luckiest)
@@ -46,7 +47,7 @@ def sample_distractors(
     """
     others = mask.sum(axis=1) - 1
     # Draw among the other masked tokens by rank, skipping one's own rank, then rank to position.
-    draw = jax.random.uniform(key, (*mask.shape, count)) * others[:, None, None]
+    draw = draws.uniform(key, (*mask.shape, count)) * others[:, None, None]
     draw = jnp.minimum(draw.astype(jnp.int32), others[:, None, None] - 1)
     rank = (jnp.cumsum(mask, axis=1) - 1)[:, :, None]
     draw = jnp.maximum(draw + (draw >= rank), 0)

@@ -20,6 +20,7 @@ from audiolm_jax.audio.spectral import log_mel_spectrogram
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.records import AudioBatch
+from audiolm_jax.tokenizers.w2v_bert import draws
 from audiolm_jax.tokenizers.w2v_bert.conformer import (
     ConformerConfig,
     ConformerStack,
@@ -157,7 +158,7 @@ class GumbelQuantizer(nnx.Module):
         width = config.conformer.width
         self.norm = layer_norm(width, rngs)
         self.logits = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
-        init = annotate(nnx.initializers.uniform(1.0), "codes", "embed")
+        init = annotate(draws.codebook_uniform, "codes", "embed")
         self.codebook = nnx.Param(init(rngs.params(), (config.codebook_size, config.code_width)))
 
     def __call__(
@@ -169,7 +170,7 @@ class GumbelQuantizer(nnx.Module):
         """Quantises each frame by itself; `key` switches the noise on."""
         logits = self.logits(self.norm(features))
         ids = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-        noisy = logits if key is None else logits + jax.random.gumbel(key, logits.shape)
+        noisy = logits if key is None else logits + draws.gumbel(key, logits.shape)
         sampled_ids = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
         soft = jax.nn.softmax(noisy / temperature, axis=-1)
         hard = jax.nn.one_hot(sampled_ids, logits.shape[-1])

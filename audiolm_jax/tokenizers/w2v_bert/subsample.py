@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.tokenizers.w2v_bert import draws
 
 FRAMES_PER_TOKEN = 4
 _LAYOUT = ("NHWC", "HWIO", "NHWC")  # H is time, W is mel frequency
@@ -27,7 +28,7 @@ class ConvolutionalSubsampling(nnx.Module):
     """Two 2-D convolutions of stride (2, 2) with ReLU, then a linear layer."""
 
     def __init__(self, bins: int, channels: int, width: int, *, rngs: nnx.Rngs) -> None:
-        init = annotate(nnx.initializers.he_normal(), None, None, "channels_in", "channels_out")
+        init = annotate(draws.he_uniform, None, None, "channels_in", "channels_out")
         bias = annotate(nnx.initializers.zeros_init(), "channels_out")
         self.kernel1 = nnx.Param(init(rngs.params(), (4, 3, 1, channels)))
         self.bias1 = nnx.Param(bias(rngs.params(), (channels,)))
@@ -36,7 +37,7 @@ class ConvolutionalSubsampling(nnx.Module):
         self.out = nnx.Linear(
             channels * (-(-bins // FRAMES_PER_TOKEN)),
             width,
-            kernel_init=annotate(nnx.initializers.xavier_uniform(), "channels_in", "embed"),
+            kernel_init=annotate(draws.glorot_uniform, "channels_in", "embed"),
             bias_init=annotate(nnx.initializers.zeros_init(), "embed"),
             rngs=rngs,
         )

@@ -13,7 +13,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.runtime.weights import flatten_state
-from audiolm_jax.tokenizers.w2v_bert import losses
+from audiolm_jax.tokenizers.w2v_bert import draws, losses
 from audiolm_jax.tokenizers.w2v_bert.model import Outputs, W2vBert, W2vBertConfig
 from audiolm_jax.tokenizers.w2v_bert.subsample import valid_frames
 
@@ -95,7 +95,7 @@ def draw(
     """Mask, mask vectors and distractors from one key."""
     mask_key, vector_key, distractor_key = jax.random.split(key, 3)
     mask = losses.span_mask(mask_key, valid, config.mask_probability, config.mask_length)
-    vectors = config.mask_noise * jax.random.normal(vector_key, (*valid.shape, width))
+    vectors = config.mask_noise * draws.normal(vector_key, (*valid.shape, width))
     return Randomness(
         mask, vectors, losses.sample_distractors(distractor_key, mask, config.distractors)
     )
