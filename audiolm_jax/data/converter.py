@@ -47,6 +47,7 @@ class StageFeatureConverter(seqio.FeatureConverter):
             padded.set_shape([length])
             return padded
 
+        @tf.autograph.experimental.do_not_convert
         def convert(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             tokens, levels = example["tokens"], example["levels"][1:]
             return {

@@ -131,8 +131,9 @@ def _read(
     options.threading.private_threadpool_size = _TENSORFLOW_THREADS
     options.deterministic = True
     dataset = dataset.prefetch(_PREFETCH_BATCHES).with_options(options)
+    iterator, failure = dataset.as_numpy_iterator(), None
     try:
-        for batch in dataset.as_numpy_iterator():
+        for batch in iterator:
             yield TokenBatch(
                 inputs=batch["decoder_input_tokens"],
                 targets=batch["decoder_target_tokens"],
@@ -141,6 +142,11 @@ def _read(
             )
     except tf.errors.OpError as error:
         # Our own exception comes back as text inside TensorFlow's.
-        if found := re.search(r"InputError: (.+)", error.message):
-            raise InputError(found[1]) from error
-        raise
+        failure = re.search(r"InputError: (.+)", error.message)
+        if not failure:
+            raise
+    finally:
+        del iterator
+    # Raised here, because TensorFlow's exception would keep its reading threads alive.
+    if failure:
+        raise InputError(failure[1])

@@ -135,6 +135,7 @@ class TokenWindows(seqio.DataSource):
             # Objects, because numpy's own byte strings lose zeros at their end.
             return positions, np.array(semantic, object), np.array(acoustic, object), np.array(ends)
 
+        @tf.autograph.experimental.do_not_convert
         def example(ordinals: tf.Tensor) -> dict[str, tf.Tensor]:
             names = ("position", "semantic", "acoustic", "ends_here")
             types = (tf.int64, tf.string, tf.string, tf.bool)
@@ -195,6 +196,7 @@ class _Build:
         self._stage = stage
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        @tf.autograph.experimental.do_not_convert
         def build(window: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             arguments = [window["semantic"], window["acoustic"], window["ends_here"]]
             values = tf.numpy_function(
