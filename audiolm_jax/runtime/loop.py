@@ -145,12 +145,20 @@ def train(
         evaluate_fn = jax.jit(program.evaluate, out_shardings=replicated(mesh))
         finite_fn = jax.jit(_all_finite, out_shardings=replicated(mesh))
 
+        def diverged(what: str, step: int) -> NonFiniteError:
+            checkpoints.wait()
+            return NonFiniteError(
+                f"{directory}: {what} at step {step}; last checkpoint: step "
+                f"{latest_step(directory)}; lower the learning rate or lengthen the warm-up, in "
+                "another directory, or look at the data of that step"
+            )
+
         def look(step: int, metrics: Metrics) -> None:
             values = {n: float(value) for n, value in jax.device_get(dict(metrics)).items()}
             losses = [n for n in values if _LOSS.fullmatch(n)] or list(values)
             for name in losses:
                 if not math.isfinite(values[name]):
-                    raise NonFiniteError(_diverged(directory, f"{name} = {values[name]}", step))
+                    raise diverged(f"{name} = {values[name]}", step)
             clock.tick()
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
@@ -159,7 +167,7 @@ def train(
 
         def save() -> None:
             if not jax.device_get(finite_fn((state.params, state.rest))):
-                raise NonFiniteError(_diverged(directory, "a parameter is not finite", done))
+                raise diverged("a parameter is not finite", done)
             if (own := int(jax.device_get(state.step))) != done:
                 raise RuntimeError(f"the step function counts {own} steps after {done}")
             writer.sync()
@@ -256,14 +264,3 @@ def _evaluate(
 def _all_finite(tree: Any) -> jax.Array:
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in leaves]))
-
-
-def _diverged(directory: Path, what: str, step: int) -> str:
-    last = latest_step(directory)
-    kept = (
-        "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} is kept"
-    )
-    return (
-        f"{directory}: {what} at step {step}; {kept}; lower the learning rate or lengthen the "
-        "warm-up in another directory, or look at the data of that step"
-    )

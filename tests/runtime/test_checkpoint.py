@@ -13,7 +13,8 @@ from audiolm_jax.runtime.checkpoint import Checkpoints, checksum, latest_step, n
 from audiolm_jax.runtime.mesh import MeshConfig, make_mesh, replicated, state_shardings
 from audiolm_jax.runtime.state import TrainState
 
-RULES = MeshConfig("fsdp").rules
+# A reader that fails on a damaged file leaves futures behind that nobody asks for.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def make_state(seed=0, size=16):
@@ -122,7 +123,7 @@ def test_damaged_newest_falls_back_and_says_so(tmp_path, capsys, damage):
                 content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
             )
         case "cut":
-            payload.write_bytes(content[:-20])
+            payload.write_bytes(content[: len(content) // 2])
         case "empty":
             payload.write_bytes(b"")
         case "remove":
