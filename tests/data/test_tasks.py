@@ -7,7 +7,7 @@ import pytest
 
 from audiolm_jax.data.loader import heldout_batches, token_batches
 from audiolm_jax.data.sources import BadFile
-from audiolm_jax.data.token_record import TokenRecord
+from audiolm_jax.data.token_record import TokenRecord, decode_record, encode_record
 from audiolm_jax.data.token_store import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -283,3 +283,16 @@ def test_shard_damaged_while_reading_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"train-0000.-of-00002.array_record: ") as caught:
         next(batches(0))
     assert "\n" not in str(caught.value)
+
+
+def test_tensorflow_reads_what_we_write_and_we_read_what_it_writes(store):
+    import tensorflow as tf
+
+    record = store[1]["train"][1]
+    example = tf.train.Example.FromString(encode_record(record))
+    feature = example.features.feature
+    assert feature["frames"].int64_list.value[0] == len(record.codes)
+    assert feature["acoustic"].bytes_list.value[0] == record.codes.astype("<u2").tobytes()
+    back = decode_record(example.SerializeToString(), "x")
+    np.testing.assert_array_equal(back.codes, record.codes)
+    assert back.clip_id == record.clip_id

@@ -1,0 +1,148 @@
+"""Audio crops are a pure function of seed and position, and cover the audio evenly."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiolm_jax.audio.files import write_wav
+from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.shuffle import generator, shuffled_index
+from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.errors import InputError
+
+CROP = 0.25  # seconds: 4000 samples
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    for number, seconds in enumerate([0.3, 0.31, 0.5, 0.75, 1.0, 2.0, 3.0, 0.4, 1.7, 0.35]):
+        samples = rng.uniform(-0.5, 0.5, int(seconds * 16000)).astype(np.float32)
+        write_wav(folder / f"{number}.wav", samples, 16000, None)
+    return list_clips(AudioDataConfig(audio_dir=str(folder), heldout_percent=40))
+
+
+def take(iterator, count):
+    batches = list(itertools.islice(iterator, count))
+    return np.stack([b.samples for b in batches]), np.stack([b.lengths for b in batches])
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 400), st.integers(0, 2**70), st.integers(0, 10**9))
+def test_every_epoch_is_a_permutation(size, seed, epoch):
+    order = [shuffled_index(epoch * size + i, size, seed) for i in range(size)]
+    assert sorted(order) == list(range(size))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = {
+        tuple(shuffled_index(epoch * 50 + i, 50, seed) for i in range(50))
+        for epoch in range(10)
+        for seed in range(10)
+    }
+    assert len(orders) == 100
+    first = [shuffled_index(epoch * 7, 7, 0) for epoch in range(7000)]
+    assert np.bincount(first, minlength=7) == pytest.approx(1000, abs=150)
+
+
+def test_random_numbers_belong_to_their_position():
+    draws = [
+        generator(seed, position, purpose).random()
+        for seed in (0, 1, -1)
+        for position in (0, 1, 10**15)
+        for purpose in (0, 1)
+    ]
+    assert len(set(draws)) == len(draws)
+    assert generator(1, 10**15, 1).random() in draws
+
+
+def test_resumed_stream_is_the_stream(index):
+    crops = AudioCrops(index, "train", CROP, 4, seed=3)
+    samples, lengths = take(crops.batches(0), 30)
+    later, later_lengths = take(crops.batches(21), 9)
+    np.testing.assert_array_equal(later, samples[21:])
+    np.testing.assert_array_equal(later_lengths, lengths[21:])
+    assert take(crops.batches(10**12), 1)[0].shape == (1, 4, 4000)
+    other, _ = take(AudioCrops(index, "train", CROP, 4, seed=4).batches(0), 30)
+    assert not np.array_equal(other, samples)
+
+
+def test_hosts_together_are_one_host(index):
+    whole, _ = take(AudioCrops(index, "train", CROP, 6, seed=3).batches(5), 7)
+    parts = [
+        take(AudioCrops(index, "train", CROP, 6, seed=3, host=h, num_hosts=3).batches(5), 7)[0]
+        for h in range(3)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_a_small_cache_changes_nothing(index):
+    whole, _ = take(AudioCrops(index, "train", CROP, 4, seed=3).batches(0), 20)
+    starved = AudioCrops(index, "train", CROP, 4, seed=3, cache_bytes=1)
+    np.testing.assert_array_equal(take(starved.batches(0), 20)[0], whole)
+
+
+def test_crops_are_stretches_of_their_clips_padded_with_zeros(index):
+    crops = AudioCrops(index, "train", 0.6, 5, seed=0)
+    samples, lengths = take(crops.batches(0), 40)
+    clips = index.of("train")
+    short = 0
+    for position, (row, length) in enumerate(
+        zip(samples.reshape(-1, 9600), lengths.reshape(-1), strict=True)
+    ):
+        number, start, stop = crops.locate(position)
+        assert length == stop - start == min(9600, clips[number].num_samples)
+        np.testing.assert_array_equal(row[:length], index.load(clips[number])[start:stop])
+        assert not row[length:].any()
+        short += length < 9600
+    assert samples.dtype == np.float32
+    assert lengths.dtype == np.int32
+    assert 0 < short < len(samples) * 5
+
+
+def test_clips_come_as_often_as_they_are_long(index):
+    crops = AudioCrops(index, "train", CROP, 1, seed=1)
+    clips = index.of("train")
+    epochs = 300
+    visits = np.zeros(len(clips))
+    for position in range(epochs * crops.epoch_crops):
+        visits[crops.locate(position)[0]] += 1
+    share = np.array([clip.num_samples for clip in clips])
+    np.testing.assert_allclose(visits / visits.sum(), share / share.sum(), rtol=0.1)
+
+
+def test_heldout_batches_hold_every_sample_once(index):
+    crops = AudioCrops(index, "heldout", CROP, 4, seed=0)
+    seen = []
+    for batch in crops.heldout_batches():
+        assert batch.samples.shape == (4, 4000)
+        seen += [row[:length] for row, length in zip(batch.samples, batch.lengths, strict=True)]
+        assert not any(r[n:].any() for r, n in zip(batch.samples, batch.lengths, strict=True))
+    whole = np.concatenate([index.load(clip) for clip in index.of("heldout")])
+    np.testing.assert_array_equal(np.concatenate(seen), whole)
+
+
+def test_abandoned_stream_ends_its_thread_and_errors_arrive(index, tmp_path):
+    stream = AudioCrops(index, "train", CROP, 4, seed=0).batches(0)
+    next(stream)
+    assert any(thread.name == "audio-prefetch" for thread in threading.enumerate())
+    stream.close()
+    assert not any(thread.name == "audio-prefetch" for thread in threading.enumerate())
+    path = tmp_path / "a.wav"
+    write_wav(path, np.full(8000, 0.1, np.float32), 16000, None)
+    gone = list_clips(AudioDataConfig(audio_dir=str(tmp_path), heldout_percent=0))
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.wav: cannot be read"):
+        next(AudioCrops(gone, "train", CROP, 4, seed=0).batches(0))
+
+
+def test_sizes_that_do_not_fit_are_refused(index):
+    with pytest.raises(InputError, match="whole number of samples"):
+        AudioCrops(index, "train", 1 / 3, 4, seed=0)
+    with pytest.raises(InputError, match="multiple of 3 hosts"):
+        AudioCrops(index, "train", CROP, 4, seed=0, num_hosts=3)
