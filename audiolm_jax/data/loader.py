@@ -3,6 +3,7 @@
 TensorFlow is imported when the first batch is asked for, not before.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,7 @@ def _read(
     seed: int | None,
 ) -> Iterator[TokenBatch]:
     """Shuffled and endless with a seed, in order and once without."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it prints what it failed to find
     import seqio
     import tensorflow as tf
 
