@@ -7,14 +7,63 @@ transposed convolution is ever computed (on a CPU that is 7 to 18 times slower),
 channels suit a matrix unit.
 """
 
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from audiolm_jax.nn.partition import annotate
 
-_KERNEL_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+Module = TypeVar("Module", bound=nnx.Module)
+
+
+class NormalDraws:
+    """Standard normal numbers of a single random draw, handed out in turn to initialise kernels.
+
+    A codec has some hundred kernels of unequal shapes. A random draw for each costs about half a
+    second of compilation on a CPU; one draw for all costs it once.
+    """
+
+    def __init__(self, values: Float[Array, " n"] | None):
+        """Args: values, or None to count only: then zeros are handed out."""
+        self._values = values
+        self.used = 0
+
+    def take(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """The next numbers, in the given shape."""
+        start, self.used = self.used, self.used + math.prod(shape)
+        if self._values is None:
+            return jnp.zeros(shape)
+        return self._values[start : self.used].reshape(shape)
+
+
+def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Module:
+    """Builds a module whose kernels come from one draw of the right size.
+
+    Args:
+      build: draws -> module; called twice.
+      key: decides every kernel.
+    """
+    counter = NormalDraws(None)
+    nnx.eval_shape(lambda: build(counter))
+    return build(NormalDraws(jax.random.normal(key, (counter.used,))))
+
+
+def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None = None) -> nnx.Param:
+    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in (default: all but the
+    last dimension)."""
+    std = (fan_in or math.prod(shape[:-1])) ** -0.5
+    names = (*(None,) * (len(shape) - 2), "channels_in", "channels_out")
+    return nnx.Param(annotate(lambda: draws.take(shape) * std, *names)())
+
+
+def fill_channels(channels: int, value: float) -> nnx.Param:
+    """A bias or gain [channels] that starts at `value`."""
+    return nnx.Param(annotate(lambda: jnp.full((channels,), value), "channels_out")())
 
 
 def causal_convolution(
@@ -42,14 +91,10 @@ class CausalConv(nnx.Module):
         kernel_size: int,
         *,
         dilation: int = 1,
-        rngs: nnx.Rngs,
+        draws: NormalDraws,
     ):
-        init = annotate(_KERNEL_INIT, None, "channels_in", "channels_out")
-        shape = (kernel_size, channels_in, channels_out)
-        self.kernel = nnx.Param(init(rngs.params(), shape))
-        self.bias = nnx.Param(
-            annotate(nnx.initializers.zeros, "channels_out")(rngs.params(), (channels_out,))
-        )
+        self.kernel = draw_kernel(draws, (kernel_size, channels_in, channels_out))
+        self.bias = fill_channels(channels_out, 0.0)
         self.dilation = dilation
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b t o"]:
@@ -60,13 +105,9 @@ class CausalConv(nnx.Module):
 class CausalDownsample(nnx.Module):
     """Strided convolution of kernel 2 * stride, padded by `stride` zeros on the left."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, *, rngs: nnx.Rngs):
-        init = annotate(_KERNEL_INIT, None, "channels_in", "channels_out")
-        shape = (2 * stride, channels_in, channels_out)
-        self.kernel = nnx.Param(init(rngs.params(), shape))
-        self.bias = nnx.Param(
-            annotate(nnx.initializers.zeros, "channels_out")(rngs.params(), (channels_out,))
-        )
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
+        self.kernel = draw_kernel(draws, (2 * stride, channels_in, channels_out))
+        self.bias = fill_channels(channels_out, 0.0)
         self.stride = stride
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
@@ -89,15 +130,11 @@ class CausalDownsample(nnx.Module):
 class CausalUpsample(nnx.Module):
     """Transposed convolution of kernel 2 * stride, whose last `stride` outputs are cut off."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, *, rngs: nnx.Rngs):
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
         # Each output sample is reached by two taps only, whatever the stride.
-        scale = annotate(
-            nnx.initializers.normal((2 * channels_in) ** -0.5), None, "channels_in", "channels_out"
-        )
-        self.kernel = nnx.Param(scale(rngs.params(), (2 * stride, channels_in, channels_out)))
-        self.bias = nnx.Param(
-            annotate(nnx.initializers.zeros, "channels_out")(rngs.params(), (channels_out,))
-        )
+        shape = (2 * stride, channels_in, channels_out)
+        self.kernel = draw_kernel(draws, shape, fan_in=2 * channels_in)
+        self.bias = fill_channels(channels_out, 0.0)
         self.stride = stride
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:

@@ -11,11 +11,11 @@ from jaxtyping import Array, Float
 
 from audiolm_jax.audio.spectral import hann_window, stft
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.nn.conv import NormalDraws, draw_kernel, fill_channels
+from audiolm_jax.nn.partition import constrain
 
 Normalization = Literal["none", "weight", "layer"]
 
-_KERNEL_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 _GROUP_CHANNELS = 4  # input channels of each group of the waveform discriminator
 # (width multiplier of the first convolution, of the second one over it, (time, frequency) stride).
 _STFT_BLOCKS = (
@@ -100,23 +100,13 @@ class NormalizedConv(nnx.Module):
         groups: int = 1,
         is_block_diagonal: bool = False,
         normalization: Normalization = "none",
-        rngs: nnx.Rngs,
+        draws: NormalDraws,
     ):
-        free = (None,) * len(kernel_shape)
-        init = annotate(_KERNEL_INIT, *free, "channels_in", "channels_out")
         shape = (*kernel_shape, channels_in // groups, channels_out)
-        self.kernel = nnx.Param(init(rngs.params(), shape))
-        zeros = annotate(nnx.initializers.zeros, "channels_out")
-        ones = annotate(nnx.initializers.ones, "channels_out")
-        self.bias = nnx.Param(zeros(rngs.params(), (channels_out,)))
-        if normalization == "weight":
-            # Starts at the norm that the kernel is drawn with, so the layer starts unchanged.
-            norm = jnp.sqrt(jnp.sum(_value(self.kernel) ** 2, axis=tuple(range(len(shape) - 1))))
-            self.gain = nnx.Param(
-                annotate(lambda *_: norm, "channels_out")(rngs.params(), norm.shape)
-            )
-        if normalization == "layer":
-            self.gain = nnx.Param(ones(rngs.params(), (channels_out,)))
+        self.kernel = draw_kernel(draws, shape)
+        self.bias = fill_channels(channels_out, 0.0)
+        if normalization != "none":
+            self.gain = fill_channels(channels_out, 1.0)
         self.strides = strides
         self.groups = groups
         self.is_block_diagonal = is_block_diagonal
@@ -149,10 +139,6 @@ class NormalizedConv(nnx.Module):
         return x
 
 
-def _value(param: nnx.Param) -> Array:
-    return param[...]
-
-
 def _spread_groups(kernel: Float[Array, "*k i o"], groups: int) -> Float[Array, "*k gi o"]:
     """The dense kernel of a grouped convolution: zero where input and output groups differ."""
     per_group = kernel.shape[-1] // groups
@@ -168,7 +154,7 @@ def _activate(x: Array) -> Array:
 class WaveDiscriminator(nnx.Module):
     """The MelGAN stack on one scale: k15, four grouped k41 of stride 4, k5, k3 to logits."""
 
-    def __init__(self, config: DiscriminatorConfig, scale: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: DiscriminatorConfig, scale: int, *, draws: NormalDraws):
         def conv(channels_in, channels_out, kernel, stride, groups=1):
             return NormalizedConv(
                 channels_in,
@@ -178,7 +164,7 @@ class WaveDiscriminator(nnx.Module):
                 groups=groups,
                 is_block_diagonal=config.grouped_convolution == "block_diagonal",
                 normalization=config.wave_normalization,
-                rngs=rngs,
+                draws=draws,
             )
 
         width = config.wave_width
@@ -195,7 +181,7 @@ class WaveDiscriminator(nnx.Module):
         """Judges the audio at 1 / scale of its rate."""
         x = samples[..., None]
         for _ in range(self.scale.bit_length() - 1):
-            x = nnx.avg_pool(x, (4,), (2,), "SAME", count_include_pad=False)
+            x = nnx.avg_pool(x, (4,), (2,), "SAME")
         features = []
         for layer in self.layers:
             x = constrain(_activate(layer(x)), "batch", "time", None)
@@ -214,16 +200,16 @@ class StftBlock(nnx.Module):
         strides: tuple[int, int],
         normalization: Normalization,
         *,
-        rngs: nnx.Rngs,
+        draws: NormalDraws,
     ):
         kernel = (strides[0] + 2, strides[1] + 2)
         self.first = NormalizedConv(
-            channels_in, width, (3, 3), (1, 1), normalization=normalization, rngs=rngs
+            channels_in, width, (3, 3), (1, 1), normalization=normalization, draws=draws
         )
         self.second = NormalizedConv(
-            width, channels_out, kernel, strides, normalization=normalization, rngs=rngs
+            width, channels_out, kernel, strides, normalization=normalization, draws=draws
         )
-        self.skip = NormalizedConv(channels_in, channels_out, (1, 1), strides, rngs=rngs)
+        self.skip = NormalizedConv(channels_in, channels_out, (1, 1), strides, draws=draws)
 
     def __call__(self, x: Float[Array, "b t f i"]) -> Float[Array, "b n m o"]:
         """Divides time and frequency by the strides."""
@@ -233,22 +219,22 @@ class StftBlock(nnx.Module):
 class StftDiscriminator(nnx.Module):
     """2-D convolutions over the real and imaginary parts of an STFT (the paper's Fig. 4)."""
 
-    def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: DiscriminatorConfig, *, draws: NormalDraws):
         normalization = config.stft_normalization
         width = config.stft_width
         self.first = NormalizedConv(
-            2, width, (7, 7), (1, 1), normalization=normalization, rngs=rngs
+            2, width, (7, 7), (1, 1), normalization=normalization, draws=draws
         )
         blocks = []
         for multiplier, growth, strides in _STFT_BLOCKS:
             inner = multiplier * config.stft_width
             blocks.append(
-                StftBlock(width, inner, inner * growth, strides, normalization, rngs=rngs)
+                StftBlock(width, inner, inner * growth, strides, normalization, draws=draws)
             )
             width = inner * growth
         self.blocks = nnx.List(blocks)
         self.bands = config.stft_window // 2 // _FREQUENCY_STRIDE
-        self.last = NormalizedConv(width * self.bands, 1, (1,), (1,), rngs=rngs)
+        self.last = NormalizedConv(width * self.bands, 1, (1,), (1,), draws=draws)
         self.window = config.stft_window
         self.hop = config.stft_hop
         self.scale = 2 / float(hann_window(self.window).sum()) ** 0.5  # loud speech comes near 1
@@ -268,9 +254,11 @@ class StftDiscriminator(nnx.Module):
 class Discriminators(nnx.Module):
     """All of them: the STFT discriminator first, then the waveform scales."""
 
-    def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
-        self.stft = StftDiscriminator(config, rngs=rngs)
-        self.waves = nnx.List([WaveDiscriminator(config, s, rngs=rngs) for s in config.wave_scales])
+    def __init__(self, config: DiscriminatorConfig, *, draws: NormalDraws):
+        self.stft = StftDiscriminator(config, draws=draws)
+        self.waves = nnx.List(
+            [WaveDiscriminator(config, s, draws=draws) for s in config.wave_scales]
+        )
 
     def __call__(self, samples: Float[Array, "b s"]) -> list[Judgement]:
         """One judgement each; `samples` must be free of NaN (padding silenced)."""

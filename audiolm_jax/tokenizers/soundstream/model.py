@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample
+from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample, NormalDraws
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 
@@ -83,30 +83,30 @@ class SoundStreamConfig:
 class ResidualUnit(nnx.Module):
     """Dilated convolution of kernel 7 and pointwise convolution around a skip; ELU before each."""
 
-    def __init__(self, width: int, dilation: int, reduction: int, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, dilation: int, reduction: int, *, draws: NormalDraws):
         hidden = width // reduction
-        self.dilated = CausalConv(width, hidden, 7, dilation=dilation, rngs=rngs)
-        self.pointwise = CausalConv(hidden, width, 1, rngs=rngs)
+        self.dilated = CausalConv(width, hidden, 7, dilation=dilation, draws=draws)
+        self.pointwise = CausalConv(hidden, width, 1, draws=draws)
 
     def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
         """Keeps the shape."""
         return x + self.pointwise(jax.nn.elu(self.dilated(jax.nn.elu(x))))
 
 
-def _residual_units(config: SoundStreamConfig, width: int, rngs: nnx.Rngs) -> nnx.List:
+def _residual_units(config: SoundStreamConfig, width: int, draws: NormalDraws) -> nnx.List:
     return nnx.List(
-        [ResidualUnit(width, d, config.residual_reduction, rngs=rngs) for d in config.dilations]
+        [ResidualUnit(width, d, config.residual_reduction, draws=draws) for d in config.dilations]
     )
 
 
 class EncoderStage(nnx.Module):
     """Residual units at the input width, then down-sampling to the next."""
 
-    def __init__(self, config: SoundStreamConfig, index: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: SoundStreamConfig, index: int, *, draws: NormalDraws):
         width = config.widths[index]
-        self.units = _residual_units(config, width, rngs)
+        self.units = _residual_units(config, width, draws)
         self.down = CausalDownsample(
-            width, config.widths[index + 1], config.strides[index], rngs=rngs
+            width, config.widths[index + 1], config.strides[index], draws=draws
         )
 
     def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b n o"]:
@@ -119,10 +119,12 @@ class EncoderStage(nnx.Module):
 class DecoderStage(nnx.Module):
     """Up-sampling, then residual units at the output width."""
 
-    def __init__(self, config: SoundStreamConfig, index: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: SoundStreamConfig, index: int, *, draws: NormalDraws):
         width = config.widths[index]
-        self.up = CausalUpsample(config.widths[index + 1], width, config.strides[index], rngs=rngs)
-        self.units = _residual_units(config, width, rngs)
+        self.up = CausalUpsample(
+            config.widths[index + 1], width, config.strides[index], draws=draws
+        )
+        self.units = _residual_units(config, width, draws)
 
     def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b n o"]:
         """[b, t, c] -> [b, t * stride, o]."""
@@ -135,11 +137,11 @@ class DecoderStage(nnx.Module):
 class Encoder(nnx.Module):
     """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop."""
 
-    def __init__(self, config: SoundStreamConfig, *, rngs: nnx.Rngs):
-        self.first = CausalConv(1, config.widths[0], 7, rngs=rngs)
+    def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
+        self.first = CausalConv(1, config.widths[0], 7, draws=draws)
         stages = range(len(config.strides))
-        self.stages = nnx.List([EncoderStage(config, i, rngs=rngs) for i in stages])
-        self.last = CausalConv(config.widths[-1], config.embedding_width, 3, rngs=rngs)
+        self.stages = nnx.List([EncoderStage(config, i, draws=draws) for i in stages])
+        self.last = CausalConv(config.widths[-1], config.embedding_width, 3, draws=draws)
 
     def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
         """Args: samples [b, s], s a multiple of the hop. Returns: latents [b, s / hop, d]."""
@@ -152,11 +154,11 @@ class Encoder(nnx.Module):
 class Decoder(nnx.Module):
     """Latents to waveform: sample n depends on no frame after n // hop."""
 
-    def __init__(self, config: SoundStreamConfig, *, rngs: nnx.Rngs):
-        self.first = CausalConv(config.embedding_width, config.widths[-1], 7, rngs=rngs)
+    def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
+        self.first = CausalConv(config.embedding_width, config.widths[-1], 7, draws=draws)
         stages = reversed(range(len(config.strides)))
-        self.stages = nnx.List([DecoderStage(config, i, rngs=rngs) for i in stages])
-        self.last = CausalConv(config.widths[0], 1, 7, rngs=rngs)
+        self.stages = nnx.List([DecoderStage(config, i, draws=draws) for i in stages])
+        self.last = CausalConv(config.widths[0], 1, 7, draws=draws)
 
     def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
         """Args: latents [b, t, d]. Returns: samples [b, t * hop], not limited to [-1, 1]."""
@@ -169,9 +171,9 @@ class Decoder(nnx.Module):
 class SoundStream(nnx.Module):
     """Encoder and decoder; the codebooks are no parameters and live beside them."""
 
-    def __init__(self, config: SoundStreamConfig, *, rngs: nnx.Rngs):
-        self.encoder = Encoder(config, rngs=rngs)
-        self.decoder = Decoder(config, rngs=rngs)
+    def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
+        self.encoder = Encoder(config, draws=draws)
+        self.decoder = Decoder(config, draws=draws)
 
 
 def count_frames(samples: Int[Array, "..."], hop_samples: int) -> Int[Array, "..."]:

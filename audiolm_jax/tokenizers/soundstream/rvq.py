@@ -177,9 +177,7 @@ def dequantize(
     return sum(by_level[1:], by_level[0])
 
 
-def draw_depths(
-    key: PRNGKeyArray, batch: int, levels: int, probability: float
-) -> Int[Array, " b"]:
+def draw_depths(key: PRNGKeyArray, batch: int, levels: int, probability: float) -> Int[Array, " b"]:
     """Quantiser dropout: with the given probability n_q ~ U{1..Q} for each example, else Q."""
     coin, depth = jax.random.split(key)
     dropped = jax.random.bernoulli(coin, probability, (batch,))

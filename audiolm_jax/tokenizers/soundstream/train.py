@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from audiolm_jax.audio.spectral import zero_beyond
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.conv import initialize
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.state import Metrics, Sums, TrainProgram, TrainState
@@ -101,7 +102,7 @@ def program(
 
 def build_generator(config: SoundStreamConfig, key: PRNGKeyArray) -> SoundStream:
     """A freshly initialised encoder and decoder."""
-    return SoundStream(config, rngs=nnx.Rngs(params=key))
+    return initialize(lambda draws: SoundStream(config, draws=draws), key)
 
 
 def reconstruct(
@@ -154,7 +155,8 @@ class _Trainer:
         object.__setattr__(self, "_discriminators", nnx.graphdef(discriminator))
 
     def _build_discriminators(self, key: PRNGKeyArray) -> Discriminators:
-        return Discriminators(self.config.discriminators, rngs=nnx.Rngs(params=key))
+        config = self.config.discriminators
+        return initialize(lambda draws: Discriminators(config, draws=draws), key)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         generator_key, discriminator_key = jax.random.split(key)
@@ -249,35 +251,44 @@ class _Trainer:
         """Updated discriminators and the gradient of the weighted adversarial losses in `fake`."""
         params, opt_state = state.params["discriminator"], state.opt_state["discriminator"]
 
-        def discriminator_loss(params):
-            judge = nnx.merge(self._discriminators, params)
-            return discriminator_hinge(judge(real), judge(fake))
+        def judge_both(params, fake):
+            # One pass over [real_0, fake_0, real_1, ...]: a pair stays on one device.
+            pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[1])
+            judgements = nnx.merge(self._discriminators, params)(pairs)
+            split = [jax.tree.map(lambda x, i=i: x[i::2], judgements) for i in range(2)]
+            return split[0], split[1]
 
         def update_discriminators():
-            loss, gradient = jax.value_and_grad(discriminator_loss)(params)
+            gradient = jax.grad(lambda p: discriminator_hinge(*judge_both(p, fake)))(params)
             updates, new_opt_state = self.discriminator_optimizer.update(
                 gradient, opt_state, params
             )
-            return optax.apply_updates(params, updates), new_opt_state, loss
+            return optax.apply_updates(params, updates), new_opt_state
 
         def generator_losses(fake, params):
-            judge = nnx.merge(self._discriminators, params)
-            judgement = judge(fake)
-            hinge = generator_hinge(judgement)
-            features = feature_distance(judge(real), judgement)
+            of_real, of_fake = judge_both(params, fake)
+            hinge = generator_hinge(of_fake)
+            features = feature_distance(jax.lax.stop_gradient(of_real), of_fake)
             weights = self.config.losses
             total = weights.adversarial_weight * hinge + weights.feature_weight * features
-            return total, {"adversarial_loss": hinge, "feature_loss": features}
+            return total, {
+                "adversarial_loss": hinge,
+                "feature_loss": features,
+                "discriminator_loss": discriminator_hinge(of_real, of_fake),
+            }
 
         def run():
             late = state.step - self.config.discriminator_start_step
-            new_params, new_opt_state, loss = jax.lax.cond(
-                late % self.config.discriminator_every == 0,
-                update_discriminators,
-                lambda: (params, opt_state, discriminator_loss(params)),
-            )
+            if self.config.discriminator_every == 1:
+                new_params, new_opt_state = update_discriminators()
+            else:
+                new_params, new_opt_state = jax.lax.cond(
+                    late % self.config.discriminator_every == 0,
+                    update_discriminators,
+                    lambda: (params, opt_state),
+                )
             gradient, losses = jax.grad(generator_losses, has_aux=True)(fake, new_params)
-            return new_params, new_opt_state, gradient, losses | {"discriminator_loss": loss}
+            return new_params, new_opt_state, gradient, losses
 
         def skip():
             zero = jnp.zeros(())

@@ -1,0 +1,65 @@
+"""Causal convolutions against lax with explicit padding, and causality by gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample, NormalDraws
+
+LAYOUT = ("NHC", "HIO", "NHC")
+
+
+def draws(seed=0):
+    return NormalDraws(np.random.default_rng(seed).normal(size=1000).astype(np.float32))
+
+
+def random(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_downsample_equals_strided_convolution(stride):
+    layer = CausalDownsample(3, 4, stride, draws=draws())
+    x = random(2, 4 * stride, 3)
+    expected = jax.lax.conv_general_dilated(
+        x, layer.kernel[...], (stride,), [(stride, 0)], dimension_numbers=LAYOUT
+    )
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_upsample_equals_transposed_convolution(stride):
+    layer = CausalUpsample(3, 4, stride, draws=draws())
+    x = random(2, 5, 3)
+    full = np.zeros((2, 5 * stride + stride, 4))
+    kernel = np.asarray(layer.kernel[...], np.float64)
+    for n in range(5):
+        full[:, n * stride : (n + 2) * stride] += np.einsum("bi,kio->bko", x[:, n], kernel)
+    np.testing.assert_allclose(layer(x), full[:, : 5 * stride], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_convolution_reads_its_own_past_only(dilation):
+    layer = CausalConv(2, 3, 3, dilation=dilation, draws=draws())
+    x = random(1, 12, 2)
+    influence = np.abs(jax.jacobian(lambda x: layer(x).sum(-1))(x)[0, :, 0]).sum(-1)
+    offsets = np.arange(12)[:, None] - np.arange(12)[None]
+    expected = np.isin(offsets, [0, dilation, 2 * dilation])
+    np.testing.assert_array_equal(influence > 0, expected)
+
+
+def test_bias_and_shapes():
+    x = jnp.zeros((2, 10, 3))
+    for layer, frames in [
+        (CausalConv(3, 4, 7, draws=draws()), 10),
+        (CausalDownsample(3, 4, 5, draws=draws()), 2),
+        (CausalUpsample(3, 4, 5, draws=draws()), 50),
+    ]:
+        layer.bias[...] = jnp.arange(4.0)
+        np.testing.assert_array_equal(layer(x), np.broadcast_to(np.arange(4.0), (2, frames, 4)))
+
+
+def test_partial_stride_is_refused():
+    with pytest.raises(ValueError, match="11 frames are not a multiple of the stride 5"):
+        CausalDownsample(3, 4, 5, draws=draws())(jnp.zeros((1, 11, 3)))
