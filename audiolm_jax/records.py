@@ -6,7 +6,7 @@ dimension, v vocabulary.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -86,6 +86,7 @@ class TokenBatch:
     levels: Array
 
 
+@runtime_checkable
 class AcousticTokenizer(Protocol):
     """A neural codec, frozen: SoundStream trained here, or public weights of the same shape."""
 
@@ -102,6 +103,7 @@ class AcousticTokenizer(Protocol):
         """Audio of length `tokens.lengths * hop_samples`; any prefix of the levels is accepted."""
 
 
+@runtime_checkable
 class SemanticTokenizer(Protocol):
     """A self-supervised encoder and its k-means, frozen."""
 

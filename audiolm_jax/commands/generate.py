@@ -3,19 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
 from jaxtyping import Float
 
-from audiolm_jax import __version__
-from audiolm_jax.audio.files import write_wav
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.commands.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.generate.bundle import load_bundle
-from audiolm_jax.generate.pipeline import Generated, GenerationConfig, Generator
+from audiolm_jax.generate.output import save_generated
+from audiolm_jax.generate.pipeline import GenerationConfig, Generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +36,7 @@ class ContinueOptions:
     seconds: float = 7.0
     prompt_seconds: float | None = None
     seed: int = 0
-    generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)
+    generation: GenerationConfig = GenerationConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +57,7 @@ class SampleOptions:
     seconds: float = 10.0
     count: int = 4
     seed: int = 0
-    generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)
+    generation: GenerationConfig = GenerationConfig()
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -82,7 +80,7 @@ class RevoiceOptions:
     models: Path
     out: Path
     seed: int = 0
-    generation: GenerationConfig = dataclasses.field(default_factory=GenerationConfig)
+    generation: GenerationConfig = GenerationConfig()
 
 
 def continue_(arguments: Sequence[str]) -> None:
@@ -92,7 +90,7 @@ def continue_(arguments: Sequence[str]) -> None:
     generator = Generator(load_bundle(options.models), options.generation)
     prompt = read_prompt(options.prompt, options.prompt_seconds, generator.sample_rate_hz)
     result = generator.continue_audio([prompt], options.seconds, [options.seed])[0]
-    write_generated(options.out, result, generator, options.seed, "continue", options.seconds)
+    save_generated(options.out, result, generator, options.seed, options.seconds)
 
 
 def sample(arguments: Sequence[str]) -> None:
@@ -103,7 +101,7 @@ def sample(arguments: Sequence[str]) -> None:
     seeds = [options.seed + i for i in range(options.count)]
     for seed, result in zip(seeds, generator.sample(options.seconds, seeds), strict=True):
         path = options.out / f"sample_{seed}.wav"
-        write_generated(path, result, generator, seed, "sample", options.seconds)
+        save_generated(path, result, generator, seed, options.seconds)
 
 
 def revoice(arguments: Sequence[str]) -> None:
@@ -113,7 +111,7 @@ def revoice(arguments: Sequence[str]) -> None:
     generator = Generator(load_bundle(options.models), options.generation)
     speech = read_prompt(options.speech, None, generator.sample_rate_hz)
     result = generator.revoice(speech, options.seed)
-    write_generated(options.out, result, generator, options.seed, "revoice", None)
+    save_generated(options.out, result, generator, options.seed, None)
 
 
 def read_prompt(path: Path, seconds: float | None, rate_hz: int) -> Float[np.ndarray, " s"]:
@@ -131,36 +129,6 @@ def read_prompt(path: Path, seconds: float | None, rate_hz: int) -> Float[np.nda
             "ask for less or leave the flag out"
         )
     return prompt
-
-
-def write_generated(
-    path: Path,
-    result: Generated,
-    generator: Generator,
-    seed: int,
-    verb: str,
-    seconds: float | None,
-) -> None:
-    """Writes a result as wav with its provenance inside, and says what was written."""
-    provenance: dict[str, Any] = {
-        "software": f"audiolm_jax {__version__}",
-        "synthetic": True,
-        "verb": verb,
-        "seed": seed,
-        "seconds": seconds,
-        "prompt_seconds": result.prompt_samples / generator.sample_rate_hz,
-        "bundle": generator.bundle.fingerprint,
-        "generation": dataclasses.asdict(generator.config),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clipped = write_wav(path, result.samples, generator.sample_rate_hz, provenance)
-    duration = len(result.samples) / generator.sample_rate_hz
-    prompt = result.prompt_samples / generator.sample_rate_hz
-    print(
-        f"{path}: {duration:.2f} s, of which {prompt:.2f} s prompt"
-        + (", ended by the model" if result.ended else "")
-        + (f"; {clipped} samples beyond full scale were cut" if clipped else "")
-    )
 
 
 def _check_wav(path: Path) -> None:

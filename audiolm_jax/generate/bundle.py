@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.decoder import KIND, StageModelConfig
 from audiolm_jax.records import AcousticTokenizer, SemanticTokenizer
 from audiolm_jax.runtime.config_json import config_from_dict
 from audiolm_jax.runtime.weights import ModelFolder, load_model
@@ -65,7 +65,7 @@ def bundle_fingerprint(parts: dict[str, str]) -> str:
 
 def read_stage(directory: Path, name: str) -> StageModel:
     """Loads a stage's model folder and checks that it holds the stage `name`."""
-    folder = load_model(directory, "stage")
+    folder = load_model(directory, KIND)
     config = config_from_dict(StageModelConfig, folder.config, str(directory))
     if config.stage.name != name:
         raise InputError(f"{directory}: holds the {config.stage.name} stage, expected {name}")

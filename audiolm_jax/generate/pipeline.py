@@ -10,6 +10,7 @@ import dataclasses
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -221,9 +222,9 @@ class Generator:
         histories = [track.semantic[-max(1, stage.crop_semantic - steps) :] for track in tracks]
         results = self._decoders["semantic"].generate(
             prompts=[np.append([BOS], semantic_ids(h, stage)) for h in histories],
-            target_offsets=[len(h) for h in histories],
+            target_offset=[len(h) for h in histories],
             steps=[steps] * len(tracks),
-            keys=[_key(track, window, 0) for track in tracks],
+            keys=jnp.stack([_key(track, window, 0) for track in tracks]),
             temperature=self.config.semantic_temperature,
             allow_end=self.config.stop == "end_token",
         )
@@ -261,9 +262,9 @@ class Generator:
                 np.concatenate([condition_tokens(z, codes, stage), flatten_levels(codes, 0, stage)])
                 for z, codes in zip(conditions, recent, strict=True)
             ],
-            target_offsets=[codes.size for codes in recent],
+            target_offset=[codes.size for codes in recent],
             steps=[frames * levels] * len(tracks),
-            keys=[_key(track, window, 1) for track in tracks],
+            keys=jnp.stack([_key(track, window, 1) for track in tracks]),
             temperature=self.config.coarse_temperature,
             allow_end=may_end,
         )
@@ -286,9 +287,11 @@ class Generator:
         width = len(stage.target_levels)
         results = self._decoders["fine"].generate(
             prompts=[condition_tokens(np.zeros(0, int), chunk, stage) for _, chunk, _ in chunks],
-            target_offsets=[0] * len(chunks),
+            target_offset=[0] * len(chunks),
             steps=[len(chunk) * width for _, chunk, _ in chunks],
-            keys=[jax.random.fold_in(_key(tracks[r], window, 2), start) for r, _, start in chunks],
+            keys=jnp.stack(
+                [jax.random.fold_in(_key(tracks[r], window, 2), start) for r, _, start in chunks]
+            ),
             temperature=self.config.fine_temperature,
             allow_end=False,
         )

@@ -24,6 +24,7 @@ from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
 from audiolm_jax.runtime.weights import unflatten_into
 from audiolm_jax.stages import StageConfig
 
+KIND = "stage"  # of model folders, whose config is a StageModelConfig
 Record = TypeVar("Record")
 
 

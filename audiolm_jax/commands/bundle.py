@@ -1,0 +1,90 @@
+"""`audiolm bundle`: five trained parts into one folder."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from audiolm_jax.commands.options import parse
+from audiolm_jax.errors import InputError
+from audiolm_jax.generate.bundle import STAGE_PARTS, write_bundle
+from audiolm_jax.run import model_folder
+from audiolm_jax.runtime.weights import MODEL_JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleOptions:
+    """Copy trained parts into one folder that can be shared, checked against each other.
+
+    Attributes:
+      runs: run directories or model folders: codec, semantic tokenizer (k-means), and the
+        language models of the stages; which is which is read from them.
+      out: bundle folder to write.
+      licence: licence and attribution of the weights, for the model card.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path
+    licence: str = "not stated"
+
+
+def bundle(arguments: Sequence[str]) -> None:
+    """`audiolm bundle`."""
+    options = parse(BundleOptions, arguments, "audiolm bundle")
+    sources: dict[str, Path] = {}
+    for path in options.runs:
+        folder = model_folder(path)
+        part = part_name(folder)
+        if part in sources:
+            raise InputError(f"{path}: a second {part}; {sources[part]} is one already")
+        sources[part] = folder
+    fingerprint = write_bundle(options.out, sources, model_card(sources, options.licence))
+    print(f"{options.out}: bundle {fingerprint[:16]} of {', '.join(sources)}")
+
+
+def part_name(folder: Path) -> str:
+    """What part of a bundle a model folder is."""
+    record = json.loads((folder / MODEL_JSON).read_text())
+    match record["kind"]:
+        case "soundstream":
+            return "codec"
+        case "semantic":
+            return "semantic"
+        case "stage":
+            return STAGE_PARTS[record["config"]["stage"]["name"]]
+        case kind:
+            raise InputError(f"{folder}: a {kind!r} model is no part of a bundle")
+
+
+def model_card(sources: dict[str, Path], licence: str) -> str:
+    """README.md of a bundle: what it is, what it was made from, how to use it, what not to do."""
+    rows = []
+    for part, folder in sorted(sources.items()):
+        record = json.loads((folder / MODEL_JSON).read_text())
+        facts = record["provenance"]
+        rows.append(
+            f"| {part} | {record['kind']} | {facts.get('steps', '')} "
+            f"| {facts['data'].get('dataset', '')} | {record['fingerprint'][:16]} |"
+        )
+    return "\n".join(
+        [
+            "# AudioLM bundle",
+            "",
+            "A codec, a semantic tokenizer and the language models of the stages, trained with",
+            "audiolm_jax. They continue recordings in their own voice; they know no text.",
+            "",
+            "| part | kind | steps | data | fingerprint |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Licence of the weights: {licence}",
+            "",
+            "Use: `audiolm continue PROMPT.wav --models THIS_FOLDER --seconds 4 --out OUT.wav`",
+            "",
+            "Do not continue a voice without its owner's consent. Output is marked as synthetic in",
+            "the wav file's comment.",
+            "",
+        ]
+    )

@@ -1,0 +1,254 @@
+"""One frozen dataclass for each kind of run, and the file that describes it.
+
+A config file is Python with a function `experiment()` that returns one of these. Any field can be
+overridden on the command line. What can be checked without touching data or models is checked when
+the dataclass is made.
+"""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+from audiolm_jax.data.precompute import TokenizeConfig
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.generate.pipeline import GenerationConfig
+from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.train import StageTrainConfig
+from audiolm_jax.runtime.loop import LoopConfig
+from audiolm_jax.runtime.mesh import MeshConfig
+from audiolm_jax.runtime.optim import OptimizerConfig
+from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
+from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig
+from audiolm_jax.tokenizers.w2v_bert.model import W2vBertConfig
+from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class CodecExperiment:
+    """Train SoundStream.
+
+    Attributes:
+      directory: run directory.
+      data: recordings.
+      crop_seconds: length of a training crop.
+      batch_size: crops in a step, over all devices.
+      model: encoder, quantiser and decoder.
+      train: losses, discriminators and codebook updates.
+      optimizer: of encoder and decoder.
+      discriminator_optimizer: of the discriminators.
+      loop: steps, seed, checkpoints, metrics.
+      mesh: devices and sharding.
+    """
+
+    directory: str
+    data: AudioDataConfig
+    loop: LoopConfig
+    crop_seconds: float = 1.0
+    batch_size: int = 32
+    model: SoundStreamConfig = SoundStreamConfig()
+    train: SoundStreamTrainConfig = SoundStreamTrainConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch_size)
+        _check_rates("model.sample_rate_hz", self.model.sample_rate_hz, self.data)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderExperiment:
+    """Train w2v-BERT.
+
+    Attributes:
+      directory: run directory.
+      data: recordings.
+      crop_seconds: length of a training crop.
+      batch_size: crops in a step, over all devices.
+      model: the conformers and their input.
+      train: masks and losses.
+      optimizer: of all parameters.
+      loop: steps, seed, checkpoints, metrics.
+      mesh: devices and sharding.
+    """
+
+    directory: str
+    data: AudioDataConfig
+    loop: LoopConfig
+    crop_seconds: float = 4.0
+    batch_size: int = 32
+    model: W2vBertConfig = W2vBertConfig()
+    train: W2vBertTrainConfig = W2vBertTrainConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class KmeansExperiment:
+    """Fit k-means on features of a trained w2v-BERT: the result is the semantic tokenizer.
+
+    Attributes:
+      directory: run directory.
+      data: recordings; its training clips are used.
+      encoder: run directory or model folder of the trained encoder.
+      batch_size: clips encoded together.
+      kmeans: layer, clusters, iterations, seed.
+    """
+
+    directory: str
+    data: AudioDataConfig
+    encoder: str
+    batch_size: int = 8
+    kmeans: KmeansConfig = KmeansConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizeExperiment:
+    """Turn recordings into a store of acoustic and semantic tokens.
+
+    Attributes:
+      directory: folder of the token store.
+      data: recordings.
+      codec: run directory or model folder of the acoustic tokenizer.
+      semantic: run directory or model folder of the semantic tokenizer.
+      tokenize: shards and batches.
+    """
+
+    directory: str
+    data: AudioDataConfig
+    codec: str
+    semantic: str
+    tokenize: TokenizeConfig = TokenizeConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class StageExperiment:
+    """Train the language model of one stage.
+
+    Attributes:
+      directory: run directory.
+      tokens: token store.
+      codec: run directory or model folder that the store's acoustic tokens must come from.
+      semantic: run directory or model folder that the store's semantic tokens must come from.
+      batch_size: crops in a step, over all devices.
+      model: the stage's tokens and its decoder.
+      train: losses.
+      optimizer: of all parameters.
+      loop: steps, seed, checkpoints, metrics.
+      mesh: devices and sharding.
+    """
+
+    directory: str
+    tokens: str
+    codec: str
+    semantic: str
+    loop: LoopConfig
+    model: StageModelConfig
+    batch_size: int = 256
+    train: StageTrainConfig = StageTrainConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateExperiment:
+    """Measure all parts on held-out audio and write the report page.
+
+    Attributes:
+      directory: where report.html, report.json and the generated wav files go.
+      title: heading of the page.
+      data: recordings; only held-out clips are continued and measured.
+      bundle: the models.
+      tokens: token store the language models were trained on.
+      runs: run directories whose loss curves and speed are shown.
+      prompts: how many held-out clips are continued, the longest first.
+      prompt_seconds: beginning of each clip that the models hear.
+      continuation_seconds: what they go on for.
+      seeds: one continuation of each prompt for each seed.
+      generation: temperatures and windows.
+      licence: licence and attribution of the recordings, shown on the page.
+    """
+
+    directory: str
+    title: str
+    data: AudioDataConfig
+    bundle: str
+    tokens: str
+    runs: tuple[str, ...]
+    prompts: int = 4
+    prompt_seconds: float = 3.0
+    continuation_seconds: float = 4.0
+    seeds: tuple[int, ...] = (0,)
+    generation: GenerationConfig = GenerationConfig()
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1 or not self.seeds:
+            raise InputError(
+                f"prompts = {self.prompts}, seeds = {self.seeds}: expected at least one of each"
+            )
+        for name in ("prompt_seconds", "continuation_seconds"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} = {getattr(self, name)}: expected more than 0")
+
+
+TRAINED = (CodecExperiment, EncoderExperiment, KmeansExperiment, StageExperiment)
+Experiment = (
+    CodecExperiment
+    | EncoderExperiment
+    | KmeansExperiment
+    | TokenizeExperiment
+    | StageExperiment
+    | EvaluateExperiment
+)
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Runs a config file and returns what its `experiment()` describes.
+
+    Raises:
+      InputError: no such file, an error in it, or no experiment in it.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such config file; see the folder configs/")
+    try:
+        names = runpy.run_path(str(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
+    if not callable(names.get("experiment")):
+        raise InputError(f"{path}: no function experiment(); a config file must define one")
+    try:
+        experiment = names["experiment"]()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except TypeError as error:  # an unknown or missing field of a dataclass
+        raise InputError(f"{path}: {error}") from error
+    if not isinstance(experiment, Experiment):
+        raise InputError(
+            f"{path}: experiment() returned {type(experiment).__name__}, expected one of "
+            f"{', '.join(cls.__name__ for cls in Experiment.__args__)}"
+        )
+    return experiment
+
+
+def _check_batch(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch_size = {batch_size}: expected 1 or more")
+
+
+def _check_rates(field: str, rate_hz: int, data: AudioDataConfig) -> None:
+    if rate_hz != data.sample_rate_hz:
+        raise InputError(
+            f"{field} = {rate_hz} differs from data.sample_rate_hz = {data.sample_rate_hz}; "
+            "make them equal"
+        )

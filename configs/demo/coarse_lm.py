@@ -1,0 +1,44 @@
+"""Stage 2, small: about 4 minutes on 2 CPU cores.
+
+audiolm train configs/demo/coarse_lm.py
+"""
+
+from audiolm_jax.experiment import StageExperiment
+from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.runtime.loop import LoopConfig
+from audiolm_jax.runtime.optim import OptimizerConfig
+from audiolm_jax.stages import StageConfig
+
+STEPS = 300
+
+
+def experiment() -> StageExperiment:
+    """Crops of 5.0 s, 4 layers of width 160."""
+    return StageExperiment(
+        directory="runs/demo/coarse_lm",
+        tokens="runs/demo/tokens",
+        codec="runs/demo/codec",
+        semantic="runs/demo/kmeans",
+        batch_size=8,
+        model=StageModelConfig(
+            stage=StageConfig(
+                "coarse",
+                semantic_clusters=64,
+                codebook_size=256,
+                levels=8,
+                coarse_levels=4,
+                crop_seconds=5.0,
+            ),
+            decoder=DecoderConfig(
+                layers=4, heads=4, head_width=40, width=160, ff_width=320, dropout=0.1
+            ),
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=2e-3,
+            warmup_steps=50,
+            schedule="cosine",
+            total_steps=STEPS,
+            weight_decay=0.05,
+        ),
+        loop=LoopConfig(steps=STEPS, log_every=20, evaluate_every=STEPS // 4, checkpoint_every=100),
+    )

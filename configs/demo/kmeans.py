@@ -1,0 +1,18 @@
+"""k-means on features of the demo's encoder: seconds on 2 CPU cores.
+
+audiolm train configs/demo/kmeans.py
+"""
+
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.experiment import KmeansExperiment
+from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig
+
+
+def experiment() -> KmeansExperiment:
+    """64 clusters of the first masked-prediction layer."""
+    return KmeansExperiment(
+        directory="runs/demo/kmeans",
+        data=AudioDataConfig(audio_dir="data/asterisk", dataset="asterisk_en"),
+        encoder="runs/demo/encoder",
+        kmeans=KmeansConfig(clusters=64, layer="masked_1"),
+    )
