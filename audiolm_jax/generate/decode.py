@@ -137,11 +137,13 @@ class StageDecoder:
         """
         self.config = config
         self._table = jnp.asarray(legal_table(config.stage))
-        model = unstack_decoder(nnx.merge(*load_decoder(config, arrays, where)))
+        graphdef, params = load_decoder(config, arrays, where)
+        # Slicing and casting on the host compiles nothing.
+        model = unstack_decoder(nnx.merge(graphdef, jax.tree.map(np.asarray, params)))
         # Compiled code receives plain states, and builds the modules from them while tracing.
         split = [nnx.split(part) for part in (*model[:2], *model.blocks, *model[3:])]
         self._graphdefs = [graphdef for graphdef, _ in split]
-        self._states = [_cast_matrices(state, config) for _, state in split]
+        self._states = jax.device_put([_cast_matrices(state, config) for _, state in split])
         self._run = jax.jit(self._decode, static_argnames="room")
 
     def generate(

@@ -1,0 +1,193 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from jax import numpy as jnp
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.lm.decoder import (
+    DecoderConfig,
+    StageModelConfig,
+    load_decoder,
+    make_decoder,
+    unstack_decoder,
+)
+from audiolm_jax.nn.attention import causal_attention
+from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
+from audiolm_jax.runtime.weights import flatten_state
+from audiolm_jax.stages import StageConfig
+
+STAGE = StageConfig(
+    "coarse", semantic_clusters=9, codebook_size=5, levels=4, coarse_levels=2, crop_seconds=1.0
+)
+DECODER = DecoderConfig(
+    layers=2,
+    heads=2,
+    head_width=4,
+    width=12,
+    ff_width=16,
+    dropout=0.5,
+    relative_buckets=6,
+    relative_max_distance=9,
+)
+CONFIG = StageModelConfig(STAGE, DECODER)
+
+
+def jitted(config):
+    """A model, and its forward pass as one compiled function."""
+    model = jax.jit(lambda key: make_decoder(config, key))(jax.random.key(0))
+    graphdef, state = nnx.split(model)
+    run = jax.jit(lambda state, ids, key: nnx.merge(graphdef, state)(ids, dropout_key=key))
+    return model, lambda ids, key=None: np.asarray(run(state, ids, key))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return jitted(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def model(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def forward(made):
+    return made[1]
+
+
+def random_ids(seed, shape):
+    return np.random.default_rng(seed).integers(0, STAGE.vocab_size, shape).astype(np.int32)
+
+
+def test_no_logit_depends_on_a_later_token(model):
+    embedded = model.embedding(random_ids(0, (1, 14)))
+    # One scalar per position, its gradient with respect to every position's embedding.
+    squares = lambda e: jnp.sum(model.logits(e) ** 2, axis=(0, 2))  # noqa: E731
+    jacobian = jax.jit(jax.jacrev(squares))(embedded)
+    reach = np.abs(np.asarray(jacobian)).sum((1, 3))
+    assert reach.shape == (14, 14)
+    assert (reach[np.triu_indices(14, 1)] == 0).all()
+    assert (reach[np.tril_indices(14)] > 0).all()
+
+
+def test_hostile_padding_changes_nothing_before_it(forward):
+    ids = random_ids(1, (3, 10))
+    changed = ids.copy()
+    changed[:, 6:] = STAGE.vocab_size + 1000  # outside the vocabulary: NaN from there on
+    logits, other = forward(ids), forward(changed)
+    np.testing.assert_array_equal(logits[:, :6], other[:, :6])
+    assert np.isnan(other[:, 6:]).all()
+
+
+def test_position_matters_beyond_the_content_of_the_past(forward):
+    ids = np.full((1, 8), 7, np.int32)
+    logits = forward(ids)
+    assert np.abs(logits[0, 3] - logits[0, 6]).max() < 1e-4  # equal tokens mix to equal values
+    ids[0, 0] = 8
+    logits = forward(ids)
+    swapped = forward(ids[:, [1, 0, 2, 3, 4, 5, 6, 7]])
+    assert np.abs(logits[0, 7] - swapped[0, 7]).max() > 1e-3
+
+
+@pytest.mark.parametrize("remat", ["dots", "full"])
+def test_remat_changes_no_gradient(model, remat):
+    other_config = dataclasses.replace(CONFIG, decoder=dataclasses.replace(DECODER, remat=remat))
+    other, _ = jitted(other_config)
+    ids = random_ids(2, (2, 7))
+
+    def gradient(model):
+        graphdef, state = nnx.split(model)
+        key = jax.random.key(3)
+        loss = lambda s: jnp.sum(nnx.merge(graphdef, s)(ids, dropout_key=key) ** 2)  # noqa: E731
+        return jax.tree.leaves(jax.jit(jax.grad(loss))(state))
+
+    for a, b in zip(gradient(model), gradient(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(a).max())
+
+
+def test_unstacked_layers_give_the_same_logits(model, forward):
+    ids = random_ids(4, (2, 9))
+
+    @jax.jit
+    def unrolled(parts):
+        x, bias = parts.embedding(ids), parts.position()
+        for block in parts.blocks:
+            x, _ = block(x, lambda q, k, v: (causal_attention(q, k, v, bias), None))
+        return parts.output(parts.final_norm(x))
+
+    np.testing.assert_allclose(unrolled(unstack_decoder(model)), forward(ids), rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_needs_a_key_and_follows_it(forward):
+    ids = random_ids(5, (2, 6))
+    one, two = jax.random.split(jax.random.key(0))
+    np.testing.assert_array_equal(forward(ids, one), forward(ids, one))
+    assert (forward(ids, one) != forward(ids, two)).mean() > 0.9
+    assert (forward(ids, one) != forward(ids)).mean() > 0.9
+
+
+def test_bfloat16_arithmetic_keeps_float32_parameters_and_logits(forward):
+    config = dataclasses.replace(
+        CONFIG, decoder=dataclasses.replace(DECODER, compute_dtype="bfloat16")
+    )
+    (half, run), ids = jitted(config), random_ids(6, (2, 9))
+    assert {str(a.dtype) for a in jax.tree.leaves(nnx.state(half))} == {"float32"}
+    whole, logits = forward(ids), run(ids)
+    assert logits.dtype == np.float32
+    difference = np.abs(logits - whole)
+    assert 0 < difference.max() < 0.1 * np.abs(whole).max()
+
+
+def test_every_parameter_names_its_axes(model):
+    is_variable = lambda leaf: isinstance(leaf, nnx.Variable)  # noqa: E731
+    for variable in jax.tree.leaves(nnx.state(model), is_leaf=is_variable):
+        assert len(variable.get_metadata()["out_sharding"]) == variable.ndim
+
+
+def test_weights_survive_export_and_load(model, forward):
+    arrays = flatten_state(nnx.state(model))
+    graphdef, params = load_decoder(CONFIG, arrays)
+    ids = random_ids(7, (2, 9))
+    logits = jax.jit(lambda params: nnx.merge(graphdef, params)(ids))(params)
+    np.testing.assert_allclose(logits, forward(ids), rtol=1e-6)
+    arrays["output.kernel"] = arrays["output.kernel"][:-1]
+    with pytest.raises(InputError, match=r"folder: array 'output.kernel' has shape"):
+        load_decoder(CONFIG, arrays, "folder")
+
+
+def test_paper_size_counts_its_parameters():
+    config = StageModelConfig(StageConfig("semantic"), DecoderConfig())
+    shapes = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
+    count = sum(a.size for a in jax.tree.leaves(shapes))
+    matrices = 12 * (4 * 1024**2 + 3 * 1024 * 4096) + 2 * 1028 * 1024
+    assert count == matrices + 25 * 1024 + 32 * 16
+
+
+def test_config_round_trip():
+    again = config_from_dict(StageModelConfig, config_to_dict(CONFIG), "x")
+    assert again == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("layers", 0),
+        ("heads", 0),
+        ("head_width", -1),
+        ("width", 0),
+        ("ff_width", 0),
+        ("dropout", 1.0),
+        ("dropout", float("nan")),
+        ("relative_buckets", 7),
+        ("relative_buckets", 0),
+        ("relative_max_distance", 3),
+        ("remat", "some"),
+        ("compute_dtype", "float16"),
+    ],
+)
+def test_bad_config_is_refused_by_field(field, value):
+    with pytest.raises(InputError, match=rf"^decoder.{field} = "):
+        dataclasses.replace(DECODER, **{field: value})

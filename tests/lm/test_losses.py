@@ -1,0 +1,49 @@
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_mean
+
+
+def test_token_losses_are_their_definitions():
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(2, 3, 7)) * 5, rng.integers(0, 7, (2, 3))
+    losses = token_losses(jnp.asarray(logits, jnp.float32), jnp.asarray(targets))
+    log_z = np.log(np.exp(logits).sum(-1))
+    expected = log_z - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+    np.testing.assert_allclose(losses.cross_entropy, expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.z_loss, log_z**2, rtol=1e-5)
+    np.testing.assert_array_equal(losses.correct, logits.argmax(-1) == targets)
+
+
+def test_losses_are_float32_and_finite_for_large_low_precision_logits():
+    logits = jnp.full((1, 1, 4), 3e4, jnp.bfloat16).at[0, 0, 1].set(-3e4)
+    losses = token_losses(logits, jnp.array([[1]]))
+    assert losses.cross_entropy.dtype == jnp.float32
+    assert np.isfinite(losses.cross_entropy).all()
+    assert losses.cross_entropy[0, 0] > 5e4
+
+
+def test_weightless_tokens_have_no_effect_and_no_gradient():
+    weights = jnp.array([[1.0, 0.0, 1.0]])
+    value = lambda x: weighted_mean(x, weights)  # noqa: E731
+    assert value(jnp.array([[1.0, jnp.nan, 3.0]])) == 2
+    np.testing.assert_array_equal(jax.grad(value)(jnp.ones((1, 3))), [[0.5, 0, 0.5]])
+    assert weighted_mean(jnp.full((1, 3), jnp.nan), jnp.zeros((1, 3))) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sums_per_level_partition_the_batch(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(3, 8)).astype(np.float32)
+    weights = (rng.random((3, 8)) < 0.6).astype(np.float32)
+    levels = rng.integers(0, 4, (3, 8))
+    totals, counts = sums_per_level(
+        jnp.asarray(np.where(weights, values, np.nan)), jnp.asarray(weights), levels, 5
+    )
+    for row in range(5):
+        member = (levels == row) & (weights > 0)
+        assert counts[row] == member.sum()
+        np.testing.assert_allclose(totals[row], values[member].sum(), atol=1e-5)
+    assert counts[4] == totals[4] == 0

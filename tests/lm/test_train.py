@@ -1,0 +1,193 @@
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig, load_decoder
+from audiolm_jax.lm.losses import token_losses
+from audiolm_jax.lm.train import StageTrainConfig, program
+from audiolm_jax.nn.partition import logical_to_spec, use_rules
+from audiolm_jax.records import TokenBatch
+from audiolm_jax.stages import StageConfig, build_sequence, level_rows
+
+STAGE = StageConfig(
+    "coarse", semantic_clusters=8, codebook_size=4, levels=4, coarse_levels=2, crop_seconds=0.2
+)
+DECODER = DecoderConfig(layers=2, heads=2, head_width=8, width=16, ff_width=16, dropout=0.1)
+CONFIG = StageModelConfig(STAGE, DECODER)
+LENGTH = STAGE.max_tokens - 1
+
+
+def make_batch(seed, rows=8):
+    """Sequences of unequal length; every third recording goes on after its window."""
+    rng = np.random.default_rng(seed)
+    batch = TokenBatch(
+        np.zeros((rows, LENGTH), np.int32),
+        np.zeros((rows, LENGTH), np.int32),
+        np.zeros((rows, LENGTH), np.float32),
+        np.zeros((rows, LENGTH), np.int32),
+    )
+    for row in range(rows):
+        u = int(rng.integers(1, STAGE.crop_semantic + 1))
+        ends = row % 3 > 0
+        clusters = rng.integers(0, 8, u)
+        sequence = build_sequence(clusters, rng.integers(0, 4, (2 * u, 4)), ends, STAGE)
+        tokens, start = sequence.tokens, sequence.target_start
+        last = len(tokens) - 1
+        batch.inputs[row, :last] = tokens[:-1]
+        batch.targets[row, :last] = tokens[1:]
+        batch.loss_weights[row, start - 1 : last] = 1
+        batch.levels[row, start - 1 : last] = level_rows(len(tokens) - start, ends, STAGE)
+    return batch
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return program(CONFIG, StageTrainConfig(), optax.adam(3e-3))
+
+
+@pytest.fixture(scope="module")
+def step(trainer):
+    return jax.jit(trainer.step)
+
+
+@pytest.fixture(scope="module")
+def start(trainer):
+    return jax.jit(trainer.init)(jax.random.key(0))
+
+
+def test_a_few_steps_learn_the_batch(trainer, step, start):
+    state, batch = start, make_batch(0)
+    losses = []
+    for i in range(40):
+        state, metrics = step(state, batch, jax.random.fold_in(jax.random.key(1), i))
+        losses.append(float(metrics["loss"]))
+    assert losses[0] < 1.6 * np.log(STAGE.vocab_size)
+    assert losses[-1] < 0.6 * losses[0]
+    assert int(state.step) == 40
+    assert set(metrics) == {
+        "loss", "z_loss", "accuracy", "grad_norm", "param_norm",
+        "loss/level_0", "loss/level_1", "loss/end",
+    }  # fmt: skip
+
+
+def test_same_key_same_bits(step, start):
+    batch = make_batch(1)
+    one, _ = step(start, batch, jax.random.key(5))
+    two, _ = step(start, batch, jax.random.key(5))
+    other, _ = step(start, batch, jax.random.key(6))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one.params["output"]["kernel"][...] != other.params["output"]["kernel"][...]).any()
+
+
+def test_condition_separator_and_padding_have_no_say(step, start):
+    """Their targets and levels may hold anything; so may inputs after the last weighted target."""
+    batch, key = make_batch(2), jax.random.key(0)
+    idle = batch.loss_weights == 0
+    rng = np.random.default_rng(0)
+    tail = np.cumsum(batch.loss_weights[:, ::-1], axis=1)[:, ::-1] == 0
+    hostile = dataclasses.replace(
+        batch,
+        targets=np.where(idle, rng.integers(0, STAGE.vocab_size, idle.shape), batch.targets),
+        levels=np.where(idle, rng.integers(0, 3, idle.shape), batch.levels),
+        inputs=np.where(tail, rng.integers(0, STAGE.vocab_size, idle.shape), batch.inputs),
+    )
+    hostile = jax.tree.map(lambda a, b: a.astype(b.dtype), hostile, batch)
+    one, metrics = step(start, batch, key)
+    two, other = step(start, hostile, key)
+    assert metrics.keys() == other.keys()
+    for name in metrics:
+        np.testing.assert_allclose(metrics[name], other[name], rtol=1e-5, err_msg=name)
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_batches_without_end_tokens_or_without_any_token_stay_finite(trainer, step, start):
+    batch = make_batch(3)
+    no_end = dataclasses.replace(
+        batch, loss_weights=batch.loss_weights * (batch.levels != 2).astype(np.float32)
+    )
+    _, metrics = step(start, no_end, jax.random.key(0))
+    assert metrics["loss/end"] == 0
+    assert metrics["loss/level_1"] > 0
+    assert all(np.isfinite(value) for value in metrics.values())
+    nothing = dataclasses.replace(batch, loss_weights=np.zeros_like(batch.loss_weights))
+    state, metrics = step(start, nothing, jax.random.key(0))
+    assert metrics["grad_norm"] == 0
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(state.params))
+
+
+def test_evaluation_adds_up_over_batches_and_matches_the_exported_model(trainer, start):
+    evaluate = jax.jit(trainer.evaluate)
+    whole = make_batch(4)
+    halves = [jax.tree.map(lambda a, s=s: a[s], whole) for s in (slice(0, 5), slice(5, 8))]
+    together = evaluate(start, whole)
+    apart = [evaluate(start, half) for half in halves]
+    for name in ("loss", "accuracy", "loss/level_0", "loss/level_1", "loss/end"):
+        assert together.counts[name] == sum(sums.counts[name] for sums in apart)
+        np.testing.assert_allclose(
+            together.totals[name], sum(sums.totals[name] for sums in apart), rtol=1e-4
+        )
+    graphdef, params = load_decoder(CONFIG, trainer.export(start))
+    logits = jax.jit(lambda params: nnx.merge(graphdef, params)(whole.inputs))(params)
+    losses = token_losses(logits, whole.targets).cross_entropy
+    member = (whole.loss_weights > 0) & (whole.levels == 1)
+    np.testing.assert_allclose(
+        together.totals["loss/level_1"], np.asarray(losses)[member].sum(), rtol=1e-4
+    )
+    assert together.counts["loss/level_1"] == member.sum()
+
+
+def test_the_z_loss_pulls_the_normaliser_towards_one(start):
+    batch = make_batch(5)
+    sizes = {}
+    for weight in (0.0, 1.0):
+        step = jax.jit(program(CONFIG, StageTrainConfig(weight), optax.adam(3e-3)).step)
+        state = start
+        for i in range(10):
+            state, metrics = step(state, batch, jax.random.key(i))
+        sizes[weight] = float(metrics["z_loss"])
+    assert sizes[1.0] < 0.7 * sizes[0.0]
+    with pytest.raises(InputError, match=r"^train.z_loss_weight = -1"):
+        StageTrainConfig(-1)
+
+
+def test_eight_devices_take_the_same_step(trainer, step, start):
+    """Batch, weights and vocabulary split over a 2 x 2 x 2 mesh."""
+    rules = {
+        "batch": ("data", "fsdp"),
+        "length": None,
+        "embed": "fsdp",
+        "mlp": "model",
+        "heads": "model",
+        "kv": None,
+        "vocab": "model",
+        "layers": None,
+    }
+    mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "model"), axis_types=(AxisType.Auto,) * 3)
+    batch, key = make_batch(6), jax.random.key(7)
+    expected, expected_metrics = step(start, batch, key)
+
+    def place(leaf):
+        names = leaf.get_metadata().get("out_sharding") if isinstance(leaf, nnx.Variable) else ()
+        sharding = NamedSharding(mesh, logical_to_spec(tuple(names or ()), rules))
+        return jax.device_put(leaf, sharding)
+
+    state = jax.tree.map(place, start, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+    spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec(("data", "fsdp"))))
+    with jax.set_mesh(mesh), use_rules(rules):
+        after, metrics = jax.jit(trainer.step)(state, spread, key)
+    kernel = after.params["layers"]["feed_forward"]["down"]["kernel"][...]
+    assert len({shard.index for shard in kernel.addressable_shards}) == 4
+    for name, value in expected_metrics.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+    # Adam's first update is +-lr whatever the gradient's size: compare what it made of gradients.
+    moments = [jax.tree.leaves(state.opt_state[0].mu) for state in (expected, after)]
+    for a, b in zip(*moments, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * max(1e-6, np.abs(a).max()))

@@ -1,0 +1,79 @@
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from jax import numpy as jnp
+
+from audiolm_jax.nn.attention import (
+    AttentionProjections,
+    cached_attention,
+    causal_attention,
+    empty_cache,
+)
+
+
+def random_qkv(seed, batch=2, length=6, heads=3, head_width=4):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    q, k, v = (jax.random.normal(key, (batch, length, heads, head_width)) for key in keys[:3])
+    return q, k, v, jax.random.normal(keys[3], (heads, 3))
+
+
+def plain_attention(q, k, v, by_distance):
+    """The definition, one query at a time, in float64."""
+    q, k, v, by_distance = (np.asarray(a, np.float64) for a in (q, k, v, by_distance))
+    out = np.zeros_like(q)
+    for b, i, h in np.ndindex(q.shape[:3]):
+        past = np.arange(i + 1)
+        scores = k[b, past, h] @ q[b, i, h] + by_distance[h, np.minimum(i - past, 2)]
+        weights = np.exp(scores - scores.max())
+        out[b, i, h] = weights @ v[b, past, h] / weights.sum()
+    return out
+
+
+def test_causal_attention_is_its_definition():
+    inputs = random_qkv(0)
+    np.testing.assert_allclose(causal_attention(*inputs), plain_attention(*inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_no_gradient_from_the_future(which):
+    inputs = random_qkv(1)
+
+    def one_query(x, i):
+        changed = [*inputs]
+        changed[which] = x
+        return jnp.sum(causal_attention(*changed)[:, i] ** 2)
+
+    for i in range(6):
+        grad = np.abs(jax.grad(one_query)(inputs[which], i)).sum((0, 2, 3))
+        assert (grad[i + 1 :] == 0).all()
+        # One key alone always has weight 1.
+        assert grad[i] > 0 or (which < 2 and i == 0)
+        if which and i:
+            assert (grad[:i] > 0).all()
+
+
+def test_cached_attention_is_the_last_row_of_whole_attention():
+    q, k, v, by_distance = random_qkv(2)
+    cache = empty_cache(2, 3, 9, 4, "float32")
+    cache = cache.write(k, v, jnp.int32(2))
+    # Unseen slots hold anything finite.
+    cache = cache.write(jnp.full((2, 2, 3, 4), 1e6), jnp.full((2, 2, 3, 4), -1e6), jnp.int32(0))
+    distances = jnp.broadcast_to(7 - jnp.arange(9)[None], (2, 9))
+    visible = (jnp.arange(9) >= 2) & (jnp.arange(9) <= 7)
+    out = cached_attention(
+        q[:, -1:], cache, distances, jnp.broadcast_to(visible[None], (2, 9)), by_distance
+    )
+    whole = causal_attention(q, k, v, by_distance)
+    np.testing.assert_allclose(out, whole[:, -1:], atol=1e-6)
+
+
+def test_projections_scale_queries_and_merge_back():
+    module = AttentionProjections(5, 2, 16, "float32", rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (1, 3, 5))
+    q, _, v = module.project(x)
+    kernel = np.asarray(module.qkv.kernel[...])
+    np.testing.assert_allclose(q, np.einsum("bld,dhk->blhk", x, kernel[:, 0]) / 4, atol=1e-5)
+    np.testing.assert_allclose(v, np.einsum("bld,dhk->blhk", x, kernel[:, 2]), atol=1e-5)
+    merged = np.einsum("blhk,hkd->bld", v, np.asarray(module.out.kernel[...]))
+    np.testing.assert_allclose(module.merge(v), merged, atol=1e-5)

@@ -1,0 +1,46 @@
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from jax import numpy as jnp
+
+from audiolm_jax.nn.position import RelativePositionBias, causal_bias, distance_buckets
+
+
+def test_t5_sizes_give_the_published_buckets():
+    buckets = distance_buckets(32, 128)
+    assert buckets.shape == (129,)
+    np.testing.assert_array_equal(buckets[:16], np.arange(16))
+    # 16 * 8 ** (i / 16) is where logarithmic bucket 16 + i begins.
+    starts = np.ceil(16 * 8 ** (np.arange(16) / 16) - 1e-9).astype(int)
+    np.testing.assert_array_equal(np.searchsorted(buckets, np.arange(16, 32)), starts)
+    assert buckets[128] == 31
+
+
+@pytest.mark.parametrize(("buckets", "max_distance"), [(2, 2), (4, 9), (8, 64), (32, 128)])
+def test_buckets_never_decrease_and_stay_in_range(buckets, max_distance):
+    table = distance_buckets(buckets, max_distance)
+    assert (np.diff(table) >= 0).all()
+    assert table[0] == 0
+    assert table[-1] == buckets - 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 9, 10, 11, 40])
+def test_causal_bias_is_the_bias_of_each_distance(length):
+    by_distance = jax.random.normal(jax.random.key(length), (3, 10))
+    bias = np.asarray(causal_bias(by_distance, length))
+    for i in range(length):
+        for j in range(i + 1):
+            np.testing.assert_array_equal(bias[:, i, j], by_distance[:, min(i - j, 9)])
+
+
+def test_gradient_of_causal_bias_counts_each_distance():
+    weight = np.tril(np.ones((7, 7)))
+    grad = jax.grad(lambda b: jnp.sum(causal_bias(b, 7) * weight[None]))(jnp.zeros((1, 4)))
+    np.testing.assert_array_equal(grad[0], [7, 6, 5, 4 + 3 + 2 + 1])
+
+
+def test_module_looks_its_table_up():
+    module = RelativePositionBias(4, 8, 2, rngs=nnx.Rngs(0))
+    buckets = distance_buckets(4, 8)
+    np.testing.assert_array_equal(module(), np.asarray(module.table[...])[buckets].T)

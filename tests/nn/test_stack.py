@@ -1,0 +1,85 @@
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from jax import numpy as jnp
+
+from audiolm_jax.nn.feed_forward import GatedFeedForward
+from audiolm_jax.nn.stack import init_stack, run_stack, unstack
+
+LAYERS = 3
+
+
+@pytest.fixture(scope="module")
+def stacked():
+    return init_stack(
+        lambda key: GatedFeedForward(6, 8, "float32", rngs=nnx.Rngs(params=key)),
+        jax.random.key(0),
+        LAYERS,
+    )
+
+
+@pytest.fixture(scope="module")
+def x():
+    return jax.random.normal(jax.random.key(1), (2, 5, 6))
+
+
+def test_layers_are_initialised_differently(stacked):
+    kernel = np.asarray(stacked.down.kernel[...])
+    assert kernel.shape == (LAYERS, 8, 6)
+    assert (kernel[0] != kernel[1]).mean() > 0.9
+
+
+def test_annotations_gain_and_lose_the_layer_axis(stacked):
+    names = stacked.up.kernel.get_metadata()["out_sharding"]
+    assert names == ("layers", "embed", None, "mlp")
+    assert unstack(stacked)[0].up.kernel.get_metadata()["out_sharding"] == ("embed", None, "mlp")
+    assert stacked.up.kernel.get_metadata()["out_sharding"] == names
+
+
+def test_unstacked_layers_hold_their_own_arrays(stacked):
+    layers = unstack(stacked)
+    assert len(layers) == LAYERS
+    for i, layer in enumerate(layers):
+        np.testing.assert_array_equal(layer.up.kernel[...], stacked.up.kernel[...][i])
+
+
+@pytest.mark.parametrize("remat", ["none", "dots", "full"])
+def test_scan_and_remat_change_no_number(stacked, x, remat):
+    scale = jnp.array([0.5, 1.0, 2.0])
+
+    def apply(layer, x, scale):
+        return x + scale * layer(x)
+
+    def scanned(state):
+        return run_stack(apply, nnx.merge(graphdef, state), x, scale, remat)
+
+    def unrolled(state):
+        out = x
+        for i, layer in enumerate(unstack(nnx.merge(graphdef, state))):
+            out = apply(layer, out, scale[i])
+        return out
+
+    graphdef, state = nnx.split(stacked)
+    np.testing.assert_allclose(scanned(state), unrolled(state), rtol=1e-5, atol=1e-5)
+    grads = [jax.grad(lambda s, f=f: jnp.sum(f(s) ** 2))(state) for f in (scanned, unrolled)]
+    for a, b in zip(*map(jax.tree.leaves, grads), strict=True):
+        assert np.abs(b).max() > 0
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("remat", ["none", "full"])
+def test_remat_decides_what_the_backward_pass_keeps(stacked, x, remat):
+    def loss(x):
+        return jnp.sum(run_stack(lambda layer, x, _: layer(x), stacked, x, remat=remat))
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(x))
+    assert ("checkpoint" in text or "remat" in text) == (remat == "full")
+
+
+def test_gated_feed_forward_is_its_definition(x):
+    module = GatedFeedForward(6, 8, "float32", rngs=nnx.Rngs(0))
+    up, down = np.asarray(module.up.kernel[...]), np.asarray(module.down.kernel[...])
+    gate = np.asarray(x) @ up[:, 0]
+    gelu = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
+    np.testing.assert_allclose(module(x), (gelu * (np.asarray(x) @ up[:, 1])) @ down, atol=1e-5)
