@@ -14,10 +14,11 @@ def compile_cache(tmp_path_factory):
 def _use_compile_cache(compile_cache):
     settings = {
         "jax_compilation_cache_dir": str(compile_cache),
+        "jax_disable_most_optimizations": True,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
