@@ -32,8 +32,8 @@ def test_filterbank_refuses_a_band_beyond_nyquist():
         mel_filterbank(16000, 512, 80, 0.0, 9000.0)
 
 
-@pytest.mark.parametrize("length", [1, 159, 160, 161, 1000, 1601])
-@pytest.mark.parametrize(("window", "hop"), [(400, 160), (512, 128), (161, 160), (64, 64)])
+@pytest.mark.parametrize("length", [1, 160, 161, 1601])
+@pytest.mark.parametrize(("window", "hop"), [(400, 160), (512, 128), (161, 160)])
 def test_frames_are_centred_on_their_cells(length, window, hop):
     samples = np.arange(1, length + 1, dtype=np.float32)[None]
     frames = np.asarray(frame(jnp.asarray(samples), window, hop))[0]
