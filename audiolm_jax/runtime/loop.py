@@ -112,7 +112,8 @@ def train(
       TrainingStopped: after SIGTERM or SIGINT, with the state saved.
     """
     mesh, rules = make_mesh(mesh_config), mesh_config.rules
-    seed_key = jax.device_put(jax.random.key(config.seed), replicated(mesh))
+    # Compiled, because a host cannot put a value on the devices of another one.
+    seed_key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     init_key = jax.random.fold_in(seed_key, _INIT)
 
     with contextlib.ExitStack() as stack:

@@ -1,0 +1,20 @@
+"""One host of several with four devices each: COORDINATOR HOSTS INDEX DIRECTORY STEPS."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+
+import jax
+
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+
+if __name__ == "__main__":
+    coordinator, hosts, index, directory, steps = sys.argv[1:]
+    jax.distributed.initialize(coordinator, int(hosts), int(index))
+    import runtime_toy as toy
+
+    state = toy.run_toy(Path(directory), toy.loop_config(int(steps)), "fsdp", replicas=2)
+    assert len(state.step.sharding.device_set) == 4 * int(hosts)
