@@ -13,10 +13,11 @@ from audiolm_jax.generate.sampling import row_keys
 from audiolm_jax.lm.decoder import (
     DecoderConfig,
     StageModelConfig,
+    load_decoder,
     make_decoder,
     unstack_decoder,
 )
-from audiolm_jax.runtime.weights import flatten_state
+from audiolm_jax.runtime.weights import flatten_shapes
 from audiolm_jax.stages import BOS, EOS, FIRST_ID, SEP, StageConfig, legal_ids, unflatten_levels
 
 STAGE = StageConfig(
@@ -33,16 +34,20 @@ DECODER = DecoderConfig(
 )
 
 
-def make_stage(name, key=0, **decoder):
-    """Weights large enough that no token is a foregone conclusion, nor all alike."""
+def make_stage(name, **decoder):
+    """A config, and weights large enough that tokens are neither foregone nor all alike.
+
+    From numpy: initialising with jax.random compiles for seconds.
+    """
     config = StageModelConfig(
         dataclasses.replace(STAGE, name=name), dataclasses.replace(DECODER, **decoder)
     )
-    return config, flatten_state(nnx.state(make_model(config, key)))
-
-
-def make_model(config, key=0):
-    return jax.jit(lambda key: make_decoder(config, key))(jax.random.key(key))
+    state = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
+    rng = np.random.default_rng(0)
+    return config, {
+        name: rng.normal(0.0, 3.0 if name == "position.table" else 0.4, shape).astype(np.float32)
+        for name, shape in flatten_shapes(state).items()
+    }
 
 
 def whole_logits(model, sequences):
@@ -84,10 +89,8 @@ def generate(decoder, prompts, offsets, steps, keys=None, temperature=1.0, allow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_cached_logits_are_those_of_the_whole_sequence(dtype):
     """Rows with prompts of 1 to 9 tokens, hostile padding, ten tokens fed one by one."""
-    config = StageModelConfig(STAGE, dataclasses.replace(DECODER, compute_dtype=dtype))
-    model = make_model(config)
-    # A bias large enough that a wrong distance shows.
-    model.position.table[...] = 3 * jax.random.normal(jax.random.key(2), (6, 2))
+    config, arrays = make_stage("coarse", compute_dtype=dtype)
+    model = nnx.merge(*load_decoder(config, arrays))
     rng = np.random.default_rng(0)
     lengths, slots, fed = np.array([1, 4, 9, 2], np.int32), 9, 10
     vocab = config.stage.vocab_size
@@ -123,7 +126,7 @@ def test_greedy_ids_are_the_best_legal_ids_of_the_whole_sequence(coarse):
     outs = generate(coarse, prompts, offsets, [9, 9], temperature=0.0)
     table = legal_ids(STAGE)
     sequences = [np.concatenate([p, out.ids]) for p, out in zip(prompts, outs, strict=True)]
-    whole = whole_logits(make_model(coarse.config), sequences)
+    whole = whole_logits(nnx.merge(*load_decoder(*make_stage("coarse"))), sequences)
     for prompt, offset, out, logits in zip(prompts, offsets, outs, whole, strict=True):
         logits = logits[len(prompt) - 1 : -1]
         legal = table[(offset + np.arange(9)) % 2]

@@ -16,7 +16,7 @@ from audiolm_jax.lm.decoder import (
 )
 from audiolm_jax.nn.attention import causal_attention
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
-from audiolm_jax.runtime.weights import flatten_state
+from audiolm_jax.runtime.weights import flatten_shapes, flatten_state
 from audiolm_jax.stages import StageConfig
 
 STAGE = StageConfig(
@@ -35,10 +35,20 @@ DECODER = DecoderConfig(
 CONFIG = StageModelConfig(STAGE, DECODER)
 
 
+def random_arrays(config):
+    """Weights from numpy: initialising with jax.random compiles for seconds."""
+    state = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.normal(0.0, 0.4, shape).astype(np.float32)
+        for name, shape in flatten_shapes(state).items()
+    }
+
+
 def jitted(config):
     """A model, and its forward pass as one compiled function."""
-    model = jax.jit(lambda key: make_decoder(config, key))(jax.random.key(0))
-    graphdef, state = nnx.split(model)
+    graphdef, state = load_decoder(config, random_arrays(config))
+    model = nnx.merge(graphdef, state)
     run = jax.jit(lambda state, ids, key: nnx.merge(graphdef, state)(ids, dropout_key=key))
     return model, lambda ids, key=None: np.asarray(run(state, ids, key))
 
@@ -76,10 +86,10 @@ def test_no_logit_depends_on_a_later_token(model):
 def test_hostile_padding_changes_nothing_before_it(forward):
     ids = random_ids(1, (3, 10))
     changed = ids.copy()
-    changed[:, 6:] = STAGE.vocab_size + 1000  # outside the vocabulary: NaN from there on
+    changed[:, 6:] = (changed[:, 6:] + 1) % STAGE.vocab_size
     logits, other = forward(ids), forward(changed)
     np.testing.assert_array_equal(logits[:, :6], other[:, :6])
-    assert np.isnan(other[:, 6:]).all()
+    assert (logits[:, 6:] != other[:, 6:]).mean() > 0.9
 
 
 def test_position_matters_beyond_the_content_of_the_past(forward):
