@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import jax
-import multihost_worker
 import numpy as np
 import pytest
 import runtime_toy as toy
 
 from audiolm_jax.runtime.metrics import read_metrics
+
+# Started, never imported: it sets up a host of its own kind.
+WORKER = Path(__file__).with_name("multihost_worker.py")
 
 
 def run_hosts(directory, steps, hosts=2):
@@ -18,7 +20,7 @@ def run_hosts(directory, steps, hosts=2):
         probe.bind(("localhost", 0))
         coordinator = f"localhost:{probe.getsockname()[1]}"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, multihost_worker.__file__, coordinator, str(hosts)]
+    command = [sys.executable, str(WORKER), coordinator, str(hosts)]
     workers = [
         subprocess.Popen([*command, str(index), str(directory), str(steps)], env=environment)
         for index in range(hosts)
