@@ -7,6 +7,7 @@ start, uniform over where a whole crop fits, gives the crop. Clips no longer tha
 whole and padded with zeros.
 """
 
+import atexit
 import contextlib
 import itertools
 import queue
@@ -200,8 +201,15 @@ def _prefetch(batches: Iterator[AudioBatch]) -> Iterator[AudioBatch]:
         finally:
             batches.close()
 
+    def end() -> None:
+        if not stop.is_set():
+            stop.set()
+            thread.join()
+            atexit.unregister(end)
+
     thread = threading.Thread(target=work, name="audio-prefetch", daemon=True)
     thread.start()
+    atexit.register(end)  # while threads can still run; a stream may never be closed by its user
     try:
         while True:
             kind, value = ready.get()
@@ -211,5 +219,4 @@ def _prefetch(batches: Iterator[AudioBatch]) -> Iterator[AudioBatch]:
                 raise value
             yield value
     finally:
-        stop.set()
-        thread.join()
+        end()

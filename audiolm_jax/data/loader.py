@@ -3,8 +3,12 @@
 TensorFlow is imported when the first batch is asked for, not before.
 """
 
+import atexit
+import contextlib
 import os
 import re
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,12 +114,12 @@ def _read(
     seed: int | None,
 ) -> Iterator[TokenBatch]:
     """Shuffled and endless with a seed, in order and once without."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it prints what it failed to find
-    import seqio
-    import tensorflow as tf
+    with _quiet_standard_error():
+        import seqio
+        import tensorflow as tf
 
-    from audiolm_jax.data.converter import StageFeatureConverter
-    from audiolm_jax.data.tasks import stage_task
+        from audiolm_jax.data.converter import StageFeatureConverter
+        from audiolm_jax.data.tasks import stage_task
 
     task = stage_task(store, stage)
     dataset = seqio.get_dataset(
@@ -133,22 +137,49 @@ def _read(
     options.threading.private_threadpool_size = _TENSORFLOW_THREADS
     options.deterministic = True
     dataset = dataset.prefetch(_PREFETCH_BATCHES).with_options(options)
-    iterator, failure = dataset.as_numpy_iterator(), None
+    # TensorFlow's reading threads call into Python. An iterator still alive when the interpreter
+    # shuts down would wait for them for ever, so it is dropped before, at exit.
+    live, failure = [dataset.as_numpy_iterator()], None
+    atexit.register(live.clear)
+    op_error = tf.errors.OpError  # at exit the module may be gone
     try:
-        for batch in iterator:
+        while live and (batch := next(live[0], None)) is not None:
             yield TokenBatch(
                 inputs=batch["decoder_input_tokens"],
                 targets=batch["decoder_target_tokens"],
                 loss_weights=batch["decoder_loss_weights"],
                 levels=batch["decoder_levels"],
             )
-    except tf.errors.OpError as error:
+    except op_error as error:
         # Our own exception comes back as text inside TensorFlow's.
         failure = re.search(r"InputError: (.+)", error.message)
         if not failure:
             raise
     finally:
-        del iterator
+        if live:
+            live.clear()
+            atexit.unregister(live.clear)
     # Raised here, because TensorFlow's exception would keep its reading threads alive.
     if failure:
         raise InputError(failure[1])
+
+
+@contextlib.contextmanager
+def _quiet_standard_error() -> Iterator[None]:
+    """Holds back what TensorFlow's libraries print while they load, unless loading fails.
+
+    They write to the file descriptor before any of their log settings takes effect.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,6 +1,8 @@
 """Audio crops are a pure function of seed and position, and cover the audio evenly."""
 
 import itertools
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -139,6 +141,18 @@ def test_abandoned_stream_ends_its_thread_and_errors_arrive(index, tmp_path):
     path.unlink()
     with pytest.raises(InputError, match=r"a\.wav: cannot be read"):
         next(AudioCrops(gone, "train", CROP, 4, seed=0).batches(0))
+
+
+def test_a_stream_left_open_does_not_disturb_the_exit(index):
+    program = (
+        "from audiolm_jax.data.crops import AudioCrops\n"
+        "from audiolm_jax.data.sources import AudioDataConfig, list_clips\n"
+        f"config = AudioDataConfig(audio_dir={index.config.audio_dir!r})\n"
+        "stream = AudioCrops(list_clips(config), 'train', 0.25, 4, 0).batches(0)\n"
+        "next(stream)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_sizes_that_do_not_fit_are_refused(index):

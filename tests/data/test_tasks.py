@@ -1,6 +1,8 @@
 """Token batches through SeqIO: right, the same after a restart, the same on any number of hosts."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -296,3 +298,18 @@ def test_tensorflow_reads_what_we_write_and_we_read_what_it_writes(store):
     back = decode_record(example.SerializeToString(), "x")
     np.testing.assert_array_equal(back.codes, record.codes)
     assert back.clip_id == record.clip_id
+
+
+@pytest.mark.slow
+def test_a_stream_left_open_does_not_disturb_the_exit(store):
+    program = (
+        "from audiolm_jax.data.loader import token_batches\n"
+        "from audiolm_jax.stages import StageConfig\n"
+        "stage = StageConfig('fine', semantic_clusters=6, codebook_size=5, levels=3,"
+        " coarse_levels=2, crop_seconds=0.4)\n"
+        f"stream = token_batches({str(store[0])!r}, stage, 4, seed=0)(0)\n"
+        "next(stream)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
+    assert done.returncode == 0
+    assert b"Error" not in done.stderr
