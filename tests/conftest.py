@@ -1,11 +1,24 @@
 """Every test runs on the CPU with eight forced devices, and rank promotion is an error."""
 
 import os
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# Equal programs are compiled once, whichever worker or subprocess needs them.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parent.parent / ".pytest_cache/jax")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory):
+    """Folder of a bundle of tiny untrained models; its parts lie in ../parts."""
+    from tiny_models import write_tiny_bundle
+
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny"))

@@ -60,10 +60,11 @@ def listening(examples: tuple[Example, ...], sample_rate_hz: int) -> Html:
 
 def _example(example: Example, sample_rate_hz: int) -> Html:
     for clip in example.clips:
-        if clip.samples.ndim != 1 or not len(clip.samples):
+        samples = clip.samples
+        if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
             raise InputError(
-                f"clip {clip.title} of {example.title}: shape {clip.samples.shape}: expected mono "
-                "samples, at least one"
+                f"clip {clip.title} of {example.title}: shape {samples.shape}: expected finite "
+                "mono samples, at least one"
             )
     longest = max((len(clip.samples) for clip in example.clips), default=0)
     peaks = (plots.spectrogram_peak_db(clip.samples, sample_rate_hz) for clip in example.clips)

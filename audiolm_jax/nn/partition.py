@@ -11,6 +11,7 @@ import contextvars
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
+import flax
 from flax import nnx
 from jax.sharding import PartitionSpec
 from jaxtyping import Array
@@ -19,7 +20,7 @@ MeshAxes = str | tuple[str, ...] | None
 Rules = Mapping[str, MeshAxes]
 
 # Annotated parameters must be creatable without a mesh; shardings are derived from the metadata.
-nnx.use_eager_sharding(False)
+flax.config.update("flax_always_shard_variable", False)
 
 _ACTIVE_RULES: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", default=None)
 
