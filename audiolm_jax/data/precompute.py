@@ -5,6 +5,8 @@ number of interruptions give the same bytes; a run that was stopped skips the fi
 """
 
 import dataclasses
+import hashlib
+import logging
 import pickle
 import re
 import sys
@@ -82,7 +84,8 @@ def precompute(
       InputError: tokenizers that do not fit the audio or each other, other tokens in `directory`,
         or a file that can no longer be read.
     """
-    codec, semantic = _tokenizers(load_tokenizers)
+    key = hashlib.sha256(pickle.dumps(load_tokenizers)).hexdigest()
+    codec, semantic = _tokenizers(load_tokenizers, key)
     provenance = _provenance(index, codec, semantic)
     if (directory / MANIFEST).exists():
         store = TokenStore.open(directory)
@@ -99,7 +102,7 @@ def precompute(
     work, counts = _plan(index, config)
     _run_pipeline(
         work,
-        _ShardWriter(load_tokenizers, index, directory, config.batch_clips, provenance),
+        _ShardWriter(load_tokenizers, key, index, directory, config.batch_clips, provenance),
         config,
     )
     write_manifest(directory, provenance, counts, index.bad)
@@ -172,6 +175,7 @@ class _ShardWriter:
     def __init__(
         self,
         load_tokenizers: LoadTokenizers,
+        key: str,
         index: ClipIndex,
         directory: Path,
         batch_clips: int,
@@ -179,7 +183,7 @@ class _ShardWriter:
     ):
         # The clips travel with the shards: without them the index is small enough to pickle.
         self.index = dataclasses.replace(index, clips=(), bad=())
-        self.load_tokenizers, self.directory = load_tokenizers, directory
+        self.load_tokenizers, self.key, self.directory = load_tokenizers, key, directory
         self.batch_clips, self.provenance = batch_clips, provenance
 
     def __call__(self, shard: _Shard) -> None:
@@ -196,7 +200,7 @@ class _ShardWriter:
         )
 
     def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
-        codec, semantic = _tokenizers(self.load_tokenizers)
+        codec, semantic = _tokenizers(self.load_tokenizers, self.key)
         for first in range(0, len(shard.clips), self.batch_clips):
             clips = shard.clips[first : first + self.batch_clips]
             audio = [self.index.load(clip) for clip in clips]
@@ -222,9 +226,15 @@ class _ShardWriter:
 
 
 def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConfig) -> None:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    logging.disable(logging.WARNING)  # it complains of optional packages that nobody asked for
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    finally:
+        logging.disable(logging.NOTSET)
+    # It would log the traceback of an exception that arrives here anyway.
+    logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
 
     # "DirectRunner" by name would first try to download another runner; name the embedded one.
     runner = None if config.beam_options else FnApiRunner()
@@ -247,12 +257,11 @@ def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConf
         raise
 
 
-_loaded: dict[bytes, tuple[AcousticTokenizer, SemanticTokenizer]] = {}
+_loaded: dict[str, tuple[AcousticTokenizer, SemanticTokenizer]] = {}
 
 
-def _tokenizers(load: LoadTokenizers) -> tuple[AcousticTokenizer, SemanticTokenizer]:
-    """Loads once in each process, however often Beam copies the callable."""
-    key = pickle.dumps(load)
+def _tokenizers(load: LoadTokenizers, key: str) -> tuple[AcousticTokenizer, SemanticTokenizer]:
+    """Loads once in each process, however often Beam copies the callable; `key` stands for it."""
     if key not in _loaded:
         _loaded.clear()
         _loaded[key] = load()

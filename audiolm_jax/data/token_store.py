@@ -117,7 +117,9 @@ def write_shard(
         for record in records:
             check_record(record, sizes, str(path))
             writer.write(encode_record(record))
-            clusters += np.bincount(deduplicate(record.clusters), minlength=len(clusters))
+            clusters += np.bincount(
+                deduplicate(record.clusters.astype(np.int32)), minlength=len(clusters)
+            )
             for level, row in enumerate(codes):
                 row += np.bincount(record.codes[:, level], minlength=len(row))
             lengths.append(len(record.clusters))

@@ -35,6 +35,9 @@ class FakeCodec:
         codes = (np.abs(frames).sum(-1)[:, :, None] * 100 * level).astype(np.int32)
         return AcousticTokens(codes % self.codebook_size, lengths.astype(np.int32))
 
+    def decode(self, tokens):
+        raise NotImplementedError
+
 
 @dataclasses.dataclass
 class FakeSemantic:

@@ -128,7 +128,7 @@ def test_statistics_are_those_of_the_records(pristine):
     directory, records = pristine
     found = TokenStore.open(directory).manifest["splits"]["train"]["statistics"]
     records = records[:4]
-    clusters = np.concatenate([deduplicate(record.clusters) for record in records])
+    clusters = np.concatenate([deduplicate(r.clusters.astype(int)) for r in records])
     _, counts = np.unique(clusters, return_counts=True)
     share = counts / counts.sum()
     assert found["clips"] == 4
