@@ -85,7 +85,8 @@ class StageConfig:
                 f"semantic_rate_hz = {self.semantic_rate_hz}"
             )
         frames = self.crop_seconds * self.semantic_rate_hz
-        if frames < 1 or frames != int(frames):
+        # With a margin: 0.28 s x 25 Hz is a little more than 7 in floating point.
+        if not frames > 0.5 or abs(frames - round(frames)) > 1e-6:
             raise InputError(
                 f"stage.crop_seconds = {self.crop_seconds}: expected a positive whole number of "
                 f"semantic tokens of 1/{self.semantic_rate_hz} s"
@@ -99,7 +100,7 @@ class StageConfig:
     @property
     def crop_semantic(self) -> int:
         """Semantic tokens in a full crop, before de-duplication."""
-        return int(self.crop_seconds * self.semantic_rate_hz)
+        return round(self.crop_seconds * self.semantic_rate_hz)
 
     @property
     def crop_frames(self) -> int:

@@ -238,31 +238,30 @@ class StageDecoder:
             now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
             return sample(logits, legal, now, temperature)
 
-        def record(ids: Array, ended: Array, index: Array, tokens: Array) -> tuple[Array, Array]:
-            ended |= (tokens == EOS) & (index < steps)
-            return jax.lax.dynamic_update_slice_in_dim(ids, tokens[:, None], index, 1), ended
-
         def unfinished(carry: tuple) -> Array:
-            index, ended = carry[0], carry[3]
-            return jnp.any(~ended & (index + 1 < steps))
+            index, _, _, _, ended, _ = carry
+            return jnp.any(~ended & (index < steps))
 
         def advance(carry: tuple) -> tuple:
-            index, tokens, ids, ended, caches = carry
+            index, previous, logits, ids, ended, caches = carry
+            tokens = choose(logits, index, previous)
+            ended |= (tokens == EOS) & (index < steps)
+            ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[:, None], index, 1)
             logits, caches = decode_step(model, tokens, index, lengths, caches, prompt_slots)
-            index += 1
-            tokens = choose(logits, index, tokens)
-            ids, ended = record(ids, ended, index, tokens)
-            return index, tokens, ids, ended, caches
+            return index + 1, tokens, logits, ids, ended, caches
 
         x, caches = prefill(model, prompts, room)
         last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
-        final_prompt = jnp.take_along_axis(prompts, (lengths - 1)[:, None], axis=1)[:, 0]
-        index = jnp.zeros((), jnp.int32)
-        tokens = choose(output_logits(model, last)[:, 0], index, final_prompt)
-        ids = jnp.zeros((prompts.shape[0], room), jnp.int32)
-        ids, ended = record(ids, jnp.zeros(prompts.shape[0], bool), index, tokens)
-        carry: Any = (index, tokens, ids, ended, caches)
-        _, _, ids, ended, _ = jax.lax.while_loop(unfinished, advance, carry)
+        carry: Any = (
+            jnp.zeros((), jnp.int32),
+            jnp.take_along_axis(prompts, (lengths - 1)[:, None], axis=1)[:, 0],
+            output_logits(model, last)[:, 0],
+            jnp.zeros((prompts.shape[0], room), jnp.int32),
+            jnp.zeros(prompts.shape[0], bool),
+            caches,
+        )
+        # The last token's step is run for nothing: cheaper than a second copy of the loop's body.
+        _, _, _, ids, ended, _ = jax.lax.while_loop(unfinished, advance, carry)
         counts = jnp.where(ended, jnp.argmax(ids == EOS, axis=1), steps)
         return ids, counts, ended
 

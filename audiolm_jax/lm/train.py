@@ -84,7 +84,7 @@ def program(
         (_, metrics), grads = gradient(state.params, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        norms = {"grad_norm": optax.global_norm(grads), "param_norm": optax.global_norm(params)}
+        norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
         state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
         return state, metrics | norms
 

@@ -102,16 +102,15 @@ def test_position_matters_beyond_the_content_of_the_past(forward):
     assert np.abs(logits[0, 7] - swapped[0, 7]).max() > 1e-3
 
 
-@pytest.mark.parametrize("remat", ["dots", "full"])
-def test_remat_changes_no_gradient(model, remat):
-    other_config = dataclasses.replace(CONFIG, decoder=dataclasses.replace(DECODER, remat=remat))
-    other, _ = jitted(other_config)
+def test_remat_changes_no_gradient(model):
+    """What "dots" and "full" keep is tests/nn/test_stack.py's matter."""
+    decoder = dataclasses.replace(DECODER, remat="full")
+    other, _ = jitted(dataclasses.replace(CONFIG, decoder=decoder))
     ids = random_ids(2, (2, 7))
 
     def gradient(model):
         graphdef, state = nnx.split(model)
-        key = jax.random.key(3)
-        loss = lambda s: jnp.sum(nnx.merge(graphdef, s)(ids, dropout_key=key) ** 2)  # noqa: E731
+        loss = lambda s: jnp.sum(nnx.merge(graphdef, s)(ids) ** 2)  # noqa: E731
         return jax.tree.leaves(jax.jit(jax.grad(loss))(state))
 
     for a, b in zip(gradient(model), gradient(other), strict=True):

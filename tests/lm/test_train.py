@@ -144,16 +144,16 @@ def test_evaluation_adds_up_over_batches_and_matches_the_exported_model(trainer,
     assert together.counts["loss/level_1"] == member.sum()
 
 
-def test_the_z_loss_pulls_the_normaliser_towards_one(start):
-    batch = make_batch(5)
-    sizes = {}
-    for weight in (0.0, 1.0):
-        step = jax.jit(program(CONFIG, StageTrainConfig(weight), optax.adam(3e-3)).step)
+@pytest.mark.slow  # compiles a second step
+def test_the_z_loss_pulls_the_normaliser_towards_one(step, start):
+    batch, sizes = make_batch(5), []
+    heavy = jax.jit(program(CONFIG, StageTrainConfig(1.0), optax.adam(3e-3)).step)
+    for run in (step, heavy):
         state = start
-        for i in range(10):
-            state, metrics = step(state, batch, jax.random.key(i))
-        sizes[weight] = float(metrics["z_loss"])
-    assert sizes[1.0] < 0.7 * sizes[0.0]
+        for _ in range(20):
+            state, metrics = run(state, batch, jax.random.key(0))
+        sizes.append(float(metrics["z_loss"]))
+    assert sizes[1] < 0.8 * sizes[0]
     with pytest.raises(InputError, match=r"^train.z_loss_weight = -1"):
         StageTrainConfig(-1)
 
@@ -184,7 +184,7 @@ def test_eight_devices_take_the_same_step(trainer, step, start):
     with jax.set_mesh(mesh), use_rules(rules):
         after, metrics = jax.jit(trainer.step)(state, spread, key)
     kernel = after.params["layers"]["feed_forward"]["down"]["kernel"][...]
-    assert len({shard.index for shard in kernel.addressable_shards}) == 4
+    assert len({str(shard.index) for shard in kernel.addressable_shards}) == 4
     for name, value in expected_metrics.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
     # Adam's first update is +-lr whatever the gradient's size: compare what it made of gradients.
