@@ -230,9 +230,9 @@ class ConformerStack(nnx.Module):
         self.layers = layers
         self.remat = config.remat
         keys = jax.random.split(rngs.params(), layers)
-        self.blocks = jax.vmap(lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)))(keys)
+        self.stacked = jax.vmap(lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)))(keys)
         for variable in jax.tree.leaves(
-            nnx.state(self.blocks), is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
+            nnx.state(self.stacked), is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
         ):
             names = variable.get_metadata()["out_sharding"]
             variable.set_metadata(out_sharding=("layers", *names))
@@ -244,16 +244,22 @@ class ConformerStack(nnx.Module):
         key: Key[Array, ""] | None = None,
         *,
         count: int | None = None,
-    ) -> Float[Array, "b u d"]:
-        """Runs the first `count` blocks, all of them by default; `key` switches dropout on."""
+    ) -> tuple[Float[Array, "b u d"], Float[Array, "n b u d"]]:
+        """Runs the first `count` blocks, all of them by default; `key` switches dropout on.
+
+        Returns:
+          The output of the last block run, and of every block run. Under `jax.jit` outputs that
+          are not used cost nothing.
+        """
         count = self.layers if count is None else count
-        graphdef, stacked = nnx.split(self.blocks)
+        graphdef, stacked = nnx.split(self.stacked)
         stacked = jax.tree.map(lambda leaf: leaf[:count], stacked)
         keys = None if key is None else jax.random.split(key, count)
 
-        def body(x: Array, layer: tuple) -> tuple[Array, None]:
+        def body(x: Array, layer: tuple) -> tuple[Array, Array]:
             weights, block_key = layer
-            return nnx.merge(graphdef, weights)(x, valid, block_key), None
+            x = nnx.merge(graphdef, weights)(x, valid, block_key)
+            return x, x
 
         match self.remat:
             case "dots":
@@ -261,4 +267,4 @@ class ConformerStack(nnx.Module):
                 body = jax.checkpoint(body, policy=policy)
             case "full":
                 body = jax.checkpoint(body)
-        return jax.lax.scan(body, x, (stacked, keys))[0]
+        return jax.lax.scan(body, x, (stacked, keys))

@@ -55,3 +55,10 @@ def codebook_uniform(
 ) -> Float[Array, "..."]:
     """Initialiser of code vectors: uniform on [0, 1)."""
     return uniform(key, shape).astype(dtype)
+
+
+def unit_normal(
+    key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
+) -> Float[Array, "..."]:
+    """Initialiser: standard normal."""
+    return normal(key, shape).astype(dtype)

@@ -127,8 +127,8 @@ class Outputs(NamedTuple):
     logits: Array
 
 
-def parse_layer(layer: str, config: W2vBertConfig) -> tuple[int, int]:
-    """Blocks of the contrastive and of the masked module that a named layer needs.
+def parse_layer(layer: str, config: W2vBertConfig) -> int:
+    """Blocks that a named layer needs, those of the contrastive module first.
 
     Args:
       layer: "contrastive_k" or "masked_k", the output of the k-th block of that module, counted
@@ -145,10 +145,7 @@ def parse_layer(layer: str, config: W2vBertConfig) -> tuple[int, int]:
             f"layer = {layer!r}: expected contrastive_1 .. contrastive_{config.contrastive_layers} "
             f"or masked_1 .. masked_{config.masked_layers}"
         )
-    index = int(found[2])
-    if found[1] == "contrastive":
-        return index, 0
-    return config.contrastive_layers, index
+    return int(found[2]) + (config.contrastive_layers if found[1] == "masked" else 0)
 
 
 class GumbelQuantizer(nnx.Module):
@@ -157,7 +154,15 @@ class GumbelQuantizer(nnx.Module):
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
         width = config.conformer.width
         self.norm = layer_norm(width, rngs)
-        self.logits = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
+        # Logits must begin much larger than Gumbel noise, which no temperature scales: else codes
+        # are chance for thousands of steps, and there is nothing to learn.
+        self.logits = nnx.Linear(
+            width,
+            config.codebook_size,
+            kernel_init=annotate(draws.unit_normal, "embed", "codes"),
+            bias_init=annotate(nnx.initializers.zeros_init(), "codes"),
+            rngs=rngs,
+        )
         init = annotate(draws.codebook_uniform, "codes", "embed")
         self.codebook = nnx.Param(init(rngs.params(), (config.codebook_size, config.code_width)))
 
@@ -190,9 +195,11 @@ class W2vBert(nnx.Module):
         )
         self.feature_norm = layer_norm(width, rngs)
         self.quantizer = GumbelQuantizer(config, rngs=rngs)
-        self.contrastive = ConformerStack(conformer, config.contrastive_layers, rngs=rngs)
+        # Both modules are one stack of equal blocks: it is scanned, and compiled, once.
+        self.blocks = ConformerStack(
+            conformer, config.contrastive_layers + config.masked_layers, rngs=rngs
+        )
         self.context = linear(width, config.code_width, ("embed", None), "float32", rngs)
-        self.masked = ConformerStack(conformer, config.masked_layers, rngs=rngs)
         self.head = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
 
     def subsample(self, audio: AudioBatch) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
@@ -233,12 +240,10 @@ class W2vBert(nnx.Module):
           float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
           [b], ceil(length / hop).
         """
-        contrastive_count, masked_count = parse_layer(layer, self.config)
+        count = parse_layer(layer, self.config)
         x, lengths = self.subsample(audio)
         valid = valid_frames(lengths, x.shape[1])
-        x = self.contrastive(self.feature_norm(x), valid, count=contrastive_count)
-        if masked_count:
-            x = self.masked(x, valid, count=masked_count)
+        x, _ = self.blocks(self.feature_norm(x), valid, count=count)
         return jnp.where(valid[:, :, None], x, 0), lengths
 
     def __call__(
@@ -263,10 +268,9 @@ class W2vBert(nnx.Module):
         subsampled, lengths = self.subsample(audio)
         valid = valid_frames(lengths, subsampled.shape[1])
         quantized = self.quantizer(subsampled, temperature, gumbel_key)
-        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
         x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(subsampled))
         x = constrain(x, "batch", "length", None)
-        x = self.contrastive(x, valid, keys[0])
-        context = self.context(x)
-        logits = self.head(self.masked(x, valid, keys[1]))
+        x, every = self.blocks(x, valid, dropout_key)
+        context = self.context(every[self.config.contrastive_layers - 1])
+        logits = self.head(x)
         return Outputs(valid, subsampled, quantized, context, logits)

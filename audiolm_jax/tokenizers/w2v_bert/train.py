@@ -178,7 +178,7 @@ def program(
         params = optax.apply_updates(state.params, updates)
         metrics = {name: value.mean() for name, value in sums.items()}
         metrics["gumbel_temperature"] = temperature
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
         return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
     def evaluate(state: TrainState, batch: AudioBatch) -> Sums:
