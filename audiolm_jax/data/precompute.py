@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
-from audiolm_jax.data.token_record import TokenRecord
-from audiolm_jax.data.token_store import (
+from audiolm_jax.data.token_provenance import (
     FORMAT_VERSION,
-    MANIFEST,
     PADDING_RULE,
     TokenProvenance,
     TokenSizes,
+)
+from audiolm_jax.data.token_record import TokenRecord
+from audiolm_jax.data.token_store import (
+    MANIFEST,
     TokenStore,
     read_shard_summary,
     shard_name,

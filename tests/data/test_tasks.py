@@ -9,12 +9,14 @@ import pytest
 
 from audiolm_jax.data.loader import heldout_batches, token_batches
 from audiolm_jax.data.sources import BadFile
-from audiolm_jax.data.token_record import TokenRecord, decode_record, encode_record
-from audiolm_jax.data.token_store import (
+from audiolm_jax.data.token_provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
     TokenProvenance,
     TokenSizes,
+)
+from audiolm_jax.data.token_record import TokenRecord, decode_record, encode_record
+from audiolm_jax.data.token_store import (
     TokenStore,
     shard_name,
     write_manifest,

@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm_jax.data.sources import BadFile
-from audiolm_jax.data.token_record import TokenRecord, decode_record, encode_record
-from audiolm_jax.data.token_store import (
+from audiolm_jax.data.token_provenance import (
     FORMAT_VERSION,
-    MANIFEST,
     PADDING_RULE,
     TokenProvenance,
     TokenSizes,
+)
+from audiolm_jax.data.token_record import TokenRecord, decode_record, encode_record
+from audiolm_jax.data.token_store import (
+    MANIFEST,
     TokenStore,
     shard_name,
     write_manifest,
