@@ -35,6 +35,7 @@ from audiolm_jax.tokenizers.w2v_bert.subsample import (
 
 # Added to the variance of each mel bin: a clip of near silence must not be blown up to noise.
 MEL_VARIANCE_FLOOR = 1e-2
+FEATURE_VARIANCE_FLOOR = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,12 +149,26 @@ def parse_layer(layer: str, config: W2vBertConfig) -> int:
     return int(found[2]) + (config.contrastive_layers if found[1] == "masked" else 0)
 
 
+def standardise_over_time(
+    x: Float[Array, "b t d"], valid: Bool[Array, "b t"], variance_floor: float
+) -> Float[Array, "b t d"]:
+    """Zero mean and unit variance of each dimension over the valid frames of each item.
+
+    The floor is added to the variance. Frames that are not valid become 0.
+    """
+    inside = valid[:, :, None]
+    count = jnp.maximum(jnp.sum(inside, axis=1, keepdims=True), 1)
+    mean = jnp.sum(x, axis=1, keepdims=True, where=inside) / count
+    deviation = jnp.where(inside, x - mean, 0)
+    variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / count
+    return deviation * jax.lax.rsqrt(variance + variance_floor)
+
+
 class GumbelQuantizer(nnx.Module):
     """One codebook; codes are chosen by a linear layer, in training with Gumbel noise."""
 
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
         width = config.conformer.width
-        self.norm = layer_norm(width, rngs)
         # Logits must begin much larger than Gumbel noise, which no temperature scales: else codes
         # are chance for thousands of steps, and there is nothing to learn.
         self.logits = nnx.Linear(
@@ -169,11 +184,17 @@ class GumbelQuantizer(nnx.Module):
     def __call__(
         self,
         features: Float[Array, "b u d"],
+        valid: Bool[Array, "b u"],
         temperature: Float[Array, ""] | float,
         key: Key[Array, ""] | None,
     ) -> Quantized:
-        """Quantises each frame by itself; `key` switches the noise on."""
-        logits = self.logits(self.norm(features))
+        """Quantises each frame; `key` switches the noise on.
+
+        Each dimension is first brought to zero mean and unit variance over the item's valid
+        frames. LayerNorm would leave a large part that all frames share, and with it most frames
+        would get the same few codes from the first step on.
+        """
+        logits = self.logits(standardise_over_time(features, valid, FEATURE_VARIANCE_FLOOR))
         ids = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         noisy = logits if key is None else logits + draws.gumbel(key, logits.shape)
         sampled_ids = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
@@ -219,13 +240,8 @@ class W2vBert(nnx.Module):
             bins=config.mel_bins,
             floor=config.mel_floor,
         )
-        valid = valid_frames(frames, mel.shape[1])[:, :, None]
-        count = jnp.maximum(frames, 1)[:, None, None]
-        mean = jnp.sum(mel, axis=1, keepdims=True, where=valid) / count
-        deviation = jnp.where(valid, mel - mean, 0)
-        variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / count
-        mel = deviation * jax.lax.rsqrt(variance + MEL_VARIANCE_FLOOR)
-        return self.subsampling(mel, frames)
+        valid = valid_frames(frames, mel.shape[1])
+        return self.subsampling(standardise_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames)
 
     def features(
         self, audio: AudioBatch, layer: str
@@ -252,6 +268,7 @@ class W2vBert(nnx.Module):
         mask: Bool[Array, "b u"],
         mask_vectors: Float[Array, "b u d"],
         temperature: Float[Array, ""] | float,
+        target_gradient_scale: float = 1.0,
         gumbel_key: Key[Array, ""] | None = None,
         dropout_key: Key[Array, ""] | None = None,
     ) -> Outputs:
@@ -262,12 +279,15 @@ class W2vBert(nnx.Module):
           mask: true where a token is hidden from the blocks.
           mask_vectors: what they see there instead.
           temperature: of the quantiser's softmax.
+          target_gradient_scale: share of the quantiser's gradient that reaches the subsampling.
           gumbel_key: switches the quantiser's noise on.
           dropout_key: switches dropout on.
         """
         subsampled, lengths = self.subsample(audio)
         valid = valid_frames(lengths, subsampled.shape[1])
-        quantized = self.quantizer(subsampled, temperature, gumbel_key)
+        fixed = jax.lax.stop_gradient(subsampled)
+        scaled = fixed + target_gradient_scale * (subsampled - fixed)
+        quantized = self.quantizer(scaled, valid, temperature, gumbel_key)
         x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(subsampled))
         x = constrain(x, "batch", "length", None)
         x, every = self.blocks(x, valid, dropout_key)

@@ -34,6 +34,8 @@ class W2vBertTrainConfig:
       gumbel_temperature: of the quantiser's softmax at step 0.
       gumbel_temperature_end: lowest temperature.
       gumbel_temperature_decay: factor per step.
+      target_gradient_scale: share of the quantiser's gradient that reaches the subsampling, 0 to
+        1; wav2vec 2.0 has 0.1. Whole, it teaches features that are easy to guess.
       masked_weight: weight of masked prediction; the contrastive loss has weight 1.
       diversity_weight: weight of the diversity loss.
       feature_penalty_weight: weight of the mean square of the subsampled features; 0 is off.
@@ -47,6 +49,7 @@ class W2vBertTrainConfig:
     gumbel_temperature: float = 2.0
     gumbel_temperature_end: float = 0.1
     gumbel_temperature_decay: float = 0.999995
+    target_gradient_scale: float = 0.1
     masked_weight: float = 1.0
     diversity_weight: float = 0.1
     feature_penalty_weight: float = 0.0
@@ -61,6 +64,10 @@ class W2vBertTrainConfig:
         for name in ("mask_noise", "masked_weight", "diversity_weight", "feature_penalty_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} = {getattr(self, name)}: expected 0 or more")
+        if not 0 <= self.target_gradient_scale <= 1:
+            raise InputError(
+                f"train.target_gradient_scale = {self.target_gradient_scale}: expected 0 to 1"
+            )
         if self.contrastive_temperature <= 0:
             raise InputError(
                 f"train.contrastive_temperature = {self.contrastive_temperature}: expected above 0"
@@ -169,7 +176,13 @@ def program(
 
         def loss_of(params: nnx.State) -> tuple[Array, dict[str, losses.Sum]]:
             outputs = nnx.merge(graphdef, params)(
-                batch, drawn.mask, drawn.mask_vectors, temperature, gumbel_key, dropout_key
+                batch,
+                drawn.mask,
+                drawn.mask_vectors,
+                temperature,
+                train_config.target_gradient_scale,
+                gumbel_key,
+                dropout_key,
             )
             return measure(outputs, drawn, train_config)
 
