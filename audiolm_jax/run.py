@@ -7,6 +7,7 @@ from its last checkpoint.
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from audiolm_jax.experiment import (
 from audiolm_jax.generate.bundle import load_bundle
 from audiolm_jax.generate.output import save_generated
 from audiolm_jax.generate.pipeline import Generated, Generator
-from audiolm_jax.records import AcousticTokenizer, SemanticTokenizer
+from audiolm_jax.records import AcousticTokenizer, AudioBatch, SemanticTokenizer
 from audiolm_jax.runtime import loop
 from audiolm_jax.runtime.config_json import config_hash, config_to_dict
 from audiolm_jax.runtime.manifest import build_manifest, claim_run
@@ -189,6 +190,13 @@ def _train_encoder(experiment: EncoderExperiment, directory: Path) -> None:
     _train_on_audio(experiment, directory, train.KIND, program)
 
 
+def _clips_by_length(index: ClipIndex, batch_size: int) -> Iterator[AudioBatch]:
+    """All training clips whole, like lengths together so that little is padding."""
+    clips = sorted(index.of("train"), key=lambda clip: (clip.num_samples, clip.clip_id))
+    for first in range(0, len(clips), batch_size):
+        yield AudioBatch.from_clips([index.load(c) for c in clips[first : first + batch_size]])
+
+
 def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
     from audiolm_jax.tokenizers.w2v_bert.kmeans import fit_kmeans
     from audiolm_jax.tokenizers.w2v_bert.tokenizer import extract_features, save_semantic_tokenizer
@@ -197,12 +205,8 @@ def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
     index = scan(experiment.data)
     manifest = _manifest(experiment, experiment.kmeans.seed, _audio_facts(index))
     with claim_run(directory, manifest):
-        clips = AudioCrops(
-            index, "train", experiment.data.max_seconds, experiment.batch_size, seed=0
-        )
-        features = np.concatenate(
-            list(extract_features(encoder, experiment.kmeans.layer, clips.heldout_batches()))
-        )
+        batches = _clips_by_length(index, experiment.batch_size)
+        features = np.concatenate(list(extract_features(encoder, experiment.kmeans.layer, batches)))
         result = fit_kmeans(features, experiment.kmeans)
         print(
             f"k-means: {len(features)} frames, {len(result.counts)} clusters, inertia "
