@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import optax
 import pytest
@@ -5,6 +7,12 @@ import pytest
 from audiolm_jax.tokenizers.w2v_bert import train
 from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBertConfig
+
+
+@pytest.fixture(scope="session")
+def fast_jit():
+    """`jax.jit` that compiles in half the time: these programs run for milliseconds."""
+    return functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +37,5 @@ def trainer(tiny_config):
 
 
 @pytest.fixture(scope="session")
-def initial_state(trainer):
-    return jax.jit(trainer.init)(jax.random.key(0))
+def initial_state(trainer, fast_jit):
+    return fast_jit(trainer.init)(jax.random.key(0))

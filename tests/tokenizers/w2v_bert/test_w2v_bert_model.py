@@ -23,11 +23,11 @@ def graphdef(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def features(graphdef):
+def features(graphdef, fast_jit):
     def run(params, audio):
         return nnx.merge(graphdef, params).features(audio, "masked_1")
 
-    return jax.jit(run)
+    return fast_jit(run)
 
 
 def audio_with(padding, rng_seed=0):
@@ -106,10 +106,10 @@ def test_a_token_sees_the_frames_around_its_own_four():
     np.testing.assert_array_equal(touched, np.arange(16 - 3, 19 + 3 + 1))
 
 
-def test_quantiser_does_not_see_the_mask(graphdef, initial_state):
+def test_quantiser_does_not_see_the_mask(graphdef, initial_state, fast_jit):
     audio = audio_with(0)
 
-    @jax.jit
+    @fast_jit
     def run(mask):
         vectors = jnp.zeros((*mask.shape, 8))
         return nnx.merge(graphdef, initial_state.params)(audio, mask, vectors, 1.0)

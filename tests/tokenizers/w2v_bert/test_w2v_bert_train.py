@@ -26,8 +26,8 @@ def toy_batch():
 
 
 @pytest.fixture(scope="module")
-def step(trainer):
-    return jax.jit(trainer.step)
+def step(trainer, fast_jit):
+    return fast_jit(trainer.step)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def run(step, initial_state):
     return steps
 
 
-def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run):
-    evaluate = jax.jit(trainer.evaluate)
+def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run, fast_jit):
+    evaluate = fast_jit(trainer.evaluate)
 
     def means(state):
         sums = evaluate(state, toy_batch())
@@ -77,14 +77,14 @@ def test_padding_does_not_reach_a_step(step, initial_state):
         np.testing.assert_array_equal(a, b)
 
 
-def test_eight_devices_take_the_step_of_one(trainer, step, initial_state):
+def test_eight_devices_take_the_step_of_one(trainer, step, initial_state, fast_jit):
     batch, key = toy_batch(), jax.random.key(3)
     alone, alone_metrics = step(initial_state, batch, key)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     rows = NamedSharding(mesh, PartitionSpec("data"))
     whole = NamedSharding(mesh, PartitionSpec())
     with jax.set_mesh(mesh), use_rules(RULES):
-        sharded = jax.jit(lambda *args: trainer.step(*args), out_shardings=whole)
+        sharded = fast_jit(lambda *args: trainer.step(*args), out_shardings=whole)
         state, metrics = sharded(
             jax.device_put(initial_state, whole), jax.device_put(batch, rows), key
         )
