@@ -43,8 +43,8 @@ class DiscriminatorConfig:
       stft_width: C, channels after the first convolution of the STFT discriminator.
       stft_window: W, samples; a multiple of 128.
       stft_hop: H, samples.
-      stft_normalization: of the STFT discriminator (layer: over channels, which kept EnCodec's
-        from diverging; the paper names none).
+      stft_normalization: of the STFT discriminator (layer: over time, frequency and channels of an
+        example; layer normalisation kept EnCodec's from diverging, the paper names none).
     """
 
     wave_scales: tuple[int, ...] = (1, 2, 4)
@@ -134,8 +134,13 @@ class NormalizedConv(nnx.Module):
         )
         x = x + self.bias[...][wide]
         if self.normalization == "layer":
-            x = x - x.mean(-1, keepdims=True)
-            x = x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + 1e-5) * self.gain[...][wide]
+            axes = tuple(range(1, x.ndim))
+            x = x - x.mean(axes, keepdims=True)
+            variance = (x**2).mean(axes, keepdims=True)
+            # Digital silence stays as it is: dividing by its deviation would multiply gradients by
+            # hundreds in each of a dozen layers.
+            gain = jnp.where(variance > 1e-5, jax.lax.rsqrt(variance + 1e-5), 1.0)
+            x = x * gain * self.gain[...][wide]
         return x
 
 

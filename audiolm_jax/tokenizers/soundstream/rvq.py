@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from audiolm_jax.errors import InputError
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # a bfloat16 distance would pick other codes on a TPU
+_FAR = 1e15  # a coordinate that no frame is near; its square is still finite in float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,11 +212,14 @@ def initialize_codebooks(
 def _kmeans(
     x: Float[Array, "f d"], valid: Bool[Array, " f"], key: PRNGKeyArray, config: QuantizerConfig
 ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
-    # Distinct random frames, and from the start again where there are fewer frames than codes:
-    # the copies stay empty and are revived later.
+    # One cluster for every four frames at most: with as many clusters as frames the level would
+    # leave nothing over for the next. Spare codes end as copies of the others; they lose every tie,
+    # count no use, and this batch's update revives them.
     order = jnp.argsort(jnp.where(valid, jax.random.uniform(key, valid.shape), 2.0))
-    available = jnp.maximum(valid.sum(), 1)
-    start = x[order[jnp.arange(config.codebook_size) % available]]
+    code = jnp.arange(config.codebook_size)
+    clusters = jnp.clip(valid.sum() // 4, 1, config.codebook_size)
+    is_spare = (code >= clusters)[:, None]
+    start = jnp.where(is_spare, _FAR, x[order[code % clusters]])
 
     def assign(vectors):
         one_hot = jax.nn.one_hot(nearest_codes(x, vectors), len(vectors)) * valid[:, None]
@@ -227,7 +231,8 @@ def _kmeans(
         return jnp.where(counts[:, None] > 0, means, vectors)
 
     vectors = jax.lax.fori_loop(0, config.kmeans_iterations, move, start)
-    return vectors, assign(vectors)[0]
+    counts, _ = assign(vectors)
+    return jnp.where(is_spare, vectors[code % clusters], vectors), counts
 
 
 def average_usage(

@@ -232,7 +232,7 @@ class _Trainer:
             + weights.feature_weight * adversarial["feature_loss"],
             "spectral_loss": spectral,
             "commitment_loss": commitment,
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optax.tree.norm(gradient),
             **adversarial,
             **_usage_metrics(usage, quantizer),
         }
