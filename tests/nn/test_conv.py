@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample, NormalDraws
+from audiolm_jax.nn.conv import (
+    CausalConv,
+    CausalDownsample,
+    CausalUpsample,
+    NormalDraws,
+    convolve,
+    same_padding,
+)
 
 LAYOUT = ("NHC", "HIO", "NHC")
 
@@ -63,3 +70,26 @@ def test_bias_and_shapes():
 def test_partial_stride_is_refused():
     with pytest.raises(ValueError, match="11 frames are not a multiple of the stride 5"):
         CausalDownsample(3, 4, 5, draws=draws())(jnp.zeros((1, 11, 3)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kernel", "strides"),
+    [((13,), (5,), (3,)), ((16,), (3,), (4,)), ((9, 8), (3, 4), (1, 2)), ((7, 8), (4, 4), (2, 2))],
+)
+def test_convolve_and_its_gradients_equal_lax(sizes, kernel, strides):
+    x, k = random(2, *sizes, 3), random(*kernel, 3, 4, seed=2)
+    layout = LAYOUT if len(sizes) == 1 else ("NHWC", "HWIO", "NHWC")
+    padding = same_padding(sizes, kernel, strides)
+
+    def ours(x, k):
+        return convolve(x, k, strides, padding)
+
+    def reference(x, k):
+        return jax.lax.conv_general_dilated(x, k, strides, "SAME", dimension_numbers=layout)
+
+    def pulled_back(f):
+        y, back = jax.vjp(f, x, k)
+        return y, *back(jnp.cos(jnp.arange(y.size).reshape(y.shape)))
+
+    for a, b in zip(jax.jit(lambda: pulled_back(ours))(), pulled_back(reference), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from audiolm_jax.audio.spectral import hann_window, stft
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.conv import NormalDraws, draw_kernel, fill_channels
+from audiolm_jax.nn.conv import NormalDraws, convolve, draw_kernel, fill_channels, same_padding
 from audiolm_jax.nn.partition import constrain
 
 Normalization = Literal["none", "weight", "layer"]
@@ -123,15 +123,18 @@ class NormalizedConv(nnx.Module):
         groups = self.groups
         if self.is_block_diagonal and groups > 1:
             kernel, groups = _spread_groups(kernel, groups), 1
-        letters = "HW"[: x.ndim - 2]
-        x = jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            self.strides,
-            "SAME",
-            dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
-            feature_group_count=groups,
-        )
+        padding = same_padding(x.shape[1:-1], kernel.shape[:-2], self.strides)
+        if groups == 1:
+            x = convolve(x, kernel, self.strides, padding)
+        else:
+            x = jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                self.strides,
+                padding,
+                dimension_numbers=("NHC", "HIO", "NHC"),
+                feature_group_count=groups,
+            )
         x = x + self.bias[...][wide]
         if self.normalization == "layer":
             axes = tuple(range(1, x.ndim))
