@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
+from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.feed_forward import GatedFeedForward
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
@@ -112,7 +113,7 @@ class Block(nnx.Module):
         )
         self.feed_forward_norm = _norm(config, rngs)
         self.feed_forward = GatedFeedForward(config.width, config.ff_width, dtype, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout)
+        self.dropout_rate = config.dropout
 
     def __call__(self, x: Float[Array, "b l d"], attend, key: Array | None = None):
         """Runs the layer.
@@ -134,7 +135,7 @@ class Block(nnx.Module):
         return constrain(x, "batch", "length", None), record
 
     def _drop(self, x: Array, key: Array | None) -> Array:
-        return x if key is None else self.dropout(x, deterministic=False, rngs=key)
+        return dropout(x, self.dropout_rate, key)
 
 
 class Decoder(nnx.Module):
@@ -167,7 +168,7 @@ class Decoder(nnx.Module):
             kernel_init=annotate(nnx.initializers.lecun_normal(), "embed", "vocab"),
             rngs=rngs,
         )
-        self.dropout = nnx.Dropout(config.dropout)
+        self.dropout_rate = config.dropout
 
     def __call__(
         self, inputs: Int[Array, "b l"], *, dropout_key: Array | None = None
@@ -188,7 +189,7 @@ class Decoder(nnx.Module):
         layer_keys = None
         if dropout_key is not None:
             embedding_key, key = jax.random.split(dropout_key)
-            x = self.dropout(x, deterministic=False, rngs=embedding_key)
+            x = dropout(x, self.dropout_rate, embedding_key)
             layer_keys = jax.random.split(key, self.layer_count)
         distance_bias = self.position()
 

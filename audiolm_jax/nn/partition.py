@@ -10,8 +10,8 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterator, Mapping
 
-import jax
 import flax
+import jax
 from flax import nnx
 from jax.sharding import PartitionSpec
 from jaxtyping import Array

@@ -122,11 +122,17 @@ def train(
         checkpoints = stack.enter_context(Checkpoints(directory, config.keep_checkpoints))
         progress = stack.enter_context(Progress(config.steps, config.progress_seconds))
 
-        abstract = jax.eval_shape(program.init, init_key)
+        def init(key: jax.Array) -> TrainState:
+            # A weakly typed zero would not survive the first update: the step would compile twice.
+            return jax.tree.map(
+                lambda x: jax.lax.convert_element_type(x, x.dtype), program.init(key)
+            )
+
+        abstract = jax.eval_shape(init, init_key)
         shardings = state_shardings(mesh, rules, abstract)
         restored = checkpoints.restore(abstract, shardings)
         if restored is None:
-            state = jax.jit(program.init, out_shardings=shardings)(init_key)
+            state = jax.jit(init, out_shardings=shardings)(init_key)
             done, saved = 0, None
         else:
             state, record = restored

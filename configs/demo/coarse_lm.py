@@ -9,11 +9,11 @@ from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.stages import StageConfig
 
-STEPS = 300
+STEPS = 280
 
 
 def experiment() -> StageExperiment:
-    """Crops of 5.0 s, 4 layers of width 160."""
+    """Crops of 3 s, 3 layers of width 128."""
     return StageExperiment(
         directory="runs/demo/coarse_lm",
         tokens="runs/demo/tokens",
@@ -27,14 +27,19 @@ def experiment() -> StageExperiment:
                 codebook_size=256,
                 levels=8,
                 coarse_levels=4,
-                crop_seconds=5.0,
+                crop_seconds=3.0,
             ),
             decoder=DecoderConfig(
-                layers=4, heads=4, head_width=40, width=160, ff_width=320, dropout=0.1
+                layers=3,
+                heads=2,
+                head_width=64,
+                width=128,
+                ff_width=256,
+                dropout=0.1,
             ),
         ),
         optimizer=OptimizerConfig(
-            learning_rate=2e-3,
+            learning_rate=3e-3,
             warmup_steps=50,
             schedule="cosine",
             total_steps=STEPS,

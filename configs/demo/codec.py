@@ -12,7 +12,15 @@ from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
 
-STEPS = 1000
+STEPS = 800
+_OPTIMIZER = OptimizerConfig(
+    learning_rate=1e-3,
+    warmup_steps=20,
+    schedule="cosine",
+    total_steps=STEPS,
+    final_fraction=0.05,
+    clip_norm=None,
+)
 
 
 def experiment() -> CodecExperiment:
@@ -22,21 +30,22 @@ def experiment() -> CodecExperiment:
         data=AudioDataConfig(audio_dir="data/asterisk", dataset="asterisk_en"),
         crop_seconds=1.0,
         batch_size=4,
+        # Most of the time goes into the layers near the sample rate: they are narrow here.
         model=SoundStreamConfig(
-            channels=12,
-            embedding_width=64,
-            quantizer=QuantizerConfig(levels=8, codebook_size=256, revival_threshold=0.05),
+            channels=8,
+            width_multipliers=(1, 2, 8, 16, 32),
+            embedding_width=128,
+            quantizer=QuantizerConfig(levels=8, codebook_size=256, revival_threshold=0.1),
         ),
+        # The discriminators join for the last quarter: before, the spectral loss gains more a minute.
         train=SoundStreamTrainConfig(
             discriminators=DiscriminatorConfig(
                 wave_width=4, wave_max_width=64, grouped_convolution="block_diagonal", stft_width=4
             ),
-            discriminator_start_step=700,
-            discriminator_every=2,
+            discriminator_start_step=STEPS * 3 // 4,
+            generator_ema_decay=0.99,
         ),
-        optimizer=OptimizerConfig(
-            learning_rate=1e-3, warmup_steps=50, schedule="cosine", total_steps=STEPS
-        ),
-        discriminator_optimizer=OptimizerConfig(learning_rate=5e-4, warmup_steps=10, b1=0.5),
+        optimizer=_OPTIMIZER,
+        discriminator_optimizer=_OPTIMIZER,
         loop=LoopConfig(steps=STEPS, log_every=20, evaluate_every=STEPS // 4, checkpoint_every=100),
     )

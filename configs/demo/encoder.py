@@ -9,27 +9,34 @@ from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBertConfig
+from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig
 
-STEPS = 400
+STEPS = 500
 
 
 def experiment() -> EncoderExperiment:
-    """2 + 2 conformers of width 144."""
+    """2 + 2 conformers of width 128."""
     return EncoderExperiment(
         directory="runs/demo/encoder",
         data=AudioDataConfig(audio_dir="data/asterisk", dataset="asterisk_en"),
-        crop_seconds=4.0,
+        crop_seconds=3.0,
         batch_size=8,
         model=W2vBertConfig(
-            subsample_channels=32,
+            subsample_channels=16,
             contrastive_layers=2,
             masked_layers=2,
             codebook_size=128,
             code_width=64,
-            conformer=ConformerConfig(width=144, heads=4, ff_width=576, remat="none"),
+            conformer=ConformerConfig(width=128, heads=4, ff_width=512, dropout=0.0, remat="none"),
         ),
+        train=W2vBertTrainConfig(distractors=50, gumbel_temperature_decay=0.994),
         optimizer=OptimizerConfig(
-            learning_rate=1e-3, warmup_steps=50, schedule="cosine", total_steps=STEPS
+            learning_rate=1.5e-3,
+            warmup_steps=STEPS // 12,
+            schedule="cosine",
+            total_steps=STEPS,
+            final_fraction=0.05,
+            weight_decay=0.01,
         ),
         loop=LoopConfig(steps=STEPS, log_every=20, evaluate_every=STEPS // 4, checkpoint_every=100),
     )

@@ -1,4 +1,4 @@
-"""Stage 1, small: about 1 minutes on 2 CPU cores.
+"""Stage 1, small: about 2 minutes on 2 CPU cores.
 
 audiolm train configs/demo/semantic_lm.py
 """
@@ -9,17 +9,17 @@ from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.stages import StageConfig
 
-STEPS = 400
+STEPS = 300
 
 
 def experiment() -> StageExperiment:
-    """Crops of 8.0 s, 4 layers of width 128."""
+    """Crops of 6 s, 3 layers of width 128."""
     return StageExperiment(
         directory="runs/demo/semantic_lm",
         tokens="runs/demo/tokens",
         codec="runs/demo/codec",
         semantic="runs/demo/kmeans",
-        batch_size=16,
+        batch_size=32,
         model=StageModelConfig(
             stage=StageConfig(
                 "semantic",
@@ -27,10 +27,15 @@ def experiment() -> StageExperiment:
                 codebook_size=256,
                 levels=8,
                 coarse_levels=4,
-                crop_seconds=8.0,
+                crop_seconds=6.0,
             ),
             decoder=DecoderConfig(
-                layers=4, heads=4, head_width=32, width=128, ff_width=256, dropout=0.1
+                layers=3,
+                heads=2,
+                head_width=64,
+                width=128,
+                ff_width=256,
+                dropout=0.3,
             ),
         ),
         optimizer=OptimizerConfig(

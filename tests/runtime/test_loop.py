@@ -94,6 +94,23 @@ def test_each_step_gets_its_batch_and_its_key(tmp_path):
     assert len(lines) == 4
 
 
+def test_the_step_is_compiled_once_even_if_the_initial_state_is_weakly_typed(tmp_path):
+    program = toy.make_program()
+    traces = []
+
+    def init(key):
+        state = program.init(key)
+        return dataclasses.replace(state, rest={"mean": jnp.broadcast_to(0.0, (toy.WIDTH,))})
+
+    def step(state, batch, key):
+        traces.append(1)
+        return program.step(state, batch, key)
+
+    counted = dataclasses.replace(program, init=init, step=step)
+    toy.run_toy(tmp_path, LoopConfig(steps=3), program=counted)
+    assert len(traces) == 1
+
+
 def test_heldout_mean_is_over_all_batches(reference):
     program = toy.make_program()
     parts = [program.evaluate(reference.state, batch).totals["loss"] for batch in toy.heldout()]

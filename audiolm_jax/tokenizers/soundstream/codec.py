@@ -17,16 +17,16 @@ from audiolm_jax.tokenizers.soundstream.rvq import dequantize, nearest_codes
 from audiolm_jax.tokenizers.soundstream.train import CODEBOOKS, build_generator
 
 KIND = "soundstream"
-_MAX_ROWS = 16  # items of one compiled call
-_SMALLEST_BUCKET = 50  # frames
+_ROWS = 8  # items of one compiled call that takes more than one
+_SMALLEST_BUCKET = 128  # frames
 
 
 class SoundStreamCodec:
     """Encodes and decodes batches of any lengths (`records.AcousticTokenizer`).
 
-    An item is padded to its own bucket of 50, 75, 100, 150, 200, 300, ... frames, whatever its
-    batch mates, and items of one bucket run together, 1, 2, 4, 8 or 16 at a time: few programs
-    are compiled, and an item gets the codes it would get alone.
+    An item is padded to its own bucket of 128, 256, 512, ... frames, whatever its batch mates, and
+    items of one bucket run together, 1 or 8 at a time: few programs are compiled, and an item gets
+    the codes it would get alone.
 
     Attributes:
       config: of the model.
@@ -160,17 +160,12 @@ class SoundStreamCodec:
 
 
 def bucket_frames(frames: int) -> int:
-    """The smallest of 50, 75, 100, 150, 200, 300, ... that holds so many frames."""
-    bucket = _SMALLEST_BUCKET
-    while bucket < frames:
-        if bucket * 3 // 2 >= frames:
-            return bucket * 3 // 2
-        bucket *= 2
-    return bucket
+    """The smallest of 128, 256, 512, ... that holds so many frames."""
+    return max(_SMALLEST_BUCKET, 1 << (frames - 1).bit_length())
 
 
 def _padded_rows(rows: int) -> int:
-    return 1 << (rows - 1).bit_length()
+    return 1 if rows == 1 else _ROWS
 
 
 def _plan_calls(lengths: Int[np.ndarray, " b"]) -> list[tuple[int, list[int]]]:
@@ -180,7 +175,7 @@ def _plan_calls(lengths: Int[np.ndarray, " b"]) -> list[tuple[int, list[int]]]:
         if frames:
             buckets.setdefault(bucket_frames(frames), []).append(row)
     return [
-        (bucket, rows[start : start + _MAX_ROWS])
+        (bucket, rows[start : start + _ROWS])
         for bucket, rows in sorted(buckets.items())
-        for start in range(0, len(rows), _MAX_ROWS)
+        for start in range(0, len(rows), _ROWS)
     ]

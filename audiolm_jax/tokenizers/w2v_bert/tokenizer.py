@@ -1,9 +1,9 @@
 """Semantic tokens from a frozen encoder and its k-means, and the folder that holds both.
 
 Bucket rule: audio is compiled for padded shapes only. The number of tokens is rounded up to the
-next of 32, 48, 64, 96, 128, 192, ... (a power of two, or one and a half times that) and the number
-of items to the next power of two, so that any mix of lengths compiles few programs. Padding changes
-no item's features but by the rounding of sums of another length.
+next of 64, 128, 256, ... and the number of items to 1 or a multiple of 8, so that any mix of lengths
+compiles few programs. Padding changes no item's features but by the rounding of sums of another
+length.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig, KmeansResult, n
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBert, W2vBertConfig, parse_layer
 
 KIND = "semantic"
-SMALLEST_BUCKET = 32  # tokens
+SMALLEST_BUCKET = 64  # tokens
+ROWS = 8
 _ENCODER, _KMEANS = "encoder.", "kmeans."
 
 
@@ -48,9 +49,7 @@ class SemanticTokenizerConfig:
 
 def bucket_tokens(tokens: int) -> int:
     """Padded number of tokens, by the rule of this module."""
-    power = max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
-    three_quarters = power * 3 // 4
-    return three_quarters if SMALLEST_BUCKET < three_quarters >= tokens else power
+    return max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
 
 
 def pad_to_bucket(audio: AudioBatch, hop_samples: int) -> AudioBatch:
@@ -70,7 +69,7 @@ def pad_to_bucket(audio: AudioBatch, hop_samples: int) -> AudioBatch:
             f"audio batch: lengths span [{lengths.min()}, {lengths.max()}], expected within "
             f"[0, {samples.shape[1]}] samples"
         )
-    items = 1 << max(len(lengths) - 1, 0).bit_length()
+    items = 1 if len(lengths) <= 1 else -(-len(lengths) // ROWS) * ROWS
     size = bucket_tokens(-(-samples.shape[1] // hop_samples)) * hop_samples
     padded = np.zeros((items, size), np.float32)
     padded[: len(lengths), : samples.shape[1]] = samples

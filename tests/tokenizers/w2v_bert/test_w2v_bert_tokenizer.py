@@ -112,8 +112,8 @@ def test_buckets_are_few_and_large_enough():
     buckets = [bucket_tokens(tokens) for tokens in range(3000)]
     assert all(size >= tokens for tokens, size in enumerate(buckets))
     assert buckets == sorted(buckets)
-    assert all(size <= 32 or size < 1.51 * tokens for tokens, size in enumerate(buckets))
-    assert sorted(set(buckets))[:6] == [32, 48, 64, 96, 128, 192]
+    assert all(size <= 64 or size < 2 * tokens for tokens, size in enumerate(buckets))
+    assert sorted(set(buckets))[:4] == [64, 128, 256, 512]
 
 
 def test_lengths_beyond_the_samples_are_refused():
