@@ -12,7 +12,6 @@ from tiny_models import CODES, voice, write_codec
 from audiolm_jax.audio.files import read_audio, read_wav_provenance, write_wav
 from audiolm_jax.cli import VERBS, main
 
-
 # The tiny models were made for windows of 2 s.
 WINDOW = ["--generation.context-seconds", "1"]
 

@@ -16,9 +16,7 @@ def band_of_hz(hz: float, sample_rate_hz: int) -> float:
     """Where a frequency lies on the mel axis: 0 at 0 Hz, 1 at half the sample rate."""
     import librosa
 
-    return float(
-        librosa.hz_to_mel(hz, htk=True) / librosa.hz_to_mel(sample_rate_hz / 2, htk=True)
-    )
+    return float(librosa.hz_to_mel(hz, htk=True) / librosa.hz_to_mel(sample_rate_hz / 2, htk=True))
 
 
 def mel_spectrum(

@@ -3,6 +3,8 @@
 audiolm train configs/demo/codec.py
 """
 
+import dataclasses
+
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiment import CodecExperiment
 from audiolm_jax.runtime.loop import LoopConfig
@@ -19,7 +21,6 @@ _OPTIMIZER = OptimizerConfig(
     schedule="cosine",
     total_steps=STEPS,
     final_fraction=0.05,
-    clip_norm=None,
 )
 
 
@@ -35,17 +36,24 @@ def experiment() -> CodecExperiment:
             channels=8,
             width_multipliers=(1, 2, 8, 16, 32),
             embedding_width=128,
-            quantizer=QuantizerConfig(levels=8, codebook_size=256, revival_threshold=0.1),
+            quantizer=QuantizerConfig(
+                levels=8, codebook_size=256, decay=0.95, revival_threshold=0.2
+            ),
         ),
-        # The discriminators join for the last quarter: before, the spectral loss gains more a minute.
+        # The discriminators join for the last quarter: before it the spectral loss gains more.
         train=SoundStreamTrainConfig(
             discriminators=DiscriminatorConfig(
-                wave_width=4, wave_max_width=64, grouped_convolution="block_diagonal", stft_width=4
+                wave_width=4,
+                wave_max_width=64,
+                grouped_convolution="block_diagonal",
+                stft_width=4,
+                stft_window=512,
             ),
             discriminator_start_step=STEPS * 3 // 4,
+            discriminator_every=2,
             generator_ema_decay=0.99,
         ),
         optimizer=_OPTIMIZER,
-        discriminator_optimizer=_OPTIMIZER,
+        discriminator_optimizer=dataclasses.replace(_OPTIMIZER, learning_rate=5e-4),
         loop=LoopConfig(steps=STEPS, log_every=20, evaluate_every=STEPS // 4, checkpoint_every=100),
     )

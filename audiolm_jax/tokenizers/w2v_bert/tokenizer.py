@@ -1,9 +1,9 @@
 """Semantic tokens from a frozen encoder and its k-means, and the folder that holds both.
 
 Bucket rule: audio is compiled for padded shapes only. The number of tokens is rounded up to the
-next of 64, 128, 256, ... and the number of items to 1 or a multiple of 8, so that any mix of lengths
-compiles few programs. Padding changes no item's features but by the rounding of sums of another
-length.
+next of 64, 128, 256, ... and the number of items to 1 or a multiple of 8, so that any mix of
+lengths compiles few programs. Padding changes no item's features but by the rounding of sums of
+another length.
 """
 
 import dataclasses
