@@ -9,6 +9,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # Equal programs are compiled once, whichever worker or subprocess needs them.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parent.parent / ".pytest_cache/jax")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+# Tests spend their time compiling, not computing.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
 import pytest

@@ -170,7 +170,9 @@ def train(
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
                 writer.write_timing(step, clock.report())
-            progress.update(step, {n: values[n] for n in losses[:2]})
+            progress.update(
+                step, {n: values[n] for n in (["loss"] if "loss" in values else losses[:2])}
+            )
 
         def save() -> None:
             if not jax.device_get(finite_fn((state.params, state.rest))):

@@ -9,25 +9,25 @@ from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.stages import StageConfig
 
-STEPS = 280
+STEPS = 240
 
 
 def experiment() -> StageExperiment:
-    """Crops of 3 s, 3 layers of width 128."""
+    """Crops of 4 s, 3 layers of width 128."""
     return StageExperiment(
         directory="runs/demo/coarse_lm",
         tokens="runs/demo/tokens",
         codec="runs/demo/codec",
         semantic="runs/demo/kmeans",
-        batch_size=8,
+        batch_size=12,
         model=StageModelConfig(
             stage=StageConfig(
                 "coarse",
                 semantic_clusters=64,
                 codebook_size=256,
                 levels=8,
-                coarse_levels=4,
-                crop_seconds=3.0,
+                coarse_levels=2,
+                crop_seconds=4.0,
             ),
             decoder=DecoderConfig(
                 layers=3,
@@ -39,8 +39,8 @@ def experiment() -> StageExperiment:
             ),
         ),
         optimizer=OptimizerConfig(
-            learning_rate=3e-3,
-            warmup_steps=50,
+            learning_rate=4e-3,
+            warmup_steps=20,
             schedule="cosine",
             total_steps=STEPS,
             weight_decay=0.05,

@@ -14,7 +14,7 @@ from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
 
-STEPS = 800
+STEPS = 700
 _OPTIMIZER = OptimizerConfig(
     learning_rate=1e-3,
     warmup_steps=20,

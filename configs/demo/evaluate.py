@@ -22,7 +22,7 @@ def experiment() -> EvaluateExperiment:
         ),
         prompts=4,
         seeds=(0, 1),
-        generation=GenerationConfig(context_seconds=2.0),
+        generation=GenerationConfig(context_seconds=3.0),
         licence=(
             "Without --audio-dir: English Asterisk sounds, spoken by Allison Smith, CC BY-SA 3.0. "
             "With it: your own recordings."

@@ -26,7 +26,7 @@ def experiment() -> StageExperiment:
                 semantic_clusters=64,
                 codebook_size=256,
                 levels=8,
-                coarse_levels=4,
+                coarse_levels=2,
                 crop_seconds=1.0,
             ),
             decoder=DecoderConfig(

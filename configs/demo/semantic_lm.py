@@ -9,7 +9,7 @@ from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.stages import StageConfig
 
-STEPS = 300
+STEPS = 200
 
 
 def experiment() -> StageExperiment:
@@ -26,7 +26,7 @@ def experiment() -> StageExperiment:
                 semantic_clusters=64,
                 codebook_size=256,
                 levels=8,
-                coarse_levels=4,
+                coarse_levels=2,
                 crop_seconds=6.0,
             ),
             decoder=DecoderConfig(
