@@ -7,6 +7,7 @@ ceil(samples / hop) frames: every sample lies in exactly one cell, and a partial
 """
 
 import functools
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +22,17 @@ def _cached_filterbank(
 ) -> np.ndarray:
     import librosa.filters  # lazy: importing the codec or the command line must not pay for it
 
-    weights = librosa.filters.mel(
-        sr=sample_rate_hz, n_fft=fft_size, n_mels=bins, fmin=fmin_hz, fmax=fmax_hz, norm="slaney"
-    )
+    with warnings.catch_warnings():
+        # The short windows of the multi-scale loss leave some filters empty, as the paper has it.
+        warnings.filterwarnings("ignore", "Empty filters detected", UserWarning)
+        weights = librosa.filters.mel(
+            sr=sample_rate_hz,
+            n_fft=fft_size,
+            n_mels=bins,
+            fmin=fmin_hz,
+            fmax=fmax_hz,
+            norm="slaney",
+        )
     weights = np.ascontiguousarray(weights.T, dtype=np.float32)
     weights.setflags(write=False)  # the cache hands the same array to every caller
     return weights
