@@ -312,8 +312,7 @@ def evaluate(experiment: EvaluateExperiment) -> Path:
     index = scan(experiment.data)
     store = TokenStore.open(experiment.tokens)
     generator = Generator(bundle, experiment.generation)
-    total = experiment.prompt_seconds + experiment.continuation_seconds
-    prompts = heldout.choose_prompts(index, experiment.prompts, total)
+    prompts = heldout.choose_prompts(index, experiment.prompts, experiment.prompt_seconds)
     examples, results = heldout.continue_clips(
         generator,
         index,

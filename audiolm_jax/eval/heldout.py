@@ -43,8 +43,8 @@ def choose_prompts(index: ClipIndex, count: int, seconds: float) -> list[ClipInf
     long = [clip for clip in index.of("heldout") if clip.num_samples >= seconds * rate]
     if not long:
         raise InputError(
-            f"{index.config.audio_dir}: no held-out clip of {seconds} s; lower prompt_seconds and "
-            "continuation_seconds, or raise data.heldout_percent"
+            f"{index.config.audio_dir}: no held-out clip of {seconds} s; lower prompt_seconds "
+            "or raise data.heldout_percent"
         )
     return sorted(long, key=lambda clip: (-clip.num_samples, clip.clip_id))[:count]
 
