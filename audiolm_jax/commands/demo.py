@@ -81,7 +81,7 @@ def demo(arguments: Sequence[str]) -> int:
                 f"stopped at step {number} of {len(plan)}; the same command goes on from here",
                 file=sys.stderr,
             )
-            return status
+            return status if status > 0 else 128 - status  # killed by a signal
         print(f"-- {time.monotonic() - start:.0f} s", flush=True)
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes.")
     print(f"Open {RUNS / 'report.html'} in a browser. Then try:")
