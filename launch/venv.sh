@@ -33,19 +33,17 @@ fetch_debian() { # DIR PACKAGE...
 }
 
 make_venv() {
-  local python="" candidate
-  for candidate in "${AUDIOLM_PYTHON:-python3.11}" python3; do
-    if command -v "$candidate" >/dev/null \
+  local python="${AUDIOLM_PYTHON:-}" candidate
+  for candidate in python3.11 python3; do
+    if [ -z "$python" ] && command -v "$candidate" >/dev/null \
       && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
       python="$candidate"
-      break
     fi
   done
-  [ -n "$python" ] || [ -n "${AUDIOLM_PYTHON:-}" ] && python="${python:-$AUDIOLM_PYTHON}"
   [ -n "$python" ] || die "Python 3.11 is needed (requirements.txt is locked for it); install it, or name another with AUDIOLM_PYTHON=python3.12"
 
   local stamp="$root/.venv/requirements.sha256" sum
-  sum="$(sha256sum "$root/requirements.txt" "$root/setup.cfg" | sha256sum | cut -d' ' -f1)"
+  sum="$( ("$python" --version; cat "$root/requirements.txt" "$root/setup.cfg") | sha256sum | cut -d' ' -f1)"
   if [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ]; then
     echo "== installing the locked packages into .venv (a few minutes, once)"
     rm -rf "$root/.venv"
