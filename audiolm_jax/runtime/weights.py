@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,7 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
 def flatten_state(state: Any) -> dict[str, np.ndarray]:
     """Arrays of an `nnx.State` (or of nested dicts of arrays) by dotted name, on the host."""
     pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state
-    leaves = jax.tree_util.tree_leaves_with_path(pure)
-    return {
-        ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): np.asarray(x)
-        for path, x in leaves
-    }
+    return {name: np.asarray(x) for name, x in _named_leaves(pure)}
 
 
 def unflatten_into(state: nnx.State, arrays: dict[str, np.ndarray], where: str) -> nnx.State:
@@ -163,8 +160,9 @@ def unflatten_into(state: nnx.State, arrays: dict[str, np.ndarray], where: str) 
 
 def flatten_shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:
     """Shapes by dotted name, in the order of the state's leaves."""
-    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state))
-    return {
-        ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): tuple(x.shape)
-        for path, x in leaves
-    }
+    return {name: tuple(x.shape) for name, x in _named_leaves(nnx.to_pure_dict(state))}
+
+
+def _named_leaves(pure: Any) -> Iterator[tuple[str, Any]]:
+    for path, x in jax.tree_util.tree_leaves_with_path(pure):
+        yield ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path), x
