@@ -14,7 +14,6 @@ def check(root, trainer, kills, seed):
     return hit
 
 
-@pytest.mark.slow
 def test_a_run_survives_two_kills(tmp_path):
     check(tmp_path, "encoder", kills=2, seed=3)
 

@@ -115,5 +115,6 @@ def test_a_step_that_does_not_fit():
     status, out, _ = plan(*STAGE, *TINY, *words)
     assert status == 1
     assert "DOES NOT FIT" in out
+    assert "largest buffers" in out
     assert "what to do" in out
     assert "of 95.74 GiB" in out

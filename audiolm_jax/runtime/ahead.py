@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 from jax.sharding import Mesh, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.flash_cost import kernel_cycles
 from audiolm_jax.runtime.cycles import Analysis, Collective, Kernel, analyze
+from audiolm_jax.runtime.largest import largest_results
 from audiolm_jax.runtime.mesh import (
     MeshConfig,
     batch_sharding,
@@ -98,7 +100,8 @@ class Plan:
       compile_seconds: tracing and compiling.
       collectives: by kind; None if the step does not fit.
       compute: None if the step does not fit.
-      largest_buffers: lines of the compiler if the step does not fit.
+      largest_buffers: if the step does not fit, lines of the compiler; if it names none, the
+        largest results of the step as written, over all devices.
     """
 
     topology: str
@@ -172,7 +175,8 @@ def plan_step(
         abstract = jax.eval_shape(make_init(program), key)
         shardings = state_shardings(mesh, rules, abstract)
         arguments = abstract_arguments(abstract, shardings, batch, mesh)
-        lowered = jit_step(program, mesh, shardings).lower(*arguments)
+        traced = jit_step(program, mesh, shardings).trace(*arguments)
+        lowered = traced.lower()
     plan = Plan(
         topology=topology,
         slices=mesh_config.slices,
@@ -196,6 +200,7 @@ def plan_step(
         if _OUT_OF_MEMORY not in str(error):
             raise
         needed, largest = read_out_of_memory(str(error))
+        largest = largest or _largest(traced.jaxpr.jaxpr)
         return dataclasses.replace(
             plan,
             memory=dataclasses.replace(plan.memory, needed=needed),
@@ -226,6 +231,13 @@ def read_out_of_memory(message: str) -> tuple[int | None, tuple[str, ...]]:
         size, shape = fields.get("Size", "?"), fields.get("Shape", "?")
         buffers.append(f"{size}  {shape}  {operator[1] if operator else ''}".rstrip())
     return needed, tuple(buffers)
+
+
+def _largest(jaxpr: core.Jaxpr) -> tuple[str, ...]:
+    return tuple(
+        f"{size / 2**30:.2f}G over all devices  {shape}  {origin}"
+        for size, shape, origin in largest_results(jaxpr, _DEAREST)
+    )
 
 
 def _memory(limit: int, stats: Any) -> Memory:

@@ -2,15 +2,15 @@
 
 Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is
 stored as one flat set of named arrays and can be restored onto any mesh. A checksum over every bit
-of it is kept in the record and compared after reading: damage that the file format lets pass is
-noticed too, and the checkpoint before is taken. Nothing is ever pickled.
+of it is kept in the record and compared before anything is restored: damage that the file format
+lets pass is noticed too, and the checkpoint before is taken. Nothing is ever pickled.
 """
 
 import contextlib
 import errno
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Sharding
+from jax.sharding import SingleDeviceSharding
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.runtime.distributed import from_first_host
 
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "checkpoints_unreadable"
@@ -54,21 +55,35 @@ def name_arrays(state: Any) -> dict[str, Any]:
     return dict(zip(names, leaves, strict=True))
 
 
-def checksum(arrays: dict[str, jax.Array]) -> int:
-    """A 64-bit sum over all bits and their places, the same however the arrays are sharded."""
-    total = 0
+def checksum(arrays: Mapping[str, jax.Array | np.ndarray]) -> int:
+    """A 64-bit sum over all bits and their places, the same however the arrays are sharded.
+
+    All hosts sum a `jax.Array` together; a NumPy array is summed by the host that holds it.
+    """
+    total, is_shared = 0, False
     for order, array in enumerate(arrays.values()):
         strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
-        for shard in array.addressable_shards:
-            if shard.replica_id == 0:
-                total += (2 * order + 1) * _weigh(np.asarray(shard.data), shard.index, strides)
-    if jax.process_count() > 1:
+        for values, index in _own_parts(array):
+            total += (2 * order + 1) * _weigh(values, index, strides)
+        is_shared |= isinstance(array, jax.Array)
+    if is_shared and jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
         parts = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
         parts = multihost_utils.process_allgather(parts).astype(object)
         total = sum(int(high) << 32 | int(low) for high, low in parts)
     return total % 2**64
+
+
+def _own_parts(
+    array: jax.Array | np.ndarray,
+) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+    if isinstance(array, np.ndarray):
+        yield array, (slice(None),) * array.ndim
+        return
+    for shard in array.addressable_shards:
+        if shard.replica_id == 0:
+            yield np.asarray(shard.data), shard.index
 
 
 def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> int:
@@ -174,7 +189,8 @@ class Checkpoints:
         """Reads the newest checkpoint that is whole, or the one of a certain step.
 
         A damaged one is named on standard error and the one before is taken; unless opened for
-        reading only, the damaged one moves to the folder `checkpoints_unreadable`.
+        reading only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts
+        the first reads all of it ahead and decides for the others.
 
         Args:
           abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
@@ -188,50 +204,61 @@ class Checkpoints:
           InputError: there are checkpoints but none can be read, or they hold another model; the
             one of `step` is damaged.
         """
+        wanted = name_arrays(abstract_state)
+        found = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
+        if found is None:
+            return None
+        whole, saved = found
+        target = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+            for (name, x), sharding in zip(wanted.items(), jax.tree.leaves(shardings), strict=True)
+        }
+        args = self._ocp.args
+        arrays = self._manager.restore(
+            whole, args=args.Composite(state=args.StandardRestore(target))
+        )["state"]
+        leaves = [arrays[name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves), saved["record"]
 
-        def read(step: int) -> tuple[Any, dict[str, Any]]:
-            saved = self._read_record(step)
-            wanted = name_arrays(abstract_state)
-            self._check_layout(step, wanted, saved["arrays"])
-            named = dict(zip(wanted, jax.tree.leaves(shardings), strict=True))
-            arrays = self._read_arrays(step, saved, named)
-            state = jax.tree.unflatten(jax.tree.structure(abstract_state), list(arrays.values()))
-            return state, saved["record"]
-
-        return self._newest_whole(read, step)
-
-    def restore_arrays(self, sharding: Sharding) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    def restore_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Reads the newest checkpoint that is whole without knowing what it holds.
 
-        Args:
-          sharding: for every array.
-
         Returns:
-          The arrays by the names of `name_arrays`, and what is known of them: the record under
-          "record", and "checksum".
+          The arrays by the names of `name_arrays`, all of them in the memory of every host, and
+          what is known of them: the record under "record", and "checksum".
 
         Raises:
           InputError: there is none, or none can be read.
         """
-
-        def read(step: int) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-            saved = self._read_record(step)
-            return self._read_arrays(step, saved, dict.fromkeys(saved["arrays"], sharding)), saved
-
-        found = self._newest_whole(read, None)
+        found = self._agree(lambda step, saved: None, None)
         if found is None:
             raise InputError(f"{self._root}: no checkpoint here; train first")
+        step, saved = found
+        return self._read_arrays(step, saved), saved
+
+    def _agree(
+        self, check: Callable[[int, dict[str, Any]], None], only: int | None
+    ) -> tuple[int, dict[str, Any]] | None:
+        _cpu()  # its absence is not taken for damage
+        found = from_first_host(lambda: self._newest_whole(check, only))
+        self._manager.reload()  # what was set aside is gone on every host
         return found
 
     def _newest_whole(
-        self, read: Callable[[int], tuple[Any, dict[str, Any]]], only: int | None
-    ) -> tuple[Any, dict[str, Any]] | None:
+        self, check: Callable[[int, dict[str, Any]], None], only: int | None
+    ) -> tuple[int, dict[str, Any]] | None:
+        """Step of the newest whole checkpoint and what was saved with it."""
         damaged: list[tuple[int, str]] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             if only not in (None, step):
                 continue
             try:
-                state, record = read(step)
+                saved = self._ocp.JsonCheckpointHandler(multiprocessing_options=_alone()).restore(
+                    self._root / str(step) / "record", args=self._ocp.args.JsonRestore()
+                )
+                check(step, saved)
+                if f"{checksum(self._read_arrays(step, saved)):016x}" != saved["checksum"]:
+                    raise ValueError("the arrays do not match their checksum")
             except InputError:
                 raise
             except Exception as error:  # whatever a damaged file makes the reader raise
@@ -246,7 +273,7 @@ class Checkpoints:
                 )
                 if not self._read_only:
                     self._set_aside(bad)
-            return state, record
+            return step, saved
         if damaged and only is not None:
             raise InputError(f"{self._root / str(only)}: damaged checkpoint ({damaged[0][1]})")
         if damaged:
@@ -256,39 +283,31 @@ class Checkpoints:
             )
         return None
 
-    def _read_record(self, step: int) -> dict[str, Any]:
-        args = self._ocp.args
-        return self._manager.restore(step, args=args.Composite(record=args.JsonRestore()))["record"]
-
-    def _check_layout(
-        self, step: int, wanted: dict[str, Any], saved: dict[str, tuple[str, list[int]]]
-    ) -> None:
+    def _check_layout(self, step: int, wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         layout = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
-        if layout != saved:
+        found = saved["arrays"]
+        if layout != found:
             differing = min(
-                name for name in layout.keys() | saved.keys() if layout.get(name) != saved.get(name)
+                name for name in layout.keys() | found.keys() if layout.get(name) != found.get(name)
             )
             raise InputError(
                 f"{self._root / str(step)}: array {differing!r} is "
-                f"{saved.get(differing, 'absent')} in the checkpoint and "
+                f"{found.get(differing, 'absent')} in the checkpoint and "
                 f"{layout.get(differing, 'absent')} in this program; train in another directory "
                 "or with the version that wrote it"
             )
 
-    def _read_arrays(
-        self, step: int, saved: dict[str, Any], shardings: dict[str, Sharding]
-    ) -> dict[str, jax.Array]:
-        args = self._ocp.args
-        target = {}
-        for name, sharding in shardings.items():
-            dtype, shape = saved["arrays"][name]
-            target[name] = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=sharding)
-        composite = args.Composite(state=args.StandardRestore(target))
-        arrays = self._manager.restore(step, args=composite)["state"]
-        arrays = {name: arrays[name] for name in shardings}
-        if f"{checksum(arrays):016x}" != saved["checksum"]:
-            raise ValueError("the arrays do not match their checksum")
-        return arrays
+    def _read_arrays(self, step: int, saved: dict[str, Any]) -> dict[str, np.ndarray]:
+        """All arrays of a checkpoint, read by this host alone."""
+        place = SingleDeviceSharding(_cpu())
+        target = {
+            name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=place)
+            for name, (dtype, shape) in saved["arrays"].items()
+        }
+        arrays = self._ocp.StandardCheckpointHandler(multiprocessing_options=_alone()).restore(
+            self._root / str(step) / "state", args=self._ocp.args.StandardRestore(target)
+        )
+        return {name: np.asarray(arrays[name]) for name in target}
 
     def _set_aside(self, step: int) -> None:
         self._unreadable.mkdir(exist_ok=True)
@@ -296,4 +315,21 @@ class Checkpoints:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(target)
         (self._root / str(step)).rename(target)
-        self._manager.reload()
+
+
+def _alone() -> Any:
+    """Orbax's options for a reader that waits for no other host."""
+    import orbax.checkpoint as ocp
+
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+
+
+def _cpu() -> jax.Device:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise InputError(
+            f"JAX_PLATFORMS = {jax.config.jax_platforms}: a checkpoint is checked in the CPU's "
+            f"memory; set it to {jax.config.jax_platforms},cpu or leave it out"
+        ) from error

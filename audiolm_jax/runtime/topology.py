@@ -77,6 +77,7 @@ def prepare_compiler() -> None:
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
     os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
     os.environ["TPU_WORKER_ID"] = "0"
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-16")  # warns if it is not told any
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # a process that trains may hold the lock
     os.environ.setdefault("TPU_LOG_DIR", "disabled")
     os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")

@@ -11,7 +11,6 @@ import numpy as np
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.runtime.checkpoint import Checkpoints, latest_step, name_arrays
-from audiolm_jax.runtime.mesh import replicated
 from audiolm_jax.runtime.state import TrainState
 from audiolm_jax.runtime.weights import MODEL_JSON, load_model
 
@@ -140,14 +139,14 @@ def read_warm_start(config: WarmStartConfig) -> WarmStart:
     facts: dict[str, Any] = {"source": config.source}
     if latest_step(source) is not None:
         with Checkpoints(source, keep=None) as checkpoints:
-            arrays, saved = checkpoints.restore_arrays(replicated(None))
+            arrays, saved = checkpoints.restore_arrays()
         record = saved["record"]
         facts |= {
             "step": record["step"],
             "checksum": saved["checksum"],
             "config_hash": record["manifest"]["config_hash"],
         }
-        wanted = {n: np.asarray(a) for n, a in arrays.items() if n.startswith(_PARTS)}
+        wanted = {n: a for n, a in arrays.items() if n.startswith(_PARTS)}
         return WarmStart(config, wanted, facts)
     if (source / MODEL_JSON).is_file():
         folder = load_model(source)

@@ -173,6 +173,18 @@ def test_nothing_readable_is_an_error_not_a_fresh_start(tmp_path):
     assert latest_step(tmp_path) == 2
 
 
+def test_without_a_cpu_nothing_is_taken_for_damaged(tmp_path, monkeypatch):
+    save_all(tmp_path, [1])
+
+    def none_of_that_kind(backend=None):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", none_of_that_kind)
+    with pytest.raises(InputError, match="JAX_PLATFORMS = cpu: a checkpoint is checked"):
+        restore(tmp_path)
+    assert latest_step(tmp_path) == 1
+
+
 def test_another_model_is_named_not_taken_for_damage(tmp_path):
     save_all(tmp_path, [1])
     other = make_state(size=24)

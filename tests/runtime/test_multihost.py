@@ -75,7 +75,7 @@ def run_toy_hosts(directory, steps, count=2):
     coordinator = f"localhost:{free_port()}"
     command = [sys.executable, str(WORKER), coordinator, str(count)]
     with hosts([[*command, str(i), str(directory), str(steps)] for i in range(count)]) as started:
-        finish(started)
+        return finish(started)
 
 
 def assert_same_metrics(one, two, tolerance):
@@ -97,11 +97,20 @@ def test_two_hosts_train_as_one_on_the_same_mesh(tmp_path):
 
 @pytest.mark.slow
 def test_hosts_go_on_from_one_and_one_from_hosts(tmp_path):
-    """One process, then two, then one: the run ends as if it had been one all along."""
+    """One process, then two, then one: the run ends as if it had been one all along.
+
+    Once the newest checkpoint is damaged: the hosts agree on the one before.
+    """
     one = toy.run_toy(tmp_path / "one", toy.loop_config(12))
     toy.run_toy(tmp_path / "two", toy.loop_config(3))
     run_toy_hosts(tmp_path / "two", 6)
-    run_toy_hosts(tmp_path / "two", 9)
+    newest = tmp_path / "two" / "checkpoints" / "6"
+    files = [f for f in newest.rglob("d/*") if f.is_file()]
+    largest = max(files, key=lambda f: f.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"?")
+    said = run_toy_hosts(tmp_path / "two", 9)
+    assert ["damaged checkpoint" in errors for _, errors in said] == [True, False]
+    assert (tmp_path / "two" / "checkpoints_unreadable" / "6").is_dir()
     two = toy.run_toy(tmp_path / "two", toy.loop_config(12))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
