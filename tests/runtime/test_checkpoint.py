@@ -176,8 +176,10 @@ def test_nothing_readable_is_an_error_not_a_fresh_start(tmp_path):
 def test_without_a_cpu_nothing_is_taken_for_damaged(tmp_path, monkeypatch):
     save_all(tmp_path, [1])
 
-    def none_of_that_kind(backend=None):
-        raise RuntimeError(f"Unknown backend {backend}")
+    def none_of_that_kind(process_index=None, backend=None):
+        if backend == "cpu":
+            raise RuntimeError("Unknown backend cpu")
+        return jax.devices()
 
     monkeypatch.setattr(jax, "local_devices", none_of_that_kind)
     with pytest.raises(InputError, match="JAX_PLATFORMS = cpu: a checkpoint is checked"):
