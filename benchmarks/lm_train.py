@@ -51,11 +51,17 @@ class Case:
 
 CASES = {
     "d512": Case(
-        DecoderConfig(layers=6, heads=8, width=512, ff_width=2048), OptimizerConfig(), 4, 512
+        DecoderConfig(layers=6, heads=8, width=512, ff_width=2048, scan_layers=False),
+        OptimizerConfig(),
+        4,
+        512,
     ),
-    "paper": Case(DecoderConfig(layers=2), ADAFACTOR, 4, 512),
+    "paper": Case(DecoderConfig(layers=2, scan_layers=False), ADAFACTOR, 4, 512),
     "demo": Case(
-        DecoderConfig(layers=3, heads=2, width=128, ff_width=256), OptimizerConfig(), 12, 501
+        DecoderConfig(layers=3, heads=2, width=128, ff_width=256, scan_layers=False),
+        OptimizerConfig(),
+        12,
+        501,
     ),
 }
 
@@ -170,6 +176,7 @@ def main() -> None:
     own.add_argument("--length", type=int, default=512)
     own.add_argument("--remat", choices=("none", "dots", "kernels", "full"), default="none")
     own.add_argument("--attention", choices=("blocks", "flash"), default="blocks")
+    own.add_argument("--scan-layers", action="store_true")
     own.add_argument("--optimizer", choices=("adamw", "adafactor"), default="adamw")
     options = parser.parse_args()
     decoder = DecoderConfig(
@@ -180,6 +187,7 @@ def main() -> None:
         ff_width=options.ff_width,
         remat=options.remat,
         attention=options.attention,
+        scan_layers=options.scan_layers,
     )
     optimizer = OptimizerConfig() if options.optimizer == "adamw" else ADAFACTOR
     cases = CASES | {"own": Case(decoder, optimizer, options.batch, options.length)}

@@ -1,4 +1,4 @@
-"""Equal layers as one module with a leading axis, run by `lax.scan`: one layer is compiled once.
+"""Equal layers as one module with a leading axis, run one after the other.
 
 Made for training. Slicing a stacked weight inside a compiled matrix-vector product copies it, so
 whoever decodes token by token takes the layers apart first (`unstack`).
@@ -51,6 +51,7 @@ def run_stack(
     x: Array,
     per_layer: Any = None,
     remat: Remat = "none",
+    scan: bool = True,
 ) -> Array:
     """Applies the layers one after the other.
 
@@ -62,6 +63,8 @@ def run_stack(
       remat: what the backward pass recomputes: nothing; all but matrix products with weights and
         the results of attention kernels ("dots"); all but those results ("kernels"); everything
         but each layer's input ("full").
+      scan: by `lax.scan`, so that one layer is compiled once for all; otherwise each is compiled
+        by itself, and what the backward pass keeps is not copied into one array and out again.
     """
 
     def body(x: Array, inputs: tuple[Layer, Any]) -> tuple[Array, None]:
@@ -70,8 +73,12 @@ def run_stack(
 
     if remat != "none":
         # A scan already keeps the compiler from merging the recomputation with the original.
-        body = jax.checkpoint(body, policy=_POLICIES[remat], prevent_cse=False)
-    return jax.lax.scan(body, x, (stacked, per_layer))[0]
+        body = jax.checkpoint(body, policy=_POLICIES[remat], prevent_cse=not scan)
+    if scan:
+        return jax.lax.scan(body, x, (stacked, per_layer))[0]
+    for i in range(jax.tree.leaves(stacked)[0].shape[0]):
+        x, _ = body(x, jax.tree.map(lambda a, i=i: a[i], (stacked, per_layer)))
+    return x
 
 
 def unstack(stacked: Layer) -> list[Layer]:

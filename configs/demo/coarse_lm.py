@@ -36,6 +36,7 @@ def experiment() -> StageExperiment:
                 width=128,
                 ff_width=256,
                 dropout=0.1,
+                scan_layers=False,
             ),
         ),
         optimizer=OptimizerConfig(

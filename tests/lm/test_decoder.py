@@ -87,6 +87,7 @@ OPTIONS = [
     {},
     {"position": "rope", "tied_embeddings": True},
     {"qk_norm": True, "remat": "dots"},
+    {"remat": "full", "scan_layers": False},
 ]
 
 

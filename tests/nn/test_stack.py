@@ -46,15 +46,16 @@ def test_unstacked_layers_hold_their_own_arrays(stacked):
         np.testing.assert_array_equal(layer.up.kernel[...], stacked.up.kernel[...][i])
 
 
+@pytest.mark.parametrize("scan", [True, False])
 @pytest.mark.parametrize("remat", ["none", "dots", "kernels", "full"])
-def test_scan_and_remat_change_no_number(stacked, x, remat):
+def test_scan_and_remat_change_no_number(stacked, x, remat, scan):
     scale = jnp.array([0.5, 1.0, 2.0])
 
     def apply(layer, x, scale):
         return x + scale * layer(x)
 
-    def scanned(state):
-        return run_stack(apply, nnx.merge(graphdef, state), x, scale, remat)
+    def stepped(state):
+        return run_stack(apply, nnx.merge(graphdef, state), x, scale, remat, scan)
 
     def unrolled(state):
         out = x
@@ -63,8 +64,8 @@ def test_scan_and_remat_change_no_number(stacked, x, remat):
         return out
 
     graphdef, state = nnx.split(stacked)
-    np.testing.assert_allclose(scanned(state), unrolled(state), rtol=1e-5, atol=1e-5)
-    grads = [jax.grad(lambda s, f=f: jnp.sum(f(s) ** 2))(state) for f in (scanned, unrolled)]
+    np.testing.assert_allclose(stepped(state), unrolled(state), rtol=1e-5, atol=1e-5)
+    grads = [jax.grad(lambda s, f=f: jnp.sum(f(s) ** 2))(state) for f in (stepped, unrolled)]
     for a, b in zip(*map(jax.tree.leaves, grads), strict=True):
         assert np.abs(b).max() > 0
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
