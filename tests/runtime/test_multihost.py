@@ -148,8 +148,10 @@ def test_the_command_on_two_hosts_is_the_command_on_one(store):
         with hosts([command_line(store, name, 20, each) for each in flags(2)]) as started:
             printed = finish(started)
         assert "model: written" in printed[0][0]
-        lines = printed[1][0].splitlines()
-        assert [line for line in lines if not line.startswith("[Gloo]")] == []
+        # Gloo writes past Python, and its threads tear each other's lines.
+        own = [line for line in printed[0][0].splitlines() if "rank" not in line.lower()]
+        assert own
+        assert not [line for line in own if line.strip() and line in printed[1][0]]
     for name in ("loss", "heldout/loss"):
         values = [
             [line[name] for line in read_metrics(store / run / "metrics.jsonl") if name in line]
@@ -163,6 +165,38 @@ def test_the_command_on_two_hosts_is_the_command_on_one(store):
         json.loads((store / run / "model" / "model.json").read_text()) for run in ("two", "again")
     ]
     assert models[0]["fingerprint"] == models[1]["fingerprint"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        {"preset": "dp"},
+        {"preset": "fsdp", "replicas": 2},
+        {"preset": "fsdp_tp", "replicas": 2, "model": 2},
+        {"preset": "fsdp_tp", "model": 8},  # each matrix is divided across the hosts
+    ],
+    ids=lambda mesh: "-".join(map(str, mesh.values())),
+)
+def test_twenty_steps_on_two_hosts_are_those_on_one(tmp_path, mesh):
+    """Losses of a stage with dropout; from run to run the same bytes."""
+
+    def run(name, every_flag, devices):
+        script = [sys.executable, str(HERE / "lm_run.py"), str(tmp_path / name), "20"]
+        command = [*script, json.dumps(mesh)]
+        with hosts([[*command, *each] for each in every_flag], devices) as started:
+            finish(started)
+        return tmp_path / name / "run" / "metrics.jsonl"
+
+    one, two, again = run("one", [[]], 8), run("two", flags(2), 4), run("again", flags(2), 4)
+    losses = [
+        np.array([line["loss"] for line in read_metrics(path) if "loss" in line])
+        for path in (one, two)
+    ]
+    assert len(losses[0]) == 20
+    print(f"{mesh}: {np.max(np.abs(losses[1] / losses[0] - 1)):.1e}")
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    assert two.read_bytes() == again.read_bytes()
 
 
 @pytest.mark.slow
