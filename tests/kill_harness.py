@@ -193,24 +193,27 @@ class Harness:
             return
         # Training goes on for a checkpoint or two; of the saves also the first of a start is hit.
         target = (latest_step(directory) or 0) + SAVE_EVERY * rng.randint(plan == "training", 2)
-        lines, deadline = self._lines(directory), time.monotonic() + 300
+        lines, deadline, moved = self._lines(directory), time.monotonic() + 300, False
         while process.poll() is None and time.monotonic() < deadline:
-            before, lines = lines, self._lines(directory)
             # A line that was not there: this start has left its restored checkpoint behind.
-            moves = lines > before and (latest_step(directory) or 0) >= target
-            if moves and plan == "training":
-                break
-            if moves:
-                self._await_save(process, directory, deadline)
-                break
+            moved |= self._lines(directory) > lines
+            if moved and (latest_step(directory) or 0) >= target:
+                if plan == "saving":
+                    self._await_save(process, directory, deadline)
+                    time.sleep(rng.uniform(0, 0.05))
+                    return
+                if not self._is_saving(directory):
+                    return
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.05))
 
     def _await_save(self, process: subprocess.Popen, directory: Path, deadline: float) -> None:
         while process.poll() is None and time.monotonic() < deadline:
-            if any((directory / CHECKPOINTS).glob("*tmp*")):
+            if self._is_saving(directory):
                 return
             time.sleep(0.001)
+
+    def _is_saving(self, directory: Path) -> bool:
+        return any((directory / CHECKPOINTS).glob("*tmp*"))
 
     def _lines(self, directory: Path) -> int:
         path = directory / METRICS
