@@ -45,5 +45,6 @@ def test_the_traced_step_multiplies_that_much_and_the_masked_half(monkeypatch):
     batch = TokenBatch(ids, ids, weights, ids)
     counted = count_flops(trainer.step, state, batch, jax.random.key(0))
     scores = 7 * 2 * 2 * 3 * 4 * length**2  # one product of all queries and keys
+    of_bias = 2 * 2 * 7 * 3 * length**2  # its gradient is summed over the batch as a product
     # Six products, of which half are masked; and the backward pass makes the scores once more.
-    assert counted == model_flops(CONFIG, 7) + 3 * scores + scores
+    assert counted == model_flops(CONFIG, 7) + 3 * scores + scores + of_bias
