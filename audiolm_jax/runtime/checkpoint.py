@@ -60,13 +60,12 @@ def checksum(arrays: Mapping[str, jax.Array | np.ndarray]) -> int:
 
     All hosts sum a `jax.Array` together; a NumPy array is summed by the host that holds it.
     """
-    total, is_shared = 0, False
+    total = 0
     for order, array in enumerate(arrays.values()):
         strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
         for values, index in _own_parts(array):
             total += (2 * order + 1) * _weigh(values, index, strides)
-        is_shared |= isinstance(array, jax.Array)
-    if is_shared and jax.process_count() > 1:
+    if jax.process_count() > 1 and any(isinstance(x, jax.Array) for x in arrays.values()):
         from jax.experimental import multihost_utils
 
         parts = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
@@ -239,7 +238,7 @@ class Checkpoints:
     def _agree(
         self, check: Callable[[int, dict[str, Any]], None], only: int | None
     ) -> tuple[int, dict[str, Any]] | None:
-        _cpu()  # its absence is not taken for damage
+        """What the first host finds, on every host."""
         found = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
         return found

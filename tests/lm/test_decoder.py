@@ -124,6 +124,13 @@ def test_position_matters_beyond_the_content_of_the_past(forward):
     assert np.abs(logits[0, 7] - swapped[0, 7]).max() > 1e-3
 
 
+@pytest.mark.parametrize("scan", [True, False])
+def test_layers_are_scanned_or_each_traced(scan):
+    decoder = dataclasses.replace(DECODER, scan_layers=scan)
+    model = nnx.merge(*load_random(dataclasses.replace(CONFIG, decoder=decoder)))
+    assert ("scan[" in str(jax.make_jaxpr(model)(random_ids(0, (1, 6))))) == scan
+
+
 @pytest.mark.parametrize("remat", ["dots", "full"])
 def test_remat_changes_no_gradient(model, remat):
     """What "dots" and "full" keep is tests/nn/test_stack.py's matter."""

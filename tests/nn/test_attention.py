@@ -44,16 +44,30 @@ def test_without_bias_attention_is_that_of_a_zero_bias():
     )
 
 
-def test_query_blocks_change_no_number(monkeypatch):
-    inputs = random_qkv(4, length=11)
+def whole_attention(q, k, v, by_distance):
+    """The definition with all scores at once, whose gradients JAX derives."""
+    places = jnp.arange(q.shape[1])
+    distances = places[:, None] - places[None]
+    bias = by_distance[:, jnp.clip(distances, 0, by_distance.shape[1] - 1)]
+    scores = jnp.einsum("bihk,bjhk->bhij", q, k) + jnp.where(distances >= 0, bias, -jnp.inf)[None]
+    return jnp.einsum("bhij,bjhk->bihk", jax.nn.softmax(scores), v)
 
-    def value_and_gradients():
-        loss = lambda *x: jnp.sum(causal_attention(*x) ** 2)  # noqa: E731
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3)))(*inputs)
 
-    whole = value_and_gradients()
-    monkeypatch.setattr(attention, "QUERY_BLOCK", 4)
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(value_and_gradients()), strict=True):
+@pytest.mark.parametrize("block", [4, 256])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_blocks_of_queries_have_the_gradients_of_the_definition(monkeypatch, block, has_bias):
+    *qkv, bias = random_qkv(4, length=11)
+    of_result = random_qkv(5, length=11)[0]
+    monkeypatch.setattr(attention, "QUERY_BLOCK", block)
+    if has_bias:
+        found, pull = jax.vjp(causal_attention, *qkv, bias)
+        expected, pull_back = jax.vjp(whole_attention, *qkv, bias)
+    else:
+        found, pull = jax.vjp(lambda *x: causal_attention(*x, None), *qkv)
+        expected, pull_back = jax.vjp(lambda *x: whole_attention(*x, jnp.zeros((3, 1))), *qkv)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for a, b in zip(pull(of_result), pull_back(of_result), strict=True):
+        assert np.abs(b).max() > 0.1
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 

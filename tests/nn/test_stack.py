@@ -108,6 +108,23 @@ def test_remat_decides_what_the_backward_pass_keeps(remat, kept, capsys):
     assert sorted(saved) == sorted(expected)
 
 
+@pytest.mark.parametrize("remat", ["none", "full"])
+def test_without_a_scan_each_layer_is_traced_and_keeps_what_remat_says(remat, capsys):
+    weights, x = jnp.ones((LAYERS, 8, 8)), jnp.ones((5, 8))
+
+    def loss(weights, x):
+        apply = lambda weight, x, _: jnp.sin(jnp.tanh(x @ weight))  # noqa: E731
+        return jnp.sum(run_stack(apply, weights, x, remat=remat, scan=False) ** 2)
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(weights, x))
+    assert "scan[" not in text
+    print_saved_residuals(loss, weights, x)
+    lines = capsys.readouterr().out.splitlines()
+    # Of each layer but the first the input, and the last one's output, which is squared.
+    made = [line for line in lines if line.startswith("f32[5,8]") and "argument" not in line]
+    assert (len(made) == LAYERS) == (remat == "full")
+
+
 def test_gated_feed_forward_is_its_definition(x):
     module = GatedFeedForward(6, 8, "float32", rngs=nnx.Rngs(0))
     gate, up, down = (

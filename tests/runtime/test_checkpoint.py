@@ -139,6 +139,18 @@ def test_damaged_newest_falls_back_and_says_so(tmp_path, capsys, damage):
     assert restore(tmp_path)[1]["step"] == 2
 
 
+def test_a_run_that_fell_back_writes_the_same_step_again(tmp_path):
+    save_all(tmp_path, [1, 2])
+    (tmp_path / "checkpoints" / "2" / "record" / "metadata").write_text("{")
+    with Checkpoints(tmp_path, 2) as checkpoints:
+        _, record = checkpoints.restore(abstract(make_state()), shardings_of(make_state()))
+        assert record["step"] == 1
+        checkpoints.save(2, make_state(7), {"step": 2, "again": True})
+    state, record = restore(tmp_path)
+    assert record == {"step": 2, "again": True}
+    assert_same_bits(state, make_state(7))
+
+
 def test_no_damage_anywhere_passes_unnoticed(tmp_path):
     save_all(tmp_path, [1, 2])
     rng = random.Random(0)

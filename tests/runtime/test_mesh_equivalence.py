@@ -4,11 +4,14 @@ Twenty steps of the real loop take minutes; in the default suite tests/lm/test_t
 single step, and test_mesh.py a smaller trainer.
 """
 
+import dataclasses
+
 import jax
 import lm_run
 import numpy as np
 import pytest
 
+from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.programs import program_of
 from audiolm_jax.runtime import loop
 from audiolm_jax.runtime.loop import load_state
@@ -51,6 +54,14 @@ def one_device(tmp_path_factory):
 @pytest.mark.parametrize("name", MESHES)
 def test_twenty_steps_have_the_same_losses(tmp_path, one_device, name):
     lm_run.run_lm(tmp_path, 20, MESHES[name])
+    assert_same_losses(one_device, tmp_path, 20)
+
+
+@pytest.mark.slow
+def test_layers_without_a_scan_have_the_same_losses(tmp_path, one_device):
+    decoder = dataclasses.replace(lm_run.DECODER, scan_layers=False)
+    model = StageModelConfig(lm_run.STAGE, decoder)
+    lm_run.run_lm(tmp_path, 20, MESHES["fsdp"], model=model)
     assert_same_losses(one_device, tmp_path, 20)
 
 
