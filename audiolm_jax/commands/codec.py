@@ -93,7 +93,7 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
         raise InputError(f"out = {options.out}: lies in the source folder; choose another folder")
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"out = {options.out}: is a file, but the source is a folder")
-    jobs = []
+    jobs, skipped = [], []
     for path in sorted(options.source.rglob("*")):
         if path.is_dir():
             continue
@@ -101,9 +101,11 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
             target = options.out / path.relative_to(options.source)
             jobs.append((path, target.with_suffix(suffix)))
         else:
-            print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
+            skipped.append(path)
     if not jobs:
         raise InputError(f"{options.source}: holds no file ending in {' '.join(sorted(wanted))}")
+    for path in skipped:
+        print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
     return jobs
 
 

@@ -87,7 +87,9 @@ def test_code_file_round_trip(codec, code_file):
     change()
     file = read_codes(path, codec)
     write_codes(path.with_name("b.codes"), file, codec)
-    assert path.read_bytes() == path.with_name("b.codes").read_bytes()
+    again = read_codes(path.with_name("b.codes"), codec)
+    assert again.samples == file.samples == 900
+    np.testing.assert_array_equal(again.codes, file.codes)
     assert [p.name for p in sorted(path.parent.iterdir())] == ["a.codes", "b.codes"]
 
 

@@ -213,7 +213,7 @@ def test_eight_devices_hold_the_codebooks_of_one():
     assert batch[0].addressable_shards[0].data.shape == (2, 8, 4)
     for ours, theirs in zip(seen_alone, seen_shared, strict=True):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-    assert sum(dead[2].sum() for dead in seen_alone[1:]) > 50
+    assert sum(dead[2].sum() for dead in seen_alone[1:]) > 20
     np.testing.assert_allclose(shared.vectors, alone.vectors, rtol=0, atol=1e-5)
     np.testing.assert_allclose(shared.counts, alone.counts, rtol=1e-4)
     np.testing.assert_allclose(shared.sums, alone.sums, rtol=1e-4, atol=1e-4)
@@ -234,7 +234,7 @@ def test_large_codebooks_in_parts_give_the_same(codebooks, frames, monkeypatch):
         results.append(
             (jax.jit(lambda *x: quantize(*x))(latents, mask, books, full_depth()), started)
         )
-    assert 2 in results[0][0].codes
+    assert (np.asarray(results[0][0].codes) == 2).any()
     for other in results[1:]:
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), results[0], other
