@@ -1,12 +1,13 @@
 """A trained SoundStream as a frozen tokenizer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AcousticTokens, AudioBatch
@@ -101,24 +102,14 @@ class SoundStreamCodec:
         Raises:
           InputError: a sample within an item's length is not finite.
         """
-        samples, sizes = np.asarray(audio.samples), np.asarray(audio.lengths)
+        samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
         for row, size in zip(samples, sizes, strict=True):
             check_samples(row[:size])
         lengths = count_frames(sizes, self.hop_samples).astype(np.int32)
         frames = count_frames(samples.shape[1], self.hop_samples)
         codes = np.zeros((len(sizes), frames, self.levels), np.int32)
-        for rows in _plan_groups(lengths):
-            state = self.encoder_state(_padded_rows(len(rows)))
-            for start in range(0, max(lengths[rows]), BLOCK_FRAMES):
-                shape = (_padded_rows(len(rows)), BLOCK_FRAMES * self.hop_samples)
-                block = np.zeros(shape, np.float32)
-                for into, row in zip(block, rows, strict=False):
-                    piece = samples[row, start * self.hop_samples : sizes[row]][: len(into)]
-                    into[: len(piece)] = piece
-                result, state = self.encode_block(block, state)
-                for item, row in zip(result, rows, strict=False):
-                    into = codes[row, start : lengths[row]][:BLOCK_FRAMES]
-                    into[:] = item[: len(into)]
+        units = (self.hop_samples, 1)
+        _run_in_blocks(self.encode_block, self.encoder_state, lengths, samples, sizes, codes, units)
         return AcousticTokens(codes, lengths)
 
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
@@ -130,23 +121,16 @@ class SoundStreamCodec:
         Raises:
           InputError: too many levels, or a code outside [0, N) within an item's length.
         """
-        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
+        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
         for row, frames in zip(codes, lengths, strict=True):
             check_codes(row[:frames], self)
-        sizes = lengths.astype(np.int32) * np.int32(self.hop_samples)
+        codes = codes.astype(np.int32, copy=False)
         samples = np.zeros((len(codes), codes.shape[1] * self.hop_samples), np.float32)
-        for rows in _plan_groups(lengths):
-            state = self.decoder_state(_padded_rows(len(rows)))
-            for start in range(0, max(lengths[rows]), BLOCK_FRAMES):
-                block = np.zeros((_padded_rows(len(rows)), BLOCK_FRAMES, codes.shape[2]), np.int32)
-                for into, row in zip(block, rows, strict=False):
-                    piece = codes[row, start : lengths[row]][:BLOCK_FRAMES]
-                    into[: len(piece)] = piece
-                result, state = self.decode_block(block, state)
-                for item, row in zip(result, rows, strict=False):
-                    into = samples[row, start * self.hop_samples : sizes[row]][: len(item)]
-                    into[:] = item[: len(into)]
-        return AudioBatch(samples, sizes)
+        units = (1, self.hop_samples)
+        _run_in_blocks(
+            self.decode_block, self.decoder_state, lengths, codes, lengths, samples, units
+        )
+        return AudioBatch(samples, lengths * np.int32(self.hop_samples))
 
     def open_encoder(self, block_frames: int = 1) -> EncoderStream:
         """A stream of samples to codes; see `EncoderStream`."""
@@ -205,8 +189,41 @@ class SoundStreamCodec:
         return jnp.clip(samples, -1.0, 1.0), state
 
 
-def _padded_rows(rows: int) -> int:
-    return 1 if rows == 1 else _ROWS
+def _run_in_blocks(
+    run_block: Callable[[np.ndarray, State], tuple[np.ndarray, State]],
+    initial_state: Callable[[int], State],
+    lengths: Int[np.ndarray, " b"],
+    inputs: Num[np.ndarray, "b n *per_input"],
+    sizes: Int[np.ndarray, " b"],
+    outputs: Num[np.ndarray, "b m *per_output"],
+    units: tuple[int, int],
+) -> None:
+    """Fills the valid part of `outputs`; what lies behind it stays as it is.
+
+    Args:
+      run_block: (inputs of a block, state) -> (its outputs, next state).
+      initial_state: of so many rows.
+      lengths: frames of each item.
+      inputs: whatever lies at or beyond `sizes` is taken for zeros.
+      sizes: valid inputs of each item.
+      outputs: written in place.
+      units: inputs and outputs per frame.
+    """
+    for rows in _plan_groups(lengths):
+        padded_rows = 1 if len(rows) == 1 else _ROWS
+        state = initial_state(padded_rows)
+        for start in range(0, max(lengths[rows]), BLOCK_FRAMES):
+            ends = np.minimum(lengths[rows], start + BLOCK_FRAMES)
+            block = np.zeros(
+                (padded_rows, BLOCK_FRAMES * units[0], *inputs.shape[2:]), inputs.dtype
+            )
+            for into, row, end in zip(block, rows, ends, strict=False):
+                piece = inputs[row, start * units[0] : min(end * units[0], sizes[row])]
+                into[: len(piece)] = piece
+            result, state = run_block(block, state)
+            for item, row, end in zip(result, rows, ends, strict=False):
+                into = outputs[row, start * units[1] : end * units[1]]
+                into[:] = item[: len(into)]
 
 
 def _plan_groups(lengths: Int[np.ndarray, " b"]) -> list[list[int]]:

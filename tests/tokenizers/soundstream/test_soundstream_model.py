@@ -68,29 +68,6 @@ def test_decoder_sample_reads_no_later_frame(model):
     assert table[-1, FRAMES - 4] > 0
 
 
-@pytest.mark.parametrize("part", ["encoder", "decoder"])
-def test_chunks_of_any_length_with_state_equal_the_whole(model, part):
-    layer = getattr(model, part)
-    frames, rng = 40, np.random.default_rng(0)
-    shape = (2, frames * TINY.hop_samples) if part == "encoder" else (2, frames, 3)
-    unit = shape[1] // frames
-    x = rng.normal(size=shape).astype(np.float32)
-    whole = jax.jit(layer)(x)
-    step = jax.jit(layer.step)
-    state = layer.initial_state(2)
-    outputs, start = [], 0
-    for size in (1, 19, 1, 19):
-        y, state = step(x[:, start * unit : (start + size) * unit], state)
-        outputs.append(y)
-        start += size
-    assert start == frames
-    np.testing.assert_allclose(np.concatenate(outputs, 1), whole, rtol=0, atol=1e-5)
-    forgetful = [step(x[:, n * unit : (n + 1) * unit], layer.initial_state(2))[0] for n in (0, 20)]
-    size = forgetful[0].shape[1]
-    np.testing.assert_allclose(forgetful[0], whole[:, :size], atol=1e-5)
-    assert np.abs(forgetful[1] - whole[:, 20 * size : 21 * size]).max() > 1e-3
-
-
 def test_paper_size():
     """Section V-A gives 8.4M parameters for C = 32, which D = 256 and halved units explain."""
     config = SoundStreamConfig()
