@@ -103,6 +103,37 @@ class AcousticTokenizer(Protocol):
         """Audio of length `tokens.lengths * hop_samples`; any prefix of the levels is accepted."""
 
 
+class SampleStream(Protocol):
+    """One recording from start to end, samples in, codes out."""
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """The next samples [n], any n -> int32 codes [t, q] of the frames that are ready."""
+
+    def finish(self) -> np.ndarray:
+        """Codes [t, q] of what still waits; a partial last frame is filled with zeros."""
+
+
+class CodeStream(Protocol):
+    """One recording from start to end, codes in, samples out."""
+
+    def push(self, codes: np.ndarray) -> np.ndarray:
+        """The next codes [t, q], any t -> float32 samples of the frames that are ready."""
+
+    def finish(self) -> np.ndarray:
+        """Samples of the frames that still wait."""
+
+
+@runtime_checkable
+class StreamingTokenizer(AcousticTokenizer, Protocol):
+    """A codec that also works through a recording piece by piece, equal to the whole."""
+
+    def open_encoder(self, block_frames: int = 1) -> SampleStream:
+        """A stream that computes so many frames together: delay against speed."""
+
+    def open_decoder(self, block_frames: int = 1) -> CodeStream:
+        """A stream that computes so many frames together: delay against speed."""
+
+
 @runtime_checkable
 class SemanticTokenizer(Protocol):
     """A self-supervised encoder and its k-means, frozen."""

@@ -164,21 +164,66 @@ def write_wav(
     Raises:
       ValueError: NaN or infinite samples, or not one-dimensional.
     """
-    samples = np.asarray(samples, np.float64)
-    if samples.ndim != 1 or not np.isfinite(samples).all():
-        raise ValueError(f"expected finite samples [s], got shape {samples.shape}")
-    pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2").tobytes()
-    header = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16)
-    chunks = _chunk(b"fmt ", header)
-    if provenance is not None:
-        comment = json.dumps(provenance, sort_keys=True, separators=(",", ":")).encode() + b"\0"
-        chunks += _chunk(b"LIST", b"INFO" + _chunk(b"ICMT", comment))
-    chunks += _chunk(b"data", pcm)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(_chunk(b"RIFF", b"WAVE" + chunks))
-    temporary.replace(path)
-    return int(np.sum(np.abs(samples) > 1))
+    with WavWriter(path, sample_rate_hz, provenance) as wav:
+        wav.write(samples)
+    return wav.cut
+
+
+class WavWriter:
+    """`write_wav` piece by piece: a context that leaves the whole file, or none after an error.
+
+    Attributes:
+      samples: written so far.
+      cut: how many of them were beyond [-1, 1].
+    """
+
+    def __init__(self, path: Path | str, sample_rate_hz: int, provenance: dict[str, Any] | None):
+        """Args: as of `write_wav`."""
+        self.samples = self.cut = 0
+        self._path = Path(path)
+        self._scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        header = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16)
+        self._chunks = b"WAVE" + _chunk(b"fmt ", header)
+        if provenance is not None:
+            comment = json.dumps(provenance, sort_keys=True, separators=(",", ":")).encode() + b"\0"
+            self._chunks += _chunk(b"LIST", b"INFO" + _chunk(b"ICMT", comment))
+
+    def __enter__(self) -> "WavWriter":
+        self._file = self._scratch.open("wb")
+        self._write_header()
+        return self
+
+    def write(self, samples: Float[np.ndarray, " s"]) -> None:
+        """Appends samples, nominally in [-1, 1].
+
+        Raises:
+          ValueError: NaN or infinite samples, or not one-dimensional.
+          InputError: more than a wav file can hold, 4 GiB.
+        """
+        samples = np.asarray(samples, np.float64)
+        if samples.ndim != 1 or not np.isfinite(samples).all():
+            raise ValueError(f"expected finite samples [s], got shape {samples.shape}")
+        self.samples += len(samples)
+        if 2 * self.samples + len(self._chunks) + 8 > _UNKNOWN_SIZE:
+            raise InputError(f"{self._path}: a wav file holds 4 GiB at most; cut the recording")
+        self.cut += int(np.sum(np.abs(samples) > 1))
+        pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2")
+        self._file.write(pcm.tobytes())
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        with self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._write_header()
+        if kind is None:
+            self._scratch.replace(self._path)
+        else:
+            self._scratch.unlink()
+
+    def _write_header(self) -> None:
+        size = 2 * self.samples
+        riff = struct.pack("<4sI", b"RIFF", len(self._chunks) + 8 + size)
+        self._file.write(riff + self._chunks + struct.pack("<4sI", b"data", size))
 
 
 def read_wav_provenance(path: Path | str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Sample rate conversion by a named resampler; the name goes into every data fingerprint."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -7,9 +8,11 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from audiolm_jax.audio.files import read_audio
+from audiolm_jax.audio.files import iter_audio, read_audio
+from audiolm_jax.errors import InputError
 
 Resampler = Literal["soxr_hq"]
+_QUALITY = {"soxr_hq": "HQ"}
 
 
 def resampled_length(num_samples: int, from_hz: int, to_hz: int) -> int:
@@ -33,10 +36,57 @@ def resample(
     """
     if from_hz == to_hz:
         return samples
-    quality = {"soxr_hq": "HQ"}[resampler]
-    converted = soxr.resample(samples, from_hz, to_hz, quality=quality)
+    converted = soxr.resample(samples, from_hz, to_hz, quality=_QUALITY[resampler])
     length = resampled_length(len(samples), from_hz, to_hz)
     return np.pad(converted[:length], (0, max(0, length - len(converted))))
+
+
+def resample_blocks(
+    blocks: Iterable[tuple[Float[np.ndarray, " s"], int]], to_hz: int, resampler: Resampler
+) -> Iterator[Float[np.ndarray, " n"]]:
+    """`resample` block by block: the same bits, however the recording is cut.
+
+    Args:
+      blocks: (float32 [s], sample rate in Hz), one recording of one rate.
+      to_hz: the wanted sample rate.
+      resampler: see `resample`.
+
+    Yields:
+      float32 blocks at `to_hz`, of other lengths; a block may be held back until later ones come.
+    """
+    stream, given, made, rate = None, 0, 0, to_hz
+    for block, rate in blocks:
+        if rate == to_hz:
+            yield block
+            continue
+        if stream is None:
+            quality = _QUALITY[resampler]
+            stream = soxr.ResampleStream(rate, to_hz, 1, dtype="float32", quality=quality)
+        converted = stream.resample_chunk(block)
+        given += len(block)
+        made += len(converted)
+        if len(converted):
+            yield converted
+    if stream is not None:
+        missing = resampled_length(given, rate, to_hz) - made
+        tail = stream.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
+        yield np.pad(tail, (0, missing - len(tail)))
+
+
+def iter_resampled(
+    path: Path | str, to_hz: int, resampler: Resampler
+) -> Iterator[Float[np.ndarray, " n"]]:
+    """`read_resampled` of a whole file block by block, in little memory; the same samples.
+
+    Raises:
+      InputError: as `read_audio`; some errors show only after the last block.
+    """
+    count = 0
+    for block in resample_blocks(iter_audio(path), to_hz, resampler):
+        count += len(block)
+        yield block
+    if not count:
+        raise InputError(f"{path}: holds no samples")
 
 
 def read_resampled(

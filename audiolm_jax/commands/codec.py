@@ -1,148 +1,136 @@
-"""`audiolm codec encode|decode|roundtrip`: one file through a trained codec."""
+"""`audiolm codec encode|decode|roundtrip`: a file or a folder through a trained codec."""
 
 import dataclasses
+import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import tyro
 
 from audiolm_jax import __version__
-from audiolm_jax.audio.files import write_wav
-from audiolm_jax.audio.resample import read_resampled
+from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.commands.options import parse
 from audiolm_jax.data.code_file import SUFFIX, CodeFile, read_codes, write_codes
+from audiolm_jax.data.codec_files import RESAMPLER, decode_recording, encode_recording
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokens, AudioBatch
+from audiolm_jax.records import AcousticTokenizer
 from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodeOptions:
-    """Audio to codes.
+class CodecOptions:
+    """Audio to codes, codes to audio, or both ways; files are worked through piece by piece.
+
+    Audio of any rate (4 to 768 kHz) and number of channels is read: the channels are averaged and
+    the rate is converted to the codec's by soxr_hq. Decoded audio is 16-bit mono at the codec's
+    rate, as long as the recording was.
 
     Attributes:
-      source: recording: wav, flac, mp3, ogg, opus, m4a or g722; made mono.
+      verb: encode (audio to codes), decode (codes to audio) or roundtrip (audio to audio).
+      source: recording (wav, flac, mp3, ogg, opus, m4a or g722), for decode a .codes file; or a
+        folder of them. Other files of a folder are named and skipped; one that fails is named,
+        the rest is done, and the exit status is 2.
       model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
-      out: code file to write, ending in .codes.
-    """
-
-    source: tyro.conf.Positional[Path]
-    model: Path
-    out: Path
-
-
-@dataclasses.dataclass(frozen=True)
-class DecodeOptions:
-    """Codes to audio.
-
-    Attributes:
-      source: code file of the same codec.
-      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
-      out: wav file to write.
+      out: file to write, ending in .codes for encode, else in .wav; for a folder the folder to
+        write, of the same structure.
       levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
     """
 
+    verb: tyro.conf.Positional[Literal["encode", "decode", "roundtrip"]]
     source: tyro.conf.Positional[Path]
     model: Path
     out: Path
     levels: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class RoundtripOptions:
-    """Audio to codes and back.
-
-    Attributes:
-      source: recording: wav, flac, mp3, ogg, opus, m4a or g722; made mono.
-      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
-      out: wav file to write.
-      levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
-    """
-
-    source: tyro.conf.Positional[Path]
-    model: Path
-    out: Path
-    levels: int | None = None
-
-
-USAGE = """usage: audiolm codec {encode,decode,roundtrip} SOURCE --model DIR --out FILE
-
-  encode     audio to codes
-  decode     codes to audio
-  roundtrip  audio to codes and back
-
-`audiolm codec encode --help` and so on show every field.
-"""
 
 
 def codec(arguments: Sequence[str]) -> None:
     """`audiolm codec`."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        if not arguments:
-            raise InputError("expected encode, decode or roundtrip")
-        for verb, cls in (
-            ("encode", EncodeOptions),
-            ("decode", DecodeOptions),
-            ("roundtrip", RoundtripOptions),
-        ):
-            print()
-            try:
-                parse(cls, ["--help"], f"audiolm codec {verb}")
-            except SystemExit:
-                continue
-        return
-    verb, rest = arguments[0], arguments[1:]
-    match verb:
-        case "encode":
-            options = parse(EncodeOptions, rest, "audiolm codec encode")
-            _check_suffix(options.out, SUFFIX)
-            model = SoundStreamCodec.load(options.model)
-            file = _encode(options.source, model)
-            write_codes(options.out, file, model)
-            print(f"{options.out}: {len(file.codes)} frames of {model.levels} codes")
-        case "decode":
-            options = parse(DecodeOptions, rest, "audiolm codec decode")
-            _check_suffix(options.out, ".wav")
-            model = SoundStreamCodec.load(options.model)
-            _decode(read_codes(options.source, model), model, options.levels, options.out)
-        case "roundtrip":
-            options = parse(RoundtripOptions, rest, "audiolm codec roundtrip")
-            _check_suffix(options.out, ".wav")
-            model = SoundStreamCodec.load(options.model)
-            _decode(_encode(options.source, model), model, options.levels, options.out)
-        case _:
-            raise InputError(f"unknown codec verb {verb!r}; expected encode, decode or roundtrip")
+    options = parse(CodecOptions, arguments, "audiolm codec")
+    is_folder = options.source.is_dir()
+    jobs = _plan_folder(options) if is_folder else _plan_file(options)
+    model = SoundStreamCodec.load(options.model)
+    if options.levels is not None and not 1 <= options.levels <= model.levels:
+        raise InputError(f"levels = {options.levels}: expected 1 to {model.levels}")
+    if options.verb != "decode":
+        print(f"audio: mean of the channels, converted to {model.sample_rate_hz} Hz by {RESAMPLER}")
+    failed = 0
+    written: dict[Path, Path] = {}
+    for source, out in jobs:
+        try:
+            if out in written:
+                raise InputError(f"{source}: {written[out]} already became {out}; rename one")
+            _run(options, source, out, model)
+            written[out] = source
+        except InputError as error:
+            if not is_folder:
+                raise
+            failed += 1
+            print(f"failed: {error}", file=sys.stderr)
+    if failed:
+        raise InputError(f"{options.source}: {failed} of {len(jobs)} files failed, see above")
 
 
-def _check_suffix(path: Path, suffix: str) -> None:
-    if path.suffix.lower() != suffix:
-        raise InputError(f"out = {path}: expected a name ending in {suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _suffixes(options: CodecOptions) -> tuple[set[str], str]:
+    """(of what is read, of what is written)."""
+    read = {SUFFIX} if options.verb == "decode" else set(FORMATS)
+    return read, SUFFIX if options.verb == "encode" else ".wav"
 
 
-def _encode(source: Path, model: SoundStreamCodec) -> CodeFile:
-    samples = read_resampled(source, model.sample_rate_hz, "soxr_hq")
-    tokens = model.encode(AudioBatch.from_clips([samples]))
-    frames = int(np.asarray(tokens.lengths)[0])
-    return CodeFile(np.asarray(tokens.codes)[0, :frames], len(samples))
+def _plan_file(options: CodecOptions) -> list[tuple[Path, Path]]:
+    _, suffix = _suffixes(options)
+    if options.out.suffix.lower() != suffix:
+        raise InputError(f"out = {options.out}: expected a name ending in {suffix}")
+    if options.out.resolve() == options.source.resolve():
+        raise InputError(f"out = {options.out}: is the source itself; choose another name")
+    return [(options.source, options.out)]
 
 
-def _decode(file: CodeFile, model: SoundStreamCodec, levels: int | None, out: Path) -> None:
-    if levels is not None and not 1 <= levels <= model.levels:
-        raise InputError(f"levels = {levels}: expected 1 to {model.levels}")
-    codes = file.codes[:, :levels].astype(np.int32)
-    audio = model.decode(AcousticTokens(codes[None], np.array([len(codes)], np.int32)))
-    samples = np.asarray(audio.samples)[0, : file.samples]
-    provenance = {
-        "software": f"audiolm_jax {__version__}",
-        "codec": model.fingerprint,
-        "levels": codes.shape[1],
-    }
-    clipped = write_wav(out, samples, model.sample_rate_hz, provenance)
-    rate = codes.shape[1] * np.log2(model.codebook_size) * model.sample_rate_hz / model.hop_samples
+def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
+    wanted, suffix = _suffixes(options)
+    if options.out.resolve().is_relative_to(options.source.resolve()):
+        raise InputError(f"out = {options.out}: lies in the source folder; choose another folder")
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"out = {options.out}: is a file, but the source is a folder")
+    jobs, skipped = [], []
+    for path in sorted(options.source.rglob("*")):
+        if path.is_dir():
+            continue
+        if path.suffix.lower() in wanted:
+            target = options.out / path.relative_to(options.source)
+            jobs.append((path, target.with_suffix(suffix)))
+        else:
+            skipped.append(path)
+    if not jobs:
+        raise InputError(f"{options.source}: holds no file ending in {' '.join(sorted(wanted))}")
+    for path in skipped:
+        print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
+    return jobs
+
+
+def _run(options: CodecOptions, source: Path, out: Path, model: AcousticTokenizer) -> None:
+    levels = options.levels or model.levels
+    if options.verb == "decode":
+        file = read_codes(source, model)
+        file = CodeFile(file.codes[:, :levels], file.samples)
+    else:
+        file = encode_recording(source, model, levels)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cut = 0
+    if options.verb == "encode":
+        write_codes(out, file, model)
+    else:
+        provenance = {
+            "software": f"audiolm_jax {__version__}",
+            "codec": model.fingerprint,
+            "levels": file.codes.shape[1],
+        }
+        cut = decode_recording(file, model, out, provenance)
+    frames_per_second = model.sample_rate_hz / model.hop_samples
+    bits_per_second = file.codes.shape[1] * math.log2(model.codebook_size) * frames_per_second
     print(
-        f"{out}: {len(samples) / model.sample_rate_hz:.2f} s at {rate / 1000:.2f} kbit/s"
-        + (f"; {clipped} samples beyond full scale were cut" if clipped else "")
+        f"{out}: {file.samples / model.sample_rate_hz:.2f} s, {len(file.codes)} frames of "
+        f"{file.codes.shape[1]} codes, {bits_per_second / 1000:.2f} kbit/s"
+        + (f"; {cut} samples beyond full scale were cut" if cut else "")
     )

@@ -5,6 +5,10 @@ beyond the last sample of its own stride. Down- and up-sampling use kernels of t
 which makes them exactly 2-tap convolutions between frames of `stride` samples side by side: no
 transposed convolution is ever computed (on a CPU that is 7 to 18 times slower), and the wide
 channels suit a matrix unit.
+
+Every layer also runs on a stream of chunks: `step` takes the inputs that its kernel reaches back to
+(its state, [b, past, channels], `initial_state` before the first chunk) in place of the zeros that
+`__call__` pads with, and returns those of the next chunk.
 """
 
 import functools
@@ -148,18 +152,34 @@ def same_padding(
 
 
 def causal_convolution(
-    x: Float[Array, "b t i"], kernel: Float[Array, "k i o"], dilation: int = 1
-) -> Float[Array, "b t o"]:
-    """Convolution with stride 1 and dilation * (k - 1) zeros on the left."""
-    left = dilation * (kernel.shape[0] - 1)
-    return jax.lax.conv_general_dilated(
+    x: Float[Array, "b t i"],
+    kernel: Float[Array, "k i o"],
+    dilation: int = 1,
+    past: Float[Array, "b p i"] | None = None,
+) -> tuple[Float[Array, "b t o"], Float[Array, "b p i"] | None]:
+    """Convolution with stride 1 that reaches back p = dilation * (k - 1) inputs.
+
+    Args:
+      x: [b, t, i], any t.
+      kernel: [k, i, o].
+      dilation: distance between taps.
+      past: the p inputs before `x`; None stands for zeros and costs no copy.
+
+    Returns:
+      Outputs [b, t, o], and the last p inputs if `past` was given, else None.
+    """
+    reach = dilation * (kernel.shape[0] - 1)
+    if past is not None:
+        x = jnp.concatenate([past, x], axis=1)
+    y = jax.lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(1,),
-        padding=[(left, 0)],
+        padding=[(reach if past is None else 0, 0)],
         rhs_dilation=(dilation,),
         dimension_numbers=("NHC", "HIO", "NHC"),
     )
+    return y, None if past is None else x[:, x.shape[1] - reach :]
 
 
 class CausalConv(nnx.Module):
@@ -178,9 +198,21 @@ class CausalConv(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
         self.dilation = dilation
 
+    def initial_state(self, batch: int) -> Float[Array, "b p i"]:
+        """What lies before the first input: zeros."""
+        extent, channels, _ = self.kernel.shape
+        return jnp.zeros((batch, self.dilation * (extent - 1), channels))
+
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b t o"]:
         """Output frame n reads input frames n - dilation * (kernel - 1) to n."""
-        return causal_convolution(x, self.kernel[...], self.dilation) + self.bias[...][None, None]
+        return self.step(x, None)[0]
+
+    def step(
+        self, x: Float[Array, "b t i"], state: Float[Array, "b p i"] | None
+    ) -> tuple[Float[Array, "b t o"], Float[Array, "b p i"] | None]:
+        """The same for one chunk of any t; state None is a whole recording and keeps none."""
+        y, state = causal_convolution(x, self.kernel[...], self.dilation, state)
+        return y + self.bias[...][None, None], state
 
 
 class CausalDownsample(nnx.Module):
@@ -191,6 +223,11 @@ class CausalDownsample(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
         self.stride = stride
 
+    def initial_state(self, batch: int) -> Float[Array, "b 1 f"]:
+        """What lies before the first input: one frame of `stride` zeros, side by side."""
+        extent, channels, _ = self.kernel.shape
+        return jnp.zeros((batch, 1, extent // 2 * channels))
+
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
         """Output frame n reads inputs (n - 1) * stride to (n + 1) * stride - 1.
 
@@ -200,12 +237,19 @@ class CausalDownsample(nnx.Module):
         Returns:
           [b, t / stride, o].
         """
+        return self.step(x, None)[0]
+
+    def step(
+        self, x: Float[Array, "b t i"], state: Float[Array, "b 1 f"] | None
+    ) -> tuple[Float[Array, "b n o"], Float[Array, "b 1 f"] | None]:
+        """The same for one chunk; state None is a whole recording and keeps none."""
         batch, time, channels = x.shape
         if time % self.stride:
             raise ValueError(f"{time} frames are not a multiple of the stride {self.stride}")
         frames = x.reshape(batch, time // self.stride, self.stride * channels)
         taps = self.kernel[...].reshape(2, self.stride * channels, -1)
-        return causal_convolution(frames, taps) + self.bias[...][None, None]
+        y, state = causal_convolution(frames, taps, past=state)
+        return y + self.bias[...][None, None], state
 
 
 class CausalUpsample(nnx.Module):
@@ -218,14 +262,25 @@ class CausalUpsample(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
         self.stride = stride
 
+    def initial_state(self, batch: int) -> Float[Array, "b 1 i"]:
+        """What lies before the first input: a zero."""
+        return jnp.zeros((batch, 1, self.kernel.shape[1]))
+
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
         """Output n * stride + r is kernel[r] at input n plus kernel[stride + r] at input n - 1.
 
         Returns:
           [b, t * stride, o].
         """
+        return self.step(x, None)[0]
+
+    def step(
+        self, x: Float[Array, "b t i"], state: Float[Array, "b 1 i"] | None
+    ) -> tuple[Float[Array, "b n o"], Float[Array, "b 1 i"] | None]:
+        """The same for one chunk of any t; state None is a whole recording and keeps none."""
         batch, time, channels = x.shape
         now, past = jnp.split(self.kernel[...], 2)
         taps = jnp.stack([past, now]).transpose(0, 2, 1, 3).reshape(2, channels, -1)
-        frames = causal_convolution(x, taps)
-        return frames.reshape(batch, time * self.stride, -1) + self.bias[...][None, None]
+        frames, state = causal_convolution(x, taps, past=state)
+        y = frames.reshape(batch, time * self.stride, -1)
+        return y + self.bias[...][None, None], state

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm_jax.audio.files import write_wav
-from audiolm_jax.audio.resample import read_resampled, resample, resampled_length
+from audiolm_jax.audio.resample import (
+    iter_resampled,
+    read_resampled,
+    resample,
+    resample_blocks,
+    resampled_length,
+)
+from audiolm_jax.errors import InputError
 
 
 @settings(max_examples=50, deadline=None)
@@ -38,3 +45,30 @@ def test_equal_rates_change_nothing(tmp_path):
 def test_unknown_resampler_is_an_error():
     with pytest.raises(KeyError):
         resample(np.zeros(9, np.float32), 8000, 16000, "linear")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 30000),
+    st.sampled_from([7999, 8000, 11025, 16000, 44100, 48000, 192000]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_recording_in_pieces_is_converted_to_the_same_bits(count, rate, seed):
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(size=count).astype(np.float32)
+    cuts = np.sort(rng.integers(0, count + 1, rng.integers(0, 9)))
+    blocks = ((block, rate) for block in np.split(samples, cuts))
+    pieces = list(resample_blocks(blocks, 16000, "soxr_hq"))
+    np.testing.assert_array_equal(np.concatenate(pieces), resample(samples, rate, 16000, "soxr_hq"))
+
+
+def test_a_file_in_pieces_is_the_file(tmp_path):
+    write_wav(tmp_path / "a.wav", np.sin(np.arange(70000) / 9).astype(np.float32), 44100, None)
+    blocks = list(iter_resampled(tmp_path / "a.wav", 16000, "soxr_hq"))
+    assert len(blocks) > 3
+    np.testing.assert_array_equal(
+        np.concatenate(blocks), read_resampled(tmp_path / "a.wav", 16000, "soxr_hq")
+    )
+    write_wav(tmp_path / "zero.wav", np.zeros(0, np.float32), 44100, None)
+    with pytest.raises(InputError, match="no samples"):
+        list(iter_resampled(tmp_path / "zero.wav", 16000, "soxr_hq"))

@@ -56,6 +56,37 @@ def test_convolution_reads_its_own_past_only(dilation):
     np.testing.assert_array_equal(influence > 0, expected)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("layer", "unit"),
+    [
+        (CausalConv(3, 4, 7, draws=draws()), 1),
+        (CausalConv(3, 4, 3, dilation=9, draws=draws()), 1),
+        (CausalConv(3, 4, 1, draws=draws()), 1),
+        (CausalDownsample(3, 4, 5, draws=draws()), 5),
+        (CausalUpsample(3, 4, 5, draws=draws()), 1),
+    ],
+    ids=["plain", "dilated", "pointwise", "down", "up"],
+)
+def test_chunks_with_state_equal_the_whole(layer, unit, seed):
+    """Chunks shorter than the state among them; one that forgets it is wrong."""
+    rng = np.random.default_rng(seed)
+    layer.bias[...] = random(4)
+    x = random(2, 40 * unit, 3)
+    whole = np.asarray(layer(x))
+    cuts = np.sort(rng.choice(np.arange(1, 40), 6, replace=False)) * unit
+    state = layer.initial_state(2)
+    outputs, fresh = [], []
+    for chunk in np.split(x, cuts, axis=1):
+        fresh.append(layer.step(chunk, layer.initial_state(2))[0])
+        y, state = layer.step(chunk, state)
+        assert state.shape == layer.initial_state(2).shape
+        outputs.append(y)
+    np.testing.assert_allclose(np.concatenate(outputs, 1), whole, rtol=1e-5, atol=1e-5)
+    if state.size:
+        assert np.abs(np.concatenate(fresh, 1) - whole).max() > 0.1
+
+
 def test_bias_and_shapes():
     x = jnp.zeros((2, 10, 3))
     for layer, frames in [

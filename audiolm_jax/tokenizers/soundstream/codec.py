@@ -1,31 +1,43 @@
 """A trained SoundStream as a frozen tokenizer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AcousticTokens, AudioBatch
 from audiolm_jax.runtime.config_json import config_from_dict
 from audiolm_jax.runtime.weights import load_model, unflatten_into
-from audiolm_jax.tokenizers.soundstream.model import SoundStream, SoundStreamConfig, count_frames
+from audiolm_jax.tokenizers.soundstream.model import (
+    SoundStream,
+    SoundStreamConfig,
+    State,
+    count_frames,
+)
 from audiolm_jax.tokenizers.soundstream.rvq import dequantize, nearest_codes
+from audiolm_jax.tokenizers.soundstream.streaming import (
+    BLOCK_FRAMES,
+    DecoderStream,
+    EncoderStream,
+    check_codes,
+    check_samples,
+)
 from audiolm_jax.tokenizers.soundstream.train import CODEBOOKS, build_generator
 
 KIND = "soundstream"
 _ROWS = 8  # items of one compiled call that takes more than one
-_SMALLEST_BUCKET = 128  # frames
 
 
 class SoundStreamCodec:
-    """Encodes and decodes batches of any lengths (`records.AcousticTokenizer`).
+    """Encodes and decodes batches of any lengths (`records.StreamingTokenizer`).
 
-    An item is padded to its own bucket of 128, 256, 512, ... frames, whatever its batch mates, and
-    items of one bucket run together, 1 or 8 at a time: few programs are compiled, and an item gets
+    Items run in blocks of 128 frames with the model's state between them, 1 or 8 side by side: two
+    programs are compiled for any lengths, an hour needs the memory of a block, and an item gets
     the codes it would get alone.
 
     Attributes:
@@ -59,11 +71,13 @@ class SoundStreamCodec:
             raise InputError(f"{where}: array {CODEBOOKS!r} is {found}, the config needs {shape}")
         abstract = nnx.eval_shape(lambda: build_generator(config, jax.random.key(0)))
         graphdef, state = nnx.split(abstract)
-        self._params = unflatten_into(state, weights, where)
+        self._abstract = abstract
+        # A plain list: a call with an nnx.State spends longer on the container than on one frame.
+        self._params, self._structure = jax.tree.flatten(unflatten_into(state, weights, where))
         self._codebooks = jnp.asarray(codebooks)
         self._graphdef = graphdef
-        self._jit_encode = jax.jit(self._encode_bucket)
-        self._jit_decode = jax.jit(self._decode_bucket)
+        self._jit_encode = jax.jit(self._encode_block)
+        self._jit_decode = jax.jit(self._decode_block)
 
     @classmethod
     def load(cls, directory: Path) -> "SoundStreamCodec":
@@ -89,21 +103,13 @@ class SoundStreamCodec:
           InputError: a sample within an item's length is not finite.
         """
         samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
-        inside = np.arange(samples.shape[1])[None] < sizes[:, None]
-        if not np.isfinite(samples[inside]).all():
-            raise InputError("audio holds NaN or infinite samples; repair or drop the recording")
-        samples = np.where(inside, samples, np.float32(0))
+        for row, size in zip(samples, sizes, strict=True):
+            check_samples(row[:size])
         lengths = count_frames(sizes, self.hop_samples).astype(np.int32)
-        codes = np.zeros(
-            (len(sizes), count_frames(samples.shape[1], self.hop_samples), self.levels), np.int32
-        )
-        for bucket, rows in _plan_calls(lengths):
-            block = np.zeros((_padded_rows(len(rows)), bucket * self.hop_samples), np.float32)
-            width = min(samples.shape[1], block.shape[1])
-            block[: len(rows), :width] = samples[rows, :width]
-            result = np.asarray(self._jit_encode(self._params, self._codebooks, block))
-            for row, item in zip(rows, result, strict=False):
-                codes[row, : lengths[row]] = item[: lengths[row]]
+        frames = count_frames(samples.shape[1], self.hop_samples)
+        codes = np.zeros((len(sizes), frames, self.levels), np.int32)
+        units = (self.hop_samples, 1)
+        _run_in_blocks(self.encode_block, self.encoder_state, lengths, samples, sizes, codes, units)
         return AcousticTokens(codes, lengths)
 
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
@@ -115,67 +121,112 @@ class SoundStreamCodec:
         Raises:
           InputError: too many levels, or a code outside [0, N) within an item's length.
         """
-        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
-        if not 1 <= codes.shape[2] <= self.levels:
-            raise InputError(
-                f"tokens of {codes.shape[2]} levels: this codec decodes 1 to {self.levels}"
-            )
-        inside = np.arange(codes.shape[1])[None] < lengths[:, None]
-        found = codes[inside]
-        if found.size and not (found.min() >= 0 and found.max() < self.codebook_size):
-            raise InputError(
-                f"codes span [{found.min()}, {found.max()}]: this codec has codes 0 to "
-                f"{self.codebook_size - 1}; the tokens come from another codec"
-            )
-        codes = np.where(inside[..., None], codes, 0).astype(np.int32)
+        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
+        for row, frames in zip(codes, lengths, strict=True):
+            check_codes(row[:frames], self)
+        codes = codes.astype(np.int32, copy=False)
         samples = np.zeros((len(codes), codes.shape[1] * self.hop_samples), np.float32)
-        for bucket, rows in _plan_calls(lengths):
-            block = np.zeros((_padded_rows(len(rows)), bucket, codes.shape[2]), np.int32)
-            width = min(codes.shape[1], bucket)
-            block[: len(rows), :width] = codes[rows, :width]
-            result = np.asarray(self._jit_decode(self._params, self._codebooks, block))
-            for row, item in zip(rows, result, strict=False):
-                size = lengths[row] * self.hop_samples
-                samples[row, :size] = item[:size]
-        return AudioBatch(samples, (lengths * self.hop_samples).astype(np.int32))
+        units = (1, self.hop_samples)
+        _run_in_blocks(
+            self.decode_block, self.decoder_state, lengths, codes, lengths, samples, units
+        )
+        return AudioBatch(samples, lengths * np.int32(self.hop_samples))
 
-    def _merge(self, params: nnx.State) -> SoundStream:
-        return nnx.merge(self._graphdef, params)
+    def open_encoder(self, block_frames: int = 1) -> EncoderStream:
+        """A stream of samples to codes; see `EncoderStream`."""
+        return EncoderStream(self, block_frames)
 
-    def _encode_bucket(
-        self, params: nnx.State, codebooks: Array, samples: Float[Array, "b s"]
-    ) -> Int[Array, "b t q"]:
-        latents = self._merge(params).encoder(samples)
+    def open_decoder(self, block_frames: int = 1) -> DecoderStream:
+        """A stream of codes to samples; see `DecoderStream`."""
+        return DecoderStream(self, block_frames)
+
+    def encoder_state(self, batch: int) -> State:
+        """State of `batch` recordings before their first block."""
+        return self._abstract.encoder.initial_state(batch)
+
+    def decoder_state(self, batch: int) -> State:
+        """State of `batch` recordings before their first block."""
+        return self._abstract.decoder.initial_state(batch)
+
+    def encode_block(
+        self, samples: Float[np.ndarray, "b s"], state: State
+    ) -> tuple[Int[np.ndarray, "b t q"], State]:
+        """The next samples, whole frames of them: (codes, state of the next block).
+
+        One program is compiled for each shape.
+        """
+        codes, state = self._jit_encode(self._params, self._codebooks, samples, state)
+        return np.asarray(codes), state
+
+    def decode_block(
+        self, codes: Int[np.ndarray, "b t q"], state: State
+    ) -> tuple[Float[np.ndarray, "b s"], State]:
+        """The next frames: (samples limited to [-1, 1], state of the next block).
+
+        One program is compiled for each shape.
+        """
+        samples, state = self._jit_decode(self._params, self._codebooks, codes, state)
+        return np.asarray(samples), state
+
+    def _merge(self, params: list[Array]) -> SoundStream:
+        return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, params))
+
+    def _encode_block(
+        self, params: list[Array], codebooks: Array, samples: Float[Array, "b s"], state: State
+    ) -> tuple[Int[Array, "b t q"], State]:
+        latents, state = self._merge(params).encoder.step(samples, state)
         residual = latents.reshape(-1, latents.shape[-1])
         codes = []
         for vectors in codebooks:
             codes.append(nearest_codes(residual, vectors))
             residual = residual - vectors[codes[-1]]
-        return jnp.stack(codes, axis=-1).reshape(*latents.shape[:2], len(codes))
+        return jnp.stack(codes, axis=-1).reshape(*latents.shape[:2], len(codes)), state
 
-    def _decode_bucket(
-        self, params: nnx.State, codebooks: Array, codes: Int[Array, "b t q"]
-    ) -> Float[Array, "b s"]:
-        return jnp.clip(self._merge(params).decoder(dequantize(codes, codebooks)), -1.0, 1.0)
-
-
-def bucket_frames(frames: int) -> int:
-    """The smallest of 128, 256, 512, ... that holds so many frames."""
-    return max(_SMALLEST_BUCKET, 1 << (frames - 1).bit_length())
+    def _decode_block(
+        self, params: list[Array], codebooks: Array, codes: Int[Array, "b t q"], state: State
+    ) -> tuple[Float[Array, "b s"], State]:
+        samples, state = self._merge(params).decoder.step(dequantize(codes, codebooks), state)
+        return jnp.clip(samples, -1.0, 1.0), state
 
 
-def _padded_rows(rows: int) -> int:
-    return 1 if rows == 1 else _ROWS
+def _run_in_blocks(
+    run_block: Callable[[np.ndarray, State], tuple[np.ndarray, State]],
+    initial_state: Callable[[int], State],
+    lengths: Int[np.ndarray, " b"],
+    inputs: Num[np.ndarray, "b n *per_input"],
+    sizes: Int[np.ndarray, " b"],
+    outputs: Num[np.ndarray, "b m *per_output"],
+    units: tuple[int, int],
+) -> None:
+    """Fills the valid part of `outputs`; what lies behind it stays as it is.
+
+    Args:
+      run_block: (inputs of a block, state) -> (its outputs, next state).
+      initial_state: of so many rows.
+      lengths: frames of each item.
+      inputs: whatever lies at or beyond `sizes` is taken for zeros.
+      sizes: valid inputs of each item.
+      outputs: written in place.
+      units: inputs and outputs per frame.
+    """
+    for rows in _plan_groups(lengths):
+        padded_rows = 1 if len(rows) == 1 else _ROWS
+        state = initial_state(padded_rows)
+        for start in range(0, max(lengths[rows]), BLOCK_FRAMES):
+            ends = np.minimum(lengths[rows], start + BLOCK_FRAMES)
+            block = np.zeros(
+                (padded_rows, BLOCK_FRAMES * units[0], *inputs.shape[2:]), inputs.dtype
+            )
+            for into, row, end in zip(block, rows, ends, strict=False):
+                piece = inputs[row, start * units[0] : min(end * units[0], sizes[row])]
+                into[: len(piece)] = piece
+            result, state = run_block(block, state)
+            for item, row, end in zip(result, rows, ends, strict=False):
+                into = outputs[row, start * units[1] : end * units[1]]
+                into[:] = item[: len(into)]
 
 
-def _plan_calls(lengths: Int[np.ndarray, " b"]) -> list[tuple[int, list[int]]]:
-    """(bucket, rows) of each call; items without frames need none."""
-    buckets: dict[int, list[int]] = {}
-    for row, frames in enumerate(lengths.tolist()):
-        if frames:
-            buckets.setdefault(bucket_frames(frames), []).append(row)
-    return [
-        (bucket, rows[start : start + _ROWS])
-        for bucket, rows in sorted(buckets.items())
-        for start in range(0, len(rows), _ROWS)
-    ]
+def _plan_groups(lengths: Int[np.ndarray, " b"]) -> list[list[int]]:
+    """Rows that run side by side, of like lengths; items without frames need none."""
+    rows = [int(row) for row in np.argsort(lengths, kind="stable") if lengths[row]]
+    return [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]

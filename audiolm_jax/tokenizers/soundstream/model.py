@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 from flax import nnx
@@ -11,6 +13,10 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample, NormalDraws
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
+
+# What layers remember between two chunks of a stream: nested tuples of arrays [b, past, channels],
+# made by `initial_state`. None in its place is a whole recording, padded with zeros in front.
+State = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +94,35 @@ class ResidualUnit(nnx.Module):
         self.dilated = CausalConv(width, hidden, 7, dilation=dilation, draws=draws)
         self.pointwise = CausalConv(hidden, width, 1, draws=draws)
 
-    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
+    def initial_state(self, batch: int) -> State:
+        """State before the first chunk."""
+        return self.dilated.initial_state(batch)
+
+    def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b t c"], State]:
         """Keeps the shape."""
-        return x + self.pointwise(jax.nn.elu(self.dilated(jax.nn.elu(x))))
+        hidden, state = self.dilated.step(jax.nn.elu(x), state)
+        return x + self.pointwise(jax.nn.elu(hidden)), state
 
 
 def _residual_units(config: SoundStreamConfig, width: int, draws: NormalDraws) -> nnx.List:
     return nnx.List(
         [ResidualUnit(width, d, config.residual_reduction, draws=draws) for d in config.dilations]
     )
+
+
+def _initial_states(layers: Iterable[Any], batch: int) -> State:
+    return tuple(layer.initial_state(batch) for layer in layers)
+
+
+def _run_in_order(
+    layers: Sequence[Any], x: Float[Array, "b t c"], states: State
+) -> tuple[Float[Array, "b n o"], State]:
+    """One layer after another, each with its state; None is a whole recording."""
+    after = []
+    for layer, state in zip(layers, states or [None] * len(layers), strict=True):
+        x, state = layer.step(x, state)
+        after.append(state)
+    return x, None if states is None else tuple(after)
 
 
 class EncoderStage(nnx.Module):
@@ -109,11 +135,16 @@ class EncoderStage(nnx.Module):
             width, config.widths[index + 1], config.strides[index], draws=draws
         )
 
-    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b n o"]:
+    def initial_state(self, batch: int) -> State:
+        """State before the first chunk."""
+        return _initial_states(self.units, batch), self.down.initial_state(batch)
+
+    def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b n o"], State]:
         """[b, t, c] -> [b, t / stride, o]."""
-        for unit in self.units:
-            x = unit(x)
-        return constrain(self.down(jax.nn.elu(x)), "batch", "time", None)
+        units, down = state or (None, None)
+        x, units = _run_in_order(self.units, x, units)
+        x, down = self.down.step(jax.nn.elu(x), down)
+        return constrain(x, "batch", "time", None), state and (units, down)
 
 
 class DecoderStage(nnx.Module):
@@ -126,46 +157,85 @@ class DecoderStage(nnx.Module):
         )
         self.units = _residual_units(config, width, draws)
 
-    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b n o"]:
+    def initial_state(self, batch: int) -> State:
+        """State before the first chunk."""
+        return self.up.initial_state(batch), _initial_states(self.units, batch)
+
+    def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b n o"], State]:
         """[b, t, c] -> [b, t * stride, o]."""
-        x = self.up(jax.nn.elu(x))
-        for unit in self.units:
-            x = unit(x)
-        return constrain(x, "batch", "time", None)
+        up, units = state or (None, None)
+        x, up = self.up.step(jax.nn.elu(x), up)
+        x, units = _run_in_order(self.units, x, units)
+        return constrain(x, "batch", "time", None), state and (up, units)
 
 
-class Encoder(nnx.Module):
+class _Chain(nnx.Module):
+    """A convolution, stages, ELU and a convolution: what encoder and decoder have in common."""
+
+    def __init__(self, first: CausalConv, stages: list[Any], last: CausalConv):
+        self.first = first
+        self.stages = nnx.List(stages)
+        self.last = last
+
+    def initial_state(self, batch: int) -> State:
+        """State of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
+        return (
+            self.first.initial_state(batch),
+            _initial_states(self.stages, batch),
+            self.last.initial_state(batch),
+        )
+
+    def _run(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b n o"], State]:
+        first, stages, last = state or (None, None, None)
+        x, first = self.first.step(x, first)
+        x = constrain(x, "batch", "time", None)
+        x, stages = _run_in_order(self.stages, x, stages)
+        x, last = self.last.step(jax.nn.elu(x), last)
+        return x, state and (first, stages, last)
+
+
+class Encoder(_Chain):
     """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
-        self.first = CausalConv(1, config.widths[0], 7, draws=draws)
-        stages = range(len(config.strides))
-        self.stages = nnx.List([EncoderStage(config, i, draws=draws) for i in stages])
-        self.last = CausalConv(config.widths[-1], config.embedding_width, 3, draws=draws)
+        super().__init__(
+            CausalConv(1, config.widths[0], 7, draws=draws),
+            [EncoderStage(config, i, draws=draws) for i in range(len(config.strides))],
+            CausalConv(config.widths[-1], config.embedding_width, 3, draws=draws),
+        )
 
     def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
         """Args: samples [b, s], s a multiple of the hop. Returns: latents [b, s / hop, d]."""
-        x = constrain(self.first(samples[..., None]), "batch", "time", None)
-        for stage in self.stages:
-            x = stage(x)
-        return self.last(jax.nn.elu(x))
+        return self.step(samples, None)[0]
+
+    def step(
+        self, samples: Float[Array, "b s"], state: State
+    ) -> tuple[Float[Array, "b t d"], State]:
+        """The same for one chunk of whole frames; state None is a whole recording, keeps none."""
+        return self._run(samples[..., None], state)
 
 
-class Decoder(nnx.Module):
+class Decoder(_Chain):
     """Latents to waveform: sample n depends on no frame after n // hop."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
-        self.first = CausalConv(config.embedding_width, config.widths[-1], 7, draws=draws)
         stages = reversed(range(len(config.strides)))
-        self.stages = nnx.List([DecoderStage(config, i, draws=draws) for i in stages])
-        self.last = CausalConv(config.widths[0], 1, 7, draws=draws)
+        super().__init__(
+            CausalConv(config.embedding_width, config.widths[-1], 7, draws=draws),
+            [DecoderStage(config, i, draws=draws) for i in stages],
+            CausalConv(config.widths[0], 1, 7, draws=draws),
+        )
 
     def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
         """Args: latents [b, t, d]. Returns: samples [b, t * hop], not limited to [-1, 1]."""
-        x = constrain(self.first(latents), "batch", "time", None)
-        for stage in self.stages:
-            x = stage(x)
-        return self.last(jax.nn.elu(x))[..., 0]
+        return self.step(latents, None)[0]
+
+    def step(
+        self, latents: Float[Array, "b t d"], state: State
+    ) -> tuple[Float[Array, "b s"], State]:
+        """The same for one chunk of any t; state None is a whole recording and keeps none."""
+        x, state = self._run(latents, state)
+        return x[..., 0], state
 
 
 class SoundStream(nnx.Module):
@@ -174,6 +244,14 @@ class SoundStream(nnx.Module):
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
         self.encoder = Encoder(config, draws=draws)
         self.decoder = Decoder(config, draws=draws)
+
+
+def receptive_field_samples(config: SoundStreamConfig) -> int:
+    """Samples that an encoder frame depends on; the last one is the last of its own hop."""
+    inputs = 3  # of the last convolution; then layer by layer up to the sample rate
+    for stride in reversed(config.strides):
+        inputs = (inputs + 1) * stride + sum(6 * dilation for dilation in config.dilations)
+    return inputs + 6
 
 
 def count_frames(samples: Int[Array, "..."], hop_samples: int) -> Int[Array, "..."]:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from audiolm_jax.errors import InputError
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # a bfloat16 distance would pick other codes on a TPU
+_TABLE = 1 << 24  # most numbers of a table frames x codes, 64 MiB: larger ones are made in parts
 _FAR = 1e15  # a coordinate that no frame is near; its square is still finite in float32
 
 
@@ -116,9 +117,55 @@ def empty_codebooks(config: QuantizerConfig, width: int) -> Codebooks:
 
 
 def nearest_codes(x: Float[Array, "f d"], vectors: Float[Array, "n d"]) -> Int[Array, " f"]:
-    """Index of the nearest vector by Euclidean distance; ties go to the lowest index."""
-    dots = jnp.einsum("fd,nd->fn", x, vectors, precision=_HIGHEST)
-    return jnp.argmin(jnp.sum(vectors**2, -1)[None] - 2 * dots, axis=-1).astype(jnp.int32)
+    """Index of the nearest vector by Euclidean distance; ties go to the lowest index.
+
+    The distances of large codebooks are made some codes at a time (not some frames: those may lie
+    on many devices).
+    """
+    size = _codes_at_once(len(x), len(vectors))
+
+    def nearest(vectors):
+        dots = jnp.einsum("fd,nd->fn", x, vectors, precision=_HIGHEST)
+        distances = jnp.sum(vectors**2, -1)[None] - 2 * dots
+        codes = jnp.argmin(distances, axis=-1).astype(jnp.int32)
+        return codes, jnp.min(distances, axis=-1)
+
+    def compare(best, start):
+        codes, distances = nearest(jax.lax.dynamic_slice_in_dim(vectors, start, size))
+        is_nearer = distances < best[1]
+        codes = jnp.where(is_nearer, codes + start, best[0])
+        return (codes, jnp.where(is_nearer, distances, best[1])), None
+
+    best = nearest(vectors[:size])
+    starts = jnp.arange(size, len(vectors), size, dtype=jnp.int32)
+    return jax.lax.scan(compare, best, starts)[0][0] if len(starts) else best[0]
+
+
+def _codes_at_once(frames: int, size: int) -> int:
+    """The largest divisor of a codebook's size whose table with all frames is small enough."""
+    parts = (n for n in range(1, size) if size % n == 0 and frames * (size // n) <= _TABLE)
+    return size // next(parts, size)
+
+
+def _sums_by_code(
+    x: Float[Array, "f d"], codes: Int[Array, " f"], valid: Bool[Array, " f"], size: int
+) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
+    """How many valid frames chose each of `size` codes, and the sums of those frames.
+
+    On a mesh both are sums over all devices. Products with a table of zeros and ones: a scatter is
+    slow on a TPU.
+    """
+    part = _codes_at_once(len(x), size)
+
+    def of_codes(start):
+        chosen = codes[:, None] == start + jnp.arange(part, dtype=jnp.int32)[None]
+        table = (chosen & valid[:, None]).astype(x.dtype)
+        return table.sum(0), jnp.einsum("fn,fd->nd", table, x, precision=_HIGHEST)
+
+    if part == size:
+        return of_codes(0)
+    counts, sums = jax.lax.map(of_codes, jnp.arange(0, size, part, dtype=jnp.int32))
+    return counts.reshape(size), sums.reshape(size, -1)
 
 
 def quantize(
@@ -150,10 +197,9 @@ def quantize(
         chosen = vectors[codes]
         in_use = (valid & (level < depth))[:, None]
         commitment += jnp.sum(jnp.where(in_use, (residual - chosen) ** 2, 0.0))
-        one_hot = jax.nn.one_hot(codes, size) * valid[:, None]
-        sums = jnp.einsum("fn,fd->nd", one_hot, constant, precision=_HIGHEST)
+        counts, sums = _sums_by_code(constant, codes, valid, size)
         total += jnp.where(in_use, chosen, 0.0)
-        return (residual - chosen, total, commitment), (codes, one_hot.sum(0), sums, constant)
+        return (residual - chosen, total, commitment), (codes, counts, sums, constant)
 
     levels = codebooks.vectors.shape[0]
     vectors = jax.lax.stop_gradient(codebooks.vectors)
@@ -222,8 +268,7 @@ def _kmeans(
     start = jnp.where(is_spare, _FAR, x[order[code % clusters]])
 
     def assign(vectors):
-        one_hot = jax.nn.one_hot(nearest_codes(x, vectors), len(vectors)) * valid[:, None]
-        return one_hot.sum(0), jnp.einsum("fn,fd->nd", one_hot, x, precision=_HIGHEST)
+        return _sums_by_code(x, nearest_codes(x, vectors), valid, len(vectors))
 
     def move(_, vectors):
         counts, sums = assign(vectors)

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from audiolm_jax.tokenizers.soundstream import rvq
 from audiolm_jax.tokenizers.soundstream.rvq import (
     Codebooks,
     QuantizerConfig,
@@ -144,16 +146,17 @@ def test_unused_code_keeps_its_vector_without_revival(codebooks, frames):
 
 
 def test_revival_brings_every_code_back_and_resets_its_sums():
-    """Half the codes start out of reach; without the reset they would die again at once."""
+    """Half the codes start out of reach; all are in use within 100 steps. Without the reset those
+    revived would die again at once."""
     size = 16
-    config = QuantizerConfig(levels=1, codebook_size=size, revival_threshold=0.2)
+    config = QuantizerConfig(levels=1, codebook_size=size, revival_threshold=4.0)
     vectors = random(1, size, WIDTH)
     vectors[:, size // 2 :] += 1e3
-    counts = np.ones((1, size), np.float32)
+    counts = np.full((1, size), 8, np.float32)  # the mean use: 128 frames a step
     books = Codebooks(vectors, counts, vectors * counts[..., None], np.array(True))
     mask = np.ones((4, 32), bool)
     recent = np.zeros((1, size))
-    for step in range(220):
+    for step in range(100):
         latents = random(4, 32, WIDTH, seed=step)
         result = run_quantize(latents, mask, books, np.full(4, 1))
         usage = average_usage(result.statistics, books, config)
@@ -171,6 +174,86 @@ def test_revival_brings_every_code_back_and_resets_its_sums():
             assert (np.asarray(books.counts)[dead] >= config.revival_threshold).all()
         recent = np.asarray(result.statistics.counts) + 0.9 * recent
     assert (recent > 0.5).all()
+
+
+def test_eight_devices_hold_the_codebooks_of_one():
+    """k-means, 50 steps of moving averages and revivals on the same global batches.
+
+    Sums are added in another order, so vectors agree within 1e-5, sums and counts within 1e-4 of
+    their size; the codes chosen, the uses counted and the codes revived are equal.
+    """
+    config = QuantizerConfig(levels=3, codebook_size=32, decay=0.95, revival_threshold=1.0)
+
+    def step(books, latents, mask, key):
+        kmeans_key, revival_key = jax.random.split(key)
+        books = initialize_codebooks(books, latents, mask, kmeans_key, config)
+        result = quantize(latents, mask, books, jnp.full(latents.shape[0], 3))
+        dead = dead_codes(average_usage(result.statistics, books, config), config)
+        books = update_codebooks(result.statistics, books, revival_key, config)
+        return books, (result.codes, result.statistics.counts, dead)
+
+    def run(place):
+        books, seen = empty_codebooks(config, 4), []
+        books, compiled = place(books), jax.jit(step)
+        for i in range(50):
+            # Sounds wander, so that codes die.
+            latents = random(16, 8, 4, seed=i) + 3 * np.sin(i / 3 + np.arange(4, dtype=np.float32))
+            mask = np.arange(8)[None] < np.random.default_rng(i).integers(2, 9, 16)[:, None]
+            batch = [place(x, "data") for x in (latents, mask)]
+            books, outputs = compiled(books, *batch, jax.random.key(i))
+            seen.append(jax.tree.map(np.asarray, outputs))
+        return jax.tree.map(np.asarray, books), seen, batch
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    alone, seen_alone, _ = run(lambda x, *_: jax.device_put(x, jax.devices()[0]))
+    shared, seen_shared, batch = run(
+        lambda x, *axes: jax.device_put(x, NamedSharding(mesh, PartitionSpec(*axes)))
+    )
+    assert len(batch[0].addressable_shards) == 8
+    assert batch[0].addressable_shards[0].data.shape == (2, 8, 4)
+    for ours, theirs in zip(seen_alone, seen_shared, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert sum(dead[2].sum() for dead in seen_alone[1:]) > 20
+    np.testing.assert_allclose(shared.vectors, alone.vectors, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(shared.counts, alone.counts, rtol=1e-4)
+    np.testing.assert_allclose(shared.sums, alone.sums, rtol=1e-4, atol=1e-4)
+
+
+def test_large_codebooks_in_parts_give_the_same(codebooks, frames, monkeypatch):
+    latents, mask = frames
+    config = dataclasses.replace(CONFIG, codebook_size=12)
+    vectors = random(3, 12, WIDTH, seed=5)
+    vectors[:, 7] = vectors[:, 2]  # a tie between two parts
+    books = dataclasses.replace(empty_codebooks(config, WIDTH), vectors=vectors)
+    results = []
+    for table in (1 << 24, 4 * BATCH * TIME, 1):
+        monkeypatch.setattr(rvq, "_TABLE", table)
+        started = jax.jit(lambda *x: initialize_codebooks(*x, config))(
+            books, latents, mask, jax.random.key(0)
+        )
+        results.append(
+            (jax.jit(lambda *x: quantize(*x))(latents, mask, books, full_depth()), started)
+        )
+    assert (np.asarray(results[0][0].codes) == 2).any()
+    for other in results[1:]:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), results[0], other
+        )
+
+
+def test_sixteen_thousand_codes_need_a_bounded_table():
+    """Piano: 3 levels of 2**14. 8,000 frames would make tables of 500 MiB each."""
+    config = QuantizerConfig(levels=3, codebook_size=1 << 14)
+    books = jax.eval_shape(lambda: empty_codebooks(config, 64))
+    latents, mask = jax.ShapeDtypeStruct((16, 500, 64), np.float32), np.ones((16, 500), bool)
+
+    def step(latents, books, key):
+        books = initialize_codebooks(books, latents, mask, key, config)
+        result = quantize(latents, mask, books, jnp.full(16, 3))
+        return update_codebooks(result.statistics, books, key, config)
+
+    compiled = jax.jit(step).lower(latents, books, jax.eval_shape(jax.random.key, 0)).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 300 << 20
 
 
 def test_revival_picks_valid_frames_only():

@@ -8,7 +8,7 @@ import pytest
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AcousticTokens, AudioBatch
 from audiolm_jax.runtime.weights import save_model
-from audiolm_jax.tokenizers.soundstream.codec import KIND, SoundStreamCodec, bucket_frames
+from audiolm_jax.tokenizers.soundstream.codec import KIND, SoundStreamCodec
 from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
@@ -119,9 +119,14 @@ def test_nothing_to_decode(codec):
     assert audio.samples.shape == (2, 0)
 
 
-def test_buckets():
-    sizes = [1, 127, 128, 129, 256, 257, 1000]
-    assert [bucket_frames(n) for n in sizes] == [128, 128, 128, 256, 256, 512, 1024]
+def test_long_items_need_no_further_program(codec, clips):
+    """Two programs each, 1 and 8 rows of one block, whatever the lengths."""
+    long = [np.tile(clips[5], 20), clips[6]]
+    tokens = codec.encode(pack(long))
+    codec.decode(tokens)
+    codec.decode(codec.encode(pack(long[:1])))
+    assert codec._jit_encode._cache_size() == 2
+    assert codec._jit_decode._cache_size() <= 2 + 2  # prefixes of other tests
 
 
 def test_bad_input_is_refused(codec, arrays):

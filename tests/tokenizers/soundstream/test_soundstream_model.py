@@ -11,7 +11,7 @@ from flax import nnx
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
-from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
+from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig, receptive_field_samples
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.soundstream.train import build_generator
 
@@ -46,6 +46,17 @@ def test_encoder_frame_reads_no_later_sample(model):
     assert table[-1, : 5 * hop].any()  # and far into its past
 
 
+def test_encoder_frame_reads_its_receptive_field_and_nothing_else(model):
+    """The gradient is nonzero at its first and last sample and zero beyond either."""
+    hop, field = TINY.hop_samples, receptive_field_samples(TINY)
+    frame = -(-field // hop) + 3
+    x = jax.random.normal(jax.random.key(1), ((frame + 3) * hop,))
+    gradient = jax.jit(jax.grad(lambda x: model.encoder(x[None])[0, frame].sum()))(x)
+    read = np.flatnonzero(gradient)
+    end = (frame + 1) * hop
+    assert (read[0], read[-1]) == (end - field, end - 1)
+
+
 def test_decoder_sample_reads_no_later_frame(model):
     hop = TINY.hop_samples
     z = jax.random.normal(jax.random.key(1), (FRAMES, 3))
@@ -65,6 +76,7 @@ def test_paper_size():
     assert round(count / 1e6, 1) == 8.4
     assert (config.hop_samples, config.frame_rate_hz) == (320, 50)
     assert config.widths == (32, 64, 128, 256, 512)
+    assert receptive_field_samples(config) == 5314  # 0.33 s
 
 
 def test_frame_counts(model):

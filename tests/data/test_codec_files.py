@@ -1,0 +1,205 @@
+"""Files through a codec: pieces equal the whole, bad input is one line, nothing is half-written."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tiny_models import CODES, voice, write_codec
+
+from audiolm_jax.audio.files import read_audio, write_wav
+from audiolm_jax.audio.resample import read_resampled
+from audiolm_jax.cli import main
+from audiolm_jax.data.code_file import CodeFile, read_codes, write_codes
+from audiolm_jax.data.codec_files import decode_recording, encode_recording
+from audiolm_jax.errors import InputError
+from audiolm_jax.records import AudioBatch
+from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("codec") / "model"
+    write_codec(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def codec(folder):
+    return SoundStreamCodec.load(folder)
+
+
+class Whole:
+    """The codec without its streams."""
+
+    def __init__(self, codec):
+        for name in ("sample_rate_hz", "hop_samples", "levels", "codebook_size", "fingerprint"):
+            setattr(self, name, getattr(codec, name))
+        self.encode, self.decode = codec.encode, codec.decode
+
+
+def test_a_file_in_pieces_is_the_file_at_once(codec, tmp_path):
+    source = tmp_path / "a.wav"
+    write_wav(source, voice(6.1, 140), 22050, None)
+    samples = read_resampled(source, 16000, "soxr_hq")
+    tokens = codec.encode(AudioBatch.from_clips([samples]))
+    for model in (codec, Whole(codec)):
+        file = encode_recording(source, model, codec.levels)
+        assert file.samples == len(samples)
+        np.testing.assert_array_equal(file.codes, tokens.codes[0])
+        decode_recording(file, model, tmp_path / "b.wav", {})
+        heard, rate = read_audio(tmp_path / "b.wav")
+        expected = codec.decode(tokens).samples[0, : len(samples)]
+        assert (rate, len(heard)) == (16000, len(samples))
+        np.testing.assert_allclose(heard, expected, atol=1 / 32768)
+    shallow = encode_recording(source, codec, 2)
+    np.testing.assert_array_equal(shallow.codes, file.codes[:, :2])
+
+
+def test_an_error_leaves_no_file(codec, tmp_path):
+    bad = CodeFile(np.full((300, 1), CODES, np.uint16), 300 * codec.hop_samples)
+    bad.codes[:200] = 0
+    with pytest.raises(InputError, match="another codec"):
+        decode_recording(bad, codec, tmp_path / "b.wav", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def code_file(codec, tmp_path):
+    """(path, function that writes it anew with changed codes or metadata)."""
+    path = tmp_path / "a.codes"
+    codes = np.ones((3, codec.levels), np.uint16)
+    metadata = {
+        "format": "audiolm_codes_1",
+        "codec": codec.fingerprint,
+        "sample_rate_hz": "16000",
+        "hop_samples": "320",
+        "samples": "900",
+    }
+
+    def change(codes=codes, **changes):
+        kept = {k: v for k, v in (metadata | changes).items() if v is not None}
+        save_file({"codes": codes}, path, kept)
+
+    return path, change
+
+
+def test_code_file_round_trip(codec, code_file):
+    path, change = code_file
+    change()
+    file = read_codes(path, codec)
+    write_codes(path.with_name("b.codes"), file, codec)
+    again = read_codes(path.with_name("b.codes"), codec)
+    assert again.samples == file.samples == 900
+    np.testing.assert_array_equal(again.codes, file.codes)
+    assert [p.name for p in sorted(path.parent.iterdir())] == ["a.codes", "b.codes"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "other"}, "not a code file"),
+        ({"sample_rate_hz": "24000"}, "sample_rate_hz = 24000, this codec has 16000"),
+        ({"hop_samples": "640"}, "hop_samples = 640, this codec has 320"),
+        ({"codec": "0" * 64}, "codes of codec 0000000000000000, this codec is"),
+        ({"codec": None}, "no codec"),
+        ({"samples": "961"}, "961 samples do not fit 3 frames"),
+        ({"samples": "640"}, "640 samples do not fit 3 frames"),
+        ({"samples": "-5"}, "-5 samples do not fit"),
+        ({"codes": np.full((3, 4), CODES, np.uint16)}, f"code {CODES} is out of range"),
+        ({"codes": np.ones((3, 4), np.int32)}, "codes of int32"),
+        ({"codes": np.ones((3, 5), np.uint16)}, "5 levels, this codec has 1 to 4"),
+        ({"codes": np.ones((3, 0), np.uint16)}, "0 levels"),
+        ({"codes": np.ones(3, np.uint16)}, "not a code file"),
+    ],
+)
+def test_bad_code_files_are_refused(codec, code_file, changes, message):
+    path, change = code_file
+    change(**changes)
+    with pytest.raises(InputError, match=message) as caught:
+        read_codes(path, codec)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def run(capsys, *words):
+    capsys.readouterr()
+    status = main(["codec", *map(str, words)])
+    out, err = capsys.readouterr()
+    return status, out, err.strip().splitlines()
+
+
+def test_folders_keep_their_structure_and_report_every_file(capsys, folder, tmp_path):
+    import soundfile
+
+    source = tmp_path / "in"
+    (source / "deep" / "er").mkdir(parents=True)
+    write_wav(source / "a.wav", voice(0.5, 120), 16000, None)
+    six = np.stack([voice(0.5, 100 + i) for i in range(6)], 1)
+    soundfile.write(source / "deep" / "six.wav", np.repeat(six, 12, 0), 192000)
+    soundfile.write(source / "deep" / "er" / "b.flac", voice(0.4, 90), 44100)
+    (source / "notes.txt").write_text("hello")
+    model = ["--model", folder]
+    status, out, err = run(capsys, "encode", source, *model, "--out", tmp_path / "codes")
+    assert status == 0
+    assert err == [f"skipped {source}/notes.txt: not .flac .g722 .m4a .mp3 .ogg .opus .wav"]
+    assert out.count("mean of the channels, converted to 16000 Hz by soxr_hq") == 1
+    names = ["a.codes", "deep/er/b.codes", "deep/six.codes"]
+    assert files(tmp_path / "codes") == names
+    lengths = [read_codes(tmp_path / "codes" / n, SoundStreamCodec.load(folder)) for n in names]
+    assert [file.samples for file in lengths] == [8000, 2322, 8000]
+
+    silent = np.full(9000, np.nan, np.float32)
+    soundfile.write(source / "nan.wav", silent, 16000, subtype="FLOAT")
+    write_wav(source / "nothing.wav", np.zeros(0, np.float32), 16000, None)
+    soundfile.write(source / "a.flac", voice(0.4, 90), 44100)
+    status, _, err = run(capsys, "roundtrip", source, *model, "--out", tmp_path / "heard")
+    assert status == 2
+    assert len(err) == 5
+    assert err[-1] == f"audiolm codec: {source}: 3 of 6 files failed, see above"
+    for line, reason in zip(
+        err[1:-1], ["already became", "NaN or infinite", "no samples"], strict=True
+    ):
+        assert line.startswith("failed: ")
+        assert reason in line
+    assert files(tmp_path / "heard") == ["a.wav", "deep/er/b.wav", "deep/six.wav"]
+
+    (tmp_path / "codes" / "torn.codes").write_bytes(b"torn")
+    decode = ["decode", tmp_path / "codes", *model, "--levels", "1", "--out", tmp_path / "back"]
+    status, out, err = run(capsys, *decode)
+    assert (status, len(err)) == (2, 2)
+    assert "torn.codes: not a code file" in err[0]
+    assert files(tmp_path / "back") == ["a.wav", "deep/er/b.wav", "deep/six.wav"]
+    assert "0.20 kbit/s" in out
+
+
+def files(folder):
+    return [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["encode", "in", "--out", "in/codes"], "lies in the source folder"),
+        (["roundtrip", "in/a.wav", "--out", "in/a.wav"], "is the source itself"),
+        (["encode", "in/a.wav", "--out", "a.wav"], "expected a name ending in .codes"),
+        (["decode", "in", "--out", "x"], "holds no file ending in .codes"),
+        (["encode", "in", "--out", "in/a.wav"], "in the source folder"),
+        (["encode", "gone.wav", "--out", "a.codes"], "gone.wav: cannot be read"),
+        (["squeeze", "in", "--out", "x"], "squeeze"),
+        (["encode", "in/zero.wav", "--out", "x.codes"], "no samples"),
+        (["encode", "in/nan.wav", "--out", "x.codes"], "NaN or infinite"),
+    ],
+)
+def test_bad_command_lines_are_one_line(capsys, folder, tmp_path, monkeypatch, words, message):
+    import soundfile
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    write_wav(tmp_path / "in" / "a.wav", voice(0.1, 120), 16000, None)
+    write_wav(tmp_path / "in" / "zero.wav", np.zeros(0, np.float32), 16000, None)
+    soundfile.write("in/nan.wav", np.full(99, np.nan, np.float32), 16000, subtype="FLOAT")
+    before = (tmp_path / "in" / "a.wav").read_bytes()
+    status, _, err = run(capsys, *words, "--model", folder)
+    assert (status, len(err)) == (2, 1)
+    assert message in err[0]
+    assert files(tmp_path) == ["in/a.wav", "in/nan.wav", "in/zero.wav"]
+    assert (tmp_path / "in" / "a.wav").read_bytes() == before
