@@ -1,4 +1,4 @@
-"""`audiolm codec encode|decode|roundtrip`: one file through a trained codec."""
+"""`audiolm codec encode|decode|roundtrip`: one file through a codec."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.commands.options import parse
 from audiolm_jax.data.code_file import SUFFIX, CodeFile, read_codes, write_codes
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokens, AudioBatch
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+from audiolm_jax.records import AcousticTokenizer, AcousticTokens, AudioBatch
+from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,8 @@ class EncodeOptions:
 
     Attributes:
       source: recording: wav, flac, mp3, ogg, opus, m4a or g722; made mono.
-      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
+      model: codec folder: the `model` folder of a run, the `codec` folder of a bundle, or what
+        `audiolm import` wrote.
       out: code file to write, ending in .codes.
     """
 
@@ -38,7 +39,8 @@ class DecodeOptions:
 
     Attributes:
       source: code file of the same codec.
-      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
+      model: codec folder: the `model` folder of a run, the `codec` folder of a bundle, or what
+        `audiolm import` wrote.
       out: wav file to write.
       levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
     """
@@ -55,7 +57,8 @@ class RoundtripOptions:
 
     Attributes:
       source: recording: wav, flac, mp3, ogg, opus, m4a or g722; made mono.
-      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
+      model: codec folder: the `model` folder of a run, the `codec` folder of a bundle, or what
+        `audiolm import` wrote.
       out: wav file to write.
       levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
     """
@@ -98,19 +101,19 @@ def codec(arguments: Sequence[str]) -> None:
         case "encode":
             options = parse(EncodeOptions, rest, "audiolm codec encode")
             _check_suffix(options.out, SUFFIX)
-            model = SoundStreamCodec.load(options.model)
+            model = load_acoustic_tokenizer(options.model)
             file = _encode(options.source, model)
             write_codes(options.out, file, model)
             print(f"{options.out}: {len(file.codes)} frames of {model.levels} codes")
         case "decode":
             options = parse(DecodeOptions, rest, "audiolm codec decode")
             _check_suffix(options.out, ".wav")
-            model = SoundStreamCodec.load(options.model)
+            model = load_acoustic_tokenizer(options.model)
             _decode(read_codes(options.source, model), model, options.levels, options.out)
         case "roundtrip":
             options = parse(RoundtripOptions, rest, "audiolm codec roundtrip")
             _check_suffix(options.out, ".wav")
-            model = SoundStreamCodec.load(options.model)
+            model = load_acoustic_tokenizer(options.model)
             _decode(_encode(options.source, model), model, options.levels, options.out)
         case _:
             raise InputError(f"unknown codec verb {verb!r}; expected encode, decode or roundtrip")
@@ -122,14 +125,14 @@ def _check_suffix(path: Path, suffix: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _encode(source: Path, model: SoundStreamCodec) -> CodeFile:
+def _encode(source: Path, model: AcousticTokenizer) -> CodeFile:
     samples = read_resampled(source, model.sample_rate_hz, "soxr_hq")
     tokens = model.encode(AudioBatch.from_clips([samples]))
     frames = int(np.asarray(tokens.lengths)[0])
     return CodeFile(np.asarray(tokens.codes)[0, :frames], len(samples))
 
 
-def _decode(file: CodeFile, model: SoundStreamCodec, levels: int | None, out: Path) -> None:
+def _decode(file: CodeFile, model: AcousticTokenizer, levels: int | None, out: Path) -> None:
     if levels is not None and not 1 <= levels <= model.levels:
         raise InputError(f"levels = {levels}: expected 1 to {model.levels}")
     codes = file.codes[:, :levels].astype(np.int32)
