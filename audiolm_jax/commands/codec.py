@@ -1,4 +1,4 @@
-"""`audiolm codec encode|decode|roundtrip`: one file through a codec."""
+"""`audiolm codec encode|decode|roundtrip`: one file through a trained codec."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,8 +23,7 @@ class EncodeOptions:
 
     Attributes:
       source: recording: wav, flac, mp3, ogg, opus, m4a or g722; made mono.
-      model: codec folder: the `model` folder of a run, the `codec` folder of a bundle, or what
-        `audiolm import` wrote.
+      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
       out: code file to write, ending in .codes.
     """
 
@@ -39,8 +38,7 @@ class DecodeOptions:
 
     Attributes:
       source: code file of the same codec.
-      model: codec folder: the `model` folder of a run, the `codec` folder of a bundle, or what
-        `audiolm import` wrote.
+      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
       out: wav file to write.
       levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
     """
@@ -57,8 +55,7 @@ class RoundtripOptions:
 
     Attributes:
       source: recording: wav, flac, mp3, ogg, opus, m4a or g722; made mono.
-      model: codec folder: the `model` folder of a run, the `codec` folder of a bundle, or what
-        `audiolm import` wrote.
+      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
       out: wav file to write.
       levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
     """

@@ -1,12 +1,17 @@
-"""Weights of the codec as its two publishers write them, made from random ones."""
+"""Random weights of the codec, as ours and as its two publishers write them."""
 
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
+from flax import nnx
 from safetensors.numpy import save_file
 
+from audiolm_jax.nn.conv import initialize
+from audiolm_jax.runtime.weights import flatten_state
 from audiolm_jax.tokenizers.pretrained.dac.config import DacConfig
+from audiolm_jax.tokenizers.pretrained.dac.model import Dac
 
 FIELDS = {
     "model_type": "dac",
@@ -60,6 +65,22 @@ for _i in (0, 1):
             PAIRS[f"decoder.block.{_i}.res_unit{_j + 1}.{_theirs}"] = (
                 f"decoder.model.{_i + 1}.block.{_j + 2}.block.{_number}"
             )
+
+
+def random_arrays(config: DacConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Parameters by our names; biases and alphas matter too."""
+    build = initialize(lambda draws: Dac(config, draws=draws), jax.random.key(seed))
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for name, x in flatten_state(nnx.state(build)).items():
+        if name.endswith("alpha"):
+            x = rng.uniform(0.3, 3.0, x.shape)
+        elif name.endswith("bias"):
+            x = rng.normal(0, 0.3, x.shape)
+        elif name == "decoder.last.causal.kernel":
+            x = 0.1 * x  # else the decoded samples lie at +-1
+        arrays[name] = x.astype(np.float32)
+    return arrays
 
 
 def conv_shapes() -> dict[str, tuple[int, ...]]:
