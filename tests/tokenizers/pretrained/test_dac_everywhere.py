@@ -1,7 +1,5 @@
 """The imported codec where SoundStream serves: loading, code files, bundles, continuations."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from dac_files import random_arrays
@@ -73,14 +71,9 @@ def test_files_and_continuations(bundle, tmp_path):
 def test_codes_of_another_codec_are_refused(bundle, tmp_path, capsys):
     prompt, codes = tmp_path / "prompt.wav", tmp_path / "a.codes"
     write_wav(prompt, voice(0.2, 130), 16000, None)
-    assert (
-        main(
-            ["codec", "encode", str(prompt), "--model", str(bundle / "codec"), "--out", str(codes)]
-        )
-        == 0
-    )
-    arrays = random_arrays(CONFIG, seed=1)
-    save_model(tmp_path / "other", KIND, dataclasses.replace(CONFIG), arrays, {})
+    words = ["codec", "encode", str(prompt), "--model", str(bundle / "codec")]
+    assert main([*words, "--out", str(codes)]) == 0
+    save_model(tmp_path / "other", KIND, CONFIG, random_arrays(CONFIG, seed=1), {})
     words = ["codec", "decode", str(codes), "--model", str(tmp_path / "other")]
     assert main([*words, "--out", str(tmp_path / "a.wav")]) == 2
     assert "decode with the codec that wrote them" in capsys.readouterr().err
