@@ -200,26 +200,32 @@ def test_windows_give_the_whole_recording(codec, arrays, clips, encoded):
     )
 
 
-def test_context_is_the_reach_of_the_layers():
-    """By the definition: what lies beyond the context changes nothing, what lies at it does."""
-    for strides in ((2, 5), (2, 4, 5, 8)):
-        config = DacConfig(1, strides, 1, 2 ** len(strides), 1, 1, 2, 1)
-        # Positive weights and arguments below the sine's turning point: nothing cancels.
-        arrays = {
-            name: np.full(x.shape, 1.0 if name.endswith("alpha") else 1e-3, np.float32)
-            for name, x in random_arrays(config).items()
-        }
-        reference = Reference(config, arrays)
-        frames = 2 * max(config.encoder_context, config.decoder_context) + 9
-        middle = frames // 2
-        clip = np.zeros(frames * config.hop_samples)
-        base = reference.latents(clip)
-        reached = []
-        for at in (middle * config.hop_samples, (middle + 1) * config.hop_samples - 1):
-            other = clip.copy()
-            other[at] = 1.0
-            reached += list(np.nonzero((reference.latents(other) != base).any(1))[0] - middle)
-        assert max(map(abs, reached)) <= config.encoder_context
+@pytest.mark.parametrize("strides", [(2, 5), (3,), (2, 4, 5, 8)])
+def test_context_is_the_reach_of_the_layers(strides):
+    """By the definition: nothing beyond the context matters, and something at its edge does."""
+    config = DacConfig(1, strides, 1, 2 ** len(strides), 1, 1, 2, 1)
+    # Silence gives zero, and what is added is positive: whatever is reached is not zero.
+    arrays = {
+        name: np.full(x.shape, 0.0 if name.endswith("bias") else 0.1)
+        for name, x in random_arrays(config).items()
+    }
+    arrays["quantizer.codebooks"] = np.array([[[0.0], [1.0]]])
+    reference = Reference(config, arrays)
+    context, hop = (config.encoder_context, config.decoder_context), config.hop_samples
+    frames = 2 * max(context) + 9
+    middle = frames // 2
+
+    reached = []
+    for at in (middle * hop, (middle + 1) * hop - 1):
+        clip = np.zeros(frames * hop)
+        clip[at] = 1.0
+        reached.append(np.nonzero(reference.latents(clip).any(1))[0] - middle)
+    assert context[0] - 1 <= max(np.abs(np.concatenate(reached))) <= context[0]
+
+    codes = np.zeros((frames, 1), int)
+    codes[middle] = 1
+    reached = np.nonzero(reference.decode(codes))[0] // hop - middle
+    assert context[1] - 1 <= max(np.abs(reached)) <= context[1]
 
 
 def test_windows_cover_each_frame_once_with_context():

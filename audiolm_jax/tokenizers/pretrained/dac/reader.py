@@ -20,7 +20,7 @@ from audiolm_jax.tokenizers.pretrained.safetensors_folder import read_safetensor
 from audiolm_jax.tokenizers.pretrained.torch_file import read_torch_file
 
 LICENCE = "MIT; Copyright (c) 2023-present, Descript"
-_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
+_TORCH_SUFFIXES = (".pth", ".pt")
 
 # From our layout to torch's: [k, i, o] -> [o, i, k], and [k, i, o] -> [i, o, k].
 _TO_TORCH = {"conv": (2, 1, 0), "transposed": (1, 2, 0)}
