@@ -53,23 +53,20 @@ def read_dac(weights: Path) -> tuple[DacConfig, dict[str, np.ndarray]]:
         raise InputError(f"{weights}: no such file or folder")
     if weights.is_file() and weights.suffix in _TORCH_SUFFIXES:
         content = read_torch_file(weights)
-        config, column = config_from_descript(content, str(weights)), "descript"
+        config = config_from_descript(content, str(weights))
         found = content.get("state_dict")
         if not isinstance(found, dict):
             raise InputError(f"{weights}: no state_dict in it; take the published weights file")
-    elif weights.is_dir() or weights.suffix == ".safetensors":
+        return config, arrays_from(config, found, "descript", str(weights))
+    if weights.is_dir() or weights.suffix == ".safetensors":
         fields, found = read_safetensors_folder(weights)
         folder = weights if weights.is_dir() else weights.parent
-        config, column = (
-            config_from_transformers(fields, str(folder / "config.json")),
-            "transformers",
-        )
-    else:
-        raise InputError(
-            f"{weights}: expected a torch file ({', '.join(_TORCH_SUFFIXES)}), a safetensors file "
-            "or the folder of one"
-        )
-    return config, arrays_from(config, found, column, str(weights))
+        config = config_from_transformers(fields, str(folder / "config.json"))
+        return config, arrays_from(config, found, "transformers", str(weights))
+    raise InputError(
+        f"{weights}: expected a torch file ({', '.join(_TORCH_SUFFIXES)}), a safetensors file or "
+        "the folder of one"
+    )
 
 
 class _Source:
