@@ -1,9 +1,9 @@
 """Reads a file that torch wrote, tensors and plain values only: nothing in it is executed."""
 
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from audiolm_jax.errors import InputError
 
@@ -16,7 +16,6 @@ def read_torch_file(path: Path) -> Any:
     Raises:
       InputError: torch is not installed, the file is damaged, or it holds pickled objects.
     """
-    import pickle
 
     try:
         import torch
@@ -26,7 +25,9 @@ def read_torch_file(path: Path) -> Any:
             "import the safetensors weights instead"
         ) from None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle versions; what cannot be read is an error
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: holds pickled objects ({_reason(error)}) or is damaged; expected tensors and "
@@ -40,7 +41,7 @@ def read_torch_file(path: Path) -> Any:
     def convert(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             value = value.detach()
-            return np.array(value.float() if value.is_floating_point() else value)
+            return (value.float() if value.is_floating_point() else value).numpy().copy()
         if isinstance(value, dict):
             return {key: convert(x) for key, x in value.items()}
         if isinstance(value, list | tuple):
