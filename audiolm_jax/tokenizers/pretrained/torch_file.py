@@ -16,7 +16,6 @@ def read_torch_file(path: Path) -> Any:
     Raises:
       InputError: torch is not installed, the file is damaged, or it holds pickled objects.
     """
-
     try:
         import torch
     except ImportError:
