@@ -17,6 +17,7 @@ VERBS = {
         "codec, semantic encoder, k-means or language model, as configured",
     ),
     "tokenize": ("train", "tokenize", "audio to a token store; restartable"),
+    "import": ("import_model", "import_model", "public weights into a model folder"),
     "bundle": ("bundle", "bundle", "trained parts into one folder that can be shared"),
     "continue": ("generate", "continue_", "go on from a recording in its own voice"),
     "sample": ("generate", "sample", "sound from nothing"),

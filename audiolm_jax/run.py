@@ -41,7 +41,7 @@ from audiolm_jax.runtime.mesh import host_rows, make_mesh
 from audiolm_jax.runtime.topology import peak_flops
 from audiolm_jax.runtime.warm_start import WarmStart, read_warm_start
 from audiolm_jax.runtime.weights import MODEL_JSON
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.w2v_bert.tokenizer import W2vBertTokenizer
 
 Trained = CodecExperiment | EncoderExperiment | KmeansExperiment | StageExperiment
@@ -245,7 +245,7 @@ class LoadTokenizers:
     def __call__(self) -> tuple[AcousticTokenizer, SemanticTokenizer]:
         """Loads and verifies both folders."""
         return (
-            SoundStreamCodec.load(Path(self.codec)),
+            load_acoustic_tokenizer(Path(self.codec)),
             W2vBertTokenizer.load(Path(self.semantic)),
         )
 

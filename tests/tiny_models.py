@@ -1,5 +1,6 @@
 """A complete bundle of tiny untrained models, enough for everything but quality."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -115,7 +116,7 @@ def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) 
     save_model(directory, decoder.KIND, model, arrays, provenance)
 
 
-def write_tiny_bundle(root: Path) -> Path:
+def write_tiny_bundle(root: Path, write_codec: Callable[[Path], str] = write_codec) -> Path:
     """Parts under root/parts, bundle at root/bundle."""
     parts = root / "parts"
     write_codec(parts / "codec")

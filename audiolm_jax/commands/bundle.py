@@ -12,6 +12,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.generate.bundle import STAGE_PARTS, write_bundle
 from audiolm_jax.inputs import model_folder
 from audiolm_jax.runtime.weights import MODEL_JSON
+from audiolm_jax.tokenizers.acoustic import ACOUSTIC_KINDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +20,8 @@ class BundleOptions:
     """Copy trained parts into one folder that can be shared, checked against each other.
 
     Attributes:
-      runs: run directories or model folders: codec, semantic tokenizer (k-means), and the
-        language models of the stages; which is which is read from them.
+      runs: run directories or model folders: codec (trained or imported), semantic tokenizer
+        (k-means), and the language models of the stages; which is which is read from them.
       out: bundle folder to write.
       licence: licence and attribution of the weights, for the model card.
     """
@@ -48,7 +49,7 @@ def part_name(folder: Path) -> str:
     """What part of a bundle a model folder is."""
     record = json.loads((folder / MODEL_JSON).read_text())
     match record["kind"]:
-        case "soundstream":
+        case kind if kind in ACOUSTIC_KINDS:
             return "codec"
         case "semantic":
             return "semantic"
@@ -60,14 +61,16 @@ def part_name(folder: Path) -> str:
 
 def model_card(sources: dict[str, Path], licence: str) -> str:
     """README.md of a bundle: what it is, what it was made from, how to use it, what not to do."""
-    rows = []
+    rows, licences = [], [f"Licence of the weights: {licence}"]
     for part, folder in sorted(sources.items()):
         record = json.loads((folder / MODEL_JSON).read_text())
         facts = record["provenance"]
         rows.append(
             f"| {part} | {record['kind']} | {facts.get('steps', '')} "
-            f"| {facts['data'].get('dataset', '')} | {record['fingerprint'][:16]} |"
+            f"| {facts.get('data', {}).get('dataset', '')} | {record['fingerprint'][:16]} |"
         )
+        if "licence" in facts:  # imported from another publisher
+            licences.append(f"Licence of {part}, {facts['model']}: {facts['licence']}")
     return "\n".join(
         [
             "# AudioLM bundle",
@@ -79,7 +82,7 @@ def model_card(sources: dict[str, Path], licence: str) -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
-            f"Licence of the weights: {licence}",
+            "  \n".join(licences),
             "",
             "Use: `audiolm continue PROMPT.wav --models THIS_FOLDER --seconds 4 --out OUT.wav`",
             "",

@@ -16,7 +16,7 @@ from audiolm_jax.data.code_file import SUFFIX, CodeFile, read_codes, write_codes
 from audiolm_jax.data.codec_files import RESAMPLER, decode_recording, encode_recording
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AcousticTokenizer
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def codec(arguments: Sequence[str]) -> None:
     options = parse(CodecOptions, arguments, "audiolm codec")
     is_folder = options.source.is_dir()
     jobs = _plan_folder(options) if is_folder else _plan_file(options)
-    model = SoundStreamCodec.load(options.model)
+    model = load_acoustic_tokenizer(options.model)
     if options.levels is not None and not 1 <= options.levels <= model.levels:
         raise InputError(f"levels = {options.levels}: expected 1 to {model.levels}")
     if options.verb != "decode":

@@ -21,7 +21,7 @@ from audiolm_jax.lm.decoder import KIND, StageModelConfig
 from audiolm_jax.records import AcousticTokenizer, SemanticTokenizer
 from audiolm_jax.runtime.config_json import config_from_dict
 from audiolm_jax.runtime.weights import ModelFolder, load_model
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.w2v_bert.tokenizer import W2vBertTokenizer
 
 FORMAT = 1
@@ -135,7 +135,7 @@ def load_bundle(directory: Path) -> Bundle:
                 f"{directory / part}: fingerprint {found[:16]}, but {BUNDLE_JSON} expects "
                 f"{fingerprint[:16]}; the part was exchanged, make the bundle again"
             )
-    codec = SoundStreamCodec.load(directory / "codec")
+    codec = load_acoustic_tokenizer(directory / "codec")
     semantic = W2vBertTokenizer.load(directory / "semantic")
     stages = {
         name: read_stage(directory / part, name)

@@ -127,6 +127,21 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     )
 
 
+def read_kind(directory: Path) -> str:
+    """What kind of model a folder says it holds, read without its weights.
+
+    Raises:
+      InputError: no model folder, or its JSON file is damaged.
+    """
+    path = directory / MODEL_JSON
+    try:
+        return json.loads(path.read_text())["kind"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a model folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); copy the folder again") from error
+
+
 def flatten_state(state: Any) -> dict[str, np.ndarray]:
     """Arrays of an `nnx.State` (or of nested dicts of arrays) by dotted name, on the host."""
     pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state

@@ -1,0 +1,203 @@
+"""A Descript Audio Codec as a frozen tokenizer."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.conv import NormalDraws
+from audiolm_jax.records import AcousticTokens, AudioBatch
+from audiolm_jax.runtime.config_json import config_from_dict
+from audiolm_jax.runtime.weights import load_model, unflatten_into
+from audiolm_jax.tokenizers.pretrained.dac.config import DacConfig
+from audiolm_jax.tokenizers.pretrained.dac.layers import Span
+from audiolm_jax.tokenizers.pretrained.dac.model import Dac
+from audiolm_jax.tokenizers.pretrained.dac.windows import Window, group_windows, plan_windows
+
+KIND = "dac"
+
+
+def abstract_state(config: DacConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    """The codec's structure and the shapes of its parameters; nothing is computed."""
+    return nnx.split(nnx.eval_shape(lambda: Dac(config, draws=NormalDraws(None))))
+
+
+class DacCodec:
+    """Encodes and decodes batches of any lengths (`records.AcousticTokenizer`).
+
+    A recording is filled with zeros to whole frames; then codes and samples are those of the codec
+    run on it alone, in one piece. What runs are windows of 128, 256 or 512 frames with as much
+    context as the codec's layers reach, and no layer sees beyond the ends of the recording
+    (`layers.Span`). Neither batch mates nor the padding of a batch change anything, and memory
+    does not grow with the length beyond the samples themselves.
+
+    Attributes:
+      config: of the model.
+      sample_rate_hz: of the audio on both sides.
+      hop_samples: samples per frame.
+      levels: Q.
+      codebook_size: N.
+      fingerprint: of the model folder.
+    """
+
+    def __init__(
+        self,
+        config: DacConfig,
+        arrays: dict[str, np.ndarray],
+        fingerprint: str,
+        window_frames: int = 512,
+    ):
+        """Args:
+          config: sizes.
+          arrays: parameters by dotted name, as the importer writes them.
+          fingerprint: of both.
+          window_frames: frames of the largest window, a multiple of 4; memory grows with it.
+
+        Raises:
+          InputError: the arrays do not fit the config, or the window is too small.
+        """
+        self.config = config
+        self.sample_rate_hz = config.sample_rate_hz
+        self.hop_samples = config.hop_samples
+        self.levels = config.levels
+        self.codebook_size = config.codebook_size
+        self.fingerprint = fingerprint
+        self._largest = window_frames
+        self._graphdef, state = abstract_state(config)
+        self._params = unflatten_into(state, arrays, f"dac model {fingerprint[:16]}")
+        self._jit_encode = jax.jit(self._encode_windows)
+        self._jit_decode = jax.jit(self._decode_windows)
+
+    @classmethod
+    def load(cls, directory: Path) -> "DacCodec":
+        """Reads a model folder of kind "dac".
+
+        Raises:
+          InputError: the folder is missing, damaged or of another kind.
+        """
+        folder = load_model(directory, KIND)
+        config = config_from_dict(DacConfig, folder.config, str(directory))
+        return cls(config, folder.arrays, folder.fingerprint)
+
+    def encode(self, audio: AudioBatch) -> AcousticTokens:
+        """Codes of each item; a partial last frame is filled with zeros.
+
+        Args:
+          audio: [b, s] at `sample_rate_hz`; padding may hold anything.
+
+        Returns:
+          numpy codes [b, ceil(s / hop), q] and lengths ceil(lengths / hop).
+
+        Raises:
+          InputError: a sample within an item's length is not finite.
+        """
+        samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
+        for row, size in zip(samples, sizes, strict=True):
+            if not np.isfinite(row[:size]).all():
+                raise InputError(
+                    "audio holds NaN or infinite samples; repair or drop the recording"
+                )
+        hop = self.hop_samples
+        lengths = (-(-sizes // hop)).astype(np.int32)
+        codes = np.zeros((len(sizes), -(-samples.shape[1] // hop), self.levels), np.int32)
+
+        def cut(window: Window) -> np.ndarray:
+            block = np.zeros(window.size * hop, np.float32)
+            size = int(sizes[window.row])
+            piece = samples[window.row, window.start * hop : size][: len(block)]
+            block[: len(piece)] = piece
+            return block
+
+        context = self.config.encoder_context
+        for window, result in self._run(self._jit_encode, lengths, context, cut):
+            kept = slice(window.first - window.start, window.stop - window.start)
+            codes[window.row, window.first : window.stop] = result[kept]
+        return AcousticTokens(codes, lengths)
+
+    def decode(self, tokens: AcousticTokens) -> AudioBatch:
+        """Audio of length `tokens.lengths * hop_samples`, within [-1, 1].
+
+        With an odd stride the codec itself gives a few samples less
+        (`DacConfig.decoder_shortfall`, 8 at 16 kHz); those last ones are zero.
+
+        Args:
+          tokens: codes [b, t, q'] of the first q' levels, 1 <= q' <= q.
+
+        Raises:
+          InputError: too many levels, or a code outside [0, N) within an item's length.
+        """
+        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
+        if not 1 <= codes.shape[2] <= self.levels:
+            raise InputError(
+                f"tokens of {codes.shape[2]} levels: this codec decodes 1 to {self.levels}"
+            )
+        found = codes[np.arange(codes.shape[1])[None] < lengths[:, None]]
+        if found.size and not (found.min() >= 0 and found.max() < self.codebook_size):
+            raise InputError(
+                f"codes span [{found.min()}, {found.max()}]: this codec has codes 0 to "
+                f"{self.codebook_size - 1}; the tokens come from another codec"
+            )
+        hop = self.hop_samples
+        samples = np.zeros((len(codes), codes.shape[1] * hop), np.float32)
+
+        def cut(window: Window) -> np.ndarray:
+            block = np.zeros((window.size, codes.shape[2]), np.int32)
+            piece = codes[window.row, window.start : int(lengths[window.row])][: window.size]
+            block[: len(piece)] = piece
+            return block
+
+        context = self.config.decoder_context
+        for window, result in self._run(self._jit_decode, lengths, context, cut):
+            kept = slice((window.first - window.start) * hop, (window.stop - window.start) * hop)
+            samples[window.row, window.first * hop : window.stop * hop] = result[kept]
+        return AudioBatch(samples, (lengths * hop).astype(np.int32))
+
+    def _run(
+        self,
+        function: Callable[..., Array],
+        lengths: Int[np.ndarray, " b"],
+        context: int,
+        cut: Callable[[Window], np.ndarray],
+    ) -> Iterator[tuple[Window, np.ndarray]]:
+        """Every window with its result; the windows of one call are 1 or as many as fit."""
+        windows = [
+            window
+            for row, frames in enumerate(lengths.tolist())
+            for window in plan_windows(row, frames, context, self._largest)
+        ]
+        for group in group_windows(windows, self._largest):
+            rows = 1 if len(group) == 1 else self._largest // group[0].size
+            blocks = [cut(window) for window in group]
+            blocks += [np.zeros_like(blocks[0])] * (rows - len(group))
+            start = np.array([-w.start for w in group] + [0] * (rows - len(group)), np.int32)
+            stop = np.array(
+                [int(lengths[w.row]) - w.start for w in group] + [0] * (rows - len(group)), np.int32
+            )
+            with jax.default_matmul_precision("highest"):
+                results = np.asarray(function(self._params, np.stack(blocks), start, stop))
+            yield from zip(group, results, strict=False)
+
+    def _encode_windows(
+        self,
+        params: nnx.State,
+        samples: Float[Array, "b s"],
+        start: Int[Array, " b"],
+        stop: Int[Array, " b"],
+    ) -> Int[Array, "b t q"]:
+        dac: Dac = nnx.merge(self._graphdef, params)
+        hop = self.hop_samples
+        return dac.quantizer.encode(dac.encoder(samples, Span(start * hop, stop * hop)))
+
+    def _decode_windows(
+        self,
+        params: nnx.State,
+        codes: Int[Array, "b t q"],
+        start: Int[Array, " b"],
+        stop: Int[Array, " b"],
+    ) -> Float[Array, "b s"]:
+        dac: Dac = nnx.merge(self._graphdef, params)
+        return dac.decoder(dac.quantizer.decode(codes), Span(start, stop))

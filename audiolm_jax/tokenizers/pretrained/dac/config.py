@@ -1,0 +1,97 @@
+"""Size of a Descript Audio Codec, and how far its layers see."""
+
+import dataclasses
+import math
+
+from audiolm_jax.errors import InputError
+
+DILATIONS = (1, 3, 9)  # of the three residual units of every stage
+RESIDUAL_KERNEL = 7
+EDGE_KERNEL = 7  # first and last layer at the sample rate, first of the decoder
+LATENT_KERNEL = 3  # last layer of the encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class DacConfig:
+    """Size of the codec; the defaults are those of the 16 kHz weights, AudioLM's token shape.
+
+    Attributes:
+      sample_rate_hz: rate of the audio.
+      strides: down-sampling of each encoder stage, mirrored in the decoder; their product is the
+        hop.
+      encoder_width: channels before the first encoder stage; every stage doubles them.
+      decoder_width: channels before the first decoder stage; every stage halves them.
+      latent_width: width of the vectors that are quantised.
+      levels: quantiser levels.
+      codebook_size: codes of a level.
+      codebook_width: width in which the nearest code is looked up (factorised codes).
+    """
+
+    sample_rate_hz: int = 16000
+    strides: tuple[int, ...] = (2, 4, 5, 8)
+    encoder_width: int = 64
+    decoder_width: int = 1536
+    latent_width: int = 1024
+    levels: int = 12
+    codebook_size: int = 1024
+    codebook_width: int = 8
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            least = min(value, default=0) if field.name == "strides" else value
+            if least < 1:
+                raise InputError(f"{field.name} = {value}: expected 1 or more")
+        if self.decoder_width % 2 ** len(self.strides):
+            raise InputError(
+                f"decoder_width = {self.decoder_width}: cannot be halved by each of "
+                f"{len(self.strides)} stages"
+            )
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.strides)
+
+    @property
+    def encoder_widths(self) -> tuple[int, ...]:
+        """Channels before the first encoder stage and after each."""
+        return tuple(self.encoder_width * 2**i for i in range(len(self.strides) + 1))
+
+    @property
+    def decoder_widths(self) -> tuple[int, ...]:
+        """Channels before the first decoder stage and after each."""
+        return tuple(self.decoder_width // 2**i for i in range(len(self.strides) + 1))
+
+    @property
+    def decoder_shortfall(self) -> int:
+        """Samples by which decoded audio falls short of frames * hop.
+
+        A transposed convolution of odd stride is cut by one position more than it adds, so the
+        16 kHz codec gives 320 t - 8 samples for t frames.
+        """
+        missing = 0
+        for stride in reversed(self.strides):
+            missing = missing * stride + stride % 2
+        return missing
+
+    @property
+    def encoder_context(self) -> int:
+        """Frames on either side beyond which no sample changes a frame's latent."""
+        return self._context(LATENT_KERNEL)
+
+    @property
+    def decoder_context(self) -> int:
+        """Frames on either side beyond which no code changes a frame's samples."""
+        return self._context(EDGE_KERNEL)
+
+    def _context(self, frame_kernel: int) -> int:
+        """Reach in frames of a stack from `frame_kernel` at the frame rate to the sample rate."""
+        reach, samples = EDGE_KERNEL // 2, 1
+        for stride in self.strides:
+            before = -(-stride // 2)
+            beside = sum(DILATIONS) * (RESIDUAL_KERNEL // 2)
+            reach += (beside + max(before, 2 * stride - 1 - before)) * samples
+            samples *= stride
+        reach += (frame_kernel // 2) * samples
+        return -(-reach // samples)
