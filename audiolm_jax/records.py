@@ -125,7 +125,13 @@ class CodeStream(Protocol):
 
 @runtime_checkable
 class StreamingTokenizer(AcousticTokenizer, Protocol):
-    """A codec that also works through a recording piece by piece, equal to the whole."""
+    """A codec that also works through a recording piece by piece, equal to the whole.
+
+    Attributes:
+      max_block_frames: most frames that a stream computes together; then it is fastest.
+    """
+
+    max_block_frames: int
 
     def open_encoder(self, block_frames: int = 1) -> SampleStream:
         """A stream that computes so many frames together: delay against speed."""

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "audiolm_jax"
 LAYERS = [
     {"errors"},
     {"records", "nn", "audio"},
-    {"stages", "runtime"},
+    {"stages", "runtime", "tokenizers.streams"},
     {"tokenizers.soundstream", "tokenizers.w2v_bert", "tokenizers.pretrained", "lm"},
     {"tokenizers.acoustic"},
     {"data"},

@@ -15,7 +15,7 @@ from audiolm_jax.commands.options import parse
 from audiolm_jax.data.code_file import SUFFIX, CodeFile, read_codes, write_codes
 from audiolm_jax.data.codec_files import RESAMPLER, decode_recording, encode_recording
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokenizer
+from audiolm_jax.records import StreamingTokenizer
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 
 
@@ -109,7 +109,7 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
     return jobs
 
 
-def _run(options: CodecOptions, source: Path, out: Path, model: AcousticTokenizer) -> None:
+def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokenizer) -> None:
     levels = options.levels or model.levels
     if options.verb == "decode":
         file = read_codes(source, model)

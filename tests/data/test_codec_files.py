@@ -27,29 +27,19 @@ def codec(folder):
     return SoundStreamCodec.load(folder)
 
 
-class Whole:
-    """The codec without its streams."""
-
-    def __init__(self, codec):
-        for name in ("sample_rate_hz", "hop_samples", "levels", "codebook_size", "fingerprint"):
-            setattr(self, name, getattr(codec, name))
-        self.encode, self.decode = codec.encode, codec.decode
-
-
 def test_a_file_in_pieces_is_the_file_at_once(codec, tmp_path):
     source = tmp_path / "a.wav"
     write_wav(source, voice(6.1, 140), 22050, None)
     samples = read_resampled(source, 16000, "soxr_hq")
     tokens = codec.encode(AudioBatch.from_clips([samples]))
-    for model in (codec, Whole(codec)):
-        file = encode_recording(source, model, codec.levels)
-        assert file.samples == len(samples)
-        np.testing.assert_array_equal(file.codes, tokens.codes[0])
-        decode_recording(file, model, tmp_path / "b.wav", {})
-        heard, rate = read_audio(tmp_path / "b.wav")
-        expected = codec.decode(tokens).samples[0, : len(samples)]
-        assert (rate, len(heard)) == (16000, len(samples))
-        np.testing.assert_allclose(heard, expected, atol=1 / 32768)
+    file = encode_recording(source, codec, codec.levels)
+    assert file.samples == len(samples)
+    np.testing.assert_array_equal(file.codes, tokens.codes[0])
+    decode_recording(file, codec, tmp_path / "b.wav", {})
+    heard, rate = read_audio(tmp_path / "b.wav")
+    expected = codec.decode(tokens).samples[0, : len(samples)]
+    assert (rate, len(heard)) == (16000, len(samples))
+    np.testing.assert_allclose(heard, expected, atol=1 / 32768)
     shallow = encode_recording(source, codec, 2)
     np.testing.assert_array_equal(shallow.codes, file.codes[:, :2])
 

@@ -24,10 +24,9 @@ from audiolm_jax.tokenizers.soundstream.streaming import (
     BLOCK_FRAMES,
     DecoderStream,
     EncoderStream,
-    check_codes,
-    check_samples,
 )
 from audiolm_jax.tokenizers.soundstream.train import CODEBOOKS, build_generator
+from audiolm_jax.tokenizers.streams import check_codes, check_samples
 
 KIND = "soundstream"
 _ROWS = 8  # items of one compiled call that takes more than one
@@ -47,7 +46,10 @@ class SoundStreamCodec:
       levels: Q.
       codebook_size: N.
       fingerprint: of the model folder.
+      max_block_frames: most frames that a stream computes together.
     """
+
+    max_block_frames = BLOCK_FRAMES
 
     def __init__(self, config: SoundStreamConfig, arrays: dict[str, np.ndarray], fingerprint: str):
         """Args: config; arrays as the trainer exports them; fingerprint of both.
@@ -123,7 +125,7 @@ class SoundStreamCodec:
         """
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
         for row, frames in zip(codes, lengths, strict=True):
-            check_codes(row[:frames], self)
+            check_codes(row[:frames], self.levels, self.codebook_size)
         codes = codes.astype(np.int32, copy=False)
         samples = np.zeros((len(codes), codes.shape[1] * self.hop_samples), np.float32)
         units = (1, self.hop_samples)
