@@ -104,7 +104,13 @@ class AcousticTokenizer(Protocol):
 
 
 class SampleStream(Protocol):
-    """One recording from start to end, samples in, codes out."""
+    """One recording from start to end, samples in, codes out.
+
+    Attributes:
+      latency_frames: a frame's codes come out once so many frames, itself among them, are there.
+    """
+
+    latency_frames: int
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """The next samples [n], any n -> int32 codes [t, q] of the frames that are ready."""
@@ -114,7 +120,13 @@ class SampleStream(Protocol):
 
 
 class CodeStream(Protocol):
-    """One recording from start to end, codes in, samples out."""
+    """One recording from start to end, codes in, samples out.
+
+    Attributes:
+      latency_frames: a frame's samples come out once so many frames, itself among them, are there.
+    """
+
+    latency_frames: int
 
     def push(self, codes: np.ndarray) -> np.ndarray:
         """The next codes [t, q], any t -> float32 samples of the frames that are ready."""

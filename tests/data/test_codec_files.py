@@ -161,6 +161,25 @@ def test_folders_keep_their_structure_and_report_every_file(capsys, folder, tmp_
     assert "0.20 kbit/s" in out
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_rate_hz": "24000"}, "sample_rate_hz = 24000, this codec has 16000"),
+        ({"codec": "0" * 64}, "decode with the codec that wrote them"),
+        ({"codes": np.full((3, 4), CODES, np.uint16)}, f"code {CODES} is out of range"),
+    ],
+)
+def test_code_files_that_do_not_fit_write_nothing(capsys, folder, code_file, changes, message):
+    path, change = code_file
+    change(**changes)
+    out = path.with_name("heard.wav")
+    status, printed, err = run(capsys, "decode", path, "--model", folder, "--out", out)
+    assert (status, printed, len(err)) == (2, "", 1)
+    assert err[0].startswith(f"audiolm codec: {path}: ")
+    assert message in err[0]
+    assert files(path.parent) == ["a.codes"]
+
+
 def files(folder):
     return [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
 
@@ -175,8 +194,9 @@ def files(folder):
         (["encode", "in", "--out", "in/a.wav"], "in the source folder"),
         (["encode", "gone.wav", "--out", "a.codes"], "gone.wav: cannot be read"),
         (["squeeze", "in", "--out", "x"], "squeeze"),
-        (["encode", "in/zero.wav", "--out", "x.codes"], "no samples"),
-        (["encode", "in/nan.wav", "--out", "x.codes"], "NaN or infinite"),
+        (["encode", "in/zero.wav", "--out", "x.codes"], "in/zero.wav: holds no samples"),
+        (["encode", "in/nan.wav", "--out", "x.codes"], "in/nan.wav: contains NaN or infinite"),
+        (["roundtrip", "in/nan.wav", "--out", "x.wav"], "in/nan.wav: contains NaN or infinite"),
     ],
 )
 def test_bad_command_lines_are_one_line(capsys, folder, tmp_path, monkeypatch, words, message):
@@ -186,7 +206,8 @@ def test_bad_command_lines_are_one_line(capsys, folder, tmp_path, monkeypatch, w
     (tmp_path / "in").mkdir()
     write_wav(tmp_path / "in" / "a.wav", voice(0.1, 120), 16000, None)
     write_wav(tmp_path / "in" / "zero.wav", np.zeros(0, np.float32), 16000, None)
-    soundfile.write("in/nan.wav", np.full(99, np.nan, np.float32), 16000, subtype="FLOAT")
+    late = np.where(np.arange(80000) == 79999, np.nan, 0).astype(np.float32)
+    soundfile.write("in/nan.wav", late, 16000, subtype="FLOAT")
     before = (tmp_path / "in" / "a.wav").read_bytes()
     status, _, err = run(capsys, *words, "--model", folder)
     assert (status, len(err)) == (2, 1)

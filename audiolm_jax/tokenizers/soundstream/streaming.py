@@ -42,7 +42,7 @@ class EncoderStream:
     """Samples in, codes out, one recording from start to end.
 
     Attributes:
-      latency_samples: at most so many samples wait before their codes come out.
+      latency_frames: a frame's codes come out once so many frames are there; 1 is its own hop.
     """
 
     def __init__(self, codec: BlockCodec, block_frames: int = 1):
@@ -50,7 +50,7 @@ class EncoderStream:
         self._codec = codec
         self._blocks = Blocks(codec.hop_samples, block_frames, BLOCK_FRAMES)
         self._state = codec.encoder_state(1)
-        self.latency_samples = block_frames * codec.hop_samples
+        self.latency_frames = block_frames
 
     def push(self, samples: Float[np.ndarray, " n"]) -> Int[np.ndarray, "t q"]:
         """Takes the next samples, any number of them.
