@@ -38,7 +38,9 @@ class Film(nnx.Module):
 
     def __init__(self, config: DenoisingConfig, width: int):
         def rows(value: float) -> nnx.Param:
-            return nnx.Param(annotate(lambda: jnp.full((2, width), value), None, "channels_out")())
+            return nnx.Param(
+                annotate(lambda: jnp.full((2, width), value, jnp.float32), None, "channels_out")()
+            )
 
         self.gamma = rows(1.0)
         self.beta = rows(0.0)
