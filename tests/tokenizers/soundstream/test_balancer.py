@@ -1,8 +1,10 @@
 """Balanced gradients against NumPy, and what a balancer is for: scales of losses do not matter."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.soundstream.balancer import BalancerConfig, balance, empty_averages
@@ -86,3 +88,15 @@ def test_bad_config_is_refused():
     nothing = LossConfig(spectral_weight=0.0, adversarial_weight=0.0, feature_weight=0.0)
     with pytest.raises(InputError, match="balancer: needs a weight"):
         SoundStreamTrainConfig(losses=nothing, balancer=BalancerConfig())
+
+
+def test_norms_are_those_of_the_whole_batch_on_any_mesh():
+    gradients = [np.random.default_rng(i).normal(size=(16, 7)).astype(np.float32) for i in range(3)]
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    sharded = jax.device_put(gradients, NamedSharding(mesh, PartitionSpec("data")))
+    assert len(sharded[0].addressable_shards) == 8
+    step = jax.jit(lambda g: balance(g, WEIGHTS, empty_averages(3), CONFIG))
+    balanced, averages, norms = step(sharded)
+    np.testing.assert_allclose(norms, [np.linalg.norm(g) for g in gradients], rtol=1e-5)
+    np.testing.assert_allclose(averages.sums, norms, rtol=1e-6)
+    np.testing.assert_allclose(balanced, step(gradients)[0], rtol=1e-5, atol=1e-7)
