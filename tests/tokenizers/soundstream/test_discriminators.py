@@ -66,10 +66,13 @@ def test_judgements():
 def test_paper_sizes():
     """Section III-D: MelGAN's stack at three scales, and the STFT discriminator with C = 32."""
     config, losses = DiscriminatorConfig(), LossConfig()
-    model = nnx.eval_shape(
-        lambda: initialize(lambda draws: Discriminators(config, draws=draws), jax.random.key(0))
-    )
-    judgements = jax.eval_shape(model, jax.ShapeDtypeStruct((1, 16000), np.float32))
+
+    def build(key):
+        return initialize(lambda draws: Discriminators(config, draws=draws), key)
+
+    key, samples = jax.random.key(0), jax.ShapeDtypeStruct((1, 16000), np.float32)
+    judgements = jax.eval_shape(lambda key, x: build(key)(x), key, samples)
+    model = nnx.eval_shape(lambda: build(key))
     stft, *waves = judgements
     assert [f.shape[1:] for f in stft.features] == [
         (63, 512, 32),
