@@ -147,7 +147,7 @@ def trainer():
         quantizer_dropout=0.0,
         balancer=BalancerConfig(decay=0.5),
     )
-    return program(switched("encoder"), config, optax.sgd(1e-2), optax.sgd(1e-2))
+    return program(switched("encoder"), config, optax.adam(1e-2, eps=1e-4), optax.sgd(1e-2))
 
 
 @pytest.fixture(scope="module")
