@@ -9,6 +9,7 @@ import dataclasses
 import runpy
 from pathlib import Path
 
+from audiolm_jax.data.noise import NoiseConfig
 from audiolm_jax.data.precompute import TokenizeConfig
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
@@ -44,6 +45,7 @@ class CodecExperiment:
       warm_start: the weights to start from in place of random ones; None draws them.
       samples: held-out recordings whose way through the codec is written at each evaluation, as
         wav files in the folder `samples` and to TensorBoard.
+      noise: what a codec with `model.denoising` learns to remove; the others have none.
     """
 
     directory: str
@@ -58,10 +60,16 @@ class CodecExperiment:
     mesh: MeshConfig = MeshConfig()
     warm_start: WarmStartConfig | None = None
     samples: int = 0
+    noise: NoiseConfig | None = None
 
     def __post_init__(self) -> None:
         _check_batch(self.batch_size)
         _check_rates("model.sample_rate_hz", self.model.sample_rate_hz, self.data)
+        if (self.noise is None) != (self.model.denoising is None):
+            lacks = "noise" if self.noise is None else "model.denoising"
+            raise InputError(f"{lacks} = None: denoising needs both noise and model.denoising")
+        if self.noise is not None:
+            _check_rates("noise: model.sample_rate_hz", self.model.sample_rate_hz, self.noise.data)
         if not 0 <= self.samples <= self.batch_size:
             raise InputError(
                 f"samples = {self.samples}: expected 0 to batch_size = {self.batch_size}"

@@ -40,6 +40,23 @@ class AudioBatch:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class DenoisingBatch:
+    """Audio with the noise to mix into it, for a codec with a denoising switch.
+
+    Attributes:
+      clean: the audio alone.
+      noise: float32 [b, s], to be added to it, already at its level; zeros where none is. As in
+        `clean`, what lies beyond its lengths may hold anything.
+      denoise: bool [b], whether the codec shall give back `clean`, or `clean` with `noise`.
+    """
+
+    clean: AudioBatch
+    noise: Array
+    denoise: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class AcousticTokens:
     """Codes of a residual quantiser (AudioLM section III-B: Y, 50 Hz, Q levels of N codes).
 

@@ -1,9 +1,11 @@
 """Files through a codec: pieces equal the whole, bad input is one line, nothing is half-written."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tiny_models import CODES, voice, write_codec
+from tiny_models import CODEC, CODES, voice, write_codec
 
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.audio.resample import read_resampled
@@ -12,7 +14,9 @@ from audiolm_jax.data.code_file import CodeFile, read_codes, write_codes
 from audiolm_jax.data.codec_files import decode_recording, encode_recording
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+from audiolm_jax.runtime.weights import load_model, save_model
+from audiolm_jax.tokenizers.soundstream.codec import KIND, SoundStreamCodec
+from audiolm_jax.tokenizers.soundstream.film import DenoisingConfig
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +184,27 @@ def test_code_files_that_do_not_fit_write_nothing(capsys, folder, code_file, cha
     assert files(path.parent) == ["a.codes"]
 
 
+def test_noise_is_removed_on_the_side_of_the_switch_only(capsys, folder, tmp_path):
+    stored = load_model(folder)
+    config = dataclasses.replace(CODEC, denoising=DenoisingConfig("decoder"))
+    film = {"film.gamma": np.float32([[1.0] * 8, [-2.0] * 8]), "film.beta": np.zeros((2, 8))}
+    arrays = stored.arrays | {name: a.astype(np.float32) for name, a in film.items()}
+    save_model(tmp_path / "model", KIND, config, arrays, {})
+    write_wav(tmp_path / "a.wav", voice(0.5, 120), 16000, None)
+    model = ["--model", tmp_path / "model"]
+    encode = ["encode", tmp_path / "a.wav", *model, "--out", tmp_path / "a.codes"]
+    status, _, err = run(capsys, *encode, "--denoise")
+    assert (status, len(err)) == (2, 1)
+    assert "is in its decoder; give --denoise to decode or roundtrip" in err[0]
+    assert run(capsys, *encode)[0] == 0
+    heard = {}
+    for name, flags in (("off", []), ("on", ["--denoise"])):
+        out = ["--out", tmp_path / f"{name}.wav"]
+        assert run(capsys, "decode", tmp_path / "a.codes", *model, *out, *flags)[0] == 0
+        heard[name], _ = read_audio(tmp_path / f"{name}.wav")
+    assert np.abs(heard["on"] - heard["off"]).max() > 0.01
+
+
 def files(folder):
     return [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
 
@@ -197,6 +222,7 @@ def files(folder):
         (["encode", "in/zero.wav", "--out", "x.codes"], "in/zero.wav: holds no samples"),
         (["encode", "in/nan.wav", "--out", "x.codes"], "in/nan.wav: contains NaN or infinite"),
         (["roundtrip", "in/nan.wav", "--out", "x.wav"], "in/nan.wav: contains NaN or infinite"),
+        (["encode", "in/a.wav", "--out", "x.codes", "--denoise"], "not trained to remove noise"),
     ],
 )
 def test_bad_command_lines_are_one_line(capsys, folder, tmp_path, monkeypatch, words, message):

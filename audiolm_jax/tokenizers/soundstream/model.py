@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample, NormalDraws
 from audiolm_jax.nn.partition import constrain
+from audiolm_jax.tokenizers.soundstream.film import DenoisingConfig, Film
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 
 # What layers remember between two chunks of a stream: nested tuples of arrays [b, past, channels],
@@ -35,6 +36,7 @@ class SoundStreamConfig:
         embedding_width 256 is what gives its 8.4M.
       embedding_width: D, width of the vectors that are quantised; the paper does not give it.
       quantizer: the residual vector quantiser.
+      denoising: a switch that removes the background; None builds none (AudioLM).
     """
 
     sample_rate_hz: int = 16000
@@ -45,6 +47,7 @@ class SoundStreamConfig:
     residual_reduction: int = 2
     embedding_width: int = 256
     quantizer: QuantizerConfig = dataclasses.field(default_factory=QuantizerConfig)
+    denoising: DenoisingConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("sample_rate_hz", "channels", "residual_reduction", "embedding_width"):
@@ -239,11 +242,13 @@ class Decoder(_Chain):
 
 
 class SoundStream(nnx.Module):
-    """Encoder and decoder; the codebooks are no parameters and live beside them."""
+    """Encoder, decoder and switch; the codebooks are no parameters and live beside them."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
         self.encoder = Encoder(config, draws=draws)
         self.decoder = Decoder(config, draws=draws)
+        denoising = config.denoising
+        self.film = None if denoising is None else Film(denoising, config.embedding_width)
 
 
 def receptive_field_samples(config: SoundStreamConfig) -> int:
