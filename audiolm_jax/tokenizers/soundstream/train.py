@@ -22,6 +22,7 @@ from audiolm_jax.runtime.weights import flatten_state
 from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig, Discriminators
 from audiolm_jax.tokenizers.soundstream.losses import (
     LossConfig,
+    complex_distance,
     discriminator_hinge,
     feature_distance,
     generator_hinge,
@@ -217,15 +218,22 @@ class _Trainer:
             state, samples, estimate
         )
 
-        def mean_spectral_loss(x):
-            return spectral_loss(
-                samples, x, lengths, self.model_config.sample_rate_hz, weights
-            ).mean()
+        def reconstruction_loss(x):
+            rate = self.model_config.sample_rate_hz
+            spectral = spectral_loss(samples, x, lengths, rate, weights).mean()
+            losses = {"spectral_loss": spectral}
+            total = weights.spectral_weight * spectral
+            if weights.complex_weight:
+                losses["complex_loss"] = complex_distance(samples, x, lengths).mean()
+                total += weights.complex_weight * losses["complex_loss"]
+            return total, losses
 
-        spectral, spectral_gradient = jax.value_and_grad(mean_spectral_loss)(estimate)
+        (reconstruction, losses), reconstruction_gradient = jax.value_and_grad(
+            reconstruction_loss, has_aux=True
+        )(estimate)
         (gradient,) = backward(
             (
-                weights.spectral_weight * spectral_gradient + adversarial_gradient,
+                reconstruction_gradient + adversarial_gradient,
                 jnp.full_like(commitment, weights.commitment_weight),
             )
         )
@@ -237,11 +245,11 @@ class _Trainer:
         codebooks = update_codebooks(statistics, codebooks, revival_key, quantizer)
 
         metrics = {
-            "loss": weights.spectral_weight * spectral
+            "loss": reconstruction
             + weights.commitment_weight * commitment
             + weights.adversarial_weight * adversarial["adversarial_loss"]
             + weights.feature_weight * adversarial["feature_loss"],
-            "spectral_loss": spectral,
+            **losses,
             "commitment_loss": commitment,
             **norms(gradient, generator),
             "param_norm/discriminator": optax.tree.norm(judges),
