@@ -52,7 +52,9 @@ def _window(size: int) -> np.ndarray:
 
 def _angles(window_samples: int) -> np.ndarray:
     bands = np.arange(window_samples // 2 + 1)
-    return 2 * np.pi / window_samples * (np.arange(window_samples)[:, None] * bands % window_samples)
+    return (
+        2 * np.pi / window_samples * (np.arange(window_samples)[:, None] * bands % window_samples)
+    )
 
 
 def windows_ending_with_cells(

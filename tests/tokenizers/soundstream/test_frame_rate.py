@@ -90,7 +90,7 @@ def test_analysis_and_synthesis_are_the_fourier_transform(seed):
     flat[0] = 2.0  # the lowest band counts half
     windows = np.tile(flat @ matrix, (1, cells, 1))
     total, tail = overlap_add(jnp.asarray(windows), jnp.zeros((1, size - cell)))
-    assert total.shape == (1, cells * cell) and tail.shape == (1, size - cell)
+    assert (total.shape, tail.shape) == ((1, cells * cell), (1, size - cell))
     np.testing.assert_allclose(total[0, size - cell :], 1.0, atol=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_silence_gives_finite_values_and_gradients(model):
         return (model.decoder(model.encoder(x)) ** 2).sum()
 
     value, gradient = jax.jit(jax.value_and_grad(loudness))(jnp.zeros((1, 4 * HOP)))
-    assert np.isfinite(value) and np.isfinite(gradient).all()
+    assert np.isfinite([value, *np.ravel(gradient)]).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -171,7 +171,12 @@ def test_training_brings_the_losses_down_and_exports_a_codec():
     train = SoundStreamTrainConfig(
         losses=LossConfig(spectral_windows=(64, 128), mel_bins=8, complex_weight=1.0),
         discriminators=DiscriminatorConfig(
-            wave_scales=(1,), wave_width=4, wave_max_width=4, stft_width=2, stft_window=128, stft_hop=64
+            wave_scales=(1,),
+            wave_width=4,
+            wave_max_width=4,
+            stft_width=2,
+            stft_window=128,
+            stft_hop=64,
         ),
         discriminator_start_step=38,
     )
@@ -203,7 +208,8 @@ def test_complex_distance_hears_phases_and_no_padding(seed):
     x = jnp.where(jnp.arange(2000)[None] < lengths[:, None], x, 0)
     assert not np.asarray(distance(x, x, lengths)).any()
     near, far = (np.asarray(distance(x, y, lengths)) for y in (0.9 * x, -x))
-    assert (far > 5 * near).all() and (near > 0).all()
+    assert (far > 5 * near).all()
+    assert (near > 0).all()
     alone = distance(x[1:, :1024], -x[1:, :1024], lengths[1:])
     np.testing.assert_allclose(far[1], alone[0], rtol=1e-5)
 
