@@ -43,11 +43,7 @@ def experiment() -> CodecExperiment:
             quantizer=QuantizerConfig(revival_threshold=0.05),  # of 0.375 uses of a code a step
         ),
         train=SoundStreamTrainConfig(
-            losses=LossConfig(
-                complex_weight=3.0,
-                adversarial_weight=1.0,
-                feature_weight=10.0,
-            ),
+            losses=LossConfig(complex_weight=10.0),
             # The discriminators join for the last quarter: before it the spectral loss gains more.
             discriminators=DiscriminatorConfig(
                 wave_width=4,
