@@ -78,7 +78,7 @@ def codec(arguments: Sequence[str]) -> None:
         raise InputError(f"{options.source}: {failed} of {len(jobs)} files failed, see above")
 
 
-def _with_denoising(options: CodecOptions, model: AcousticTokenizer) -> SoundStreamCodec:
+def _with_denoising(options: CodecOptions, model: StreamingTokenizer) -> SoundStreamCodec:
     """The codec with its switch on, if what is asked for comes past that switch."""
     denoising = model.config.denoising if isinstance(model, SoundStreamCodec) else None
     if denoising is None:

@@ -22,7 +22,7 @@ from audiolm_jax.runtime.weights import flatten_state
 from audiolm_jax.tokenizers.soundstream.adversarial import Adversary
 from audiolm_jax.tokenizers.soundstream.balancer import balance, empty_averages
 from audiolm_jax.tokenizers.soundstream.film import condition
-from audiolm_jax.tokenizers.soundstream.losses import si_sdr_db, spectral_loss
+from audiolm_jax.tokenizers.soundstream.losses import complex_distance, si_sdr_db, spectral_loss
 from audiolm_jax.tokenizers.soundstream.model import SoundStream, SoundStreamConfig, count_frames
 from audiolm_jax.tokenizers.soundstream.rvq import (
     Codebooks,
@@ -183,30 +183,36 @@ class _Trainer:
         (estimate, commitment), backward, (statistics, codebooks) = jax.vjp(
             generate, state.params["generator"], has_aux=True
         )
-        terms = {"adversarial": weights.adversarial_weight, "feature": weights.feature_weight}
-        together = (tuple(terms.values()),)
+        is_balanced = self.config.balancer is not None
+        # Unbalanced, the weighted losses need one pass back; balanced, each needs its own.
+        alone = ((1.0, 0.0), (0.0, 1.0))
         judges, judges_opt, adversarial_gradients, adversarial = self._adversary.step(
             state.step,
             state.params["discriminator"],
             state.opt_state["discriminator"],
             targets,
             estimate,
-            together if self.config.balancer is None else ((1.0, 0.0), (0.0, 1.0)),
+            alone if is_balanced else ((weights.adversarial_weight, weights.feature_weight),),
         )
 
-        def mean_spectral_loss(x):
-            return spectral_loss(
-                targets, x, lengths, self.model_config.sample_rate_hz, weights
-            ).mean()
+        def reconstruction_losses(x):
+            rate = self.model_config.sample_rate_hz
+            spectral = spectral_loss(targets, x, lengths, rate, weights).mean()
+            if not weights.complex_weight:
+                return spectral, jnp.zeros(())
+            return spectral, complex_distance(targets, x, lengths).mean()
 
-        spectral, spectral_gradient = jax.value_and_grad(mean_spectral_loss)(estimate)
+        reconstruction, pass_back = jax.vjp(reconstruction_losses, estimate)
+        weightings = alone if is_balanced else ((weights.spectral_weight, weights.complex_weight),)
+        gradients = [pass_back(tuple(map(jnp.float32, w)))[0] for w in weightings]
+        gradients += adversarial_gradients
         rest, output_norms = {}, {}
         if self.config.balancer is None:
-            output_gradient = weights.spectral_weight * spectral_gradient + adversarial_gradients[0]
+            output_gradient = sum(gradients)
         else:
             output_gradient, rest["balancer"], found = balance(
-                (spectral_gradient, *adversarial_gradients),
-                (weights.spectral_weight, *terms.values()),
+                gradients,
+                [getattr(weights, f"{name}_weight") for name in BALANCED],
                 state.rest["balancer"],
                 self.config.balancer,
             )
@@ -222,11 +228,13 @@ class _Trainer:
         codebooks = update_codebooks(statistics, codebooks, revival_key, quantizer)
 
         metrics = {
-            "loss": weights.spectral_weight * spectral
+            "loss": weights.spectral_weight * reconstruction[0]
+            + weights.complex_weight * reconstruction[1]
             + weights.commitment_weight * commitment
             + weights.adversarial_weight * adversarial["adversarial_loss"]
             + weights.feature_weight * adversarial["feature_loss"],
-            "spectral_loss": spectral,
+            "spectral_loss": reconstruction[0],
+            **({"complex_loss": reconstruction[1]} if weights.complex_weight else {}),
             "commitment_loss": commitment,
             **norms(gradient, generator),
             "param_norm/discriminator": optax.tree.norm(judges),

@@ -7,7 +7,8 @@ from audiolm_jax.tokenizers.soundstream.balancer import BalancerConfig
 from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.soundstream.losses import LossConfig
 
-BALANCED = ("spectral", "adversarial", "feature")  # losses whose gradients can be balanced
+# Losses whose gradients can be balanced.
+BALANCED = ("spectral", "complex", "adversarial", "feature")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,6 @@ class SoundStreamTrainConfig:
             getattr(self.losses, f"{name}_weight") for name in BALANCED
         ):
             raise InputError(
-                "balancer: needs a weight above 0 among losses.spectral_weight, "
-                "losses.adversarial_weight and losses.feature_weight"
+                "balancer: needs a weight above 0 among "
+                + ", ".join(f"losses.{name}_weight" for name in BALANCED)
             )
