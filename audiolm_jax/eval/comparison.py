@@ -94,10 +94,11 @@ class Row:
 
     Attributes:
       condition: the system and its bitrate.
-      measured_kbps: bits of all clips over their seconds; None for the original.
+      measured_kbps: bits over seconds of the clips within the limits of length; None for the
+        original.
       file_kbps: the same with Opus's container; None for others.
       entropy_kbps: what an ideal coder would need that knows how frequent each code is within its
-        level, on these very clips; None but for codecs.
+        level, over all clips; None but for codecs.
       means: by metric; None where it was not measured in any clip.
     """
 
@@ -167,8 +168,12 @@ def summarize(
         rows.append(
             Row(
                 condition,
-                _kbps([(result.packet_bits, clip.seconds) for clip, result in pairs]),
-                _kbps([(result.file_bits, clip.seconds) for clip, result in pairs]),
+                _kbps(
+                    [(result.packet_bits, clip.seconds) for clip, result in pairs if result.scores]
+                ),
+                _kbps(
+                    [(result.file_bits, clip.seconds) for clip, result in pairs if result.scores]
+                ),
                 coder.entropy_kbps(condition.levels) if coder and condition.levels else None,
                 {name: _mean(name, [result for _, result in pairs], seed) for name in metrics},
             )

@@ -216,10 +216,8 @@ def _axes(key: str) -> Iterator[tuple[Any, Callable[[str], str]]]:
 
 def svg_file(inline: str, colours: Mapping[str, str]) -> str:
     """An inline SVG as a file of its own, on white, with the page's colours by CSS variable."""
-    style = ";".join(
-        ("color:#1d2129", "background:#fff", "font-family:sans-serif")
-        + tuple(f"--{name}:{value}" for name, value in colours.items())
-    )
+    variables = (f"--{name}:{value}" for name, value in colours.items())
+    style = ";".join(("color:#1d2129", "background:#fff", "font-family:sans-serif", *variables))
     head = '<svg xmlns="http://www.w3.org/2000/svg" '
     return inline.replace("<svg ", f'{head}style="{style}" ', 1) + "\n"
 

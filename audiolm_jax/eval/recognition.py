@@ -14,6 +14,35 @@ _FILES = ("model.bin", "config.json", "tokenizer.json")
 
 
 @dataclasses.dataclass(frozen=True)
+class AsrConfig:
+    """Which recogniser listens to which clips.
+
+    Attributes:
+      model: folder of a Whisper model in CTranslate2's format; None for no recogniser.
+      clips: patterns of clips that it listens to, as paths below the audio folder, such as
+        "en_US*/*"; of these it takes the ones that have a transcript.
+      language: of these clips, a code such as "en".
+      min_seconds: shorter clips are left out, at least 1.
+      max_clips: no more than so many, chosen by hash.
+    """
+
+    model: str | None = None
+    clips: tuple[str, ...] = ("*",)
+    language: str = "en"
+    min_seconds: float = 1.0
+    max_clips: int = 100
+
+    def __post_init__(self) -> None:
+        if not self.clips or self.max_clips < 1:
+            raise InputError(
+                f"asr.clips = {self.clips}, asr.max_clips = {self.max_clips}: expected a pattern "
+                "and at least one clip"
+            )
+        if not self.min_seconds >= 1:
+            raise InputError(f"asr.min_seconds = {self.min_seconds}: expected at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
 class TextErrors:
     """Edits between a transcript and what was heard, both normalised.
 
