@@ -142,7 +142,7 @@ def bootstrap(
     clips; the ends are the percentiles 2.5 and 97.5. It tells how far the figure hangs on which
     clips were held out, not on how the codec was trained.
     """
-    if not numerators:
+    if not len(numerators):
         return None
     above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     rng = np.random.default_rng(seed)
