@@ -24,7 +24,6 @@ from audiolm_jax.eval.comparison import (
     difference,
     summarize,
 )
-from audiolm_jax.eval.heldout import summarize_run
 from audiolm_jax.eval.listening import Example
 from audiolm_jax.eval.page import write_text
 from audiolm_jax.eval.quality import (
@@ -36,6 +35,7 @@ from audiolm_jax.eval.quality import (
     package_versions,
 )
 from audiolm_jax.eval.recognition import Recognizer, text_normalizer
+from audiolm_jax.eval.run_summary import summarize_run
 from audiolm_jax.eval.selection import Selection, select_clips
 from audiolm_jax.eval.systems import OPUS, CodecSystem, OpusSystem, System
 from audiolm_jax.experiment import CodecEvaluateExperiment
