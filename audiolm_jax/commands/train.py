@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 
-from audiolm_jax import evaluation, run
+from audiolm_jax import codec_evaluation, evaluation, run
 from audiolm_jax.commands.configured import configured
 from audiolm_jax.commands.options import parse, parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiment import (
     TRAINED,
+    CodecEvaluateExperiment,
     EvaluateExperiment,
     Experiment,
     TokenizeExperiment,
@@ -81,8 +82,12 @@ def tokenize(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """`audiolm evaluate`."""
-    if (experiment := _configured("evaluate", arguments, (EvaluateExperiment,))) is not None:
-        evaluation.evaluate(experiment)
+    kinds = (EvaluateExperiment, CodecEvaluateExperiment)
+    match _configured("evaluate", arguments, kinds):
+        case EvaluateExperiment() as experiment:
+            evaluation.evaluate(experiment)
+        case CodecEvaluateExperiment() as experiment:
+            codec_evaluation.evaluate_codecs(experiment)
 
 
 def _configured(verb: str, arguments: Sequence[str], kinds: tuple[type, ...]) -> Experiment | None:
