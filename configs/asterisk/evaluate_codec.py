@@ -27,8 +27,8 @@ def experiment() -> CodecEvaluateExperiment:
         asr=AsrConfig(clips=("en_US_f_Allison/*",), language="en"),
         runs=("runs/asterisk/codec_light", "runs/asterisk/soundstream"),
         licence=(
-            "Asterisk core sounds in English and Spanish (Allison Smith) and French "
-            "(June Wallack): CC BY-SA 3.0; in Italian (Carlo Flora) and Russian (Maxim): CC BY 3.0. See "
-            "data/asterisk_voices/COPYRIGHT."
+            "Asterisk core sounds: English and Spanish (Allison Smith) and French (June Wallack) "
+            "under CC BY-SA 3.0, Italian (Carlo Flora) and Russian (Maxim Topal) under CC BY 3.0; "
+            "see data/asterisk_voices/COPYRIGHT."
         ),
     )
