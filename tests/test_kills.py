@@ -14,8 +14,8 @@ def check(root, trainer, kills, seed):
     return hit
 
 
-def test_a_run_survives_two_kills(tmp_path):
-    check(tmp_path, "encoder", kills=2, seed=3)
+def test_a_run_survives_a_kill(tmp_path):
+    check(tmp_path, "encoder", kills=1, seed=3)
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ def test_workers_of_tokenize_load_it(bundle):
     assert semantic.hop_samples % codec.hop_samples == 0
 
 
+@pytest.mark.slow
 def test_files_and_continuations(bundle, tmp_path):
     prompt = tmp_path / "prompt.wav"
     write_wav(prompt, voice(1.0, 130), 16000, None)

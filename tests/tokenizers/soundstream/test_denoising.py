@@ -187,6 +187,7 @@ def equal(a, b):
     return all(np.array_equal(x, y) for x, y in pairs)
 
 
+@pytest.mark.slow
 def test_the_switch_decides_the_target(step, start):
     """FiLM starts as the identity, so at first only the target can differ."""
     key = jax.random.key(0)
@@ -212,6 +213,7 @@ def test_the_switch_decides_the_target(step, start):
         assert not rows[1 - i].any()
 
 
+@pytest.mark.slow
 def test_both_rows_learn_and_padding_may_hold_anything(step, start):
     state, _ = step(start, mixed(0), jax.random.key(0))
     garbage, _ = step(start, mixed(0, pad=np.nan), jax.random.key(0))
@@ -221,6 +223,7 @@ def test_both_rows_learn_and_padding_may_hold_anything(step, start):
     assert (film["beta"][...] != 0).all()
 
 
+@pytest.mark.slow
 def test_balancer_averages_its_norms_and_goes_on_from_a_checkpoint(step, start, tmp_path):
     middle, first = run(step, start, range(3))
     end, rest = run(step, middle, range(3, 5))
