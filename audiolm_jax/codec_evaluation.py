@@ -71,6 +71,7 @@ def evaluate_codecs(experiment: CodecEvaluateExperiment, workers: int | None = N
     if page.is_file() and summary.is_file() and json.loads(summary.read_text())["of"] == facts:
         print(f"{page}: finished already, nothing to do")
         return page
+    trainers = tuple(summarize_run(Path(run)) for run in experiment.runs)
     for name, reason in not_measured.items():
         print(f"{name}: not measured: {reason}", file=sys.stderr)
     recognizer, normalize = _recognizer(experiment)
@@ -104,7 +105,7 @@ def evaluate_codecs(experiment: CodecEvaluateExperiment, workers: int | None = N
         differences=_differences(conditions, records, names, experiment.seed),
         codebooks=codebooks,
         examples=tuple(examples),
-        trainers=tuple(summarize_run(Path(run)) for run in experiment.runs),
+        trainers=trainers,
         left_out=selection.left_out,
         provenance=tuple(_provenance(experiment, facts, selection, recognizer).items()),
         data_licence=experiment.licence,

@@ -34,6 +34,7 @@ def evaluate(experiment: EvaluateExperiment) -> Path:
     if page.is_file() and summary.is_file() and json.loads(summary.read_text())["of"] == facts:
         print(f"{page}: finished already, nothing to do")
         return page
+    trainers = tuple(summarize_run(Path(run)) for run in experiment.runs)
     index = scan(experiment.data)
     store = TokenStore.open(experiment.tokens)
     generator = Generator(bundle, experiment.generation)
@@ -69,7 +70,7 @@ def evaluate(experiment: EvaluateExperiment) -> Path:
         sample_rate_hz=generator.sample_rate_hz,
         train_seconds=index.seconds("train"),
         examples=tuple(examples),
-        trainers=tuple(summarize_run(Path(run)) for run in experiment.runs),
+        trainers=trainers,
         likelihoods=tuple(stages),
         codec=codec,
         semantic=semantic,

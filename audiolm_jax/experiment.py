@@ -15,6 +15,7 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.comparison import ORIGINAL
 from audiolm_jax.eval.opus import HIGHEST_KBPS, LOWEST_KBPS
+from audiolm_jax.eval.plots import CURVES
 from audiolm_jax.eval.quality import METRICS, RATE_HZ, SHORTEST_SECONDS, VisqolMapping
 from audiolm_jax.eval.recognition import AsrConfig
 from audiolm_jax.eval.systems import OPUS
@@ -279,6 +280,11 @@ class CodecEvaluateExperiment:
                 "of wideband PESQ and ViSQOL's speech mode; codecs of other rates are converted"
             )
         labels = [label for label, _ in self.codecs]
+        if len(labels) > CURVES - 2:
+            raise InputError(
+                f"codecs = {labels}: expected at most {CURVES - 2}, a figure also shows Opus and "
+                "the original"
+            )
         if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
             raise InputError(
                 f"codecs = {labels}: expected at least one, each under a label of its own other "

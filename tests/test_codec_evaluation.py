@@ -142,6 +142,10 @@ def test_what_is_asked_for_must_be_there(experiment, tmp_path):
         evaluate_codecs(dataclasses.replace(experiment, asr=AsrConfig(str(tmp_path))))
     with pytest.raises(InputError, match=r"none of . held-out clips is 9 to 10 s long"):
         evaluate_codecs(dataclasses.replace(experiment, min_clip_seconds=9.0))
+    with pytest.raises(InputError, match="no finished run here"):
+        evaluate_codecs(
+            dataclasses.replace(experiment, runs=(str(tmp_path),), min_clip_seconds=9.0)
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -160,6 +164,7 @@ def test_a_codec_that_learnt_from_the_clips_is_refused(experiment, root, tmp_pat
         ({"codecs": ()}, "at least one"),
         ({"codecs": (("a", "x"), ("a", "y"))}, "label of its own"),
         ({"codecs": (("Opus", "x"),)}, "other than 'Opus'"),
+        ({"codecs": tuple((c, "x") for c in "abcde")}, "expected at most 4"),
         ({"levels": (0, 1)}, "numbers from 1"),
         ({"opus_kbps": (5.0,)}, "opus_kbps holds 5: expected 6 to 510"),
         ({"min_clip_seconds": 0.5}, "min_clip_seconds = 0.5"),

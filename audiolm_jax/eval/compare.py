@@ -113,9 +113,9 @@ def compare(
     waiting: collections.deque[tuple[Callable[[], ClipRecord], list[np.ndarray]]] = (
         collections.deque()
     )
+    labels = [one.label for one in conditions_of(systems, listener is not None)]
     for clip in clips:
         made = [answer for system in systems for answer in system(clip.samples)]
-        labels = [one.label for one in conditions_of(systems, listener is not None)]
         everything: list[Resynthesis | None] = [*([None] if listener else []), *made]
         audio = [clip.samples if answer is None else answer.samples for answer in everything]
         scores = [

@@ -7,7 +7,6 @@ packages of PESQ and ViSQOL are optional, because pip may have to compile them.
 import dataclasses
 import importlib.metadata
 import importlib.util
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -149,9 +148,7 @@ def visqol(
         api = VisqolApi()
         api.create(mode="speech", use_lattice_model=mapping == "lattice")
         _VISQOL[mapping] = api
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        result = _VISQOL[mapping].measure_from_arrays(
-            reference.astype(np.float64), estimate.astype(np.float64), RATE_HZ
-        )
+    result = _VISQOL[mapping].measure_from_arrays(
+        reference.astype(np.float64), estimate.astype(np.float64), RATE_HZ
+    )
     return float(result.moslqo)

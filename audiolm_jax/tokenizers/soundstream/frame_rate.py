@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws, draw_kernel, fill_channels
+from audiolm_jax.nn.linear import multiply
 from audiolm_jax.tokenizers.soundstream.short_time import (
     analysis_matrix,
     overlap_add,
@@ -102,7 +103,8 @@ class _Pointwise(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b t o"]:
-        return x @ self.kernel[...] + self.bias[...][None, None]
+        rows = multiply(x.reshape(-1, x.shape[-1]), self.kernel[...], "float32")
+        return rows.reshape(*x.shape[:-1], -1) + self.bias[...][None, None]
 
 
 class Block(nnx.Module):

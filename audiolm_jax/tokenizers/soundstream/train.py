@@ -37,7 +37,11 @@ from audiolm_jax.tokenizers.soundstream.rvq import (
     quantize,
     update_codebooks,
 )
-from audiolm_jax.tokenizers.soundstream.train_config import BALANCED, SoundStreamTrainConfig
+from audiolm_jax.tokenizers.soundstream.train_config import (
+    ADVERSARIAL,
+    RECONSTRUCTION,
+    SoundStreamTrainConfig,
+)
 
 CODEBOOKS = "quantizer.codebooks"  # name of the exported array [q, n, d]
 
@@ -142,7 +146,7 @@ class _Trainer:
         quantizer = self.model_config.quantizer
         rest = {"codebooks": empty_codebooks(quantizer, self.model_config.embedding_width)}
         if self.config.balancer is not None:
-            rest["balancer"] = empty_averages(len(BALANCED))
+            rest["balancer"] = empty_averages(len(self.config.balanced))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params={"generator": generator, "discriminator": discriminator},
@@ -183,16 +187,13 @@ class _Trainer:
         (estimate, commitment), backward, (statistics, codebooks) = jax.vjp(
             generate, state.params["generator"], has_aux=True
         )
-        is_balanced = self.config.balancer is not None
-        # Unbalanced, the weighted losses need one pass back; balanced, each needs its own.
-        alone = ((1.0, 0.0), (0.0, 1.0))
         judges, judges_opt, adversarial_gradients, adversarial = self._adversary.step(
             state.step,
             state.params["discriminator"],
             state.opt_state["discriminator"],
             targets,
             estimate,
-            alone if is_balanced else ((weights.adversarial_weight, weights.feature_weight),),
+            self.config.weightings(ADVERSARIAL),
         )
 
         def reconstruction_losses(x):
@@ -203,7 +204,7 @@ class _Trainer:
             return spectral, complex_distance(targets, x, lengths).mean()
 
         reconstruction, pass_back = jax.vjp(reconstruction_losses, estimate)
-        weightings = alone if is_balanced else ((weights.spectral_weight, weights.complex_weight),)
+        weightings = self.config.weightings(RECONSTRUCTION)
         gradients = [pass_back(tuple(map(jnp.float32, w)))[0] for w in weightings]
         gradients += adversarial_gradients
         rest, output_norms = {}, {}
@@ -212,11 +213,12 @@ class _Trainer:
         else:
             output_gradient, rest["balancer"], found = balance(
                 gradients,
-                [getattr(weights, f"{name}_weight") for name in BALANCED],
+                [self.config.weight(name) for name in self.config.balanced],
                 state.rest["balancer"],
                 self.config.balancer,
             )
-            output_norms = {f"output_grad_norm/{n}": found[i] for i, n in enumerate(BALANCED)}
+            names = self.config.balanced
+            output_norms = {f"output_grad_norm/{n}": found[i] for i, n in enumerate(names)}
         (gradient,) = backward(
             (output_gradient, jnp.full_like(commitment, weights.commitment_weight))
         )

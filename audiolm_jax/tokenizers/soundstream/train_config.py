@@ -7,8 +7,8 @@ from audiolm_jax.tokenizers.soundstream.balancer import BalancerConfig
 from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.soundstream.losses import LossConfig
 
-# Losses whose gradients can be balanced.
-BALANCED = ("spectral", "complex", "adversarial", "feature")
+RECONSTRUCTION = ("spectral", "complex")  # losses of the reconstruction against its target
+ADVERSARIAL = ("adversarial", "feature")  # by what the discriminators make of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +52,28 @@ class SoundStreamTrainConfig:
             raise InputError(
                 f"generator_ema_decay = {self.generator_ema_decay}: expected 0 (off) to below 1"
             )
-        if self.balancer is not None and not any(
-            getattr(self.losses, f"{name}_weight") for name in BALANCED
-        ):
+        if self.balancer is not None and not self.balanced:
             raise InputError(
                 "balancer: needs a weight above 0 among "
-                + ", ".join(f"losses.{name}_weight" for name in BALANCED)
+                + ", ".join(f"losses.{name}_weight" for name in RECONSTRUCTION + ADVERSARIAL)
             )
+
+    @property
+    def balanced(self) -> tuple[str, ...]:
+        """The losses that a balancer balances: those of a weight above 0."""
+        return tuple(name for name in RECONSTRUCTION + ADVERSARIAL if self.weight(name))
+
+    def weight(self, name: str) -> float:
+        """Weight of a loss."""
+        return getattr(self.losses, f"{name}_weight")
+
+    def weightings(self, pair: tuple[str, str]) -> tuple[tuple[float, float], ...]:
+        """Weights of two losses for each pass back through both.
+
+        Without a balancer one pass serves their weighted sum; with one, each loss has its own.
+        """
+        if self.balancer is None:
+            return (tuple(map(self.weight, pair)),)
+        return tuple(
+            tuple(float(other == name) for other in pair) for name in pair if self.weight(name)
+        )

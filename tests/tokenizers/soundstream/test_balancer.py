@@ -100,3 +100,16 @@ def test_norms_are_those_of_the_whole_batch_on_any_mesh():
     np.testing.assert_allclose(norms, [np.linalg.norm(g) for g in gradients], rtol=1e-5)
     np.testing.assert_allclose(averages.sums, norms, rtol=1e-6)
     np.testing.assert_allclose(balanced, step(gradients)[0], rtol=1e-5, atol=1e-7)
+
+
+def test_each_weighted_loss_has_its_own_pass_and_the_others_none():
+    losses = LossConfig(spectral_weight=2.0, adversarial_weight=0.0, feature_weight=5.0)
+    plain = SoundStreamTrainConfig(losses=losses)
+    assert plain.weightings(("spectral", "complex")) == ((2.0, 0.0),)
+    assert plain.weightings(("adversarial", "feature")) == ((0.0, 5.0),)
+    balanced = SoundStreamTrainConfig(losses=losses, balancer=BalancerConfig())
+    assert balanced.balanced == ("spectral", "feature")
+    assert balanced.weightings(("spectral", "complex")) == ((1.0, 0.0),)
+    assert balanced.weightings(("adversarial", "feature")) == ((0.0, 1.0),)
+    both = SoundStreamTrainConfig(losses=LossConfig(), balancer=BalancerConfig())
+    assert both.weightings(("adversarial", "feature")) == ((1.0, 0.0), (0.0, 1.0))
