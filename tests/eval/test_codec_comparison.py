@@ -109,12 +109,12 @@ def test_bootstrap_of_known_samples():
     assert bootstrap([1, 0], [1, 9], 0).mean == pytest.approx(0.1)
 
 
-def record(name, pesq, errors=None):
+def record(name, pesq, errors=None, opus=2.0):
     """A clip in the original, at one bitrate of a codec and of Opus."""
     results = (
         ClipResult(ORIGINAL, None, None, {}, "hi", errors),
         ClipResult("a, 2 levels", 2000, None, {"pesq": pesq}, "ho", errors),
-        ClipResult("Opus 6 kbit/s", 6000, 7000, {"pesq": 2.0}, "hi", errors),
+        ClipResult("Opus 6 kbit/s", 6000, 7000, {"pesq": opus}, "hi", errors),
     )
     return ClipRecord(name, "0" * 64, 1.0, "hi", results)
 
@@ -144,7 +144,7 @@ def test_rows_hold_bitrates_means_and_errors_over_all_words():
     assert codec.means["wer"].mean == pytest.approx(10.0)
     assert codec.means["cer"].mean == pytest.approx(5.0)
     # Only where both have a score.
-    apart = difference(clips, "a, 2 levels", "Opus 6 kbit/s", "pesq", 0)
+    apart = difference([*clips, record("z", 3.0, opus=None)], "a, 2 levels", "Opus 6 kbit/s", "pesq", 0)
     assert (apart.mean, apart.clips) == (1.0, 1)
 
 
