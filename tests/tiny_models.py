@@ -33,6 +33,7 @@ LEVELS, CODES, CLUSTERS = 4, 16, 8
 CODEC = SoundStreamConfig(
     channels=2,
     width_multipliers=(1, 2, 2, 4, 4),
+    dilations=(1,),
     embedding_width=8,
     quantizer=QuantizerConfig(levels=LEVELS, codebook_size=CODES, revival_threshold=0.0),
 )
