@@ -27,7 +27,8 @@ class KmeansConfig:
 
     Attributes:
       clusters: K, number of clusters and of semantic token ids.
-      layer: encoder layer the features come from, "contrastive_k" or "masked_k", k from 1.
+      layer: encoder layer the features come from: "contrastive_k" or "masked_k", k from 1, of
+        w2v-BERT; "layer_k", k from 0, of imported encoders.
       iterations: most iterations of Lloyd's algorithm; it stops earlier once nothing moves.
       seed: of the initialisation, and of the choice of frames if there are more than max_frames.
       max_frames: most frames to fit on; a random subset is taken of more.

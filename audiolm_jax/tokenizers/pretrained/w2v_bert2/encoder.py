@@ -1,0 +1,32 @@
+"""w2v-BERT 2.0, frozen, as an encoder of frames."""
+
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from audiolm_jax.runtime.config_json import config_from_dict
+from audiolm_jax.tokenizers.frame_encoder import ModuleEncoder
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import W2vBert2
+
+KIND = "w2v_bert2"
+
+
+def abstract_state(config: W2vBert2Config) -> nnx.State:
+    """Shapes of the parameters; nothing is computed."""
+    return nnx.state(nnx.eval_shape(lambda: W2vBert2(config, rngs=nnx.Rngs(params=0))))
+
+
+def make_encoder(
+    fields: dict[str, Any], arrays: dict[str, np.ndarray], fingerprint: str, where: str
+) -> ModuleEncoder:
+    """From config and weights of a folder of this kind.
+
+    Raises:
+      InputError: they do not fit each other.
+    """
+    config = config_from_dict(W2vBert2Config, fields, where)
+    return ModuleEncoder(
+        lambda: W2vBert2(config, rngs=nnx.Rngs(params=0)), config, arrays, fingerprint, where
+    )
