@@ -124,9 +124,13 @@ class ModuleEncoder:
         if layer not in self.layers:
             raise InputError(f"layer = {layer!r}: this encoder has {', '.join(self.layers)}")
 
+    def module(self, params: nnx.State) -> EncoderModule:
+        """The module with these weights."""
+        return nnx.merge(self._graphdef, params)
+
     def traceable(self, params: nnx.State, audio: AudioBatch, layer: str) -> Float[Array, "b u d"]:
         """Features of a padded batch, for use within other compiled functions."""
-        return nnx.merge(self._graphdef, params).features(audio, layer)[0]
+        return self.module(params).features(audio, layer)[0]
 
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """As `records.FrameEncoder.features`."""

@@ -4,6 +4,7 @@ Any encoder serves: w2v-BERT trained here, or public weights that were imported.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array
 
 from audiolm_jax.errors import InputError
@@ -18,17 +20,21 @@ from audiolm_jax.records import AudioBatch, FrameEncoder, SemanticTokenizer, Sem
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
 from audiolm_jax.runtime.weights import ModelFolder, load_model, read_kind, save_model
 from audiolm_jax.tokenizers.frame_encoder import ModuleEncoder, pad_to_bucket
-from audiolm_jax.tokenizers.pretrained.hubert import encoder as hubert
-from audiolm_jax.tokenizers.pretrained.w2v_bert2 import encoder as w2v_bert2
-from audiolm_jax.tokenizers.w2v_bert import encoder as w2v_bert
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansResult, nearest
+from audiolm_jax.tokenizers.pretrained.hubert.config import KIND as HUBERT
+from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
+from audiolm_jax.tokenizers.pretrained.hubert.model import Hubert
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import KIND as W2V_BERT2
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import W2vBert2
+from audiolm_jax.tokenizers.w2v_bert.kmeans import Clustering, nearest
+from audiolm_jax.tokenizers.w2v_bert.model import W2vBert, W2vBertConfig
 from audiolm_jax.tokenizers.w2v_bert.train import KIND as W2V_BERT
 
 KIND = "semantic"
 _ENCODERS = {
-    W2V_BERT: w2v_bert.make_encoder,
-    w2v_bert2.KIND: w2v_bert2.make_encoder,
-    hubert.KIND: hubert.make_encoder,
+    W2V_BERT: (W2vBertConfig, W2vBert),
+    W2V_BERT2: (W2vBert2Config, W2vBert2),
+    HUBERT: (HubertConfig, Hubert),
 }
 _ENCODER, _KMEANS = "encoder.", "kmeans."
 
@@ -48,21 +54,6 @@ class SemanticTokenizerConfig:
     model: dict[str, Any]
     layer: str
     clusters: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Clustering:
-    """Centroids and the scale of the features that they divide.
-
-    Attributes:
-      mean: float32 [d], taken off each feature dimension.
-      std: float32 [d], what it is then divided by.
-      centroids: float32 [K, d], in those units.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
-    centroids: np.ndarray
 
 
 def load_frame_encoder(directory: Path) -> FrameEncoder:
@@ -103,7 +94,7 @@ def save_semantic_tokenizer(
     directory: Path,
     encoder: Path | ModelFolder,
     layer: str,
-    clustering: Clustering | KmeansResult,
+    clustering: Clustering,
     provenance: dict[str, Any],
 ) -> str:
     """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
@@ -140,7 +131,10 @@ def _load_encoder_folder(directory: Path) -> ModelFolder:
 def _make_encoder(folder: ModelFolder, where: str) -> ModuleEncoder:
     if folder.kind not in _ENCODERS:
         raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(_ENCODERS)}")
-    return _ENCODERS[folder.kind](folder.config, folder.arrays, folder.fingerprint, where)
+    config_class, module = _ENCODERS[folder.kind]
+    config = config_from_dict(config_class, folder.config, where)
+    build = functools.partial(module, config, rngs=nnx.Rngs(params=0))
+    return ModuleEncoder(build, config, folder.arrays, folder.fingerprint, where)
 
 
 class KmeansTokenizer:

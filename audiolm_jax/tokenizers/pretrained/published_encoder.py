@@ -1,14 +1,16 @@
 """What the readers of public encoders share: the folder around the weights, and what it says."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import nnx
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.runtime.config_json import config_to_dict
-from audiolm_jax.runtime.weights import ModelFolder, compute_fingerprint
+from audiolm_jax.runtime.weights import ModelFolder, compute_fingerprint, flatten_shapes
 from audiolm_jax.tokenizers.pretrained.published_arrays import sha256_of
 from audiolm_jax.tokenizers.pretrained.published_fields import PublishedFields
 
@@ -78,6 +80,11 @@ def token_frames(frame_hop_samples: int, sample_rate_hz: int, token_rate_hz: int
             "the encoder's frames a second, or a whole fraction of it"
         )
     return sample_rate_hz // (frame_hop_samples * token_rate_hz)
+
+
+def parameter_shapes(build: Callable[[], nnx.Module]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a module's parameters by dotted name; nothing is computed."""
+    return flatten_shapes(nnx.state(nnx.eval_shape(build)))
 
 
 def encoder_folder(

@@ -6,6 +6,8 @@ from typing import Literal
 
 from audiolm_jax.errors import InputError
 
+KIND = "hubert"
+
 
 @dataclasses.dataclass(frozen=True)
 class HubertConfig:

@@ -4,16 +4,18 @@ import math
 from pathlib import Path
 
 import numpy as np
+from flax import nnx
 
-from audiolm_jax.runtime.weights import ModelFolder, flatten_shapes
-from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
-from audiolm_jax.tokenizers.pretrained.hubert.encoder import KIND, abstract_state
+from audiolm_jax.runtime.weights import ModelFolder
+from audiolm_jax.tokenizers.pretrained.hubert.config import KIND, HubertConfig
+from audiolm_jax.tokenizers.pretrained.hubert.model import Hubert
 from audiolm_jax.tokenizers.pretrained.published_arrays import Layer, PublishedArrays
 from audiolm_jax.tokenizers.pretrained.published_encoder import (
     check_preprocessor,
     encoder_folder,
     inner_arrays,
     licence_of,
+    parameter_shapes,
     token_frames,
 )
 from audiolm_jax.tokenizers.pretrained.published_fields import PublishedFields
@@ -114,7 +116,7 @@ def arrays_from(
       InputError: an array is missing, unknown, misshapen or not finite.
     """
     source = PublishedArrays(inner_arrays(found, "hubert."), where)
-    shapes = flatten_shapes(abstract_state(config))
+    shapes = parameter_shapes(lambda: Hubert(config, rngs=nnx.Rngs(params=0)))
     layers, arrays = list(_LAYERS), {}
     for i in range(len(config.conv_widths)):
         theirs = f"feature_extractor.conv_layers.{i}"

@@ -4,6 +4,7 @@ import dataclasses
 
 from audiolm_jax.errors import InputError
 
+KIND = "w2v_bert2"
 SAMPLE_RATE_HZ = 16000
 MEL_HOP_SAMPLES = 160
 MEL_WINDOW_SAMPLES = 400

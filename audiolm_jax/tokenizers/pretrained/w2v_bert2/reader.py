@@ -3,21 +3,23 @@
 from pathlib import Path
 
 import numpy as np
+from flax import nnx
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.runtime.weights import ModelFolder, flatten_shapes
+from audiolm_jax.runtime.weights import ModelFolder
 from audiolm_jax.tokenizers.pretrained.published_arrays import Layer, PublishedArrays
 from audiolm_jax.tokenizers.pretrained.published_encoder import (
     check_preprocessor,
     encoder_folder,
     inner_arrays,
     licence_of,
+    parameter_shapes,
     token_frames,
 )
 from audiolm_jax.tokenizers.pretrained.published_fields import PublishedFields
 from audiolm_jax.tokenizers.pretrained.safetensors_folder import read_safetensors_folder
-from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import SAMPLE_RATE_HZ, W2vBert2Config
-from audiolm_jax.tokenizers.pretrained.w2v_bert2.encoder import KIND, abstract_state
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import KIND, SAMPLE_RATE_HZ, W2vBert2Config
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import W2vBert2
 
 MODEL = "w2v-BERT 2.0"
 UNSTATED_LICENCE = "not stated beside the weights; facebook/w2v-bert-2.0 is published as MIT"
@@ -115,6 +117,8 @@ def arrays_from(
       InputError: an array is missing, unknown, misshapen or not finite.
     """
     source = PublishedArrays(inner_arrays(found, "wav2vec2_bert."), where)
-    arrays = source.take_layers(_LAYERS, flatten_shapes(abstract_state(config)))
+    arrays = source.take_layers(
+        _LAYERS, parameter_shapes(lambda: W2vBert2(config, rngs=nnx.Rngs(params=0)))
+    )
     source.check_empty()
     return arrays
