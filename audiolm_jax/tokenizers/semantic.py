@@ -4,7 +4,6 @@ Any encoder serves: w2v-BERT trained here, or public weights that were imported.
 """
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,8 +132,13 @@ def _make_encoder(folder: ModelFolder, where: str) -> ModuleEncoder:
         raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(_ENCODERS)}")
     config_class, module = _ENCODERS[folder.kind]
     config = config_from_dict(config_class, folder.config, where)
-    build = functools.partial(module, config, rngs=nnx.Rngs(params=0))
-    return ModuleEncoder(build, config, folder.arrays, folder.fingerprint, where)
+    return ModuleEncoder(
+        lambda: module(config, rngs=nnx.Rngs(params=0)),
+        config,
+        folder.arrays,
+        folder.fingerprint,
+        where,
+    )
 
 
 class KmeansTokenizer:

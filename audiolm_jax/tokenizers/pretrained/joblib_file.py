@@ -104,9 +104,11 @@ def read_kmeans_file(path: Path) -> np.ndarray:
     centroids = state.get("cluster_centers_")
     if not isinstance(centroids, np.ndarray) or centroids.ndim != 2 or not centroids.size:
         raise InputError(f"{path}: the k-means has no cluster_centers_ [K, d]; fit it first")
-    if centroids.dtype.kind != "f" or not np.isfinite(centroids).all():
-        raise InputError(f"{path}: cluster_centers_ hold no finite numbers")
-    return np.ascontiguousarray(centroids, np.float32)
+    with np.errstate(over="ignore"):
+        numbers = np.ascontiguousarray(centroids, np.float32)
+    if centroids.dtype.kind != "f" or not np.isfinite(numbers).all():
+        raise InputError(f"{path}: cluster_centers_ are not finite numbers of single precision")
+    return numbers
 
 
 def _decompress(content: bytes, path: Path) -> bytes:

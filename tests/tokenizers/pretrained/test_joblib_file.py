@@ -182,7 +182,7 @@ def test_files_that_are_damaged(fitted, tmp_path):
     refuse(joblib_bytes([1, 2]), "holds no k-means")
     refuse(joblib_bytes(MiniBatchKMeans(4)), "no cluster_centers_")
     fitted.cluster_centers_[0, 0] = np.nan
-    refuse(joblib_bytes(fitted), "no finite numbers")
+    refuse(joblib_bytes(fitted), "not finite numbers")
     # An array that claims more than the file holds is not allotted.
     huge = whole.replace(b"K\x04K\x06\x86", b"J\xff\xff\xff\x7fK\x06\x86")
     assert huge != whole
