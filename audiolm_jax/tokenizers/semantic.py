@@ -61,7 +61,7 @@ def load_frame_encoder(directory: Path) -> FrameEncoder:
     Raises:
       InputError: the folder is missing or damaged, or holds no encoder.
     """
-    return _make_encoder(_load_encoder_folder(directory), str(directory))
+    return make_encoder(_load_encoder_folder(directory), str(directory))
 
 
 def load_semantic_tokenizer(directory: Path) -> SemanticTokenizer:
@@ -127,7 +127,12 @@ def _load_encoder_folder(directory: Path) -> ModelFolder:
     return load_model(directory, kind)
 
 
-def _make_encoder(folder: ModelFolder, where: str) -> ModuleEncoder:
+def make_encoder(folder: ModelFolder, where: str) -> ModuleEncoder:
+    """The encoder that a model folder read from `where` holds.
+
+    Raises:
+      InputError: it is of another kind, or its config and arrays do not fit each other.
+    """
     if folder.kind not in _ENCODERS:
         raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(_ENCODERS)}")
     config_class, module = _ENCODERS[folder.kind]
@@ -161,7 +166,7 @@ class KmeansTokenizer:
             if name.startswith(_ENCODER)
         }
         origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {})
-        encoder = _make_encoder(origin, where)
+        encoder = make_encoder(origin, where)
         encoder.check_layer(self.config.layer)
         self.sample_rate_hz = encoder.sample_rate_hz
         self.hop_samples = encoder.hop_samples
