@@ -4,10 +4,10 @@ python benchmarks/semantic.py                          w2v-BERT 2.0, 2 of its 24
 python benchmarks/semantic.py --encoder hubert --layers 12 --json out.json
 
 Needs torch and transformers. Ours goes from samples to the features of the last layer, pooled to
-25 a second; torch from samples (its feature extractor included) and, as "torch_model", from features
-that were extracted before. They take turns, so that other work on the machine slows all of them;
-every figure is a median over rounds, after one call that compiles: seconds of audio for each second
-of computation. "difference" is that of the last hidden states, relative to torch's.
+25 a second; torch from samples (its feature extractor included) and, as "torch_model", from
+features that were extracted before. They take turns, so that other work on the machine slows all of
+them; every figure is a median over rounds, after one call that compiles: seconds of audio for each
+second of computation. "difference" is that of the last hidden states, relative to torch's.
 """
 
 import argparse
