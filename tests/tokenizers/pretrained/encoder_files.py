@@ -157,7 +157,7 @@ def write_encoder(folder: Path, fields: dict, arrays=None) -> Path:
     folder.mkdir(parents=True)
     save_file(arrays_of(fields) if arrays is None else arrays, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(fields))
-    preprocessor = PREPROCESSORS[fields["model_type"]]
+    preprocessor = PREPROCESSORS.get(fields["model_type"], {"sampling_rate": 16000})
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     return folder
 

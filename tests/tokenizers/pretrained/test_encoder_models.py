@@ -131,7 +131,7 @@ def test_mel_frames_are_kaldis():
     np.testing.assert_allclose(scaled[:17], expected, atol=3e-3)
 
 
-@pytest.mark.parametrize(("frames", "left", "right"), [(9, 3, 2), (2, 3, 5), (1, 2, 2), (6, 5, 6)])
+@pytest.mark.parametrize(("frames", "left", "right"), [(9, 3, 2), (2, 3, 5), (1, 2, 2)])
 def test_scores_of_distances_are_spread_over_pairs(frames, left, right):
     scores = np.random.default_rng(0).normal(size=(2, 3, frames, left + right + 1))
     found = np.asarray(spread_distances(scores.astype(np.float32), left, right))
