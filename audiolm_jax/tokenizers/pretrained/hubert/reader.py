@@ -56,17 +56,17 @@ def read_hubert(weights: Path, token_rate_hz: int, licence: str | None) -> Model
     Raises:
       InputError: not such weights, or their arrays do not fit their own config.
     """
-    fields, found = read_safetensors_folder(weights)
+    content, found = read_safetensors_folder(weights)
     folder = weights if weights.is_dir() else weights.parent
+    fields = PublishedFields(content, str(folder / "config.json"))
+    fields.expect("model_type", "hubert")
     preprocessor = check_preprocessor(folder, sampling_rate=(SAMPLE_RATE_HZ,))
     # Without the file the transformers library normalises, too.
     normalize = preprocessor is None or preprocessor.flag("do_normalize")
-    where = str(folder / "config.json")
-    config = config_from(PublishedFields(fields, where), normalize, token_rate_hz)
+    config = config_from(fields, normalize, token_rate_hz)
     arrays = arrays_from(config, found, str(weights))
-    return encoder_folder(
-        KIND, MODEL, config, arrays, weights, licence or licence_of(folder) or UNSTATED_LICENCE
-    )
+    licence = licence or licence_of(folder) or UNSTATED_LICENCE
+    return encoder_folder(KIND, MODEL, config, arrays, weights, licence)
 
 
 def config_from(fields: PublishedFields, normalize_input: bool, token_rate_hz: int) -> HubertConfig:
@@ -80,7 +80,6 @@ def config_from(fields: PublishedFields, normalize_input: bool, token_rate_hz: i
     Raises:
       InputError: another model, or a variant that is not computed here.
     """
-    fields.expect("model_type", "hubert")
     fields.expect("hidden_act", "gelu")
     fields.expect("feat_extract_activation", "gelu")
     strides = fields.wholes("conv_stride")
