@@ -116,12 +116,12 @@ class EncoderExperiment:
 
 @dataclasses.dataclass(frozen=True)
 class KmeansExperiment:
-    """Fit k-means on features of a trained w2v-BERT: the result is the semantic tokenizer.
+    """Fit k-means on features of an encoder: the result is the semantic tokenizer.
 
     Attributes:
       directory: run directory.
       data: recordings; its training clips are used.
-      encoder: run directory or model folder of the trained encoder.
+      encoder: run directory of the trained encoder, or model folder of a trained or imported one.
       batch_size: clips encoded together.
       kmeans: layer, clusters, iterations, seed.
     """
