@@ -12,6 +12,7 @@ from pathlib import Path
 from audiolm_jax.data.precompute import TokenizeConfig
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
+from audiolm_jax.eval.abx_experiment import AbxExperiment
 from audiolm_jax.generate.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig
@@ -225,6 +226,7 @@ Experiment = (
     | TokenizeExperiment
     | StageExperiment
     | EvaluateExperiment
+    | AbxExperiment
 )
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"eval"},
     {"experiment"},
     {"programs", "inputs"},
-    {"samples", "evaluation"},
+    {"samples", "evaluation", "abx_evaluation"},
     {"run"},
     {"commands"},
     {"cli"},
