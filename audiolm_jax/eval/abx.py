@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_cells import MODES, AbxConfig, Comparison, comparisons, group_items
@@ -27,9 +27,8 @@ from audiolm_jax.eval.abx_segments import (
 )
 from audiolm_jax.eval.dtw import SIZES, dtw_distances
 
-_TABLE = 1 << 22  # cosines of one batch of contexts; 16 MiB
-_SMALLEST_TABLE = 1 << 16
-_LARGEST_TABLE = (1 << 31) - 1  # places are int32
+_TABLE = 1 << 25  # cosines of one batch of contexts; 128 MiB
+_SIZES = (1 << 16, 1 << 20, 1 << 25, 1 << 28, (1 << 31) - 1)  # few, each is compiled; int32 places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +65,24 @@ class AbxScore:
     items: int
     empty: int
     cut: int
+
+
+class _Cosines:
+    """Cosines of all frames of a context with each other; one memory serves all batches."""
+
+    def __init__(self) -> None:
+        self._memory = np.zeros(0, np.float32)
+
+    def fill(self, vectors: Sequence[np.ndarray]) -> Float[np.ndarray, " s"]:
+        """Context after context, row after row; what follows them may hold anything."""
+        ends = np.cumsum([len(own) ** 2 for own in vectors])
+        size = next(size for size in _SIZES if size >= ends[-1])
+        if len(self._memory) < size:
+            self._memory = np.zeros(size, np.float32)
+        for own, end in zip(vectors, ends, strict=True):
+            square = self._memory[end - len(own) ** 2 : end].reshape(len(own), len(own))
+            np.matmul(own, own.T, out=square)
+        return self._memory[:size]
 
 
 class _Cells:
@@ -112,8 +129,9 @@ def abx_score(
     codes = None
     if features.codes is not None:
         codes = jnp.asarray(code_distances(features.codes, features.codebook).reshape(-1))
+    cosines = _Cosines()
     for batch in _batches(segments, config, codes is not None):
-        distances = _distances(segments, batch, features.codes, codes)
+        distances = _distances(segments, batch, features.codes, codes, cosines)
         for (found, members), table in zip(batch, distances, strict=True):
             for comparison in found:
                 _score(comparison, members, table, cells[comparison.mode])
@@ -139,7 +157,7 @@ def _batches(
         used = [group.members for one in found for group in (one.a, one.x, *one.b)]
         members = np.unique(np.concatenate(used))
         own = max(int(segments.lengths[members].sum()), len(members)) ** 2
-        if own > _LARGEST_TABLE and not are_codes:
+        if own > _SIZES[-1] and not are_codes:
             raise InputError(
                 f"context {context!r}: {len(members)} items are too many to compare at once; "
                 "lower max_size_group"
@@ -157,10 +175,11 @@ def _distances(
     segments: Segments,
     batch: list[tuple[list[Comparison], np.ndarray]],
     codes: int | None,
-    table: Float[np.ndarray, " s"] | None,
+    table: Float[Array, " s"] | None,
+    cosines: _Cosines,
 ) -> list[np.ndarray]:
     """For each context float32 [n, n]: row X, column A or B; what is not compared is NaN."""
-    first, second, starts, lengths, pairs, cosines = [], [], [], [], [], []
+    first, second, starts, lengths, pairs, vectors = [], [], [], [], [], []
     frames = places = items = 0
     for found, members in batch:
         sizes = segments.lengths[members]
@@ -168,11 +187,10 @@ def _distances(
             [np.arange(s, s + n) for s, n in zip(segments.starts[members], sizes, strict=True)]
         )
         if codes is None:
-            vectors = segments.frames[index]
-            cosines.append((vectors @ vectors.T).reshape(-1))
+            vectors.append(segments.frames[index])
             first.append(places + len(index) * np.arange(len(index)))
             second.append(np.arange(len(index)))
-            places += len(cosines[-1])
+            places += len(index) ** 2
         else:
             first.append(segments.frames[index] * codes)
             second.append(segments.frames[index])
@@ -181,11 +199,8 @@ def _distances(
         pairs.append(items + _needed(found, members))
         frames += len(index)
         items += len(members)
-    if table is None:  # few sizes, so that few programs are compiled
-        table = np.zeros(max(_SMALLEST_TABLE, 1 << (places - 1).bit_length()), np.float32)
-        np.concatenate(cosines, out=table[:places])
     both = dtw_distances(
-        table,
+        cosines.fill(vectors) if table is None else table,
         *map(np.concatenate, (first, second, starts, lengths, pairs)),
         is_cosine=codes is None,
     )

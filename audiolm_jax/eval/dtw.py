@@ -16,10 +16,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
-_BLOCK_CELLS = 1 << 20  # table cells of the pairs of one call
+_BLOCK_CELLS = 1 << 21  # table cells of the pairs of one call
 _WALL = 1e30  # more than any true cost; a sum of them is finite
 # Abramowitz and Stegun 4.4.46, within 2e-8. XLA's own arccos is not vectorised on CPUs and took
 # four times as long as all the rest.
@@ -86,7 +86,8 @@ def dtw_distances(
         begin += len(chosen)
         rows = _aligned(first, starts, lengths, pairs[chosen, 0], size, block)
         columns = _aligned(second, starts, lengths, pairs[chosen, 1], size, block)
-        out[chosen] = np.asarray(_directed(table, rows, columns, is_cosine)).T[: len(chosen)]
+        distances = _frame_distances(table, rows, columns, is_cosine)
+        out[chosen] = np.asarray(_warp(distances, rows < 0, columns < 0)).T[: len(chosen)]
     return out
 
 
@@ -107,22 +108,30 @@ def _aligned(
 
 
 @functools.partial(jax.jit, static_argnames="is_cosine")
-def _directed(
+def _frame_distances(
     table: Float[Array, " s"], rows: Int[Array, "w b"], columns: Int[Array, "w b"], is_cosine: bool
-) -> Float[Array, "2 b"]:
-    padded_rows, padded_columns = rows < 0, columns < 0
+) -> Float[Array, "w w b"]:
     places = jnp.maximum(rows, 0)[:, None] + jnp.maximum(columns, 0)[None]
     distances = jnp.take(table, places, mode="clip")
     if is_cosine:
         distances = arccos(distances) * np.float32(1 / np.pi)
+    return distances
+
+
+@jax.jit
+def _warp(
+    distances: Float[Array, "w w b"],
+    padded_rows: Bool[Array, "w b"],
+    padded_columns: Bool[Array, "w b"],
+) -> Float[Array, "2 b"]:
     in_first, in_second = padded_rows[:, None], padded_columns[None]
     distances = jnp.where(in_first ^ in_second, _WALL, distances)
     distances = jnp.where(in_first & in_second, 0.0, distances)
 
-    zeros = jnp.zeros(rows.shape[1])
+    zeros = jnp.zeros(padded_rows.shape[1])
     # Before the first row and column lies one more of padding. (cost, path cells, path cells with
     # the sequences exchanged), lengths as floats so that one vector type serves all.
-    above = (jnp.where(padded_columns, 0.0, _WALL), *(jnp.zeros(columns.shape),) * 2)
+    above = (jnp.where(padded_columns, 0.0, _WALL), *(jnp.zeros(padded_columns.shape),) * 2)
 
     def step_row(carry, row):
         above, corner = carry

@@ -55,17 +55,20 @@ def plain_abx(items, by_file, distance, is_legacy, rate=50):
     def d(x, y):
         return plain_dtw(np.array([[distance(u, v) for v in cut[y]] for u in cut[x]], np.float32))
 
-    distances = {(x, y): d(x, y) for x in kept for y in kept if x != y}
+    def context(i):
+        return items[i].previous, items[i].following
+
+    pairs = [(x, y) for x in kept for y in kept if x != y and context(x) == context(y)]
+    distances = {pair: d(*pair) for pair in pairs}
     found = {"within": {}, "across": {}}
     for a, b, x in itertools.product(kept, repeat=3):
         one, two, three = items[a], items[b], items[x]
-        context = {(item.previous, item.following) for item in (one, two, three)}
-        if x == a or len(context) > 1 or one.phone == two.phone or one.phone != three.phone:
+        if x == a or one.phone == two.phone or one.phone != three.phone:
             continue
-        if one.speaker != two.speaker:
+        if one.speaker != two.speaker or len({context(i) for i in (a, b, x)}) > 1:
             continue
         mode = "within" if one.speaker == three.speaker else "across"
-        pair, cell = (one.phone, two.phone), (*context.pop(), three.speaker)
+        pair, cell = (one.phone, two.phone), (*context(a), three.speaker)
         error = float(distances[x, b] < distances[x, a]) + 0.5 * (
             distances[x, b] == distances[x, a]
         )
@@ -121,7 +124,9 @@ def test_items_without_frames_and_beyond_the_end():
     assert (found.empty, found.cut, list(found.lengths)) == (1, 0, [8])
     found = cut_segments(items, FrameFeatures({"f": frames[:9]}, RATE), "corrected")
     assert (found.empty, found.cut, list(found.lengths)) == (1, 1, [7])
-    with pytest.raises(InputError, match="f: an item ends at 0.19 s, frame 10 at 50 Hz, but there"):
+    with pytest.raises(
+        InputError, match=r"f: an item ends at 0\.19 s, frame 10 at 50 Hz, but there"
+    ):
         cut_segments(items, FrameFeatures({"f": frames[:8]}, RATE), "corrected")
     with pytest.raises(InputError, match="1 of 1 files have items but no features, such as 'f'"):
         cut_segments(items, FrameFeatures({}, RATE), "corrected")
@@ -129,28 +134,23 @@ def test_items_without_frames_and_beyond_the_end():
 
 @pytest.mark.parametrize("slicing", ["corrected", "legacy"])
 def test_vectors_equal_loops(slicing):
-    items, by_file = corpus(0)
+    items, by_file = corpus(0, files=4)
     score = abx_score(items, FrameFeatures(by_file, RATE), slicing, ALL)
     expected = plain_abx(items, by_file, angle, slicing == "legacy")
     np.testing.assert_allclose(errors(score), expected, atol=1e-9)
     assert score.items == len(items)
-    assert score.within.cells > 20
-    assert score.across.cells > 20
+    assert min(score.within.cells, score.across.cells) >= 10
 
 
 @pytest.mark.parametrize("has_codebook", [False, True])
 def test_codes_equal_loops(has_codebook):
-    items, by_file = corpus(1)
+    items, by_file = corpus(1, files=4)
     codes = {file: (frames[:, 0] > 0) + 2 * (frames[:, 1] > 0) for file, frames in by_file.items()}
-    codebook = np.random.default_rng(2).normal(size=(4, 3))
-    score = abx_score(
-        items, FrameFeatures(codes, RATE, 4, codebook if has_codebook else None), "corrected", ALL
-    )
-
-    def distance(u, v):
-        return 0.0 if u == v else (angle(codebook[u], codebook[v]) if has_codebook else 0.5)
-
-    np.testing.assert_allclose(errors(score), plain_abx(items, codes, distance, False), atol=1e-9)
+    codebook = np.random.default_rng(2).normal(size=(4, 3)) if has_codebook else None
+    score = abx_score(items, FrameFeatures(codes, RATE, 4, codebook), "corrected", ALL)
+    table = code_distances(4, codebook)  # these very numbers: their rounding decides near ties
+    expected = plain_abx(items, codes, lambda u, v: table[u, v], False)
+    np.testing.assert_allclose(errors(score), expected, atol=1e-9)
 
 
 def test_perfect_features_and_chance():

@@ -72,7 +72,7 @@ def test_alignments_survive_the_file(tmp_path):
     (tmp_path / "a.tsv").write_text("file\tphone\tonset\toffset\tspeaker\nf\ta\t0\t1\n")
     with pytest.raises(InputError, match=r"a.tsv:2: .* expected 5 fields"):
         read_alignments(tmp_path / "a.tsv")
-    with pytest.raises(InputError, match="missing.tsv: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"missing\.tsv: cannot be read: No such file"):
         read_alignments(tmp_path / "missing.tsv")
 
 
@@ -84,7 +84,7 @@ def test_triphones():
     assert found == [("k", "ae", "t", 1, 4), ("ae", "t", "s", 2, 5)]
     other = [phone("a", "0", "1"), phone("b", "1", "2", speaker="t"), phone("c", "2", "3")]
     assert triphones(other) == []
-    with pytest.raises(InputError, match="f: b begins at 0.5 s, before a ends at 1 s"):
+    with pytest.raises(InputError, match=r"f: b begins at 0\.5 s, before a ends at 1 s"):
         triphones([phone("a", "0", "1"), phone("b", "0.5", "2")])
 
 
