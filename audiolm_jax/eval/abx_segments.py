@@ -144,13 +144,13 @@ def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     A vector of zeros has no direction. If there are any, one more column puts them as far as can
     be (angle pi) from all other vectors, and at no distance from each other, as Libri-Light did.
     """
-    vectors = vectors.astype(np.float32)
+    vectors = np.asarray(vectors, np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     is_zero = norms == 0
     vectors = vectors / np.where(is_zero, 1, norms)
     if is_zero.any():
-        vectors = np.concatenate([vectors, np.where(is_zero, -2 * _FAR, 1 / _FAR)], 1, np.float32)
-    return vectors
+        vectors = np.concatenate([vectors, np.where(is_zero, -2 * _FAR, 1 / _FAR)], axis=1)
+    return vectors.astype(np.float32)
 
 
 def code_distances(codes: int, codebook: np.ndarray | None) -> np.ndarray:

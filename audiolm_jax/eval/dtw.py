@@ -112,9 +112,10 @@ def _frame_distances(
     table: Float[Array, " s"], rows: Int[Array, "w b"], columns: Int[Array, "w b"], is_cosine: bool
 ) -> Float[Array, "w w b"]:
     places = jnp.maximum(rows, 0)[:, None] + jnp.maximum(columns, 0)[None]
-    distances = jnp.take(table, places, mode="clip")
+    distances = table.at[places].get(mode="promise_in_bounds")
     if is_cosine:
-        distances = arccos(distances) * np.float32(1 / np.pi)
+        # Within the loop that gathers, the polynomial would not be vectorised.
+        distances = arccos(jax.lax.optimization_barrier(distances)) * np.float32(1 / np.pi)
     return distances
 
 
