@@ -1,5 +1,6 @@
 """`audiolm items`: item files for ABX, from alignments or from a synthesiser's voices."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,9 @@ def items(arguments: Sequence[str]) -> None:
             _write(options.out / "triphones.item", phones)
         case "-h" | "--help":
             print(USAGE)
+            for name, options in (("triphones", TriphoneOptions), ("flite", FliteOptions)):
+                with contextlib.suppress(SystemExit):
+                    parse(options, ["--help"], f"audiolm items {name}")
         case _:
             raise InputError(f"expected triphones or flite, found {kind!r}; see audiolm items -h")
 

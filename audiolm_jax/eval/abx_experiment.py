@@ -18,7 +18,7 @@ class AbxExperiment:
       directory: where abx.json and abx.md go.
       audio_dir: folder of the recordings that the items name.
       items: item file, Libri-Light's or one of `audiolm items`.
-      features: what to measure.
+      features: what to measure, at least one.
       alignments: file of aligned phones of the same recordings, for the purity of discrete
         features; empty to leave that out.
       abx: subsampling and its seed.
@@ -28,7 +28,7 @@ class AbxExperiment:
     directory: str
     audio_dir: str
     items: str
-    features: tuple[FeatureConfig, ...]
+    features: tuple[FeatureConfig, ...] = ()
     alignments: str = ""
     abx: AbxConfig = AbxConfig()
     batch_size: int = 8
