@@ -21,6 +21,7 @@ def evaluate(experiment: EvaluateExperiment) -> Path:
     """Continues held-out prompts, measures every part, writes wav files, report.json and page."""
     from audiolm_jax.eval import heldout
     from audiolm_jax.eval.report import ReportContent, write_report
+    from audiolm_jax.eval.run_summary import summarize_run
 
     directory = Path(experiment.directory)
     bundle = load_bundle(Path(experiment.bundle))
@@ -68,7 +69,7 @@ def evaluate(experiment: EvaluateExperiment) -> Path:
         sample_rate_hz=generator.sample_rate_hz,
         train_seconds=index.seconds("train"),
         examples=tuple(examples),
-        trainers=tuple(heldout.summarize_run(Path(run)) for run in experiment.runs),
+        trainers=tuple(summarize_run(Path(run)) for run in experiment.runs),
         likelihoods=tuple(stages),
         codec=codec,
         semantic=semantic,

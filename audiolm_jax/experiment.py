@@ -9,10 +9,16 @@ import dataclasses
 import runpy
 from pathlib import Path
 
+from audiolm_jax.data.noise import NoiseConfig
 from audiolm_jax.data.precompute import TokenizeConfig
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_experiment import AbxExperiment
+from audiolm_jax.eval.comparison import ORIGINAL
+from audiolm_jax.eval.opus import HIGHEST_KBPS, LOWEST_KBPS
+from audiolm_jax.eval.quality import METRICS, RATE_HZ, SHORTEST_SECONDS, VisqolMapping
+from audiolm_jax.eval.recognition import AsrConfig
+from audiolm_jax.eval.systems import OPUS
 from audiolm_jax.generate.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig
@@ -45,6 +51,7 @@ class CodecExperiment:
       warm_start: the weights to start from in place of random ones; None draws them.
       samples: held-out recordings whose way through the codec is written at each evaluation, as
         wav files in the folder `samples` and to TensorBoard.
+      noise: what a codec with `model.denoising` learns to remove; the others have none.
     """
 
     directory: str
@@ -59,10 +66,16 @@ class CodecExperiment:
     mesh: MeshConfig = MeshConfig()
     warm_start: WarmStartConfig | None = None
     samples: int = 0
+    noise: NoiseConfig | None = None
 
     def __post_init__(self) -> None:
         _check_batch(self.batch_size)
         _check_rates("model.sample_rate_hz", self.model.sample_rate_hz, self.data)
+        if (self.noise is None) != (self.model.denoising is None):
+            lacks = "noise" if self.noise is None else "model.denoising"
+            raise InputError(f"{lacks} = None: denoising needs both noise and model.denoising")
+        if self.noise is not None:
+            _check_rates("noise: model.sample_rate_hz", self.model.sample_rate_hz, self.noise.data)
         if not 0 <= self.samples <= self.batch_size:
             raise InputError(
                 f"samples = {self.samples}: expected 0 to batch_size = {self.batch_size}"
@@ -218,6 +231,86 @@ class EvaluateExperiment:
                 raise InputError(f"{name} = {getattr(self, name)}: expected more than 0")
 
 
+@dataclasses.dataclass(frozen=True)
+class CodecEvaluateExperiment:
+    """Measure codecs beside Opus on held-out audio and write a table, figures and a page.
+
+    Attributes:
+      directory: where report.json, table.md, report.html and the figures go.
+      title: heading of the page.
+      data: recordings at 16 kHz; only held-out clips are used.
+      codecs: (label, run directory or model folder) of each codec.
+      levels: numbers of levels to decode; those beyond a codec's own are left out, and all of its
+        levels are always measured.
+      opus_kbps: nominal bitrates of Opus, 6 to 510; empty for no Opus.
+      min_clip_seconds: shorter clips are left out, at least 1.
+      max_clip_seconds: longer clips are left out.
+      max_clips: no more than so many, chosen by hash.
+      visqol_mapping: from similarity to score, "polynomial" or "lattice"; see `quality.visqol`.
+      required: metrics that must be measured; without it a metric whose package is missing is
+        shown as not measured.
+      asr: recogniser for WER and CER.
+      examples: clips to listen to on the page.
+      runs: run directories whose loss curves are shown.
+      seed: of the bootstrap.
+      licence: licence and attribution of the recordings, shown on the page.
+    """
+
+    directory: str
+    title: str
+    data: AudioDataConfig
+    codecs: tuple[tuple[str, str], ...]
+    levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12)
+    opus_kbps: tuple[float, ...] = (6.0, 8.0, 12.0, 24.0)
+    min_clip_seconds: float = 3.0
+    max_clip_seconds: float = 10.0
+    max_clips: int = 60
+    visqol_mapping: VisqolMapping = "polynomial"
+    required: tuple[str, ...] = ()
+    asr: AsrConfig = AsrConfig()
+    examples: int = 4
+    runs: tuple[str, ...] = ()
+    seed: int = 0
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if self.data.sample_rate_hz != RATE_HZ:
+            raise InputError(
+                f"data.sample_rate_hz = {self.data.sample_rate_hz}: expected {RATE_HZ}, the rate "
+                "of wideband PESQ and ViSQOL's speech mode; codecs of other rates are converted"
+            )
+        labels = [label for label, _ in self.codecs]
+        if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
+            raise InputError(
+                f"codecs = {labels}: expected at least one, each under a label of its own other "
+                f"than {OPUS!r} and {ORIGINAL!r}"
+            )
+        if not self.levels or min(self.levels) < 1:
+            raise InputError(f"levels = {self.levels}: expected numbers from 1 on")
+        for kbps in self.opus_kbps:
+            if not LOWEST_KBPS <= kbps <= HIGHEST_KBPS:
+                raise InputError(
+                    f"opus_kbps holds {kbps:g}: expected {LOWEST_KBPS:g} to {HIGHEST_KBPS:g}"
+                )
+        if not SHORTEST_SECONDS <= self.min_clip_seconds < self.max_clip_seconds:
+            raise InputError(
+                f"min_clip_seconds = {self.min_clip_seconds}, max_clip_seconds = "
+                f"{self.max_clip_seconds}: expected {SHORTEST_SECONDS:g} or more, and more"
+            )
+        if self.max_clips < 1 or self.examples < 0:
+            raise InputError(
+                f"max_clips = {self.max_clips}, examples = {self.examples}: expected at least 1 "
+                "and 0"
+            )
+        known = [metric.name for metric in METRICS]
+        if unknown := [name for name in self.required if name not in known]:
+            raise InputError(f"required holds {unknown[0]!r}: expected {', '.join(known)}")
+        if self.asr.model is None and {"wer", "cer"} & set(self.required):
+            raise InputError(
+                "required holds wer or cer, but asr.model is None: name a Whisper folder"
+            )
+
+
 TRAINED = (CodecExperiment, EncoderExperiment, KmeansExperiment, StageExperiment)
 Experiment = (
     CodecExperiment
@@ -227,6 +320,7 @@ Experiment = (
     | StageExperiment
     | EvaluateExperiment
     | AbxExperiment
+    | CodecEvaluateExperiment
 )
 
 

@@ -9,7 +9,7 @@ from audiolm_jax.data.crops import whole_samples
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiment import CodecExperiment, EncoderExperiment, Experiment, StageExperiment
 from audiolm_jax.lm.flops import model_flops as stage_flops
-from audiolm_jax.records import AudioBatch, TokenBatch
+from audiolm_jax.records import AudioBatch, DenoisingBatch, TokenBatch
 from audiolm_jax.runtime.flops import count_flops
 from audiolm_jax.runtime.optim import make_optimizer
 from audiolm_jax.runtime.state import TrainProgram
@@ -42,7 +42,7 @@ def program_of(experiment: Trainer) -> TrainProgram:
     return train.program(experiment.model, experiment.train, make_optimizer(experiment.optimizer))
 
 
-def abstract_batch(experiment: Trainer) -> AudioBatch | TokenBatch:
+def abstract_batch(experiment: Trainer) -> AudioBatch | DenoisingBatch | TokenBatch:
     """The batch of one step, over all devices, as `jax.ShapeDtypeStruct`s.
 
     Raises:
@@ -55,9 +55,11 @@ def abstract_batch(experiment: Trainer) -> AudioBatch | TokenBatch:
         return TokenBatch(inputs=ids, targets=ids, loss_weights=weights, levels=ids)
     if isinstance(experiment, CodecExperiment | EncoderExperiment):
         size = whole_samples(experiment.crop_seconds, experiment.data.sample_rate_hz)
-        return AudioBatch(
-            jax.ShapeDtypeStruct((rows, size), np.float32), jax.ShapeDtypeStruct((rows,), np.int32)
-        )
+        samples = jax.ShapeDtypeStruct((rows, size), np.float32)
+        audio = AudioBatch(samples, jax.ShapeDtypeStruct((rows,), np.int32))
+        if isinstance(experiment, CodecExperiment) and experiment.noise is not None:
+            return DenoisingBatch(audio, samples, jax.ShapeDtypeStruct((rows,), np.bool_))
+        return audio
     raise _no_step(experiment)
 
 

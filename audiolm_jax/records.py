@@ -40,6 +40,23 @@ class AudioBatch:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class DenoisingBatch:
+    """Audio with the noise to mix into it, for a codec with a denoising switch.
+
+    Attributes:
+      clean: the audio alone.
+      noise: float32 [b, s], to be added to it, already at its level; zeros where none is. As in
+        `clean`, what lies beyond its lengths may hold anything.
+      denoise: bool [b], whether the codec shall give back `clean`, or `clean` with `noise`.
+    """
+
+    clean: AudioBatch
+    noise: Array
+    denoise: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class AcousticTokens:
     """Codes of a residual quantiser (AudioLM section III-B: Y, 50 Hz, Q levels of N codes).
 
@@ -107,7 +124,13 @@ class AcousticTokenizer(Protocol):
 
 
 class SampleStream(Protocol):
-    """One recording from start to end, samples in, codes out."""
+    """One recording from start to end, samples in, codes out.
+
+    Attributes:
+      latency_frames: a frame's codes come out once so many frames, itself among them, are there.
+    """
+
+    latency_frames: int
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """The next samples [n], any n -> int32 codes [t, q] of the frames that are ready."""
@@ -117,7 +140,13 @@ class SampleStream(Protocol):
 
 
 class CodeStream(Protocol):
-    """One recording from start to end, codes in, samples out."""
+    """One recording from start to end, codes in, samples out.
+
+    Attributes:
+      latency_frames: a frame's samples come out once so many frames, itself among them, are there.
+    """
+
+    latency_frames: int
 
     def push(self, codes: np.ndarray) -> np.ndarray:
         """The next codes [t, q], any t -> float32 samples of the frames that are ready."""
@@ -128,7 +157,13 @@ class CodeStream(Protocol):
 
 @runtime_checkable
 class StreamingTokenizer(AcousticTokenizer, Protocol):
-    """A codec that also works through a recording piece by piece, equal to the whole."""
+    """A codec that also works through a recording piece by piece, equal to the whole.
+
+    Attributes:
+      max_block_frames: most frames that a stream computes together; then it is fastest.
+    """
+
+    max_block_frames: int
 
     def open_encoder(self, block_frames: int = 1) -> SampleStream:
         """A stream that computes so many frames together: delay against speed."""

@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from audiolm_jax.data.batch_rows import describe_audio, describe_tokens
+from audiolm_jax.data.batch_rows import describe_audio, describe_noisy_audio, describe_tokens
 from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.noise import NoiseConfig, NoisyCrops
 from audiolm_jax.data.sources import ClipIndex
 from audiolm_jax.data.token_store import TokenStore, check_store
 from audiolm_jax.errors import InputError
@@ -155,22 +156,31 @@ def _train_on_audio(
     directory: Path,
     kind: str,
     samples: Callable[[AudioCrops], Any] | None,
+    noise: NoiseConfig | None,
 ) -> None:
     index = scan(experiment.data)
     stream = (experiment.crop_seconds, experiment.batch_size, experiment.loop.seed)
     rows = host_rows(make_mesh(experiment.mesh), experiment.batch_size)
     heldout = AudioCrops(index, "heldout", *stream, rows)
+    on_evaluate = None if samples is None else samples(heldout)
+    facts = _audio_facts(index)
+    if noise is None:
+        crops = AudioCrops(index, "train", *stream, rows)
+        describe = describe_audio(index, *stream)
+    else:
+        noises = scan(noise.data)
+        facts["noise"] = _audio_facts(noises)
+        crops = NoisyCrops(index, noises, "train", *stream, rows, noise)
+        heldout = NoisyCrops(index, noises, "heldout", *stream, rows, noise)
+        describe = describe_noisy_audio(index, noises, *stream, noise)
     _train(
         experiment,
         directory,
         kind,
-        AudioCrops(index, "train", *stream, rows).batches,
+        crops.batches,
         heldout.heldout_batches,
-        _audio_facts(index),
-        loop.Surroundings(
-            describe=describe_audio(index, *stream),
-            on_evaluate=None if samples is None else samples(heldout),
-        ),
+        facts,
+        loop.Surroundings(describe=describe, on_evaluate=on_evaluate),
         {},
     )
 
@@ -180,13 +190,13 @@ def _train_codec(experiment: CodecExperiment, directory: Path) -> None:
     from audiolm_jax.tokenizers.soundstream import codec
 
     samples = functools.partial(codec_samples, experiment) if experiment.samples else None
-    _train_on_audio(experiment, directory, codec.KIND, samples)
+    _train_on_audio(experiment, directory, codec.KIND, samples, experiment.noise)
 
 
 def _train_encoder(experiment: EncoderExperiment, directory: Path) -> None:
     from audiolm_jax.tokenizers.w2v_bert import train
 
-    _train_on_audio(experiment, directory, train.KIND, None)
+    _train_on_audio(experiment, directory, train.KIND, None, None)
 
 
 def _clips_by_length(index: ClipIndex, batch_size: int) -> Iterator[AudioBatch]:

@@ -2,15 +2,21 @@
 
 python benchmarks/codec.py                                  paper size, random weights
 python benchmarks/codec.py --size demo --json out.json
-python benchmarks/codec.py --codec runs/demo/codec/model    a trained codec, without the training
+python benchmarks/codec.py --codec runs/demo/codec/model    another codec, without the training
 python benchmarks/codec.py --codec DIR --torch-dac DIR      beside transformers' DacModel
+python benchmarks/codec.py --random-dac DIR                 writes DIR/transformers and DIR/model,
+                                                            random weights of the 16 kHz layout
 
 What is compared takes turns, so that other work on the machine slows all of it; every figure is a
 median over rounds, after one call that compiles. "times real time" is seconds of audio for each
-second of computation: more is better, below 1 a stream falls behind. A chunk's latency is the time
-from its last sample to its codes (or from its codes to its samples); to it comes the wait until a
-chunk is full. `--torch-dac` takes a model folder of the transformers library, which it needs with
-torch.
+second of computation: more is better, below 1 a stream falls behind. A chunk's milliseconds are the
+computation from its last sample to its codes (or from its codes to its samples); the wait comes
+before it, until the chunk and the frames that the codec sees ahead are there.
+
+`--torch-dac` is the folder of the transformers library that the codec was imported from: the share
+of equal codes, printed with the ratios, says that both run the same weights. It needs
+`pip install 'audiolm_jax[parity]'`; torch runs without gradients on as many threads as there are
+CPUs.
 """
 
 import argparse
@@ -27,8 +33,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from audiolm_jax.records import AcousticTokenizer, AudioBatch, StreamingTokenizer
+from audiolm_jax.records import AudioBatch, StreamingTokenizer
 from audiolm_jax.runtime.weights import flatten_state
+from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
@@ -66,32 +73,46 @@ def noise(seconds: float, rate_hz: int, seed: int = 0) -> np.ndarray:
     return (0.1 * rng.standard_normal(round(seconds * rate_hz))).astype(np.float32)
 
 
-def codec_calls(codec: AcousticTokenizer, seconds: float) -> dict[str, Callable[[], Any]]:
-    """Encoding and decoding of one recording."""
-    audio = AudioBatch.from_clips([noise(seconds, codec.sample_rate_hz)])
+def codec_calls(
+    codec: StreamingTokenizer, samples: np.ndarray
+) -> tuple[dict[str, Callable[[], Any]], np.ndarray]:
+    """Encoding and decoding of one recording, and its codes [t, q]."""
+    audio = AudioBatch.from_clips([samples])
     tokens = codec.encode(audio)
-    return {"encode": lambda: codec.encode(audio), "decode": lambda: codec.decode(tokens)}
+    calls = {"encode": lambda: codec.encode(audio), "decode": lambda: codec.decode(tokens)}
+    return calls, tokens.codes[0]
 
 
-def torch_dac_calls(folder: Path, seconds: float) -> dict[str, Callable[[], Any]]:
-    """The same for transformers' DacModel."""
+def torch_dac_calls(
+    folder: Path, samples: np.ndarray
+) -> tuple[dict[str, Callable[[], Any]], np.ndarray]:
+    """The same for transformers' DacModel; the samples are whole frames."""
     import torch
     from transformers import DacModel
 
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(os.cpu_count() or 1)
     model = DacModel.from_pretrained(folder).eval()
-    samples = noise(seconds, model.config.sampling_rate)
-    hop = model.config.hop_length
-    audio = torch.from_numpy(samples[: len(samples) // hop * hop])[None, None]
-    with torch.no_grad():
-        codes = model.encode(audio).audio_codes
-
-    def without_gradients(function: Callable[[], Any]) -> Callable[[], Any]:
-        return torch.no_grad()(function)
-
-    return {
-        "encode": without_gradients(lambda: model.encode(audio)),
-        "decode": without_gradients(lambda: model.decode(audio_codes=codes)),
+    audio = torch.from_numpy(samples)[None, None]
+    codes = model.encode(audio).audio_codes
+    calls = {
+        "encode": lambda: model.encode(audio),
+        "decode": lambda: model.decode(audio_codes=codes),
     }
+    return calls, codes[0].T.numpy()
+
+
+def write_random_dac(folder: Path) -> None:
+    """Random weights of the codec's 16 kHz layout, as transformers saves them and as our import."""
+    import torch
+    from transformers import DacConfig, DacModel
+
+    from audiolm_jax.tokenizers.pretrained.dac.reader import import_dac
+
+    torch.manual_seed(0)
+    fields = {"sampling_rate": 16000, "downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 12}
+    DacModel(DacConfig(**fields)).save_pretrained(folder / "transformers")
+    import_dac(folder / "transformers", folder / "model")
 
 
 def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -110,18 +131,23 @@ def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 def streaming(codec: StreamingTokenizer, frames: int, chunks: int) -> dict[str, float]:
     """Latency of chunks of so many frames, milliseconds, and multiples of real time."""
     chunk = frames * codec.hop_samples
-    samples = noise((chunks + 1) * chunk / codec.sample_rate_hz, codec.sample_rate_hz)
     encoder, decoder = codec.open_encoder(frames), codec.open_decoder(frames)
     times: dict[str, list[float]] = {"encode": [], "decode": []}
-    for start in range(0, (chunks + 1) * chunk, chunk):
+    seed = 0
+    while len(times["decode"]) <= chunks:
+        samples, seed = noise(chunk / codec.sample_rate_hz, codec.sample_rate_hz, seed), seed + 1
         begin = time.perf_counter()
-        codes = encoder.push(samples[start : start + chunk])
+        codes = encoder.push(samples)
         middle = time.perf_counter()
-        decoder.push(codes)
-        times["encode"].append(middle - begin)
-        times["decode"].append(time.perf_counter() - middle)
+        heard = decoder.push(codes)
+        end = time.perf_counter()
+        # While a codec that sees ahead has not seen enough, nothing is computed.
+        times["encode"] += [middle - begin] * bool(len(codes))
+        times["decode"] += [end - middle] * bool(len(heard))
     audio = chunk / codec.sample_rate_hz
-    result = {"wait_ms": 1000 * audio}
+    result = {}
+    for name, stream in (("encode", encoder), ("decode", decoder)):
+        result[f"{name}_wait_ms"] = 1000 * stream.latency_frames * audio / frames
     for name, values in times.items():
         late = sorted(values[1:])  # the first one compiles
         result[f"{name}_ms"] = 1000 * statistics.median(late)
@@ -159,33 +185,47 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", choices=SIZES, default="paper", help="of a random codec")
-    parser.add_argument("--codec", type=Path, help="model folder to measure instead")
+    parser.add_argument("--codec", type=Path, help="model folder of a codec to measure instead")
     parser.add_argument("--torch-dac", type=Path, help="folder of transformers' DacModel")
+    parser.add_argument("--random-dac", type=Path, help="folder to write weights to, no measuring")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the recording")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--chunks", type=int, default=50, help="of a stream, for each size")
     parser.add_argument("--train-batch", type=int, default=4, help="crops of 1 s; 0: no training")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    codec = SoundStreamCodec.load(options.codec) if options.codec else None
-    codec = codec or random_codec(SIZES[options.size])
-    calls = {("ours", k): call for k, call in codec_calls(codec, options.seconds).items()}
-    if options.torch_dac:
-        theirs = torch_dac_calls(options.torch_dac, options.seconds)
-        calls |= {("torch_dac", k): call for k, call in theirs.items()}
+    if options.random_dac:
+        write_random_dac(options.random_dac)
+        return
+    codec: StreamingTokenizer = (
+        load_acoustic_tokenizer(options.codec)
+        if options.codec
+        else random_codec(SIZES[options.size])
+    )
+    frames = round(options.seconds * codec.sample_rate_hz / codec.hop_samples)
+    seconds = frames * codec.hop_samples / codec.sample_rate_hz
+    samples = noise(seconds, codec.sample_rate_hz)
+    ours, codes = codec_calls(codec, samples)
+    calls = {("ours", verb): call for verb, call in ours.items()}
     figures: dict[str, Any] = {
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
         "devices": [device.device_kind for device in jax.devices()],
         "codec": str(options.codec or options.size),
-        "seconds": options.seconds,
+        "seconds": seconds,
     }
-    for (name, verb), seconds in take_turns(calls, options.rounds).items():
-        figures[f"{name}_{verb}_times_real_time"] = options.seconds / seconds
-    if isinstance(codec, StreamingTokenizer):
-        figures["streaming"] = {
-            f"{frames}_frames": streaming(codec, frames, options.chunks) for frames in CHUNKS
-        }
+    if options.torch_dac:
+        theirs, expected = torch_dac_calls(options.torch_dac, samples)
+        calls |= {("torch_dac", verb): call for verb, call in theirs.items()}
+        figures["equal_codes"] = float((codes == expected).mean())
+    times = take_turns(calls, options.rounds)
+    for (name, verb), taken in times.items():
+        figures[f"{name}_{verb}_times_real_time"] = seconds / taken
+        if name != "ours":
+            figures[f"{verb}_faster_than_{name}"] = taken / times["ours", verb]
+    figures["streaming"] = {
+        f"{frames}_frames": streaming(codec, frames, options.chunks) for frames in CHUNKS
+    }
     if options.train_batch and not options.codec:
         figures["training"] = training(SIZES[options.size], options.train_batch, 1.0, 3)
     print(json.dumps(figures, indent=2))

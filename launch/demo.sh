@@ -19,18 +19,8 @@ make_venv
 
 if [ -z "$audio_dir" ]; then
   audio_dir="data/asterisk"
-  if [ ! -f "$audio_dir/COPYRIGHT" ]; then
-    echo "== fetching 25 minutes of recorded English speech (Debian package, 11 MB)"
-    scratch="data/.fetch"
-    rm -rf "$scratch" "$audio_dir"
-    fetch_debian "$root/$scratch" asterisk-core-sounds-en-g722 asterisk-core-sounds-en
-    share="$scratch/unpacked/usr/share"
-    gunzip -c "$share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz" \
-      >"$share/asterisk/sounds/en_US_f_Allison/transcripts.txt"
-    cp "$share/doc/asterisk-core-sounds-en-g722/copyright" "$share/asterisk/sounds/COPYRIGHT"
-    mv "$share/asterisk/sounds" "$audio_dir"
-    rm -rf "$scratch"
-  fi
+  echo "== recorded English speech, 25 minutes: $audio_dir (Debian packages, 11 MB)"
+  fetch_asterisk "$audio_dir" en
 fi
 
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"

@@ -15,7 +15,7 @@ fetch_debian() { # DIR PACKAGE...
   local dir="$1"
   shift
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null \
-    || die "apt-get and dpkg-deb are not here; on other systems give your own folder of recordings: ./launch/demo.sh --audio-dir DIR"
+    || die "apt-get and dpkg-deb are not here; on other systems use a folder of recordings of your own"
   mkdir -p "$dir"
   local lists="$dir/apt"
   local private=(-o "Dir::State=$lists/state" -o "Dir::Cache=$lists/cache" -o "Dir::State::status=/var/lib/dpkg/status" -o "APT::Sandbox::User=")
@@ -30,6 +30,29 @@ fetch_debian() { # DIR PACKAGE...
   for package in "$@"; do
     dpkg-deb -x "$dir/$package"_*.deb "$dir/unpacked"
   done
+}
+
+# Recorded speech of Debian's asterisk-core-sounds packages, 16 kHz, with transcripts: one folder a
+# voice. Appears whole or not at all; does nothing if it is there.
+fetch_asterisk() { # DIR LANGUAGE...
+  local dir="$root/$1" part="$root/$1.part" language voice packages=()
+  shift
+  [ ! -f "$dir/COPYRIGHT" ] || return 0
+  [ ! -e "$dir" ] || die "$dir: is no finished download (no COPYRIGHT); move it away"
+  rm -rf "$part"
+  for language in "$@"; do
+    packages+=("asterisk-core-sounds-$language-g722" "asterisk-core-sounds-$language")
+  done
+  fetch_debian "$part" "${packages[@]}"
+  local share="$part/unpacked/usr/share"
+  for language in "$@"; do
+    voice="$(cd "$share/asterisk/sounds" && ls -d "${language}"_*)"
+    gunzip -c "$share/doc/asterisk-core-sounds-$language/core-sounds-$language.txt.gz" \
+      >"$share/asterisk/sounds/$voice/transcripts.txt"
+  done
+  cp "$share/doc/asterisk-core-sounds-$1-g722/copyright" "$share/asterisk/sounds/COPYRIGHT"
+  mv "$share/asterisk/sounds" "$dir"
+  rm -rf "$part"
 }
 
 make_venv() {

@@ -17,6 +17,8 @@ from audiolm_jax.lm import train as lm_train
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
 from audiolm_jax.runtime.optim import make_optimizer
 from audiolm_jax.tokenizers.soundstream import train as codec_train
+from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
+from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
 from audiolm_jax.tokenizers.w2v_bert import train as w2v_train
 
 FILES = sorted(Path("configs").rglob("*.py"))
@@ -48,6 +50,30 @@ def test_config(path):
     if isinstance(experiment, CodecExperiment | EncoderExperiment | StageExperiment):
         state = jax.eval_shape(program_of(experiment).init, jax.random.key(0))
         assert sum(x.size for x in jax.tree.leaves(state.params)) > 0
+
+
+def test_paper_codecs_are_the_papers():
+    """Every option that SoundStream does not have is off; the stages fit the speech codec."""
+    speech = load_experiment(Path("configs/librilight_paper/soundstream.py"))
+    piano = load_experiment(Path("configs/piano_paper/soundstream.py"))
+    assert speech.model == SoundStreamConfig()
+    assert speech.train == piano.train == SoundStreamTrainConfig()
+    assert speech.noise is piano.noise is None
+    levels = (piano.model.quantizer.levels, piano.model.quantizer.codebook_size)
+    assert levels == (3, 2**14)
+    assert piano.model.strides == (2, 4, 5, 8)
+    for name in ("semantic", "coarse", "fine"):
+        experiment = load_experiment(Path(f"configs/librilight_paper/{name}.py"))
+        stage = experiment.model.stage
+        assert experiment.codec == speech.directory
+        assert stage.levels == speech.model.quantizer.levels
+        assert stage.codebook_size == speech.model.quantizer.codebook_size
+        assert stage.acoustic_rate_hz == speech.model.frame_rate_hz
+    for experiment in (speech, piano):  # else the first step refuses
+        quantizer = experiment.model.quantizer
+        seconds = experiment.batch_size * experiment.crop_seconds
+        uses = seconds * experiment.model.frame_rate_hz / quantizer.codebook_size
+        assert quantizer.revival_threshold < uses / 5
 
 
 def test_demo_stages_fit_the_demo_tokenizers():

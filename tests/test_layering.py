@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "audiolm_jax"
 LAYERS = [
     {"errors"},
     {"records", "nn", "audio"},
-    {"stages", "runtime"},
+    {"stages", "runtime", "tokenizers.streams"},
     {"tokenizers.soundstream", "tokenizers.w2v_bert", "tokenizers.pretrained", "lm"},
     {"tokenizers.acoustic"},
     {"data"},
@@ -19,7 +19,7 @@ LAYERS = [
     {"eval"},
     {"experiment"},
     {"programs", "inputs"},
-    {"samples", "evaluation", "abx_evaluation"},
+    {"samples", "evaluation", "abx_evaluation", "codec_evaluation"},
     {"run"},
     {"commands"},
     {"cli"},
@@ -29,6 +29,7 @@ LEVEL = {part: level for level, row in enumerate(LAYERS) for part in row}
 MAX_LINES = 400
 DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 HEAVY = {"tensorflow", "seqio", "apache_beam", "torch", "librosa", "matplotlib", "tensorboardX"}
+HEAVY |= {"visqol", "pesq", "pystoi", "faster_whisper", "jiwer", "whisper_normalizer"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

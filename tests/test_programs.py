@@ -9,6 +9,7 @@ from tiny_models import CODEC, DECODER, ENCODER, stage, voice
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.noise import NoiseConfig, NoisyCrops
 from audiolm_jax.data.sources import AudioDataConfig, list_clips
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiment import (
@@ -23,6 +24,7 @@ from audiolm_jax.programs import abstract_batch, model_flops, program_of, units_
 from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
 from audiolm_jax.runtime.step import make_init
+from audiolm_jax.tokenizers.soundstream.film import DenoisingConfig
 
 LOOP = LoopConfig(steps=1)
 
@@ -52,6 +54,24 @@ def test_audio_batch_is_that_of_the_crops(tmp_path, kind, model):
     crops = AudioCrops(list_clips(experiment.data), "train", 0.5, 4, seed=0)
     assert shapes(abstract_batch(experiment)) == shapes(next(crops.batches(0)))
     assert units_per_step(experiment) == ("audio_seconds", 2.0)
+
+
+def test_noise_and_the_switch_come_together(tmp_path):
+    data = AudioDataConfig(str(tmp_path), heldout_percent=0)
+    noise, model = NoiseConfig(data), dataclasses.replace(CODEC, denoising=DenoisingConfig())
+    for number in range(3):
+        write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
+    experiment = audio_experiment(CodecExperiment, model, tmp_path, noise=noise)
+    index = list_clips(data)
+    crops = NoisyCrops(index, index, "train", 0.5, 4, 0, None, noise)
+    assert shapes(abstract_batch(experiment)) == shapes(next(crops.batches(0)))
+    with pytest.raises(InputError, match="noise = None: denoising needs both"):
+        audio_experiment(CodecExperiment, model, tmp_path)
+    with pytest.raises(InputError, match=r"model\.denoising = None: denoising needs both"):
+        audio_experiment(CodecExperiment, CODEC, tmp_path, noise=noise)
+    wrong = NoiseConfig(dataclasses.replace(data, sample_rate_hz=24000))
+    with pytest.raises(InputError, match=r"noise: model\.sample_rate_hz = 16000 differs"):
+        audio_experiment(CodecExperiment, model, tmp_path, noise=wrong)
 
 
 def test_model_flops_of_a_stage_are_the_usual_count():

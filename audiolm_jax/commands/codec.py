@@ -15,8 +15,9 @@ from audiolm_jax.commands.options import parse
 from audiolm_jax.data.code_file import SUFFIX, CodeFile, read_codes, write_codes
 from audiolm_jax.data.codec_files import RESAMPLER, decode_recording, encode_recording
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokenizer
+from audiolm_jax.records import StreamingTokenizer
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
+from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,8 @@ class CodecOptions:
       out: file to write, ending in .codes for encode, else in .wav; for a folder the folder to
         write, of the same structure.
       levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
+      denoise: remove the background, with a codec that was trained to: at encode or at decode,
+        whichever side its switch is on, or at roundtrip.
     """
 
     verb: tyro.conf.Positional[Literal["encode", "decode", "roundtrip"]]
@@ -43,6 +46,7 @@ class CodecOptions:
     model: Path
     out: Path
     levels: int | None = None
+    denoise: bool = False
 
 
 def codec(arguments: Sequence[str]) -> None:
@@ -51,6 +55,8 @@ def codec(arguments: Sequence[str]) -> None:
     is_folder = options.source.is_dir()
     jobs = _plan_folder(options) if is_folder else _plan_file(options)
     model = load_acoustic_tokenizer(options.model)
+    if options.denoise:
+        model = _with_denoising(options, model)
     if options.levels is not None and not 1 <= options.levels <= model.levels:
         raise InputError(f"levels = {options.levels}: expected 1 to {model.levels}")
     if options.verb != "decode":
@@ -70,6 +76,22 @@ def codec(arguments: Sequence[str]) -> None:
             print(f"failed: {error}", file=sys.stderr)
     if failed:
         raise InputError(f"{options.source}: {failed} of {len(jobs)} files failed, see above")
+
+
+def _with_denoising(options: CodecOptions, model: StreamingTokenizer) -> SoundStreamCodec:
+    """The codec with its switch on, if what is asked for comes past that switch."""
+    denoising = model.config.denoising if isinstance(model, SoundStreamCodec) else None
+    if denoising is None:
+        raise InputError(
+            f"--denoise: {options.model} was not trained to remove noise; leave it out"
+        )
+    verb = {"encoder": "encode", "decoder": "decode"}[denoising.place]
+    if options.verb not in (verb, "roundtrip"):
+        raise InputError(
+            f"{options.verb} --denoise: the switch of {options.model} is in its {denoising.place}; "
+            f"give --denoise to {verb} or roundtrip"
+        )
+    return model.with_denoising()
 
 
 def _suffixes(options: CodecOptions) -> tuple[set[str], str]:
@@ -109,7 +131,7 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
     return jobs
 
 
-def _run(options: CodecOptions, source: Path, out: Path, model: AcousticTokenizer) -> None:
+def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokenizer) -> None:
     levels = options.levels or model.levels
     if options.verb == "decode":
         file = read_codes(source, model)

@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 
-from audiolm_jax import abx_evaluation, evaluation, run
+from audiolm_jax import abx_evaluation, codec_evaluation, evaluation, run
 from audiolm_jax.commands.configured import configured
 from audiolm_jax.commands.options import parse, parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_experiment import AbxExperiment
 from audiolm_jax.experiment import (
     TRAINED,
+    CodecEvaluateExperiment,
     EvaluateExperiment,
     Experiment,
     TokenizeExperiment,
@@ -82,9 +83,12 @@ def tokenize(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """`audiolm evaluate`."""
-    match _configured("evaluate", arguments, (EvaluateExperiment, AbxExperiment)):
+    kinds = (EvaluateExperiment, CodecEvaluateExperiment, AbxExperiment)
+    match _configured("evaluate", arguments, kinds):
         case EvaluateExperiment() as experiment:
             evaluation.evaluate(experiment)
+        case CodecEvaluateExperiment() as experiment:
+            codec_evaluation.evaluate_codecs(experiment)
         case AbxExperiment() as experiment:
             abx_evaluation.evaluate_abx(experiment)
 

@@ -6,6 +6,7 @@ Nothing is read but tables of lengths: position p alone decides the rest, see `c
 from collections.abc import Callable
 
 from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.noise import NoiseConfig, draw_mixture, noise_seed
 from audiolm_jax.data.sources import ClipIndex
 from audiolm_jax.data.token_store import TokenStore
 from audiolm_jax.stages import StageConfig
@@ -33,6 +34,29 @@ def describe_audio(
                 f"position {position}: {clips[number].clip_id}, "
                 f"{start / rate:.3f} to {stop / rate:.3f} s"
             )
+        return rows
+
+    return describe
+
+
+def describe_noisy_audio(
+    index: ClipIndex,
+    noise_index: ClipIndex,
+    crop_seconds: float,
+    batch_size: int,
+    seed: int,
+    config: NoiseConfig,
+) -> Callable[[int], list[str]]:
+    """`describe_audio` for the batches of `NoisyCrops`, with level and crop of the noise."""
+    of_speech = describe_audio(index, crop_seconds, batch_size, seed)
+    of_noise = describe_audio(noise_index, crop_seconds, batch_size, noise_seed(seed))
+
+    def describe(step: int) -> list[str]:
+        rows = []
+        for row, (speech, noise) in enumerate(zip(of_speech(step), of_noise(step), strict=True)):
+            mixture = draw_mixture(config, seed, step * batch_size + row)
+            level = "" if mixture.gain_db is None else f", {mixture.gain_db:.1f} dB of {noise}"
+            rows.append(f"{speech}{level}, switch {'on' if mixture.denoise else 'off'}")
         return rows
 
     return describe

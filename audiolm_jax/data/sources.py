@@ -272,7 +272,7 @@ def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
         if Path(name).name != TRANSCRIPTS:
             continue
         try:
-            lines = (root / name).read_text(encoding="utf-8").splitlines()
+            lines = (root / name).read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise InputError(f"{root / name}: not UTF-8 text: {error.reason}") from error
         for number, line in enumerate(lines, 1):

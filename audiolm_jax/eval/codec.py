@@ -227,14 +227,11 @@ def evaluate_codec(
                 f"clip {clip_id}: shape {samples.shape}: expected finite mono samples; run "
                 "`audiolm audit` on the folder"
             )
-        audio = AudioBatch(samples[None, :], np.array([len(samples)], np.int32))
-        tokens = codec.encode(audio)
-        frames = int(np.asarray(tokens.lengths)[0])
-        codes.append(np.asarray(tokens.codes)[0, :frames])
-        scores.append(_score(codec, clip_id, samples, tokens))
+        clip_codes, decoded = round_trip(codec, samples, (codec.levels, *prefixes))
+        codes.append(clip_codes)
+        scores.append(_score(codec, clip_id, samples, decoded[codec.levels]))
         for levels, rows in partial.items():
-            fewer = AcousticTokens(tokens.codes[:, :, :levels], tokens.lengths)
-            rows.append(_score(codec, clip_id, samples, fewer))
+            rows.append(_score(codec, clip_id, samples, decoded[levels]))
     if not scores:
         raise InputError("no held-out clips to evaluate the codec on: expected at least one")
     all_codes = np.concatenate(codes)
@@ -255,11 +252,32 @@ def evaluate_codec(
     )
 
 
+def round_trip(
+    codec: AcousticTokenizer, samples: Float[np.ndarray, " s"], prefixes: Sequence[int]
+) -> tuple[Int[np.ndarray, "t q"], dict[int, Float[np.ndarray, " s"]]]:
+    """Encodes a clip once and decodes the first levels of its codes.
+
+    Args:
+      codec: the codec.
+      samples: float32 [s] at the codec's rate.
+      prefixes: numbers of levels to decode, each 1 to the codec's.
+
+    Returns:
+      (codes of all levels, float32 audio as long as the clip by number of levels).
+    """
+    tokens = codec.encode(AudioBatch(samples[None, :], np.array([len(samples)], np.int32)))
+    decoded = {}
+    for levels in prefixes:
+        audio = codec.decode(AcousticTokens(tokens.codes[:, :, :levels], tokens.lengths))
+        # The codec pads the last frame with zeros: the round trip may be longer, never shorter.
+        decoded[levels] = np.asarray(audio.samples, np.float32)[0, : len(samples)]
+    frames = int(np.asarray(tokens.lengths)[0])
+    return np.asarray(tokens.codes)[0, :frames], decoded
+
+
 def _score(
-    codec: AcousticTokenizer, clip_id: str, samples: np.ndarray, tokens: AcousticTokens
+    codec: AcousticTokenizer, clip_id: str, samples: np.ndarray, decoded: np.ndarray
 ) -> ClipScore:
-    # The codec pads the last frame with zeros: the round trip may be longer, never shorter.
-    decoded = np.asarray(codec.decode(tokens).samples, np.float32)[0, : len(samples)]
     return ClipScore(
         clip_id=clip_id,
         seconds=len(samples) / codec.sample_rate_hz,

@@ -1,9 +1,6 @@
 """All measurements of a bundle on held-out recordings, collected for the report."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,16 +16,13 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.eval.codec import CodecReport, evaluate_codec
 from audiolm_jax.eval.likelihood import StageLikelihood, stage_likelihood
 from audiolm_jax.eval.listening import AudioClip, Example
-from audiolm_jax.eval.report import TrainerSummary
 from audiolm_jax.eval.semantic import SemanticReport, evaluate_semantic
 from audiolm_jax.generate.bundle import Bundle, StageModel
 from audiolm_jax.generate.pipeline import Generated, Generator
 from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.train import StageTrainConfig, program
 from audiolm_jax.records import AcousticTokens, AudioBatch
-from audiolm_jax.runtime.metrics import METRICS, TIMING, read_metrics
 from audiolm_jax.runtime.state import TrainState
-from audiolm_jax.runtime.weights import MODEL_JSON, load_model
 
 _BATCH = 8  # sequences judged at once
 
@@ -131,44 +125,6 @@ def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
         {name: totals[f"loss/{name}"] / counts[f"loss/{name}"] for name in present},
         {name: counts[f"loss/{name}"] for name in present},
     )
-
-
-def summarize_run(directory: Path) -> TrainerSummary:
-    """Loss curve and speed of a finished run, from its own files.
-
-    Raises:
-      InputError: not a finished run directory.
-    """
-    if not (directory / "model" / MODEL_JSON).is_file():
-        raise InputError(f"{directory}: no finished run here; name run directories in runs")
-    model = load_model(directory / "model")
-    provenance = model.provenance
-    config: dict[str, Any] = provenance["config"]
-    metrics = tuple(read_metrics(directory / METRICS))
-    times = [line["seconds_per_step"] for line in read_metrics(directory / TIMING)]
-    crop = config.get("crop_seconds") or config["model"]["stage"]["crop_seconds"]
-    logged = {name for line in metrics for name in line}
-    manifest = json.loads((directory / "manifest.json").read_text())
-    devices = manifest["devices"]
-    return TrainerSummary(
-        name=directory.name.replace("_", " "),
-        steps=provenance["steps"],
-        batch=f"{config['batch_size']} x {crop:g} s",
-        parameters=sum(array.size for array in model.arrays.values()),
-        seconds_per_step=float(np.median(times)) if times else None,
-        devices=f"{devices['count']} x {devices['kind']}",
-        metrics=metrics,
-        curves=tuple(name for name in CURVES if name in logged),
-    )
-
-
-CURVES = (
-    "loss",
-    "spectral_loss",
-    "contrastive_loss",
-    "masked_loss",
-    "adversarial_loss",
-)
 
 
 def _roundtrip(bundle: Bundle, samples: np.ndarray) -> np.ndarray:

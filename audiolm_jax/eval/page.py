@@ -5,6 +5,7 @@ Whoever puts text in escapes it here: `element` and `table` escape every string 
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class Html(str):
@@ -76,6 +77,33 @@ def percent_below(value: float) -> Html:
         return Html("&ndash;")
     kind, word = ("good", "below") if value > 0 else ("bad", "above")
     return element("span", f"{abs(value):.1f}\N{NO-BREAK SPACE}% {word}", class_=kind)
+
+
+def sectioned(title: str, summary: str, sections: Sequence[tuple[str, str, Html]]) -> str:
+    """The whole page from (key, heading, body) sections, with links to them at the top."""
+    links = (element("a", heading, href=f"#{key}") for key, heading, _ in sections)
+    header = element(
+        "header",
+        element("h1", title),
+        element("p", summary, class_="lead"),
+        element("nav", *links, aria_label="Sections"),
+    )
+    main = (
+        element(
+            "section", element("h2", heading, id=f"{key}-title"), body, id=key,
+            aria_labelledby=f"{key}-title",
+        )
+        for key, heading, body in sections
+    )  # fmt: skip
+    return document(title, Html(header + element("main", *main)))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".tmp")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
 
 
 def document(title: str, body: Html) -> str:

@@ -5,10 +5,12 @@ draw them sharp at any size and in the reader's colours. Equal input gives equal
 """
 
 import base64
+import contextlib
+import dataclasses
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,15 +123,7 @@ def loss_curves_svg(rows: Sequence[Mapping[str, Any]], names: Sequence[str], key
     """
     if not 1 <= len(names) <= CURVES:
         raise InputError(f"{len(names)} curves in one figure: expected 1 to {CURVES}")
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    settings = {"svg.fonttype": "none", "svg.hashsalt": key, "font.size": 10}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(5.0, 2.7), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    with _axes(key) as (axes, finish):
         everything: list[np.ndarray] = []
         for index, name in enumerate(names):
             steps, values = curve(rows, name)
@@ -151,10 +145,81 @@ def loss_curves_svg(rows: Sequence[Mapping[str, Any]], names: Sequence[str], key
                     label=f"{name}, held-out",
                 )
                 everything.append(values)
-        _style(axes, np.concatenate(everything))
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(file.getvalue(), key, f"Training curves: {', '.join(names)}")
+        _style(axes, np.concatenate(everything), "step")
+        return finish(f"Training curves: {', '.join(names)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Measured points that a line joins.
+
+    Attributes:
+      label: in the legend.
+      x: where they lie.
+      y: their values, as many.
+      low: lower ends of their intervals; empty for none.
+      high: upper ends.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def lines_svg(lines: Sequence[Line], x_label: str, title: str, key: str) -> str:
+    """Lines with points and shaded intervals as inline SVG that takes its colours from the page.
+
+    Args:
+      lines: at most six.
+      x_label: quantity and unit of the horizontal axis.
+      title: what is drawn, for those who cannot see it.
+      key: unique on the page; prefixes the ids inside the SVG.
+
+    Raises:
+      InputError: no line, or more than six.
+    """
+    if not 1 <= len(lines) <= CURVES:
+        raise InputError(f"{len(lines)} lines in one figure: expected 1 to {CURVES}")
+    with _axes(key) as (axes, finish):
+        for index, line in enumerate(lines):
+            color = _marker(index)
+            if len(line.low):
+                axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.15, linewidth=0)
+            axes.plot(
+                line.x, line.y, "-o", color=color, linewidth=1.6, markersize=4, label=line.label
+            )
+        _style(axes, np.concatenate([np.asarray(line.y, np.float64) for line in lines]), x_label)
+        return finish(title)
+
+
+@contextlib.contextmanager
+def _axes(key: str) -> Iterator[tuple[Any, Callable[[str], str]]]:
+    """Axes to draw in, and the function that turns them into inline SVG with a label."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    settings = {"svg.fonttype": "none", "svg.hashsalt": key, "font.size": 10}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(5.0, 2.7), layout="constrained")
+        FigureCanvasSVG(figure)
+
+        def finish(label: str) -> str:
+            file = io.StringIO()
+            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+            return _inline(file.getvalue(), key, label)
+
+        yield figure.add_subplot(), finish
+
+
+def svg_file(inline: str, colours: Mapping[str, str]) -> str:
+    """An inline SVG as a file of its own, on white, with the page's colours by CSS variable."""
+    variables = (f"--{name}:{value}" for name, value in colours.items())
+    style = ";".join(("color:#1d2129", "background:#fff", "font-family:sans-serif", *variables))
+    head = '<svg xmlns="http://www.w3.org/2000/svg" '
+    return inline.replace("<svg ", f'{head}style="{style}" ', 1) + "\n"
 
 
 _INK = "#010203"  # stands for the page's text colour until `_inline` puts it in
@@ -164,10 +229,10 @@ def _marker(index: int) -> str:
     return f"#0102{0x10 + index:02x}"
 
 
-def _style(axes: Any, values: np.ndarray) -> None:
+def _style(axes: Any, values: np.ndarray, x_label: str) -> None:
     if values.min() > 0 and values.max() > 20 * values.min():
         axes.set_yscale("log")
-    axes.set_xlabel("step", color=_INK)
+    axes.set_xlabel(x_label, color=_INK)
     axes.tick_params(colors=_INK, which="both", length=3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_INK)

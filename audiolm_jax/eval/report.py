@@ -1,7 +1,7 @@
 """The report: one HTML file to listen to and read, with everything inside it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,15 @@ from audiolm_jax.eval.codec import CodecReport
 from audiolm_jax.eval.expectations import duration_words, expectations
 from audiolm_jax.eval.likelihood import LevelLikelihood, StageLikelihood
 from audiolm_jax.eval.listening import AudioClip, Example, listening
-from audiolm_jax.eval.page import Html, document, element, number, percent_below, table
+from audiolm_jax.eval.page import (
+    Html,
+    element,
+    number,
+    percent_below,
+    sectioned,
+    table,
+    write_text,
+)
 from audiolm_jax.eval.semantic import SemanticReport
 
 __all__ = ["AudioClip", "Example", "ReportContent", "TrainerSummary", "render", "write_report"]
@@ -78,11 +86,7 @@ def write_report(path: Path | str, content: ReportContent) -> None:
     Raises:
       InputError: a clip is empty or not finite, or a curve is asked for that was not measured.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text(render(content), encoding="utf-8")
-    scratch.replace(path)
+    write_text(Path(path), render(content))
 
 
 def render(content: ReportContent) -> str:
@@ -97,23 +101,11 @@ def render(content: ReportContent) -> str:
     if content.semantic:
         sections.append(("semantic", "Semantic tokens", _semantic(content.semantic)))
     if content.trainers:
-        sections.append(("training", "Training", _training(content.trainers)))
-    sections.append(("provenance", "Provenance", _provenance(content)))
-    links = (element("a", title, href=f"#{key}") for key, title, _ in sections)
-    header = element(
-        "header",
-        element("h1", content.title),
-        element("p", content.summary, class_="lead"),
-        element("nav", *links, aria_label="Sections"),
+        sections.append(("training", "Training", training(content.trainers)))
+    sections.append(
+        ("provenance", "Provenance", provenance(content.provenance, content.data_licence))
     )
-    main = (
-        element(
-            "section", element("h2", title, id=f"{key}-title"), body, id=key,
-            aria_labelledby=f"{key}-title",
-        )
-        for key, title, body in sections
-    )  # fmt: skip
-    return document(content.title, Html(header + element("main", *main)))
+    return sectioned(content.title, content.summary, sections)
 
 
 def _expectations(content: ReportContent) -> Html:
@@ -259,7 +251,8 @@ def _semantic(report: SemanticReport) -> Html:
     )
 
 
-def _training(trainers: tuple[TrainerSummary, ...]) -> Html:
+def training(trainers: tuple[TrainerSummary, ...]) -> Html:
+    """The table of the training runs and their curves."""
     rows = [
         (
             trainer.name,
@@ -285,10 +278,11 @@ def _training(trainers: tuple[TrainerSummary, ...]) -> Html:
     return Html(table("Training runs", heads, rows) + element("div", *charts, class_="charts"))
 
 
-def _provenance(content: ReportContent) -> Html:
-    facts = table("What this page was made from", ("Item", "Value"), content.provenance)
+def provenance(facts: Sequence[tuple[str, str]], data_licence: str) -> Html:
+    """Where the recordings come from, and (name, value) pairs about the rest."""
+    rows = table("What this page was made from", ("Item", "Value"), facts)
     return Html(
         element("h3", "Recordings")
-        + element("pre", content.data_licence)
-        + element("div", facts, class_="wrap")
+        + element("pre", data_licence)
+        + element("div", rows, class_="wrap")
     )

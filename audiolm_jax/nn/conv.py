@@ -72,7 +72,7 @@ def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None =
 
 def fill_channels(channels: int, value: float) -> nnx.Param:
     """A bias or gain [channels] that starts at `value`."""
-    return nnx.Param(annotate(lambda: jnp.full((channels,), value), "channels_out")())
+    return nnx.Param(annotate(lambda: jnp.full((channels,), value, jnp.float32), "channels_out")())
 
 
 def _layout(space: int) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokenizer
+from audiolm_jax.records import StreamingTokenizer
 from audiolm_jax.runtime.weights import read_kind
 from audiolm_jax.tokenizers.pretrained.dac import codec as dac
 from audiolm_jax.tokenizers.soundstream import codec as soundstream
@@ -12,7 +12,7 @@ _CODECS = {soundstream.KIND: soundstream.SoundStreamCodec, dac.KIND: dac.DacCode
 ACOUSTIC_KINDS = tuple(_CODECS)
 
 
-def load_acoustic_tokenizer(directory: Path) -> AcousticTokenizer:
+def load_acoustic_tokenizer(directory: Path) -> StreamingTokenizer:
     """Reads and verifies a codec's model folder.
 
     Raises:

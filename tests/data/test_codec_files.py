@@ -1,9 +1,11 @@
 """Files through a codec: pieces equal the whole, bad input is one line, nothing is half-written."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tiny_models import CODES, voice, write_codec
+from tiny_models import CODEC, CODES, voice, write_codec
 
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.audio.resample import read_resampled
@@ -12,7 +14,9 @@ from audiolm_jax.data.code_file import CodeFile, read_codes, write_codes
 from audiolm_jax.data.codec_files import decode_recording, encode_recording
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
+from audiolm_jax.runtime.weights import load_model, save_model
+from audiolm_jax.tokenizers.soundstream.codec import KIND, SoundStreamCodec
+from audiolm_jax.tokenizers.soundstream.film import DenoisingConfig
 
 
 @pytest.fixture(scope="module")
@@ -27,29 +31,19 @@ def codec(folder):
     return SoundStreamCodec.load(folder)
 
 
-class Whole:
-    """The codec without its streams."""
-
-    def __init__(self, codec):
-        for name in ("sample_rate_hz", "hop_samples", "levels", "codebook_size", "fingerprint"):
-            setattr(self, name, getattr(codec, name))
-        self.encode, self.decode = codec.encode, codec.decode
-
-
 def test_a_file_in_pieces_is_the_file_at_once(codec, tmp_path):
     source = tmp_path / "a.wav"
     write_wav(source, voice(6.1, 140), 22050, None)
     samples = read_resampled(source, 16000, "soxr_hq")
     tokens = codec.encode(AudioBatch.from_clips([samples]))
-    for model in (codec, Whole(codec)):
-        file = encode_recording(source, model, codec.levels)
-        assert file.samples == len(samples)
-        np.testing.assert_array_equal(file.codes, tokens.codes[0])
-        decode_recording(file, model, tmp_path / "b.wav", {})
-        heard, rate = read_audio(tmp_path / "b.wav")
-        expected = codec.decode(tokens).samples[0, : len(samples)]
-        assert (rate, len(heard)) == (16000, len(samples))
-        np.testing.assert_allclose(heard, expected, atol=1 / 32768)
+    file = encode_recording(source, codec, codec.levels)
+    assert file.samples == len(samples)
+    np.testing.assert_array_equal(file.codes, tokens.codes[0])
+    decode_recording(file, codec, tmp_path / "b.wav", {})
+    heard, rate = read_audio(tmp_path / "b.wav")
+    expected = codec.decode(tokens).samples[0, : len(samples)]
+    assert (rate, len(heard)) == (16000, len(samples))
+    np.testing.assert_allclose(heard, expected, atol=1 / 32768)
     shallow = encode_recording(source, codec, 2)
     np.testing.assert_array_equal(shallow.codes, file.codes[:, :2])
 
@@ -171,6 +165,46 @@ def test_folders_keep_their_structure_and_report_every_file(capsys, folder, tmp_
     assert "0.20 kbit/s" in out
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_rate_hz": "24000"}, "sample_rate_hz = 24000, this codec has 16000"),
+        ({"codec": "0" * 64}, "decode with the codec that wrote them"),
+        ({"codes": np.full((3, 4), CODES, np.uint16)}, f"code {CODES} is out of range"),
+    ],
+)
+def test_code_files_that_do_not_fit_write_nothing(capsys, folder, code_file, changes, message):
+    path, change = code_file
+    change(**changes)
+    out = path.with_name("heard.wav")
+    status, printed, err = run(capsys, "decode", path, "--model", folder, "--out", out)
+    assert (status, printed, len(err)) == (2, "", 1)
+    assert err[0].startswith(f"audiolm codec: {path}: ")
+    assert message in err[0]
+    assert files(path.parent) == ["a.codes"]
+
+
+def test_noise_is_removed_on_the_side_of_the_switch_only(capsys, folder, tmp_path):
+    stored = load_model(folder)
+    config = dataclasses.replace(CODEC, denoising=DenoisingConfig("decoder"))
+    film = {"film.gamma": np.float32([[1.0] * 8, [-2.0] * 8]), "film.beta": np.zeros((2, 8))}
+    arrays = stored.arrays | {name: a.astype(np.float32) for name, a in film.items()}
+    save_model(tmp_path / "model", KIND, config, arrays, {})
+    write_wav(tmp_path / "a.wav", voice(0.5, 120), 16000, None)
+    model = ["--model", tmp_path / "model"]
+    encode = ["encode", tmp_path / "a.wav", *model, "--out", tmp_path / "a.codes"]
+    status, _, err = run(capsys, *encode, "--denoise")
+    assert (status, len(err)) == (2, 1)
+    assert "is in its decoder; give --denoise to decode or roundtrip" in err[0]
+    assert run(capsys, *encode)[0] == 0
+    heard = {}
+    for name, flags in (("off", []), ("on", ["--denoise"])):
+        out = ["--out", tmp_path / f"{name}.wav"]
+        assert run(capsys, "decode", tmp_path / "a.codes", *model, *out, *flags)[0] == 0
+        heard[name], _ = read_audio(tmp_path / f"{name}.wav")
+    assert np.abs(heard["on"] - heard["off"]).max() > 0.01
+
+
 def files(folder):
     return [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
 
@@ -185,8 +219,10 @@ def files(folder):
         (["encode", "in", "--out", "in/a.wav"], "in the source folder"),
         (["encode", "gone.wav", "--out", "a.codes"], "gone.wav: cannot be read"),
         (["squeeze", "in", "--out", "x"], "squeeze"),
-        (["encode", "in/zero.wav", "--out", "x.codes"], "no samples"),
-        (["encode", "in/nan.wav", "--out", "x.codes"], "NaN or infinite"),
+        (["encode", "in/zero.wav", "--out", "x.codes"], "in/zero.wav: holds no samples"),
+        (["encode", "in/nan.wav", "--out", "x.codes"], "in/nan.wav: contains NaN or infinite"),
+        (["roundtrip", "in/nan.wav", "--out", "x.wav"], "in/nan.wav: contains NaN or infinite"),
+        (["encode", "in/a.wav", "--out", "x.codes", "--denoise"], "not trained to remove noise"),
     ],
 )
 def test_bad_command_lines_are_one_line(capsys, folder, tmp_path, monkeypatch, words, message):
@@ -196,7 +232,8 @@ def test_bad_command_lines_are_one_line(capsys, folder, tmp_path, monkeypatch, w
     (tmp_path / "in").mkdir()
     write_wav(tmp_path / "in" / "a.wav", voice(0.1, 120), 16000, None)
     write_wav(tmp_path / "in" / "zero.wav", np.zeros(0, np.float32), 16000, None)
-    soundfile.write("in/nan.wav", np.full(99, np.nan, np.float32), 16000, subtype="FLOAT")
+    late = np.where(np.arange(80000) == 79999, np.nan, 0).astype(np.float32)
+    soundfile.write("in/nan.wav", late, 16000, subtype="FLOAT")
     before = (tmp_path / "in" / "a.wav").read_bytes()
     status, _, err = run(capsys, *words, "--model", folder)
     assert (status, len(err)) == (2, 1)

@@ -149,7 +149,8 @@ def test_long_files_become_consecutive_clips_of_one_split(tmp_path):
 
 def test_transcripts_are_found_beside_the_audio(folder):
     (folder / "speaker0" / "transcripts.txt").write_text(
-        "; a comment\n\nbook/00: Hello: again.\nbook/02:two\nbook/99: nobody\n", encoding="utf-8"
+        "\ufeff; a comment\n\nbook/00: Hello: again.\nbook/02:two\nbook/99: nobody\n",
+        encoding="utf-8",
     )
     texts = {clip.path: clip.text for clip in listed(folder).clips if clip.text}
     assert texts == {"speaker0/book/00.wav": "Hello: again.", "speaker0/book/02.wav": "two"}

@@ -1,5 +1,6 @@
 """A trained SoundStream as a frozen tokenizer."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AcousticTokens, AudioBatch
 from audiolm_jax.runtime.config_json import config_from_dict
 from audiolm_jax.runtime.weights import load_model, unflatten_into
+from audiolm_jax.tokenizers.soundstream.film import condition
 from audiolm_jax.tokenizers.soundstream.model import (
     SoundStream,
     SoundStreamConfig,
@@ -24,10 +26,9 @@ from audiolm_jax.tokenizers.soundstream.streaming import (
     BLOCK_FRAMES,
     DecoderStream,
     EncoderStream,
-    check_codes,
-    check_samples,
 )
 from audiolm_jax.tokenizers.soundstream.train import CODEBOOKS, build_generator
+from audiolm_jax.tokenizers.streams import check_codes, check_samples
 
 KIND = "soundstream"
 _ROWS = 8  # items of one compiled call that takes more than one
@@ -38,7 +39,8 @@ class SoundStreamCodec:
 
     Items run in blocks of 128 frames with the model's state between them, 1 or 8 side by side: two
     programs are compiled for any lengths, an hour needs the memory of a block, and an item gets
-    the codes it would get alone.
+    the codes it would get alone. A codec with a denoising switch has it off; `with_denoising`
+    gives the same codec with the switch on.
 
     Attributes:
       config: of the model.
@@ -47,7 +49,10 @@ class SoundStreamCodec:
       levels: Q.
       codebook_size: N.
       fingerprint: of the model folder.
+      max_block_frames: most frames that a stream computes together.
     """
+
+    max_block_frames = BLOCK_FRAMES
 
     def __init__(self, config: SoundStreamConfig, arrays: dict[str, np.ndarray], fingerprint: str):
         """Args: config; arrays as the trainer exports them; fingerprint of both.
@@ -76,6 +81,8 @@ class SoundStreamCodec:
         self._params, self._structure = jax.tree.flatten(unflatten_into(state, weights, where))
         self._codebooks = jnp.asarray(codebooks)
         self._graphdef = graphdef
+        # No leaf of the compiled programs' arguments where there is no switch.
+        self._switch = None if config.denoising is None else np.zeros((1, 1), bool)
         self._jit_encode = jax.jit(self._encode_block)
         self._jit_decode = jax.jit(self._decode_block)
 
@@ -89,6 +96,21 @@ class SoundStreamCodec:
         folder = load_model(directory, KIND)
         config = config_from_dict(SoundStreamConfig, folder.config, str(directory))
         return cls(config, folder.arrays, folder.fingerprint)
+
+    def with_denoising(self) -> "SoundStreamCodec":
+        """This codec with its switch on: it shares weights, compiled programs and fingerprint.
+
+        Raises:
+          InputError: it was trained without a switch.
+        """
+        if self._switch is None:
+            raise InputError(
+                f"soundstream model {self.fingerprint[:16]}: has no denoising switch; train one "
+                "with model.denoising and noise"
+            )
+        other = copy.copy(self)
+        other._switch = np.ones((1, 1), bool)
+        return other
 
     def encode(self, audio: AudioBatch) -> AcousticTokens:
         """Codes of each item; a partial last frame is filled with zeros.
@@ -123,7 +145,7 @@ class SoundStreamCodec:
         """
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
         for row, frames in zip(codes, lengths, strict=True):
-            check_codes(row[:frames], self)
+            check_codes(row[:frames], self.levels, self.codebook_size)
         codes = codes.astype(np.int32, copy=False)
         samples = np.zeros((len(codes), codes.shape[1] * self.hop_samples), np.float32)
         units = (1, self.hop_samples)
@@ -159,7 +181,7 @@ class SoundStreamCodec:
 
         One program is compiled for each shape.
         """
-        codes, state = self._jit_encode(self._params, self._codebooks, samples, state)
+        codes, state = self._jit_encode(self._params, self._codebooks, samples, state, self._switch)
         return np.asarray(codes), state
 
     def decode_block(
@@ -169,16 +191,23 @@ class SoundStreamCodec:
 
         One program is compiled for each shape.
         """
-        samples, state = self._jit_decode(self._params, self._codebooks, codes, state)
+        samples, state = self._jit_decode(self._params, self._codebooks, codes, state, self._switch)
         return np.asarray(samples), state
 
     def _merge(self, params: list[Array]) -> SoundStream:
         return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, params))
 
     def _encode_block(
-        self, params: list[Array], codebooks: Array, samples: Float[Array, "b s"], state: State
+        self,
+        params: list[Array],
+        codebooks: Array,
+        samples: Float[Array, "b s"],
+        state: State,
+        switch: Bool[Array, "1 1"] | None,
     ) -> tuple[Int[Array, "b t q"], State]:
-        latents, state = self._merge(params).encoder.step(samples, state)
+        model = self._merge(params)
+        latents, state = model.encoder.step(samples, state)
+        latents = condition(model.film, "encoder", latents, switch)
         residual = latents.reshape(-1, latents.shape[-1])
         codes = []
         for vectors in codebooks:
@@ -187,9 +216,16 @@ class SoundStreamCodec:
         return jnp.stack(codes, axis=-1).reshape(*latents.shape[:2], len(codes)), state
 
     def _decode_block(
-        self, params: list[Array], codebooks: Array, codes: Int[Array, "b t q"], state: State
+        self,
+        params: list[Array],
+        codebooks: Array,
+        codes: Int[Array, "b t q"],
+        state: State,
+        switch: Bool[Array, "1 1"] | None,
     ) -> tuple[Float[Array, "b s"], State]:
-        samples, state = self._merge(params).decoder.step(dequantize(codes, codebooks), state)
+        model = self._merge(params)
+        latents = condition(model.film, "decoder", dequantize(codes, codebooks), switch)
+        samples, state = model.decoder.step(latents, state)
         return jnp.clip(samples, -1.0, 1.0), state
 
 

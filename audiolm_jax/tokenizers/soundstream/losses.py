@@ -21,6 +21,7 @@ class LossConfig:
       spectral_weight: of the multi-scale spectral loss (paper: 1).
       adversarial_weight: of the generator's hinge loss (paper: 1).
       feature_weight: of the distance between discriminator features (paper: 100).
+      complex_weight: of `complex_distance`, which compares phases too (the paper has none: 0).
       commitment_weight: of the quantiser's commitment loss (the paper describes none).
       spectral_windows: window lengths in samples (paper: 2^6 to 2^11); multiples of 4, the hop is
         a quarter.
@@ -34,6 +35,7 @@ class LossConfig:
     spectral_weight: float = 1.0
     adversarial_weight: float = 1.0
     feature_weight: float = 100.0
+    complex_weight: float = 0.0
     commitment_weight: float = 1.0
     spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
     mel_bins: int = 64
@@ -99,6 +101,40 @@ def spectral_loss(
         frames = jnp.where(valid, l1 + np.sqrt(window / 2) * l2, 0.0).sum(-1)
         total += frames if config.spectral_reduction == "sum" else frames / jnp.maximum(count, 1)
     return total if config.spectral_reduction == "sum" else total / len(config.spectral_windows)
+
+
+_COMPLEX_WINDOWS = (256, 512, 1024)
+_COMPLEX_EXPONENT = 0.5  # between the waveform itself (1) and its phases alone (0)
+
+
+def complex_distance(
+    target: Float[Array, "b s"], estimate: Float[Array, "b s"], lengths: Int[Array, " b"]
+) -> Float[Array, " b"]:
+    """Distance of short-time spectra, phases included, with magnitudes compressed to their root.
+
+    The sum over bands of |X - Y|, X and Y of compressed magnitude, as L1 of real and imaginary
+    parts; mean over valid frames and over windows of 256, 512 and 1024 samples.
+
+    Args:
+      target: [b, s], zero beyond `lengths`.
+      estimate: [b, s], zero beyond `lengths`.
+      lengths: valid samples; frames of padding alone are left out.
+    """
+
+    def compress(samples, window):
+        spectrum = stft(samples, window, window // 4)
+        power = spectrum.real**2 + spectrum.imag**2 + 1e-4
+        scale = power ** ((_COMPLEX_EXPONENT - 1) / 2) / np.sqrt(window)
+        return spectrum.real * scale, spectrum.imag * scale
+
+    total = jnp.zeros(target.shape[0])
+    for window in _COMPLEX_WINDOWS:
+        a, b = compress(target, window), compress(estimate, window)
+        each = sum(jnp.abs(x - y).sum(-1) for x, y in zip(a, b, strict=True))
+        count = -(-lengths // (window // 4))
+        valid = jnp.arange(each.shape[1])[None] < count[:, None]
+        total += jnp.where(valid, each, 0.0).sum(-1) / jnp.maximum(count, 1)
+    return total / len(_COMPLEX_WINDOWS)
 
 
 def discriminator_hinge(real: list[Judgement], fake: list[Judgement]) -> Float[Array, ""]:

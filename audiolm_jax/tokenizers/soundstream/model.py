@@ -12,6 +12,12 @@ from jaxtyping import Array, Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import CausalConv, CausalDownsample, CausalUpsample, NormalDraws
 from audiolm_jax.nn.partition import constrain
+from audiolm_jax.tokenizers.soundstream.film import DenoisingConfig, Film
+from audiolm_jax.tokenizers.soundstream.frame_rate import (
+    FrameRateConfig,
+    FrameRateDecoder,
+    FrameRateEncoder,
+)
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 
 # What layers remember between two chunks of a stream: nested tuples of arrays [b, past, channels],
@@ -35,6 +41,10 @@ class SoundStreamConfig:
         embedding_width 256 is what gives its 8.4M.
       embedding_width: D, width of the vectors that are quantised; the paper does not give it.
       quantizer: the residual vector quantiser.
+      denoising: a switch that removes the background; None builds none (AudioLM).
+      frame_rate: a network at the rate of the codes in place of the paper's, whose sizes
+        (`channels` to `residual_reduction`, except for the product of the strides) then mean
+        nothing. None is the paper's.
     """
 
     sample_rate_hz: int = 16000
@@ -45,6 +55,8 @@ class SoundStreamConfig:
     residual_reduction: int = 2
     embedding_width: int = 256
     quantizer: QuantizerConfig = dataclasses.field(default_factory=QuantizerConfig)
+    denoising: DenoisingConfig | None = None
+    frame_rate: FrameRateConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("sample_rate_hz", "channels", "residual_reduction", "embedding_width"):
@@ -69,6 +81,8 @@ class SoundStreamConfig:
                 f"strides = {self.strides}: their product {self.hop_samples} does not divide "
                 f"sample_rate_hz = {self.sample_rate_hz}, so the frame rate is not whole"
             )
+        if self.frame_rate is not None:
+            self.frame_rate.check_hop(self.hop_samples)
 
     @property
     def hop_samples(self) -> int:
@@ -239,15 +253,24 @@ class Decoder(_Chain):
 
 
 class SoundStream(nnx.Module):
-    """Encoder and decoder; the codebooks are no parameters and live beside them."""
+    """Encoder, decoder and switch; the codebooks are no parameters and live beside them."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
-        self.encoder = Encoder(config, draws=draws)
-        self.decoder = Decoder(config, draws=draws)
+        if config.frame_rate is None:
+            self.encoder = Encoder(config, draws=draws)
+            self.decoder = Decoder(config, draws=draws)
+        else:
+            sizes = (config.frame_rate, config.hop_samples, config.embedding_width)
+            self.encoder = FrameRateEncoder(*sizes, draws=draws)
+            self.decoder = FrameRateDecoder(*sizes, draws=draws)
+        denoising = config.denoising
+        self.film = None if denoising is None else Film(denoising, config.embedding_width)
 
 
 def receptive_field_samples(config: SoundStreamConfig) -> int:
     """Samples that an encoder frame depends on; the last one is the last of its own hop."""
+    if config.frame_rate is not None:
+        return config.frame_rate.receptive_field_samples(config.hop_samples)
     inputs = 3  # of the last convolution; then layer by layer up to the sample rate
     for stride in reversed(config.strides):
         inputs = (inputs + 1) * stride + sum(6 * dilation for dilation in config.dilations)

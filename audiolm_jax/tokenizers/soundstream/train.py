@@ -9,25 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from audiolm_jax.audio.spectral import zero_beyond
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import initialize
 from audiolm_jax.nn.partition import constrain
-from audiolm_jax.records import AudioBatch
+from audiolm_jax.records import AudioBatch, DenoisingBatch
 from audiolm_jax.runtime.optim import norms
 from audiolm_jax.runtime.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.runtime.weights import flatten_state
-from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig, Discriminators
-from audiolm_jax.tokenizers.soundstream.losses import (
-    LossConfig,
-    discriminator_hinge,
-    feature_distance,
-    generator_hinge,
-    si_sdr_db,
-    spectral_loss,
-)
+from audiolm_jax.tokenizers.soundstream.adversarial import Adversary
+from audiolm_jax.tokenizers.soundstream.balancer import balance, empty_averages
+from audiolm_jax.tokenizers.soundstream.film import condition
+from audiolm_jax.tokenizers.soundstream.losses import complex_distance, si_sdr_db, spectral_loss
 from audiolm_jax.tokenizers.soundstream.model import SoundStream, SoundStreamConfig, count_frames
 from audiolm_jax.tokenizers.soundstream.rvq import (
     Codebooks,
@@ -42,48 +37,9 @@ from audiolm_jax.tokenizers.soundstream.rvq import (
     quantize,
     update_codebooks,
 )
+from audiolm_jax.tokenizers.soundstream.train_config import BALANCED, SoundStreamTrainConfig
 
 CODEBOOKS = "quantizer.codebooks"  # name of the exported array [q, n, d]
-
-
-@dataclasses.dataclass(frozen=True)
-class SoundStreamTrainConfig:
-    """How the codec is trained, apart from its size, its optimizers and its data.
-
-    Attributes:
-      losses: weights and reductions.
-      discriminators: their sizes.
-      discriminator_start_step: first step with adversarial and feature losses; before it the
-        discriminators cost nothing and do not change.
-      discriminator_every: the discriminators are updated at every n-th step from then on.
-      quantizer_dropout: probability that an example's number of levels is drawn from 1 to Q
-        (paper: 1).
-      generator_ema_decay: decay of the moving average of the generator's weights, which is then
-        what is evaluated and exported; 0 keeps none (paper: none).
-    """
-
-    losses: LossConfig = dataclasses.field(default_factory=LossConfig)
-    discriminators: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
-    discriminator_start_step: int = 0
-    discriminator_every: int = 1
-    quantizer_dropout: float = 1.0
-    generator_ema_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.discriminator_start_step < 0:
-            raise InputError(
-                f"discriminator_start_step = {self.discriminator_start_step}: expected 0 or more"
-            )
-        if self.discriminator_every < 1:
-            raise InputError(
-                f"discriminator_every = {self.discriminator_every}: expected 1 or more"
-            )
-        if not 0 <= self.quantizer_dropout <= 1:
-            raise InputError(f"quantizer_dropout = {self.quantizer_dropout}: expected 0 to 1")
-        if not 0 <= self.generator_ema_decay < 1:
-            raise InputError(
-                f"generator_ema_decay = {self.generator_ema_decay}: expected 0 (off) to below 1"
-            )
 
 
 def program(
@@ -94,9 +50,14 @@ def program(
 ) -> TrainProgram:
     """The codec's trainer; its batches are `AudioBatch`es of crops of any one length.
 
-    `params` and `opt_state` are {"generator", "discriminator"}, `rest` is {"codebooks"}. Short
-    clips are padded: the padding is silenced in target and estimate alike. It counts in no
-    codebook statistic and in no spectral frame; the discriminators do see the common silence.
+    `params` and `opt_state` are {"generator", "discriminator"}, `rest` is {"codebooks"} and, with a
+    balancer, {"balancer"}. Short clips are padded: the padding is silenced in target and estimate
+    alike. It counts in no codebook statistic and in no spectral frame; the discriminators do see
+    the common silence.
+
+    With `model.denoising` the batches are `DenoisingBatch`es, and the evaluation adds two metrics
+    of the noisy audio with the switch on against the clean one, and `noisy/si_sdr_db` of what went
+    in. A plain `AudioBatch` is audio without noise and with the switch off.
     """
     trainer = _Trainer(model_config, train_config, generator_optimizer, discriminator_optimizer)
     return TrainProgram(trainer.init, trainer.step, trainer.evaluate, trainer.export)
@@ -124,6 +85,7 @@ def reconstruct(
     depths: Int[Array, " b"],
     key: PRNGKeyArray,
     config: SoundStreamConfig,
+    denoise: Bool[Array, "b _"] | None,
 ) -> tuple[Float[Array, "b s"], Quantized, Codebooks]:
     """Encodes, quantises (after k-means if the codebooks are still empty) and decodes.
 
@@ -135,19 +97,21 @@ def reconstruct(
       depths: levels in use for each example.
       key: for k-means.
       config: of the model.
+      denoise: its switch, for each frame or, [b, 1], each item; None if it has none.
 
     Returns:
       The reconstruction, zero beyond `lengths`; the quantiser's result; the codebooks used.
     """
     size = samples.shape[1]
     padded = jnp.pad(samples, ((0, 0), (0, -size % config.hop_samples)))
-    latents = model.encoder(padded)
+    latents = condition(model.film, "encoder", model.encoder(padded), denoise)
     frames = count_frames(lengths, config.hop_samples)
     mask = jnp.arange(latents.shape[1])[None] < frames[:, None]
     constant = jax.lax.stop_gradient(latents)
     codebooks = initialize_codebooks(codebooks, constant, mask, key, config.quantizer)
     quantized = quantize(latents, mask, codebooks, depths)
-    decoded = model.decoder(quantized.latents)[:, :size]
+    conditioned = condition(model.film, "decoder", quantized.latents, denoise)
+    decoded = model.decoder(conditioned)[:, :size]
     return zero_beyond(decoded, lengths), quantized, codebooks
 
 
@@ -161,23 +125,28 @@ class _Trainer:
     def __post_init__(self) -> None:
         key = jax.random.key(0)
         generator = nnx.eval_shape(lambda: build_generator(self.model_config, key))
-        discriminator = nnx.eval_shape(lambda: self._build_discriminators(key))
+        config = self.config
+        adversary = Adversary(
+            config.discriminators,
+            self.discriminator_optimizer,
+            config.discriminator_start_step,
+            config.discriminator_every,
+        )
         object.__setattr__(self, "_generator", nnx.graphdef(generator))
-        object.__setattr__(self, "_discriminators", nnx.graphdef(discriminator))
-
-    def _build_discriminators(self, key: PRNGKeyArray) -> Discriminators:
-        config = self.config.discriminators
-        return initialize(lambda draws: Discriminators(config, draws=draws), key)
+        object.__setattr__(self, "_adversary", adversary)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         generator_key, discriminator_key = jax.random.split(key)
         generator = nnx.state(build_generator(self.model_config, generator_key), nnx.Param)
-        discriminator = nnx.state(self._build_discriminators(discriminator_key), nnx.Param)
+        discriminator = self._adversary.init(discriminator_key)
         quantizer = self.model_config.quantizer
+        rest = {"codebooks": empty_codebooks(quantizer, self.model_config.embedding_width)}
+        if self.config.balancer is not None:
+            rest["balancer"] = empty_averages(len(BALANCED))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params={"generator": generator, "discriminator": discriminator},
-            rest={"codebooks": empty_codebooks(quantizer, self.model_config.embedding_width)},
+            rest=rest,
             opt_state={
                 "generator": self.generator_optimizer.init(generator),
                 "discriminator": self.discriminator_optimizer.init(discriminator),
@@ -186,12 +155,12 @@ class _Trainer:
         )
 
     def step(
-        self, state: TrainState, batch: AudioBatch, key: PRNGKeyArray
+        self, state: TrainState, batch: AudioBatch | DenoisingBatch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
         """Discriminators on the generator's output, then the generator on their new judgement."""
         dropout_key, kmeans_key, revival_key = jax.random.split(key, 3)
         quantizer, weights = self.model_config.quantizer, self.config.losses
-        samples, lengths = self._prepare(batch)
+        samples, targets, lengths, denoise = self._prepare(batch)
         self._check_revival(samples)
         depths = draw_depths(
             dropout_key, len(lengths), quantizer.levels, self.config.quantizer_dropout
@@ -207,27 +176,49 @@ class _Trainer:
                 depths,
                 kmeans_key,
                 self.model_config,
+                denoise,
             )
             return (estimate, quantized.commitment), (quantized.statistics, codebooks)
 
         (estimate, commitment), backward, (statistics, codebooks) = jax.vjp(
             generate, state.params["generator"], has_aux=True
         )
-        judges, judges_opt, adversarial_gradient, adversarial = self._adversarial_part(
-            state, samples, estimate
+        is_balanced = self.config.balancer is not None
+        # Unbalanced, the weighted losses need one pass back; balanced, each needs its own.
+        alone = ((1.0, 0.0), (0.0, 1.0))
+        judges, judges_opt, adversarial_gradients, adversarial = self._adversary.step(
+            state.step,
+            state.params["discriminator"],
+            state.opt_state["discriminator"],
+            targets,
+            estimate,
+            alone if is_balanced else ((weights.adversarial_weight, weights.feature_weight),),
         )
 
-        def mean_spectral_loss(x):
-            return spectral_loss(
-                samples, x, lengths, self.model_config.sample_rate_hz, weights
-            ).mean()
+        def reconstruction_losses(x):
+            rate = self.model_config.sample_rate_hz
+            spectral = spectral_loss(targets, x, lengths, rate, weights).mean()
+            if not weights.complex_weight:
+                return spectral, jnp.zeros(())
+            return spectral, complex_distance(targets, x, lengths).mean()
 
-        spectral, spectral_gradient = jax.value_and_grad(mean_spectral_loss)(estimate)
-        (gradient,) = backward(
-            (
-                weights.spectral_weight * spectral_gradient + adversarial_gradient,
-                jnp.full_like(commitment, weights.commitment_weight),
+        reconstruction, pass_back = jax.vjp(reconstruction_losses, estimate)
+        weightings = alone if is_balanced else ((weights.spectral_weight, weights.complex_weight),)
+        gradients = [pass_back(tuple(map(jnp.float32, w)))[0] for w in weightings]
+        gradients += adversarial_gradients
+        rest, output_norms = {}, {}
+        if self.config.balancer is None:
+            output_gradient = sum(gradients)
+        else:
+            output_gradient, rest["balancer"], found = balance(
+                gradients,
+                [getattr(weights, f"{name}_weight") for name in BALANCED],
+                state.rest["balancer"],
+                self.config.balancer,
             )
+            output_norms = {f"output_grad_norm/{n}": found[i] for i, n in enumerate(BALANCED)}
+        (gradient,) = backward(
+            (output_gradient, jnp.full_like(commitment, weights.commitment_weight))
         )
         updates, generator_opt = self.generator_optimizer.update(
             gradient, state.opt_state["generator"], state.params["generator"]
@@ -237,85 +228,39 @@ class _Trainer:
         codebooks = update_codebooks(statistics, codebooks, revival_key, quantizer)
 
         metrics = {
-            "loss": weights.spectral_weight * spectral
+            "loss": weights.spectral_weight * reconstruction[0]
+            + weights.complex_weight * reconstruction[1]
             + weights.commitment_weight * commitment
             + weights.adversarial_weight * adversarial["adversarial_loss"]
             + weights.feature_weight * adversarial["feature_loss"],
-            "spectral_loss": spectral,
+            "spectral_loss": reconstruction[0],
+            **({"complex_loss": reconstruction[1]} if weights.complex_weight else {}),
             "commitment_loss": commitment,
             **norms(gradient, generator),
             "param_norm/discriminator": optax.tree.norm(judges),
             **adversarial,
+            **output_norms,
             **_usage_metrics(usage, quantizer),
         }
         state = TrainState(
             step=state.step + 1,
             params={"generator": generator, "discriminator": judges},
-            rest={"codebooks": codebooks},
+            rest=rest | {"codebooks": codebooks},
             opt_state={"generator": generator_opt, "discriminator": judges_opt},
             ema=self._average(state.ema, generator),
         )
         return state, metrics
 
-    def _adversarial_part(
-        self, state: TrainState, real: Float[Array, "b s"], fake: Float[Array, "b s"]
-    ) -> tuple[Any, Any, Float[Array, "b s"], Metrics]:
-        """Updated discriminators and the gradient of the weighted adversarial losses in `fake`."""
-        params, opt_state = state.params["discriminator"], state.opt_state["discriminator"]
-
-        def judge_both(params, fake):
-            # One pass over [real_0, fake_0, real_1, ...]: a pair stays on one device.
-            pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[1])
-            judgements = nnx.merge(self._discriminators, params)(pairs)
-            split = [jax.tree.map(lambda x, i=i: x[i::2], judgements) for i in range(2)]
-            return split[0], split[1]
-
-        def update_discriminators():
-            gradient = jax.grad(lambda p: discriminator_hinge(*judge_both(p, fake)))(params)
-            updates, new_opt_state = self.discriminator_optimizer.update(
-                gradient, opt_state, params
-            )
-            norm = optax.tree.norm(gradient)
-            return optax.apply_updates(params, updates), new_opt_state, norm
-
-        def generator_losses(fake, params):
-            of_real, of_fake = judge_both(params, fake)
-            hinge = generator_hinge(of_fake)
-            features = feature_distance(jax.lax.stop_gradient(of_real), of_fake)
-            weights = self.config.losses
-            total = weights.adversarial_weight * hinge + weights.feature_weight * features
-            return total, {
-                "adversarial_loss": hinge,
-                "feature_loss": features,
-                "discriminator_loss": discriminator_hinge(of_real, of_fake),
-            }
-
-        def run():
-            late = state.step - self.config.discriminator_start_step
-            if self.config.discriminator_every == 1:
-                new_params, new_opt_state, norm = update_discriminators()
-            else:
-                new_params, new_opt_state, norm = jax.lax.cond(
-                    late % self.config.discriminator_every == 0,
-                    update_discriminators,
-                    lambda: (params, opt_state, jnp.zeros(())),
-                )
-            gradient, losses = jax.grad(generator_losses, has_aux=True)(fake, new_params)
-            return new_params, new_opt_state, gradient, losses | {"grad_norm/discriminator": norm}
-
-        def skip():
-            zero = jnp.zeros(())
-            names = ("adversarial_loss", "feature_loss", "discriminator_loss")
-            names += ("grad_norm/discriminator",)
-            return params, opt_state, jnp.zeros_like(fake), dict.fromkeys(names, zero)
-
-        return jax.lax.cond(state.step >= self.config.discriminator_start_step, run, skip)
-
     def roundtrip(
         self, state: TrainState, batch: AudioBatch
     ) -> tuple[Float[Array, "b s"], Quantized]:
         """The batch encoded and decoded with all levels, as the exported codec would."""
-        samples, lengths = self._prepare(batch)
+        samples, _, lengths, denoise = self._prepare(batch)
+        return self._hear(state, samples, lengths, denoise)
+
+    def _hear(
+        self, state: TrainState, samples: Array, lengths: Array, denoise: Array | None
+    ) -> tuple[Array, Quantized]:
         params = state.ema if self.config.generator_ema_decay else state.params["generator"]
         estimate, quantized, _ = reconstruct(
             nnx.merge(self._generator, params),
@@ -325,29 +270,37 @@ class _Trainer:
             jnp.full_like(lengths, self.model_config.quantizer.levels),
             jax.random.key(0),
             self.model_config,
+            denoise,
         )
         return estimate, quantized
 
-    def evaluate(self, state: TrainState, batch: AudioBatch) -> Sums:
+    def evaluate(self, state: TrainState, batch: AudioBatch | DenoisingBatch) -> Sums:
         """Sums over examples that hold any audio, with all levels in use."""
-        samples, lengths = self._prepare(batch)
-        estimate, quantized = self.roundtrip(state, batch)
+        clean = batch.clean if isinstance(batch, DenoisingBatch) else batch
+        samples, _, lengths, denoise = self._prepare(clean)
+        estimate, quantized = self._hear(state, samples, lengths, denoise)
         present = (lengths > 0).astype(jnp.float32)
-        spectral = spectral_loss(
-            samples, estimate, lengths, self.model_config.sample_rate_hz, self.config.losses
-        )
+        rate, losses = self.model_config.sample_rate_hz, self.config.losses
+
+        def spectral(x):
+            return (spectral_loss(samples, x, lengths, rate, losses) * present).sum()
+
+        def si_sdr(x):
+            return (si_sdr_db(samples, x, lengths) * present).sum()
+
         frames = quantized.statistics.mask.sum().astype(jnp.float32)
-        totals = {
-            "spectral_loss": (spectral * present).sum(),
-            "si_sdr_db": (si_sdr_db(samples, estimate, lengths) * present).sum(),
-            "commitment_loss": quantized.commitment * frames,
-        }
-        counts = {
-            "spectral_loss": present.sum(),
-            "si_sdr_db": present.sum(),
-            "commitment_loss": frames,
-        }
-        return Sums(totals, counts)
+        totals = {"spectral_loss": spectral(estimate), "si_sdr_db": si_sdr(estimate)}
+        if isinstance(batch, DenoisingBatch):
+            noisy = samples + zero_beyond(batch.noise, lengths)
+            denoised, _ = self._hear(state, noisy, lengths, jnp.ones_like(denoise))
+            totals |= {
+                "denoised/spectral_loss": spectral(denoised),
+                "denoised/si_sdr_db": si_sdr(denoised),
+                "noisy/si_sdr_db": si_sdr(noisy),
+            }
+        counts = dict.fromkeys(totals, present.sum())
+        totals["commitment_loss"] = quantized.commitment * frames
+        return Sums(totals, counts | {"commitment_loss": frames})
 
     def export(self, state: TrainState) -> dict[str, np.ndarray]:
         """encoder.* and decoder.* (the moving average if one is kept), and the codebooks."""
@@ -355,9 +308,22 @@ class _Trainer:
         vectors = np.asarray(state.rest["codebooks"].vectors)
         return {**flatten_state(params), CODEBOOKS: vectors}
 
-    def _prepare(self, batch: AudioBatch) -> tuple[Array, Array]:
-        samples = zero_beyond(jnp.asarray(batch.samples), batch.lengths)
-        return constrain(samples, "batch", "time"), jnp.asarray(batch.lengths)
+    def _prepare(
+        self, batch: AudioBatch | DenoisingBatch
+    ) -> tuple[Array, Array, Array, Array | None]:
+        """(input, target, lengths, switch [b, 1] or None); zeros beyond the lengths."""
+        if isinstance(batch, AudioBatch):
+            samples = self._silence(batch.samples, batch.lengths)
+            has_switch = self.model_config.denoising is not None
+            denoise = jnp.zeros((len(samples), 1), bool) if has_switch else None
+            return samples, samples, jnp.asarray(batch.lengths), denoise
+        clean = self._silence(batch.clean.samples, batch.clean.lengths)
+        noisy = clean + self._silence(batch.noise, batch.clean.lengths)
+        denoise = jnp.asarray(batch.denoise)[:, None]
+        return noisy, jnp.where(denoise, clean, noisy), jnp.asarray(batch.clean.lengths), denoise
+
+    def _silence(self, samples: Array, lengths: Array) -> Array:
+        return constrain(zero_beyond(jnp.asarray(samples), lengths), "batch", "time")
 
     def _check_revival(self, samples: Array) -> None:
         quantizer = self.model_config.quantizer

@@ -6,10 +6,14 @@ from dac_files import random_arrays
 from tiny_models import CODES, LEVELS, voice, write_tiny_bundle
 
 from audiolm_jax.audio.files import read_audio, write_wav
+from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.cli import main
+from audiolm_jax.data.code_file import CodeFile, read_codes, write_codes
 from audiolm_jax.generate.bundle import load_bundle
+from audiolm_jax.records import AudioBatch
 from audiolm_jax.run import LoadTokenizers
 from audiolm_jax.runtime.weights import save_model
+from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.pretrained.dac.codec import KIND, DacCodec
 from audiolm_jax.tokenizers.pretrained.dac.config import DacConfig
 from audiolm_jax.tokenizers.pretrained.dac.reader import LICENCE
@@ -68,12 +72,48 @@ def test_files_and_continuations(bundle, tmp_path):
     assert len(samples) == 1.4 * 16000
 
 
-def test_codes_of_another_codec_are_refused(bundle, tmp_path, capsys):
-    prompt, codes = tmp_path / "prompt.wav", tmp_path / "a.codes"
+def test_bad_files_are_one_line_and_leave_nothing(bundle, tmp_path, capsys):
+    """What the two kinds of codec check differently: their own fingerprints and streams."""
+    import soundfile
+
+    prompt, codes, out = tmp_path / "prompt.wav", tmp_path / "a.codes", tmp_path / "out.wav"
     write_wav(prompt, voice(0.2, 130), 16000, None)
-    words = ["codec", "encode", str(prompt), "--model", str(bundle / "codec")]
-    assert main([*words, "--out", str(codes)]) == 0
-    save_model(tmp_path / "other", KIND, CONFIG, random_arrays(CONFIG, seed=1), {})
-    words = ["codec", "decode", str(codes), "--model", str(tmp_path / "other")]
-    assert main([*words, "--out", str(tmp_path / "a.wav")]) == 2
-    assert "decode with the codec that wrote them" in capsys.readouterr().err
+    soundfile.write(tmp_path / "nan.wav", np.full(99, np.nan), 16000, subtype="FLOAT")
+    write_wav(tmp_path / "zero.wav", np.zeros(0, np.float32), 16000, None)
+    model, other = bundle / "codec", tmp_path / "other"
+    save_model(other, KIND, CONFIG, random_arrays(CONFIG, seed=1), {})
+    assert main(["codec", "encode", str(prompt), "--model", str(model), "--out", str(codes)]) == 0
+    file = read_codes(codes, DacCodec.load(model))
+    loud = CodeFile(np.full_like(file.codes, CODES), file.samples)
+    write_codes(tmp_path / "loud.codes", loud, DacCodec.load(model))
+    before = sorted(tmp_path.iterdir())
+    for verb, source, folder, message in (
+        ("decode", "a.codes", other, "decode with the codec that wrote them"),
+        ("decode", "loud.codes", model, f"code {CODES} is out of range"),
+        ("roundtrip", "nan.wav", model, "NaN or infinite samples"),
+        ("roundtrip", "zero.wav", model, "holds no samples"),
+    ):
+        capsys.readouterr()
+        path = tmp_path / source
+        words = ["codec", verb, str(path), "--model", str(folder), "--out", str(out)]
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith(f"audiolm codec: {path}: ")
+        assert message in line
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_six_channels_at_192_khz(bundle, tmp_path):
+    """What is encoded is the mean of the channels at the codec's rate."""
+    import soundfile
+
+    six = np.stack([voice(0.3, 100 + i) for i in range(6)], 1)
+    soundfile.write(tmp_path / "six.wav", np.repeat(six, 12, 0), 192000, subtype="FLOAT")
+    codec = load_acoustic_tokenizer(bundle / "codec")
+    mono = read_resampled(tmp_path / "six.wav", 16000, "soxr_hq")
+    words = ["codec", "encode", str(tmp_path / "six.wav"), "--model", str(bundle / "codec")]
+    assert main([*words, "--out", str(tmp_path / "six.codes")]) == 0
+    file = read_codes(tmp_path / "six.codes", codec)
+    assert file.samples == len(mono) == 4800
+    expected = codec.encode(AudioBatch.from_clips([mono])).codes[0]
+    np.testing.assert_array_equal(file.codes, expected)

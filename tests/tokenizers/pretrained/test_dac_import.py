@@ -1,7 +1,10 @@
 """Public weights of the codec into a model folder: names, layouts, weight norm, bad files."""
 
+import importlib.util
 import json
+import pickle
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -158,3 +161,25 @@ def test_files_that_are_none(weights, tmp_path, capsys, monkeypatch):
     (tmp_path / "model.json").write_text('{"kind": "stage"}')
     with pytest.raises(InputError, match="expected a codec: soundstream or dac"):
         load_acoustic_tokenizer(tmp_path)
+
+
+class _Surprise:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_pickled_objects_in_a_torch_file_are_not_executed(tmp_path, capsys):
+    """The layout that torch writes, made without torch; with or without it installed."""
+    path = tmp_path / "weights.pth"
+    content = {"state_dict": {}, "metadata": {"kwargs": _Surprise()}}
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weights/data.pkl", pickle.dumps(content, protocol=2))
+        file.writestr("weights/version", "3\n")
+    assert main(["import", "dac", str(path), "--out", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.strip().splitlines()
+    assert line.startswith(f"audiolm import: {path}: ")
+    has_torch = importlib.util.find_spec("torch") is not None
+    assert ("holds pickled objects" if has_torch else "needs torch") in line
+    assert list(tmp_path.iterdir()) == [path]

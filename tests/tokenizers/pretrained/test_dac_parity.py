@@ -1,14 +1,17 @@
 """The codec against transformers' DacModel with the same weights, through both file formats.
 
-Needs torch and transformers, which the lock leaves out: without them these tests are skipped.
+Needs torch and transformers (`pip install 'audiolm_jax[parity]'`), which the lock leaves out:
+without them these tests are skipped. Recorded speech is used where data/asterisk_voices holds it.
 """
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dac_files import FIELDS, KWARGS, PAIRS, descript_arrays, write_transformers
 
+from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.cli import main
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AcousticTokens, AudioBatch
@@ -35,10 +38,26 @@ PUBLISHED = {
 }
 
 
-def speech(seconds=10, rate=16000):
-    """Voiced sound of moving pitch, in syllables, with breath."""
-    t = np.arange(seconds * rate) / rate
-    phase = np.cumsum(2 * np.pi * (120 + 30 * np.sin(2 * np.pi * 0.7 * t)) / rate)
+RECORDINGS = Path(__file__).parents[3] / "data" / "asterisk_voices"
+RATE = 16000
+
+
+def recorded_speech():
+    """The first two seconds of the longest clip of each of five voices."""
+    voices = sorted(path for path in RECORDINGS.glob("*") if path.is_dir())
+    if len(voices) < 5:
+        pytest.skip(f"{RECORDINGS} does not hold five voices")
+    clips = [
+        max(voice.rglob("*.g722"), key=lambda path: (path.stat().st_size, path.name))
+        for voice in voices[:5]
+    ]
+    return np.concatenate([read_resampled(clip, RATE, "soxr_hq")[: 2 * RATE] for clip in clips])
+
+
+def synthesised_speech():
+    """Ten seconds of voiced sound of moving pitch, in syllables, with breath."""
+    t = np.arange(10 * RATE) / RATE
+    phase = np.cumsum(2 * np.pi * (120 + 30 * np.sin(2 * np.pi * 0.7 * t)) / RATE)
     voice = sum(np.sin(k * phase) / k for k in range(1, 20))
     noise = np.random.default_rng(0).standard_normal(len(t))
     rhythm = np.maximum(0, np.sin(2 * np.pi * 3 * t)) ** 0.5
@@ -91,9 +110,11 @@ def kwargs_of(fields):
         pytest.param(PUBLISHED, id="16khz", marks=pytest.mark.slow),
     ],
 )
-def test_codes_and_samples_are_those_of_torch(fields, tmp_path, capsys):
-    model = reference(fields)
+@pytest.mark.parametrize("speech", [synthesised_speech, recorded_speech])
+def test_codes_and_samples_are_those_of_torch(fields, speech, tmp_path, capsys):
     clip = speech()
+    assert len(clip) == 10 * RATE
+    model = reference(fields)
     with torch.no_grad():
         expected = model.encode(torch.from_numpy(clip)[None, None]).audio_codes
         heard = model.decode(audio_codes=expected).audio_values.numpy().ravel()

@@ -63,6 +63,40 @@ def test_judgements():
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(judgements))
 
 
+def test_paper_sizes():
+    """Section III-D: MelGAN's stack at three scales, and the STFT discriminator with C = 32."""
+    config, losses = DiscriminatorConfig(), LossConfig()
+
+    def build(key):
+        return initialize(lambda draws: Discriminators(config, draws=draws), key)
+
+    key, samples = jax.random.key(0), jax.ShapeDtypeStruct((1, 16000), np.float32)
+    judgements = jax.eval_shape(lambda key, x: build(key)(x), key, samples)
+    model = nnx.eval_shape(lambda: build(key))
+    stft, *waves = judgements
+    assert [f.shape[1:] for f in stft.features] == [
+        (63, 512, 32),
+        (63, 256, 64),
+        (32, 128, 128),
+        (32, 64, 128),
+        (16, 32, 256),
+        (16, 16, 256),
+        (8, 8, 512),
+    ]
+    assert [j.logits.shape for j in judgements] == [(1, 8), (1, 63), (1, 32), (1, 16)]
+    for wave in waves:
+        assert [f.shape[2] for f in wave.features] == [16, 64, 256, 1024, 1024, 1024]
+    kernels = [layer.kernel.shape for layer in (*model.waves[0].layers, model.waves[0].last)]
+    widths = (64, 256, 1024, 1024)
+    grouped = [(41, 4, width) for width in widths]  # 4 channels in each of 4, 16, 64, 256 groups
+    assert kernels == [(15, 1, 16), *grouped, (5, 1024, 1024), (3, 1024, 1)]
+    assert [layer.groups for layer in model.waves[0].layers] == [1, 4, 16, 64, 256, 1]
+    assert losses.spectral_windows == tuple(2**i for i in range(6, 12))
+    assert losses.mel_bins == 64
+    weights = (losses.adversarial_weight, losses.feature_weight, losses.spectral_weight)
+    assert weights == (1, 100, 1)
+
+
 def test_block_diagonal_equals_grouped_convolution():
     def build(is_block_diagonal):
         draws = NormalDraws(noise(5000))

@@ -100,7 +100,7 @@ def test_latency_is_one_frame(codec, recording):
     """Codes come with the last sample of their hop, samples with their frame."""
     samples, codes, audio = recording
     encoder, decoder = codec.open_encoder(), codec.open_decoder()
-    assert (encoder.latency_samples, decoder.latency_frames) == (HOP, 1)
+    assert (encoder.latency_frames, decoder.latency_frames) == (1, 1)
     for frame in range(4):
         hop = samples[frame * HOP : (frame + 1) * HOP]
         assert not len(encoder.push(hop[:-1]))
@@ -139,7 +139,7 @@ def test_few_shapes_serve_any_chunks(seed, block_frames):
     for piece in chunks(samples, seed, int(rng.choice([9, 500, 3000]))):
         codes += len(encoder.push(piece))
         pushed_in += len(piece)
-        assert 0 <= pushed_in - codes * HOP < encoder.latency_samples
+        assert 0 <= pushed_in - codes * HOP < encoder.latency_frames * HOP
     assert codes + len(encoder.finish()) == -(-len(samples) // HOP)
     assert codec.shapes <= {(1, block_frames * HOP), (1, 128 * HOP)}
     decoder, frames = DecoderStream(codec, block_frames), np.zeros((codes, 2), np.int32)

@@ -17,7 +17,9 @@ from audiolm_jax.runtime.weights import load_model, unflatten_into
 from audiolm_jax.tokenizers.pretrained.dac.config import DacConfig
 from audiolm_jax.tokenizers.pretrained.dac.layers import Span
 from audiolm_jax.tokenizers.pretrained.dac.model import Dac
+from audiolm_jax.tokenizers.pretrained.dac.streaming import WindowStream
 from audiolm_jax.tokenizers.pretrained.dac.windows import Window, group_windows, plan_windows
+from audiolm_jax.tokenizers.streams import check_codes, check_samples
 
 KIND = "dac"
 
@@ -28,7 +30,7 @@ def abstract_state(config: DacConfig) -> tuple[nnx.GraphDef, nnx.State]:
 
 
 class DacCodec:
-    """Encodes and decodes batches of any lengths (`records.AcousticTokenizer`).
+    """Encodes and decodes batches of any lengths (`records.StreamingTokenizer`).
 
     A recording is filled with zeros to whole frames; then codes and samples are those of the codec
     run on it alone, in one piece. What runs are windows of 128, 256 or 512 frames with as much
@@ -43,6 +45,7 @@ class DacCodec:
       levels: Q.
       codebook_size: N.
       fingerprint: of the model folder.
+      max_block_frames: most frames that a stream computes together, with their context a window.
     """
 
     def __init__(
@@ -68,6 +71,13 @@ class DacCodec:
         self.codebook_size = config.codebook_size
         self.fingerprint = fingerprint
         self._largest = window_frames
+        context = max(config.encoder_context, config.decoder_context)
+        self.max_block_frames = window_frames - 2 * context
+        if self.max_block_frames < 1:
+            raise InputError(
+                f"window_frames = {window_frames}: expected more than twice the codec's context of "
+                f"{context}"
+            )
         self._graphdef, state = abstract_state(config)
         self._params = unflatten_into(state, arrays, f"dac model {fingerprint[:16]}")
         self._jit_encode = jax.jit(self._encode_windows)
@@ -98,10 +108,7 @@ class DacCodec:
         """
         samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
         for row, size in zip(samples, sizes, strict=True):
-            if not np.isfinite(row[:size]).all():
-                raise InputError(
-                    "audio holds NaN or infinite samples; repair or drop the recording"
-                )
+            check_samples(row[:size])
         hop = self.hop_samples
         lengths = (-(-sizes // hop)).astype(np.int32)
         codes = np.zeros((len(sizes), -(-samples.shape[1] // hop), self.levels), np.int32)
@@ -132,16 +139,8 @@ class DacCodec:
           InputError: too many levels, or a code outside [0, N) within an item's length.
         """
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
-        if not 1 <= codes.shape[2] <= self.levels:
-            raise InputError(
-                f"tokens of {codes.shape[2]} levels: this codec decodes 1 to {self.levels}"
-            )
-        found = codes[np.arange(codes.shape[1])[None] < lengths[:, None]]
-        if found.size and not (found.min() >= 0 and found.max() < self.codebook_size):
-            raise InputError(
-                f"codes span [{found.min()}, {found.max()}]: this codec has codes 0 to "
-                f"{self.codebook_size - 1}; the tokens come from another codec"
-            )
+        for row, frames in zip(codes, lengths, strict=True):
+            check_codes(row[:frames], self.levels, self.codebook_size)
         hop = self.hop_samples
         samples = np.zeros((len(codes), codes.shape[1] * hop), np.float32)
 
@@ -172,6 +171,37 @@ class DacCodec:
             for x in (quantizer.codebooks, quantizer.out_kernel, quantizer.out_bias)
         )
         return codebooks @ kernel + bias[:, None]
+
+    def open_encoder(self, block_frames: int = 1) -> WindowStream:
+        """A stream of samples to codes; see `WindowStream`."""
+        return WindowStream(
+            functools.partial(self._run_window, self._jit_encode),
+            check_samples,
+            np.zeros((0, self.levels), np.int32),
+            units=(self.hop_samples, 1),
+            context=self.config.encoder_context,
+            block_frames=block_frames,
+            largest=self.max_block_frames,
+        )
+
+    def open_decoder(self, block_frames: int = 1) -> WindowStream:
+        """A stream of codes, of any number of first levels, to samples; see `WindowStream`."""
+        return WindowStream(
+            functools.partial(self._run_window, self._jit_decode),
+            functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size),
+            np.zeros(0, np.float32),
+            units=(1, self.hop_samples),
+            context=self.config.decoder_context,
+            block_frames=block_frames,
+            largest=self.max_block_frames,
+        )
+
+    def _run_window(
+        self, function: Callable[..., Array], window: np.ndarray, start: int, stop: int
+    ) -> np.ndarray:
+        span = (np.array([start], np.int32), np.array([stop], np.int32))
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(function(self._params, window[None], *span))[0]
 
     def _run(
         self,

@@ -2,9 +2,7 @@
 
 import dataclasses
 
-from audiolm_jax.errors import InputError
-
-_HALVINGS = 2  # besides the largest windows there are those of a half and a quarter
+HALVINGS = 2  # besides the largest windows there are those of a half and a quarter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +34,9 @@ def plan_windows(row: int, frames: int, context: int, largest: int) -> list[Wind
       row: the recording's place in its batch.
       frames: its length.
       context: frames on either side that can change a frame's result.
-      largest: frames of the largest window; a multiple of 4.
-
-    Raises:
-      InputError: the windows are too small for the context.
+      largest: frames of the largest window, more than twice the context; a multiple of 4.
     """
-    if largest <= 2 * context:
-        raise InputError(
-            f"window_frames = {largest}: expected more than twice the codec's context of {context}"
-        )
-    sizes = [largest >> halvings for halvings in reversed(range(_HALVINGS + 1))]
+    sizes = [largest >> halvings for halvings in reversed(range(HALVINGS + 1))]
     windows, first = [], 0
     while first < frames:
         start = max(0, first - context)

@@ -1,0 +1,66 @@
+"""Opus as a yardstick: a clip through libopus and back, with the bits that it took."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.audio.resample import read_resampled
+
+LOWEST_KBPS, HIGHEST_KBPS = 6.0, 510.0  # RFC 6716, section 2.1.1
+SETTINGS = {"application": "voip", "vbr": "on", "frame_duration": "20"}
+
+
+@dataclasses.dataclass(frozen=True)
+class OpusClip:
+    """A clip that went through Opus.
+
+    Attributes:
+      samples: float32 [s], in step with the original and as long.
+      packet_bits: of the Opus packets alone.
+      file_bits: of the Ogg file, headers included.
+    """
+
+    samples: Float[np.ndarray, " s"]
+    packet_bits: int
+    file_bits: int
+
+
+def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float) -> OpusClip:
+    """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it.
+
+    libopus comes with PyAV's wheels. The decoder answers at 48 kHz, less the encoder's delay; that
+    is converted back by the resampler of the data pipeline.
+
+    Args:
+      samples: float32 [s].
+      sample_rate_hz: 8000, 12000, 16000, 24000 or 48000.
+      kbps: the bitrate asked for, 6 to 510; the encoder keeps it on average only.
+    """
+    import av
+
+    packet_bits = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.opus"
+        with av.open(str(path), "w", format="ogg") as container:
+            stream = container.add_stream(
+                "libopus", rate=sample_rate_hz, layout="mono", options=SETTINGS
+            )
+            stream.bit_rate = round(kbps * 1000)
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(samples[None, :], np.float32), format="flt", layout="mono"
+            )
+            frame.sample_rate, frame.pts = sample_rate_hz, 0
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                packet_bits += 8 * packet.size
+                container.mux(packet)
+        file_bits = 8 * path.stat().st_size
+        decoded = read_resampled(path, sample_rate_hz, "soxr_hq")
+    return OpusClip(fit_length(decoded, len(samples)), packet_bits, file_bits)
+
+
+def fit_length(samples: Float[np.ndarray, " n"], length: int) -> Float[np.ndarray, " s"]:
+    """The first `length` samples, zeros behind them if there are fewer."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples)))).astype(np.float32)

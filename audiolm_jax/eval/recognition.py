@@ -1,0 +1,134 @@
+"""What a speech recogniser understands of a clip, and how far that is from the transcript."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.errors import InputError
+
+_FILES = ("model.bin", "config.json", "tokenizer.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class AsrConfig:
+    """Which recogniser listens to which clips.
+
+    Attributes:
+      model: folder of a Whisper model in CTranslate2's format; None for no recogniser.
+      clips: patterns of clips that it listens to, as paths below the audio folder, such as
+        "en_US*/*"; of these it takes the ones that have a transcript.
+      language: of these clips, a code such as "en".
+      min_seconds: shorter clips are left out, at least 1.
+      max_clips: no more than so many, chosen by hash.
+    """
+
+    model: str | None = None
+    clips: tuple[str, ...] = ("*",)
+    language: str = "en"
+    min_seconds: float = 1.0
+    max_clips: int = 100
+
+    def __post_init__(self) -> None:
+        if not self.clips or self.max_clips < 1:
+            raise InputError(
+                f"asr.clips = {self.clips}, asr.max_clips = {self.max_clips}: expected a pattern "
+                "and at least one clip"
+            )
+        if not self.min_seconds >= 1:
+            raise InputError(f"asr.min_seconds = {self.min_seconds}: expected at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextErrors:
+    """Edits between a transcript and what was heard, both normalised.
+
+    Attributes:
+      words: of the transcript.
+      word_errors: substituted, deleted and inserted words.
+      characters: of the transcript, spaces between words included.
+      character_errors: substituted, deleted and inserted characters.
+    """
+
+    words: int
+    word_errors: int
+    characters: int
+    character_errors: int
+
+
+class Recognizer:
+    """Whisper from a folder, through faster-whisper on the CPU in int8; nothing is downloaded.
+
+    Beam of 5 at temperature 0 without retries, no memory of earlier clips, no voice detection: the
+    same clip gives the same words.
+
+    Attributes:
+      fingerprint: SHA-256 of the folder's model.bin.
+      language: code such as "en".
+    """
+
+    def __init__(self, folder: Path, language: str):
+        """Args: folder of a Whisper model converted for CTranslate2; language code.
+
+        Raises:
+          InputError: no such folder, a file missing in it, or not a model that can be loaded.
+        """
+        missing = [name for name in _FILES if not (folder / name).is_file()]
+        if missing:
+            raise InputError(
+                f"asr.model = {folder}: no {missing[0]} there; expected the folder of a Whisper "
+                f"model for CTranslate2 with {', '.join(_FILES)} (docs/codec_evaluation.md)"
+            )
+        from faster_whisper import WhisperModel
+
+        with (folder / "model.bin").open("rb") as file:
+            self.fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
+        self.language = language
+        try:
+            self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"asr.model = {folder}: cannot be loaded: {error}") from error
+        if language != "en" and not self._model.model.is_multilingual:
+            raise InputError(
+                f"asr.language = {language!r}: the model in {folder} knows English only"
+            )
+
+    def __call__(self, samples: Float[np.ndarray, " s"]) -> str:
+        """The words of a clip, float32 [s] at 16 kHz."""
+        segments, _ = self._model.transcribe(
+            np.clip(samples, -1.0, 1.0).astype(np.float32),
+            language=self.language,
+            beam_size=5,
+            temperature=0.0,
+            condition_on_previous_text=False,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+def text_normalizer(language: str) -> Callable[[str], str]:
+    """Whisper's own rules before words are counted, from the package whisper-normalizer.
+
+    For English: lower case, no punctuation, nothing in brackets, numbers as digits, contractions
+    in full, British spelling made American. For others: lower case, no punctuation or brackets.
+    """
+    from whisper_normalizer.basic import BasicTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
+
+
+def count_errors(transcript: str, heard: str) -> TextErrors:
+    """Word and character edits between normalised texts; the transcript must not be empty."""
+    import jiwer
+
+    words = jiwer.process_words(transcript, heard)
+    characters = jiwer.process_characters(transcript, heard)
+    return TextErrors(
+        words=words.hits + words.substitutions + words.deletions,
+        word_errors=words.substitutions + words.deletions + words.insertions,
+        characters=characters.hits + characters.substitutions + characters.deletions,
+        character_errors=characters.substitutions + characters.deletions + characters.insertions,
+    )

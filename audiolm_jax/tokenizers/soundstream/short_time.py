@@ -1,0 +1,101 @@
+"""Short-time analysis and synthesis of a stream: no sample before its time, none twice.
+
+Time is cut into cells of `hop` samples. Analysis looks at the window that ends with a cell, so that
+it never waits. Synthesis gives each cell a window that begins with it, so that a sample is final as
+soon as its own cell is; a window reaches into the cells that follow, where it fades out while
+theirs fade in. Both transforms are products with a fixed matrix: at these sizes a CPU and a matrix
+unit do that faster than an FFT.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
+    """Samples of a window times this are the real, then the imaginary parts of its spectrum.
+
+    Returns:
+      float32 [w, 2 * (w // 2 + 1)], Hann window included, scaled so that a sine of amplitude 1 at
+      the centre of a band has magnitude 1/2 there.
+    """
+    angles = _angles(window_samples)
+    window = _window(window_samples)[:, None] / (window_samples / 2)
+    return np.concatenate([window * np.cos(angles), -window * np.sin(angles)], 1).astype(np.float32)
+
+
+def synthesis_matrix(window_samples: int, hop_samples: int) -> Float[np.ndarray, "f w"]:
+    """Real and imaginary parts of a spectrum times this are its windowed samples.
+
+    The windows of all cells add up to 1 everywhere. A unit magnitude in one band is a sine of
+    amplitude 1 (0.5 in the lowest and highest).
+
+    Args:
+      window_samples: w, an even multiple of hop_samples.
+      hop_samples: cell.
+
+    Returns:
+      float32 [2 * (w // 2 + 1), w].
+    """
+    angles = _angles(window_samples).T
+    window = _window(window_samples) * (2 * hop_samples / window_samples)
+    double = np.full((len(angles), 1), 1.0)
+    double[[0, -1]] = 0.5
+    parts = [double * np.cos(angles), -double * np.sin(angles)]
+    return (np.concatenate(parts) * window).astype(np.float32)
+
+
+def _window(size: int) -> np.ndarray:
+    """Hann window between the zeros of its ends, so that every sample counts."""
+    return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+
+
+def _angles(window_samples: int) -> np.ndarray:
+    bands = np.arange(window_samples // 2 + 1)
+    return (
+        2 * np.pi / window_samples * (np.arange(window_samples)[:, None] * bands % window_samples)
+    )
+
+
+def windows_ending_with_cells(
+    samples: Float[Array, "b s"], past: Float[Array, "b p"], hop_samples: int
+) -> tuple[Float[Array, "b n w"], Float[Array, "b p"]]:
+    """The window of each cell, of w = p + hop samples.
+
+    Args:
+      samples: [b, s], s a multiple of the hop.
+      past: the p samples before them, p a multiple of the hop.
+      hop_samples: cell.
+
+    Returns:
+      Windows [b, s / hop, w], and the past of the next chunk.
+    """
+    joined = jnp.concatenate([past, samples], axis=1)
+    cells = joined.reshape(len(samples), -1, hop_samples)
+    count = samples.shape[1] // hop_samples
+    shifts = cells.shape[1] - count + 1
+    windows = jnp.concatenate([cells[:, i : i + count] for i in range(shifts)], axis=-1)
+    return windows, joined[:, samples.shape[1] :]
+
+
+def overlap_add(
+    windows: Float[Array, "b n w"], tail: Float[Array, "b p"]
+) -> tuple[Float[Array, "b s"], Float[Array, "b p"]]:
+    """Adds up windows, each beginning with its cell of w - p samples.
+
+    Args:
+      windows: [b, n, w].
+      tail: what the windows before reach into these cells, p = w - hop samples.
+
+    Returns:
+      Samples [b, n * hop], and the tail of the next chunk.
+    """
+    batch, count, size = windows.shape
+    hop = size - tail.shape[1]
+    parts = windows.reshape(batch, count, size // hop, hop)
+    total = jnp.pad(tail.reshape(batch, -1, hop), ((0, 0), (0, count), (0, 0)))
+    after = total.shape[1] - count
+    for i in range(size // hop):
+        total += jnp.pad(parts[:, :, i], ((0, 0), (i, after - i), (0, 0)))
+    total = total.reshape(batch, -1)
+    return total[:, : count * hop], total[:, count * hop :]

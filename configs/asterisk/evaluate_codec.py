@@ -1,0 +1,34 @@
+"""Both codecs of this folder beside Opus, on held-out clips of the five Asterisk voices.
+
+audiolm evaluate configs/asterisk/evaluate_codec.py --asr.model WHISPER_FOLDER
+
+Without --asr.model words are not counted. What each measure needs: docs/codec_evaluation.md.
+"""
+
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.eval.recognition import AsrConfig
+from audiolm_jax.experiment import CodecEvaluateExperiment
+
+
+def experiment() -> CodecEvaluateExperiment:
+    """Clips of 3 to 10 s; words of the English voice."""
+    return CodecEvaluateExperiment(
+        directory="runs/asterisk/evaluate_codec",
+        title="Codecs on the five Asterisk voices",
+        data=AudioDataConfig(
+            audio_dir="data/asterisk_voices",
+            dataset="asterisk_voices",
+            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
+        ),
+        codecs=(
+            ("light", "runs/asterisk/codec_light"),
+            ("SoundStream", "runs/asterisk/soundstream"),
+        ),
+        asr=AsrConfig(clips=("en_US_f_Allison/*",), language="en"),
+        runs=("runs/asterisk/codec_light", "runs/asterisk/soundstream"),
+        licence=(
+            "Asterisk core sounds: English and Spanish (Allison Smith) and French (June Wallack) "
+            "under CC BY-SA 3.0, Italian (Carlo Flora) and Russian (Maxim Topal) under CC BY 3.0; "
+            "see data/asterisk_voices/COPYRIGHT."
+        ),
+    )
