@@ -13,6 +13,7 @@ from audiolm_jax.data.noise import NoiseConfig
 from audiolm_jax.data.precompute import TokenizeConfig
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
+from audiolm_jax.eval.abx_experiment import AbxExperiment
 from audiolm_jax.eval.comparison import ORIGINAL
 from audiolm_jax.eval.opus import HIGHEST_KBPS, LOWEST_KBPS
 from audiolm_jax.eval.plots import CURVES
@@ -324,6 +325,7 @@ Experiment = (
     | TokenizeExperiment
     | StageExperiment
     | EvaluateExperiment
+    | AbxExperiment
     | CodecEvaluateExperiment
 )
 

@@ -119,6 +119,9 @@ class AcousticTokenizer(Protocol):
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
         """Audio of length `tokens.lengths * hop_samples`; any prefix of the levels is accepted."""
 
+    def latents(self, codes: np.ndarray) -> np.ndarray:
+        """Sum of the code vectors, float32 [t, d], of codes [t, q'] of the first q' levels."""
+
 
 class SampleStream(Protocol):
     """One recording from start to end, samples in, codes out.

@@ -20,7 +20,7 @@ LAYERS = [
     {"eval"},
     {"experiment"},
     {"programs", "inputs"},
-    {"samples", "evaluation", "codec_evaluation"},
+    {"samples", "evaluation", "abx_evaluation", "codec_evaluation"},
     {"run"},
     {"commands"},
     {"cli"},
