@@ -13,7 +13,7 @@ from audiolm_jax.data.precompute import TokenizeConfig, precompute
 from audiolm_jax.data.sources import AudioDataConfig, list_clips
 from audiolm_jax.data.token_store import TokenStore
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokens, SemanticTokens
+from audiolm_jax.records import AcousticTokens, AudioBatch, SemanticTokens
 
 
 @dataclasses.dataclass
@@ -47,12 +47,13 @@ class FakeSemantic:
     fingerprint: str = "semantic"
 
     def encode(self, audio):
-        lengths = audio.lengths // self.hop_samples
-        frames = audio.samples.reshape(len(lengths), -1, self.hop_samples)
-        return SemanticTokens(
-            (np.abs(frames).sum(-1) * 10).astype(np.int32) % self.clusters,
-            lengths.astype(np.int32),
-        )
+        """Loudness against the item's mean: what follows its end must not count as sound."""
+        inside = np.arange(audio.samples.shape[1]) < audio.lengths[:, None]
+        loudness = np.where(inside, np.abs(audio.samples), 0)
+        loudness /= loudness.sum(1, keepdims=True) / audio.lengths[:, None]
+        frames = loudness.reshape(len(loudness), -1, self.hop_samples).sum(-1)
+        ids = (frames * 10).astype(np.int32) % self.clusters
+        return SemanticTokens(ids, -(-audio.lengths // self.hop_samples))
 
 
 def load():
@@ -117,6 +118,17 @@ def test_store_holds_every_clip_once(index, tmp_path):
     assert store.manifest["bad"] == [
         {"path": "bad.wav", "reason": "not audio: it is a text file named .wav"}
     ]
+
+
+def test_what_fills_the_last_frame_is_no_sound_to_the_encoder(index, tmp_path):
+    store = precompute(index, load, tmp_path / "store", TokenizeConfig(shards=1))
+    clips = {clip.clip_id: index.load(clip) for clip in index.clips}
+    assert any(len(samples) % 640 for samples in clips.values())
+    for record in store.records("train"):
+        samples = clips[record.clip_id]
+        noise = np.random.default_rng(0).normal(0, 9, -len(samples) % 640).astype(np.float32)
+        alone = AudioBatch(np.append(samples, noise)[None], np.array([len(samples)]))
+        np.testing.assert_array_equal(record.clusters, FakeSemantic().encode(alone).ids[0])
 
 
 def test_interrupted_equals_uninterrupted(index, tmp_path, capsys, monkeypatch):
