@@ -1,5 +1,7 @@
 """An imported encoder where w2v-BERT serves: k-means, tokens, bundles, continuations."""
 
+import shutil
+
 import numpy as np
 import pytest
 from encoder_files import HUBERT, KINDS, W2V_BERT2, write_encoder
@@ -16,6 +18,9 @@ from audiolm_jax.runtime.weights import load_model
 from audiolm_jax.tokenizers.semantic import load_frame_encoder, load_semantic_tokenizer
 from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig
 
+# The parts are tested by themselves in the default suite: here they are put together.
+pytestmark = pytest.mark.slow
+
 
 def import_encoder(directory, fields):
     weights = write_encoder(directory.parent / f"{directory.name}_weights", fields)
@@ -29,8 +34,11 @@ def write_semantic(directory, encoder):
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("hubert"), write_semantic=write_semantic)
+def bundle(tiny_bundle, tmp_path_factory):
+    def write_codec(directory):
+        shutil.copytree(tiny_bundle / "codec", directory)
+
+    return write_tiny_bundle(tmp_path_factory.mktemp("hubert"), write_codec, write_semantic)
 
 
 def test_a_bundle_holds_it(bundle):
