@@ -57,7 +57,6 @@ def test_features_are_those_of_torch(encoder):
     per_token = encoder.config.frames_per_token
     whole = len(expected) // per_token
     pooled = expected[: whole * per_token].reshape(whole, per_token, -1).mean(1)
-    assert features.shape[1] - whole in (0, 1)
     assert relative(features[1, :whole], pooled) < 1e-4
 
 
