@@ -60,7 +60,8 @@ def test_features_are_those_of_torch(encoder):
     assert relative(features[1, :whole], pooled) < 1e-4
 
 
-# One of each class; what sets the others apart is in every layer's features.
+# One of each class: the features above went through the same blocks.
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["hubert_large", "w2v_bert2"], indirect=True)
 def test_hidden_states_are_those_of_torch(encoder):
     golden = np.load(GOLDEN)[encoder.name][:3]
