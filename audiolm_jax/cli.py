@@ -18,6 +18,7 @@ VERBS = {
     ),
     "tokenize": ("train", "tokenize", "audio to a token store; restartable"),
     "import": ("import_model", "import_model", "public weights into a model folder"),
+    "items": ("items", "items", "phones to tell apart in an ABX test, from alignments or flite"),
     "bundle": ("bundle", "bundle", "trained parts into one folder that can be shared"),
     "continue": ("generate", "continue_", "go on from a recording in its own voice"),
     "sample": ("generate", "sample", "sound from nothing"),

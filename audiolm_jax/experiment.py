@@ -13,6 +13,7 @@ from audiolm_jax.data.noise import NoiseConfig
 from audiolm_jax.data.precompute import TokenizeConfig
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
+from audiolm_jax.eval.abx_experiment import AbxExperiment
 from audiolm_jax.eval.comparison import ORIGINAL
 from audiolm_jax.eval.opus import HIGHEST_KBPS, LOWEST_KBPS
 from audiolm_jax.eval.plots import CURVES
@@ -116,12 +117,12 @@ class EncoderExperiment:
 
 @dataclasses.dataclass(frozen=True)
 class KmeansExperiment:
-    """Fit k-means on features of a trained w2v-BERT: the result is the semantic tokenizer.
+    """Fit k-means on features of an encoder: the result is the semantic tokenizer.
 
     Attributes:
       directory: run directory.
       data: recordings; its training clips are used.
-      encoder: run directory or model folder of the trained encoder.
+      encoder: run directory of the trained encoder, or model folder of a trained or imported one.
       batch_size: clips encoded together.
       kmeans: layer, clusters, iterations, seed.
     """
@@ -324,6 +325,7 @@ Experiment = (
     | TokenizeExperiment
     | StageExperiment
     | EvaluateExperiment
+    | AbxExperiment
     | CodecEvaluateExperiment
 )
 

@@ -1,4 +1,4 @@
-"""The values that cross package borders, and the two tokenizer interfaces. Read this first.
+"""The values that cross package borders, and the interfaces of tokenizers. Read this first.
 
 Glossary of dimensions, used everywhere: b batch, s samples, t codec frames (50 Hz), u semantic
 frames (25 Hz), q quantiser levels, l positions of a token sequence, d width, h heads, k head
@@ -119,6 +119,9 @@ class AcousticTokenizer(Protocol):
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
         """Audio of length `tokens.lengths * hop_samples`; any prefix of the levels is accepted."""
 
+    def latents(self, codes: np.ndarray) -> np.ndarray:
+        """Sum of the code vectors, float32 [t, d], of codes [t, q'] of the first q' levels."""
+
 
 class SampleStream(Protocol):
     """One recording from start to end, samples in, codes out.
@@ -167,6 +170,38 @@ class StreamingTokenizer(AcousticTokenizer, Protocol):
 
     def open_decoder(self, block_frames: int = 1) -> CodeStream:
         """A stream that computes so many frames together: delay against speed."""
+
+
+@runtime_checkable
+class FrameEncoder(Protocol):
+    """A self-supervised encoder, frozen: w2v-BERT trained here, or public weights.
+
+    Attributes:
+      sample_rate_hz: of the audio it takes.
+      hop_samples: samples of one frame, and so of one semantic token.
+      layers: names of the layers whose features it gives, the lowest first.
+      fingerprint: of its model folder; equal fingerprints give equal features.
+    """
+
+    sample_rate_hz: int
+    hop_samples: int
+    layers: tuple[str, ...]
+    fingerprint: str
+
+    def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features of one layer.
+
+        Args:
+          audio: any lengths; an item gets what it gets alone.
+          layer: one of `layers`.
+
+        Returns:
+          float32 [b, ceil(s / hop), d], zero beyond each item, and the frames of each item, int32
+          [b], ceil(length / hop).
+
+        Raises:
+          InputError: no such layer.
+        """
 
 
 @runtime_checkable

@@ -43,7 +43,11 @@ from audiolm_jax.runtime.topology import peak_flops
 from audiolm_jax.runtime.warm_start import WarmStart, read_warm_start
 from audiolm_jax.runtime.weights import MODEL_JSON
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
-from audiolm_jax.tokenizers.w2v_bert.tokenizer import W2vBertTokenizer
+from audiolm_jax.tokenizers.semantic import (
+    extract_features,
+    load_semantic_tokenizer,
+    save_semantic_tokenizer,
+)
 
 Trained = CodecExperiment | EncoderExperiment | KmeansExperiment | StageExperiment
 
@@ -208,7 +212,6 @@ def _clips_by_length(index: ClipIndex, batch_size: int) -> Iterator[AudioBatch]:
 
 def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
     from audiolm_jax.tokenizers.w2v_bert.kmeans import fit_kmeans
-    from audiolm_jax.tokenizers.w2v_bert.tokenizer import extract_features, save_semantic_tokenizer
 
     if jax.process_count() > 1:
         raise InputError("k-means runs in one process; start it without --distributed")
@@ -224,7 +227,9 @@ def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
             f"{result.inertia[0]:.3f} to {result.inertia[-1]:.3f} in {len(result.inertia)} steps"
         )
         provenance = _provenance(manifest, inertia=[float(x) for x in result.inertia])
-        save_semantic_tokenizer(directory / MODEL, encoder, experiment.kmeans, result, provenance)
+        save_semantic_tokenizer(
+            directory / MODEL, encoder, experiment.kmeans.layer, result, provenance
+        )
 
 
 def tokenize(experiment: TokenizeExperiment) -> Path:
@@ -256,7 +261,7 @@ class LoadTokenizers:
         """Loads and verifies both folders."""
         return (
             load_acoustic_tokenizer(Path(self.codec)),
-            W2vBertTokenizer.load(Path(self.semantic)),
+            load_semantic_tokenizer(Path(self.semantic)),
         )
 
 

@@ -19,6 +19,7 @@ from audiolm_jax.runtime.weights import (
     unflatten_into,
 )
 from audiolm_jax.stages import StageConfig
+from audiolm_jax.tokenizers.semantic import extract_features, save_semantic_tokenizer
 from audiolm_jax.tokenizers.soundstream import codec
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
@@ -27,7 +28,6 @@ from audiolm_jax.tokenizers.w2v_bert import train as w2v_train
 from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig
 from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig, fit_kmeans
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBert, W2vBertConfig
-from audiolm_jax.tokenizers.w2v_bert.tokenizer import FeatureExtractor, save_semantic_tokenizer
 
 LEVELS, CODES, CLUSTERS = 4, 16, 8
 CODEC = SoundStreamConfig(
@@ -104,10 +104,16 @@ def write_codec(directory: Path, seed: int = 0) -> str:
 def write_semantic(directory: Path, encoder: Path) -> None:
     arrays = random_arrays(lambda: W2vBert(ENCODER, rngs=nnx.Rngs(params=0)), 1)
     save_model(encoder, w2v_train.KIND, ENCODER, arrays, PROVENANCE)
+    write_kmeans(directory, encoder, KMEANS.layer)
+
+
+def write_kmeans(directory: Path, encoder: Path, layer: str) -> None:
     clips = [voice(2, 80 + 40 * i, i) for i in range(4)]
-    extractor = FeatureExtractor(ENCODER, arrays, KMEANS.layer, "tiny")
-    features = np.concatenate(extractor(AudioBatch.from_clips(clips)))
-    save_semantic_tokenizer(directory, encoder, KMEANS, fit_kmeans(features, KMEANS), PROVENANCE)
+    features = np.concatenate(
+        list(extract_features(encoder, layer, [AudioBatch.from_clips(clips)]))
+    )
+    result = fit_kmeans(features, KMEANS)
+    save_semantic_tokenizer(directory, encoder, layer, result, PROVENANCE)
 
 
 def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) -> None:
@@ -117,7 +123,11 @@ def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) 
     save_model(directory, decoder.KIND, model, arrays, provenance)
 
 
-def write_tiny_bundle(root: Path, write_codec: Callable[[Path], str] = write_codec) -> Path:
+def write_tiny_bundle(
+    root: Path,
+    write_codec: Callable[[Path], str] = write_codec,
+    write_semantic: Callable[[Path, Path], None] = write_semantic,
+) -> Path:
     """Parts under root/parts, bundle at root/bundle."""
     parts = root / "parts"
     write_codec(parts / "codec")

@@ -13,6 +13,7 @@ from audiolm_jax.generate.bundle import STAGE_PARTS, write_bundle
 from audiolm_jax.inputs import model_folder
 from audiolm_jax.runtime.weights import MODEL_JSON
 from audiolm_jax.tokenizers.acoustic import ACOUSTIC_KINDS
+from audiolm_jax.tokenizers.semantic import KIND as SEMANTIC_KIND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def part_name(folder: Path) -> str:
     match record["kind"]:
         case kind if kind in ACOUSTIC_KINDS:
             return "codec"
-        case "semantic":
+        case kind if kind == SEMANTIC_KIND:
             return "semantic"
         case "stage":
             return STAGE_PARTS[record["config"]["stage"]["name"]]
@@ -69,8 +70,10 @@ def model_card(sources: dict[str, Path], licence: str) -> str:
             f"| {part} | {record['kind']} | {facts.get('steps', '')} "
             f"| {facts.get('data', {}).get('dataset', '')} | {record['fingerprint'][:16]} |"
         )
-        if "licence" in facts:  # imported from another publisher
-            licences.append(f"Licence of {part}, {facts['model']}: {facts['licence']}")
+        # Imported from another publisher: the part itself, or the encoder within.
+        for origin in (facts, facts.get("encoder", {}).get("provenance", {})):
+            if "licence" in origin:
+                licences.append(f"Licence of {part}, {origin['model']}: {origin['licence']}")
     return "\n".join(
         [
             "# AudioLM bundle",

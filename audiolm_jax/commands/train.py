@@ -3,10 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 
-from audiolm_jax import codec_evaluation, evaluation, run
+from audiolm_jax import abx_evaluation, codec_evaluation, evaluation, run
 from audiolm_jax.commands.configured import configured
 from audiolm_jax.commands.options import parse, parse_known
 from audiolm_jax.errors import InputError
+from audiolm_jax.eval.abx_experiment import AbxExperiment
 from audiolm_jax.experiment import (
     TRAINED,
     CodecEvaluateExperiment,
@@ -82,12 +83,14 @@ def tokenize(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """`audiolm evaluate`."""
-    kinds = (EvaluateExperiment, CodecEvaluateExperiment)
+    kinds = (EvaluateExperiment, CodecEvaluateExperiment, AbxExperiment)
     match _configured("evaluate", arguments, kinds):
         case EvaluateExperiment() as experiment:
             evaluation.evaluate(experiment)
         case CodecEvaluateExperiment() as experiment:
             codec_evaluation.evaluate_codecs(experiment)
+        case AbxExperiment() as experiment:
+            abx_evaluation.evaluate_abx(experiment)
 
 
 def _configured(verb: str, arguments: Sequence[str], kinds: tuple[type, ...]) -> Experiment | None:

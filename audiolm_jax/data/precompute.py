@@ -73,8 +73,9 @@ def precompute(
 ) -> TokenStore:
     """Tokenizes every clip of both splits, or what is left of them, and opens the store.
 
-    Each clip is padded with zeros to whole semantic frames, so that the number of codec frames is
-    an exact multiple of the number of semantic tokens.
+    The codec gets each clip filled with zeros to whole semantic frames, so that the number of its
+    frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
+    norms run over the clip, that fill is padding like what follows it in a batch.
 
     Args:
       index: the clips.
@@ -207,12 +208,14 @@ class _ShardWriter:
             clips = shard.clips[first : first + self.batch_clips]
             audio = [self.index.load(clip) for clip in clips]
             hop = semantic.hop_samples
-            lengths = np.array([-(-len(samples) // hop) * hop for samples in audio], np.int32)
+            lengths = np.array([len(samples) for samples in audio], np.int32)
+            filled = -(-lengths // hop) * hop
             # Missing rows repeat the last clip: one batch size, hence one compilation.
             rows = [*range(len(clips)), *[len(clips) - 1] * (self.batch_clips - len(clips))]
-            padded = [np.pad(samples, (0, lengths.max() - len(samples))) for samples in audio]
-            batch = AudioBatch(np.stack([padded[row] for row in rows]), lengths[rows])
-            acoustic, clusters = codec.encode(batch), semantic.encode(batch)
+            padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
+            stacked = np.stack([padded[row] for row in rows])
+            acoustic = codec.encode(AudioBatch(stacked, filled[rows]))
+            clusters = semantic.encode(AudioBatch(stacked, lengths[rows]))
             codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
             ids, tokens = np.asarray(clusters.ids), np.asarray(clusters.lengths)
             for row, clip in enumerate(clips):

@@ -7,7 +7,7 @@ import json
 from audiolm_jax.runtime.config_json import config_to_dict
 
 FORMAT_VERSION = 1
-PADDING_RULE = "zeros to whole semantic frames"
+PADDING_RULE = "zeros to whole semantic frames for the codec, none for the semantic tokenizer"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from audiolm_jax.records import AcousticTokenizer, SemanticTokenizer
 from audiolm_jax.runtime.config_json import config_from_dict
 from audiolm_jax.runtime.weights import ModelFolder, load_model
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
-from audiolm_jax.tokenizers.w2v_bert.tokenizer import W2vBertTokenizer
+from audiolm_jax.tokenizers.semantic import load_semantic_tokenizer
 
 FORMAT = 1
 BUNDLE_JSON = "bundle.json"
@@ -136,7 +136,7 @@ def load_bundle(directory: Path) -> Bundle:
                 f"{fingerprint[:16]}; the part was exchanged, make the bundle again"
             )
     codec = load_acoustic_tokenizer(directory / "codec")
-    semantic = W2vBertTokenizer.load(directory / "semantic")
+    semantic = load_semantic_tokenizer(directory / "semantic")
     stages = {
         name: read_stage(directory / part, name)
         for name, part in STAGE_PARTS.items()

@@ -68,9 +68,10 @@ def save_model(
 ) -> str:
     """Writes a model folder in one rename and returns its fingerprint.
 
+    The config is a dataclass, or its fields as another model folder holds them.
     A folder of the same name is replaced only once the new one is complete.
     """
-    fields = config_to_dict(config)
+    fields = config if isinstance(config, dict) else config_to_dict(config)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     fingerprint = compute_fingerprint(kind, fields, arrays)
     scratch = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")

@@ -13,7 +13,7 @@ from audiolm_jax.data.precompute import TokenizeConfig, precompute
 from audiolm_jax.data.sources import AudioDataConfig, list_clips
 from audiolm_jax.data.token_store import TokenStore
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AcousticTokens, SemanticTokens
+from audiolm_jax.records import AcousticTokens, AudioBatch, SemanticTokens
 
 
 @dataclasses.dataclass
@@ -47,12 +47,13 @@ class FakeSemantic:
     fingerprint: str = "semantic"
 
     def encode(self, audio):
-        lengths = audio.lengths // self.hop_samples
-        frames = audio.samples.reshape(len(lengths), -1, self.hop_samples)
-        return SemanticTokens(
-            (np.abs(frames).sum(-1) * 10).astype(np.int32) % self.clusters,
-            lengths.astype(np.int32),
-        )
+        """Loudness against the item's mean: what follows its end must not count as sound."""
+        inside = np.arange(audio.samples.shape[1]) < audio.lengths[:, None]
+        loudness = np.where(inside, np.abs(audio.samples), 0)
+        loudness /= loudness.sum(1, keepdims=True) / audio.lengths[:, None]
+        frames = loudness.reshape(len(loudness), -1, self.hop_samples).sum(-1)
+        ids = (frames * 10).astype(np.int32) % self.clusters
+        return SemanticTokens(ids, -(-audio.lengths // self.hop_samples))
 
 
 def load():
@@ -104,6 +105,12 @@ def test_store_holds_every_clip_once(index, tmp_path):
             assert len(record.clusters) == -(-clip.num_samples // 640)
             assert record.codes.shape == (2 * len(record.clusters), 3)
             assert (record.speaker, record.dataset) == (clip.speaker, "fake")
+            # Whatever fills the last frame is no sound to the encoder.
+            samples = index.load(clip)
+            noise = np.random.default_rng(0).normal(0, 9, -len(samples) % 640)
+            filled = np.append(samples, noise.astype(np.float32))[None]
+            expected = FakeSemantic().encode(AudioBatch(filled, np.array([len(samples)])))
+            np.testing.assert_array_equal(record.clusters, expected.ids[0])
         assert store.num_records(split) == len(clips)
     # A clip alone in its batch gets the tokens it got among others.
     alone = precompute(index, load, tmp_path / "alone", TokenizeConfig(shards=4, batch_clips=1))

@@ -154,6 +154,10 @@ class SoundStreamCodec:
         )
         return AudioBatch(samples, lengths * np.int32(self.hop_samples))
 
+    def latents(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, "t d"]:
+        """Sum of the code vectors of the levels given, the first of all: what the decoder gets."""
+        return np.asarray(dequantize(codes, np.asarray(self._codebooks)))
+
     def open_encoder(self, block_frames: int = 1) -> EncoderStream:
         """A stream of samples to codes; see `EncoderStream`."""
         return EncoderStream(self, block_frames)

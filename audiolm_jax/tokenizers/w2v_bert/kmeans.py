@@ -27,7 +27,8 @@ class KmeansConfig:
 
     Attributes:
       clusters: K, number of clusters and of semantic token ids.
-      layer: encoder layer the features come from, "contrastive_k" or "masked_k", k from 1.
+      layer: encoder layer the features come from: "contrastive_k" or "masked_k", k from 1, of
+        w2v-BERT; "layer_k", k from 0, of imported encoders.
       iterations: most iterations of Lloyd's algorithm; it stops earlier once nothing moves.
       seed: of the initialisation, and of the choice of frames if there are more than max_frames.
       max_frames: most frames to fit on; a random subset is taken of more.
@@ -53,21 +54,30 @@ class KmeansConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class KmeansResult:
-    """A fitted clustering.
+class Clustering:
+    """Centroids, and the scale of the features that they divide.
 
     Attributes:
-      mean: float32 [d], mean of each feature dimension.
-      std: float32 [d], standard deviation; 1 where a dimension never varies.
-      centroids: float32 [K, d], in standardised units.
-      inertia: float64 [iterations], mean squared distance to the nearest centroid before each
-        iteration's update; never rises, but where an empty cluster was moved.
-      counts: int64 [K], frames of each cluster at the end; none is 0.
+      mean: float32 [d], taken off each feature dimension.
+      std: float32 [d], what it is then divided by.
+      centroids: float32 [K, d], in those units.
     """
 
     mean: np.ndarray
     std: np.ndarray
     centroids: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class KmeansResult(Clustering):
+    """A fitted clustering: `std` is 1 where a dimension never varies.
+
+    Attributes:
+      inertia: float64 [iterations], mean squared distance to the nearest centroid before each
+        iteration's update; never rises, but where an empty cluster was moved.
+      counts: int64 [K], frames of each cluster at the end; none is 0.
+    """
+
     inertia: np.ndarray
     counts: np.ndarray
 

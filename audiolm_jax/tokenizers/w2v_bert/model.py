@@ -8,7 +8,6 @@ Paper: Chung et al. 2021 as AudioLM section III-B uses it; PAPER.md section 3.
 """
 
 import dataclasses
-import re
 from typing import NamedTuple
 
 import jax
@@ -93,6 +92,17 @@ class W2vBertConfig:
         """Tokens per second."""
         return self.sample_rate_hz / self.hop_samples
 
+    @property
+    def feature_width(self) -> int:
+        """Dimensions of a feature vector, the same in every layer."""
+        return self.conformer.width
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Outputs of all blocks, as `parse_layer` reads them."""
+        modules = (("contrastive", self.contrastive_layers), ("masked", self.masked_layers))
+        return tuple(f"{name}_{k}" for name, count in modules for k in range(1, count + 1))
+
 
 class Quantized(NamedTuple):
     """What the quantiser makes of unmasked features.
@@ -139,14 +149,12 @@ def parse_layer(layer: str, config: W2vBertConfig) -> int:
     Raises:
       InputError: no such layer.
     """
-    found = re.fullmatch(r"(contrastive|masked)_([1-9][0-9]*)", layer)
-    limits = {"contrastive": config.contrastive_layers, "masked": config.masked_layers}
-    if not found or int(found[2]) > limits[found[1]]:
+    if layer not in config.layer_names:
         raise InputError(
             f"layer = {layer!r}: expected contrastive_1 .. contrastive_{config.contrastive_layers} "
             f"or masked_1 .. masked_{config.masked_layers}"
         )
-    return int(found[2]) + (config.contrastive_layers if found[1] == "masked" else 0)
+    return config.layer_names.index(layer) + 1
 
 
 def standardise_over_time(

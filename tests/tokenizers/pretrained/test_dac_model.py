@@ -276,3 +276,11 @@ def test_bad_input_is_refused(codec, arrays):
         DacCodec(CONFIG, arrays, "0", window_frames=32)
     with pytest.raises(InputError, match=r"decoder.last.causal.bias.*missing"):
         DacCodec(CONFIG, {k: v for k, v in arrays.items() if k != "decoder.last.causal.bias"}, "0")
+
+
+def test_latents_are_what_the_decoder_gets(codec, arrays):
+    codes = np.random.default_rng(0).integers(0, CONFIG.codebook_size, (7, 2))
+    parts = ("codebooks", "out_kernel", "out_bias")
+    book, kernel, bias = (arrays[f"quantizer.{name}"] for name in parts)
+    expected = sum(book[n][codes[:, n]] @ kernel[n] + bias[n] for n in range(2))
+    np.testing.assert_allclose(codec.latents(codes), expected, rtol=1e-5, atol=1e-6)

@@ -156,6 +156,22 @@ class DacCodec:
             samples[window.row, window.first * hop : window.stop * hop] = result[kept]
         return AudioBatch(samples, (lengths * hop).astype(np.int32))
 
+    def latents(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, "t d"]:
+        """Sum of the code vectors of the levels given, the first of all: what the decoder gets."""
+        return sum(
+            vectors[codes[:, level]] for level, vectors in enumerate(self._wide[: codes.shape[1]])
+        )
+
+    @functools.cached_property
+    def _wide(self) -> Float[np.ndarray, "q n d"]:
+        """Every code of every level as the latent that it adds."""
+        quantizer = nnx.merge(self._graphdef, self._params).quantizer
+        codebooks, kernel, bias = (
+            np.asarray(x[...])
+            for x in (quantizer.codebooks, quantizer.out_kernel, quantizer.out_bias)
+        )
+        return codebooks @ kernel + bias[:, None]
+
     def open_encoder(self, block_frames: int = 1) -> WindowStream:
         """A stream of samples to codes; see `WindowStream`."""
         return WindowStream(

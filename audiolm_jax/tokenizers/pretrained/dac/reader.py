@@ -1,6 +1,5 @@
 """Public weights of the Descript Audio Codec into a model folder."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from audiolm_jax.tokenizers.pretrained.dac.published_config import (
     config_from_descript,
     config_from_transformers,
 )
+from audiolm_jax.tokenizers.pretrained.published_arrays import PublishedArrays, sha256_of
 from audiolm_jax.tokenizers.pretrained.safetensors_folder import read_safetensors_folder
 from audiolm_jax.tokenizers.pretrained.torch_file import read_torch_file
 
@@ -41,7 +41,7 @@ def import_dac(weights: Path, out: Path) -> tuple[DacConfig, str]:
     provenance = {
         "model": "Descript Audio Codec",
         "source": weights.resolve().name,
-        "source_sha256": _sha256(weights),
+        "source_sha256": sha256_of(weights),
         "licence": LICENCE,
     }
     return config, save_model(out, KIND, config, arrays, provenance)
@@ -69,46 +69,6 @@ def read_dac(weights: Path) -> tuple[DacConfig, dict[str, np.ndarray]]:
     )
 
 
-class _Source:
-    """Arrays by their publisher's names, taken out one by one."""
-
-    def __init__(self, arrays: dict[str, np.ndarray], where: str):
-        self.left, self.where = dict(arrays), where
-
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name not in self.left:
-            raise InputError(f"{self.where}: array {name!r} is missing")
-        array = self.left.pop(name)
-        if not isinstance(array, np.ndarray) or array.shape != shape:
-            size = getattr(array, "shape", type(array).__name__)
-            raise InputError(f"{self.where}: array {name!r} has shape {size}, expected {shape}")
-        if not np.isfinite(array).all():
-            raise InputError(f"{self.where}: array {name!r} holds NaN or infinite numbers")
-        return array.astype(np.float32)
-
-    def weight(self, prefix: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A kernel as it is or as norm and direction, [first dimension, ...] each its own norm."""
-        for norm, direction in (
-            ("weight_g", "weight_v"),
-            ("parametrizations.weight.original0", "parametrizations.weight.original1"),
-        ):
-            if f"{prefix}.{norm}" in self.left or f"{prefix}.{direction}" in self.left:
-                norms = self.take(f"{prefix}.{norm}", (shape[0], *(1,) * (len(shape) - 1)))
-                vectors = self.take(f"{prefix}.{direction}", shape).astype(np.float64)
-                axes = tuple(range(1, len(shape)))
-                lengths = np.sqrt(np.square(vectors).sum(axes, keepdims=True))
-                if not lengths.all():
-                    raise InputError(f"{self.where}: array '{prefix}.{direction}' has a zero row")
-                return (norms * (vectors / lengths)).astype(np.float32)
-        return self.take(f"{prefix}.weight", shape)
-
-    def check_empty(self) -> None:
-        if self.left:
-            raise InputError(
-                f"{self.where}: unknown array {min(self.left)!r} ({len(self.left)} in all)"
-            )
-
-
 def arrays_from(
     config: DacConfig,
     found: dict[str, np.ndarray],
@@ -126,7 +86,7 @@ def arrays_from(
     Raises:
       InputError: an array is missing, unknown, misshapen or not finite.
     """
-    source = _Source(found, where)
+    source = PublishedArrays(found, where)
     shapes = flatten_shapes(abstract_state(config)[1])
     arrays: dict[str, np.ndarray] = {}
     for layer in convolutional_layers(config):
@@ -145,7 +105,7 @@ def arrays_from(
     return arrays
 
 
-def _convert_quantizer(config: DacConfig, source: _Source) -> dict[str, np.ndarray]:
+def _convert_quantizer(config: DacConfig, source: PublishedArrays) -> dict[str, np.ndarray]:
     wide, narrow = config.latent_width, config.codebook_width
 
     def stack(take: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -164,9 +124,3 @@ def _convert_quantizer(config: DacConfig, source: _Source) -> dict[str, np.ndarr
         ),
         "quantizer.out_bias": stack(lambda name: source.take(f"{name}.out_proj.bias", (wide,))),
     }
-
-
-def _sha256(weights: Path) -> str:
-    path = weights / "model.safetensors" if weights.is_dir() else weights
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,3 +1,5 @@
+"""Semantic tokens of any encoder: what a folder holds, and padding that changes nothing."""
+
 import dataclasses
 
 import numpy as np
@@ -7,15 +9,16 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
 from audiolm_jax.runtime.weights import load_model, save_model
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig, fit_kmeans, nearest
-from audiolm_jax.tokenizers.w2v_bert.tokenizer import (
+from audiolm_jax.tokenizers.frame_encoder import bucket_tokens, pad_to_bucket
+from audiolm_jax.tokenizers.semantic import (
+    KmeansTokenizer,
     SemanticTokenizerConfig,
-    W2vBertTokenizer,
-    bucket_tokens,
     extract_features,
-    pad_to_bucket,
+    load_frame_encoder,
+    load_semantic_tokenizer,
     save_semantic_tokenizer,
 )
+from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig, fit_kmeans, nearest
 
 LENGTHS = np.array([7000, 15_321, 640, 641, 0], np.int32)
 KMEANS = KmeansConfig(clusters=5, layer="masked_1", iterations=10)
@@ -32,7 +35,7 @@ def audio_with(padding):
 @dataclasses.dataclass
 class Trained:
     directory: object
-    tokenizer: W2vBertTokenizer
+    tokenizer: KmeansTokenizer
     features: list
     result: object
     fingerprint: str
@@ -45,9 +48,9 @@ def trained(tmp_path_factory, trainer, initial_state, tiny_config):
     features = list(extract_features(root / "encoder", "masked_1", [audio_with(0)]))
     result = fit_kmeans(np.concatenate(features), KMEANS)
     fingerprint = save_semantic_tokenizer(
-        root / "semantic", root / "encoder", KMEANS, result, {"audio": "noise"}
+        root / "semantic", root / "encoder", "masked_1", result, {"audio": "noise"}
     )
-    tokenizer = W2vBertTokenizer.load(root / "semantic")
+    tokenizer = load_semantic_tokenizer(root / "semantic")
     return Trained(root, tokenizer, features, result, fingerprint)
 
 
@@ -91,21 +94,33 @@ def test_attributes_come_from_the_folder(trained):
 
 def test_bad_folders_are_named(trained, tmp_path):
     with pytest.raises(InputError, match="expected 'semantic'"):
-        W2vBertTokenizer.load(trained.directory / "encoder")
+        load_semantic_tokenizer(trained.directory / "encoder")
     folder = load_model(trained.directory / "semantic")
     arrays = {name: array for name, array in folder.arrays.items() if name != "kmeans.std"}
     save_model(tmp_path / "broken", "semantic", trained.tokenizer.config, arrays, {})
     with pytest.raises(InputError, match=r"kmeans\.std' is missing"):
-        W2vBertTokenizer.load(tmp_path / "broken")
+        load_semantic_tokenizer(tmp_path / "broken")
     arrays = {name: a for name, a in folder.arrays.items() if name != "encoder.head.bias"}
     save_model(tmp_path / "broken", "semantic", trained.tokenizer.config, arrays, {})
     with pytest.raises(InputError, match=r"head\.bias' is missing"):
-        W2vBertTokenizer.load(tmp_path / "broken")
+        load_semantic_tokenizer(tmp_path / "broken")
 
 
-def test_a_layer_the_encoder_lacks_is_refused(tiny_config):
+def test_a_layer_the_encoder_lacks_is_refused(trained, tmp_path):
+    encoder = trained.directory / "encoder"
+    with pytest.raises(InputError, match=r"layer = 'masked_7': this encoder has contrastive_1, "):
+        save_semantic_tokenizer(tmp_path / "out", encoder, "masked_7", trained.result, {})
+    assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="masked_7"):
-        SemanticTokenizerConfig(tiny_config, KmeansConfig(layer="masked_7"))
+        load_frame_encoder(encoder).features(audio_with(0), "masked_7")
+
+
+def test_an_encoder_of_unknown_kind_is_refused(trained, tmp_path):
+    folder = load_model(trained.directory / "semantic")
+    config = folder.config | {"encoder": "wav2vec"}
+    save_model(tmp_path / "other", "semantic", config, folder.arrays, {})
+    with pytest.raises(InputError, match=r"encoder = 'wav2vec': expected w2v_bert or"):
+        load_semantic_tokenizer(tmp_path / "other")
 
 
 def test_buckets_are_few_and_large_enough():

@@ -1,0 +1,133 @@
+"""Which phone is spoken when: a plain file of aligned phones.
+
+Tab-separated text. The first line is `file phone onset offset speaker`; each further line is one
+phone of one recording. Times are seconds in decimal digits and are kept exactly: an item's frames
+are found by rounding, where a binary fraction would sometimes fall on the other side.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.errors import InputError
+
+HEADER = ("file", "phone", "onset", "offset", "speaker")
+SILENCES = frozenset({"pau", "sil", "SIL", "sp", "spn", "SPN", "h#", "<sil>"})
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignedPhone:
+    """One phone of one recording.
+
+    Attributes:
+      file: path of the recording below its folder, without the suffix, or only its name.
+      phone: symbol, any alphabet.
+      onset: where it begins, seconds.
+      offset: where it ends, seconds, more than `onset`.
+      speaker: who says it.
+    """
+
+    file: str
+    phone: str
+    onset: Decimal
+    offset: Decimal
+    speaker: str
+
+
+def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decimal]:
+    """(onset, offset) of a line.
+
+    Args:
+      onset: decimal digits, seconds.
+      offset: the same.
+      where: file and line, for messages.
+
+    Raises:
+      InputError: no numbers, a negative onset, or an offset that is not after the onset.
+    """
+    try:
+        start, end = Decimal(onset), Decimal(offset)
+    except InvalidOperation:
+        start = end = Decimal("nan")
+    if not (start.is_finite() and end.is_finite() and 0 <= start < end):
+        raise InputError(
+            f"{where}: onset {onset!r}, offset {offset!r}: expected seconds, 0 <= onset < offset"
+        )
+    return start, end
+
+
+def read_lines(path: Path, header: Sequence[str], separator: str | None) -> list[tuple[str, list]]:
+    """("file:line", fields) of every line after the header of a table.
+
+    Raises:
+      InputError: the file cannot be read, another header, or a line with another number of fields.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+    wanted = (separator or " ").join(header)
+    found = lines[0] if lines else ""
+    if found.split(separator) != list(header):
+        raise InputError(f"{path}:1: header {found[:80]!r}: expected {wanted!r}")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split(separator)
+        if len(fields) != len(header) or not all(fields):
+            raise InputError(
+                f"{path}:{number}: {line[:80]!r}: expected {len(header)} fields, {wanted!r}"
+            )
+        rows.append((f"{path}:{number}", fields))
+    return rows
+
+
+def read_alignments(path: Path) -> list[AlignedPhone]:
+    """The phones of a file, in its order.
+
+    Raises:
+      InputError: the file, its header or a line is not as this module says.
+    """
+    phones = []
+    for where, (file, phone, onset, offset, speaker) in read_lines(path, HEADER, "\t"):
+        phones.append(AlignedPhone(file, phone, *parse_interval(onset, offset, where), speaker))
+    return phones
+
+
+def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
+    """Writes the file that `read_alignments` reads."""
+    rows = ["\t".join(HEADER)]
+    rows += [f"{p.file}\t{p.phone}\t{p.onset}\t{p.offset}\t{p.speaker}" for p in phones]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
+    """Path of the recording of each file name of an alignment.
+
+    Args:
+      directory: folder of recordings, searched in depth.
+      files: paths below it without suffix, or names without suffix that occur once.
+
+    Raises:
+      InputError: no such folder, or a recording that is missing or there more than once.
+    """
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder of recordings")
+    by_name: dict[str, list[Path]] = {}
+    for path in sorted(directory.rglob("*")):
+        if path.suffix.lower() in FORMATS:
+            below = path.relative_to(directory).with_suffix("").as_posix()
+            for name in {below, path.stem}:
+                by_name.setdefault(name, []).append(path)
+    found = {}
+    for file in files:
+        paths = by_name.get(file, [])
+        if len(paths) != 1:
+            raise InputError(
+                f"{directory}: {len(paths)} recordings of {file!r}: expected one, "
+                f"{file} with one of the suffixes {' '.join(sorted(FORMATS))}"
+            )
+        found[file] = paths[0]
+    return found

@@ -1,0 +1,124 @@
+"""Speech with known phone times, from the voices of the synthesiser flite.
+
+The program `flite` (Debian package of the same name) speaks a sentence and prints where each phone
+ends. The same sentences, voices and version of flite give the same bytes.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from audiolm_jax.data.alignments import AlignedPhone, parse_interval
+from audiolm_jax.errors import InputError
+
+VOICES = ("awb", "kal16", "rms", "slt")  # all four are at 16 kHz
+
+
+def find_flite(program: str) -> str:
+    """The program to run.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise InputError(
+            f"flite = {program}: no such program; launch/flite.sh fetches Debian's, or install "
+            "the package flite"
+        )
+    return found
+
+
+def list_voices(program: str) -> tuple[str, ...]:
+    """Names of the voices that the program has."""
+    words = _run([program, "-lv"]).split()
+    return tuple(words[words.index("available:") + 1 :] if "available:" in words else words)
+
+
+def read_sentences(path: Path) -> list[str]:
+    """Lines that are not empty.
+
+    Raises:
+      InputError: the file cannot be read or holds none.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    sentences = [line for line in lines if line]
+    if not sentences:
+        raise InputError(f"{path}: holds no sentences: expected one a line")
+    return sentences
+
+
+def speak(
+    program: str, sentences: Sequence[str], voices: Sequence[str], directory: Path
+) -> list[AlignedPhone]:
+    """Writes `<voice>/<number>.wav` for each voice and sentence, numbers from 001 on.
+
+    Args:
+      program: path of flite.
+      sentences: English text, one sentence each.
+      voices: names of its voices; each is one speaker.
+      directory: folder to write to; made if it is not there.
+
+    Returns:
+      All phones, pauses included, voice by voice, sentence by sentence.
+
+    Raises:
+      InputError: the program lacks a voice, fails, or prints something else than phone times.
+    """
+    known = list_voices(program)
+    for voice in voices:
+        if voice not in known:  # flite itself would speak with another one
+            raise InputError(f"voices: {voice!r} is not one of flite's: {' '.join(known)}")
+    phones = []
+    for voice in voices:
+        (directory / voice).mkdir(parents=True, exist_ok=True)
+        for number, sentence in enumerate(sentences, 1):
+            file = f"{voice}/{number:03d}"
+            wav = str(directory / f"{file}.wav")
+            printed = _run([program, "-voice", voice, "-psdur", "-t", sentence, "-o", wav])
+            phones += parse_times(printed, file, voice)
+    return phones
+
+
+def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
+    """The phones of one utterance from flite's line of `phone:end_seconds` words.
+
+    A phone of no length at the printed precision is left out: no frame can be its own.
+
+    Raises:
+      InputError: another format, or times that go back.
+    """
+    phones, onset = [], Decimal(0)
+    for word in printed.split():
+        phone, colon, end = word.rpartition(":")
+        if not colon or not phone:
+            raise InputError(f"{file}: flite printed {word!r}: expected phone:seconds")
+        if onset == _decimal(end):
+            continue
+        phones.append(
+            AlignedPhone(file, phone, *parse_interval(str(onset), end, f"{file}: {word}"), speaker)
+        )
+        onset = phones[-1].offset
+    if not phones:
+        raise InputError(f"{file}: flite printed no phone times; version 2 with -psdur is needed")
+    return phones
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return None
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{command[0]} ended with status {done.returncode}: {reason}")
+    return done.stdout

@@ -1,0 +1,98 @@
+"""The items of an ABX test: triphones, where they are spoken, and by whom.
+
+The file format is Libri-Light's: a header line, then `file onset offset phone previous-phone
+next-phone speaker` separated by spaces, seconds from the beginning of `previous-phone` to the end
+of `next-phone`. Published sets (Kahn et al. 2020, section 4.2) are read as they are.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Set
+from decimal import Decimal
+from pathlib import Path
+
+from audiolm_jax.data.alignments import SILENCES, AlignedPhone, parse_interval, read_lines
+from audiolm_jax.errors import InputError
+
+HEADER = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A triphone as it was said once.
+
+    Attributes:
+      file: recording, as in `AlignedPhone.file`.
+      onset: beginning of the first phone, seconds.
+      offset: end of the third, seconds.
+      phone: the one in the middle, which A and B differ in.
+      previous: the one before, part of the context.
+      following: the one after, part of the context.
+      speaker: who says it.
+    """
+
+    file: str
+    onset: Decimal
+    offset: Decimal
+    phone: str
+    previous: str
+    following: str
+    speaker: str
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items of a file.
+
+    Raises:
+      InputError: the file, its header or a line is not as this module says, or there is none.
+    """
+    items = []
+    for where, (file, onset, offset, *labels) in read_lines(path, HEADER, None):
+        items.append(Item(file, *parse_interval(onset, offset, where), *labels))
+    if not items:
+        raise InputError(f"{path}: holds no items: expected one a line after the header")
+    return items
+
+
+def write_items(path: Path, items: Iterable[Item]) -> None:
+    """Writes the file that `read_items` reads.
+
+    Raises:
+      InputError: a name holds a space.
+    """
+    rows = [" ".join(HEADER)]
+    for item in items:
+        fields = [str(value) for value in dataclasses.astuple(item)]
+        if any(not field or field.split() != [field] for field in fields):
+            raise InputError(f"{path}: {fields}: an item file has no place for spaces in names")
+        rows.append(" ".join(fields))
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def triphones(phones: Iterable[AlignedPhone], silences: Set[str] = SILENCES) -> list[Item]:
+    """Every three phones of a file in a row, without a gap or silence, by one speaker.
+
+    Args:
+      phones: of any number of files, in any order.
+      silences: symbols that are no speech.
+
+    Raises:
+      InputError: phones of a file overlap.
+    """
+    items = []
+    ordered = sorted(phones, key=lambda phone: (phone.file, phone.onset))
+    for file, group in itertools.groupby(ordered, key=lambda phone: phone.file):
+        row = list(group)
+        for one, two in itertools.pairwise(row):
+            if two.onset < one.offset:
+                raise InputError(
+                    f"{file}: {two.phone} begins at {two.onset} s, before {one.phone} ends at "
+                    f"{one.offset} s; expected phones that follow each other"
+                )
+        for first, middle, last in zip(row, row[1:], row[2:], strict=False):
+            joined = first.offset == middle.onset and middle.offset == last.onset
+            joined &= first.speaker == middle.speaker == last.speaker
+            phone, *context = middle.phone, first.phone, last.phone
+            if joined and not silences & {phone, *context}:
+                items.append(Item(file, first.onset, last.offset, phone, *context, middle.speaker))
+    return items

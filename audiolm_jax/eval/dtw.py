@@ -1,0 +1,160 @@
+"""Dynamic time warping of many pairs of short sequences, compiled by JAX.
+
+A pair's distance is the cost of the cheapest path through the table of frame distances, by steps
+of one frame in either or both sequences, divided by the number of cells on it. Of equally cheap
+predecessors the one that moves in both sequences is taken, then the one that moves in the second
+(Libri-Light's and fastabx's rule). That makes the length of the path, and so the distance, depend
+on which sequence is the first; both values come out of one pass.
+
+Pairs are sorted by length and padded to few sizes. Sequences are aligned at their *ends*: padding
+comes first, at no cost where both are padded and at a prohibitive one where only one is, so that
+the path enters the table at its true first cell and the result is always in the last one.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
+_BLOCK_CELLS = 1 << 21  # table cells of the pairs of one call
+_WALL = 1e30  # more than any true cost; a sum of them is finite
+# Abramowitz and Stegun 4.4.46, within 2e-8. XLA's own arccos is not vectorised on CPUs and took
+# four times as long as all the rest.
+_ARCCOS = (
+    1.5707963050, -0.2145988016, 0.0889789874, -0.0501743046,
+    0.0308918810, -0.0170881256, 0.0066700901, -0.0012624911,
+)  # fmt: skip
+
+
+def arccos(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Angle in radians of a cosine; beyond [-1, 1] as at the nearer end."""
+    size = jnp.minimum(jnp.abs(x), 1.0)
+    series = jnp.full_like(size, _ARCCOS[-1])
+    for coefficient in _ARCCOS[-2::-1]:
+        series = series * size + coefficient
+    angle = jnp.sqrt(1.0 - size) * series
+    return jnp.where(x < 0, np.float32(np.pi) - angle, angle)
+
+
+def dtw_distances(
+    table: Float[Array, " s"],
+    first: Int[np.ndarray, " n"],
+    second: Int[np.ndarray, " n"],
+    starts: Int[np.ndarray, " m"],
+    lengths: Int[np.ndarray, " m"],
+    pairs: Int[np.ndarray, "p 2"],
+    is_cosine: bool,
+) -> Float[np.ndarray, "p 2"]:
+    """Distances of pairs of sequences.
+
+    Args:
+      table: frame i of the first sequence and frame j of the second have their distance at
+        `table[first[i] + second[j]]`.
+      first: row of each frame in `table`, times the row's size, plus where the rows begin.
+      second: column of each frame.
+      starts: where each of m sequences begins in `first` and `second`.
+      lengths: its frames, 1 or more.
+      pairs: indices of the sequences to compare.
+      is_cosine: `table` holds cosines; their angle over pi is the distance.
+
+    Returns:
+      float32; [:, 0] with the pair in its order, [:, 1] in the opposite order (`table` taken as
+      symmetric). A pair's values depend neither on the other pairs nor on padding.
+
+    Raises:
+      ValueError: a sequence longer than 1024 frames.
+    """
+    out = np.empty((len(pairs), 2), np.float32)
+    if not len(pairs):
+        return out
+    longest = lengths[pairs].max(axis=1)
+    size_index = np.searchsorted(SIZES, longest)
+    if size_index.max() == len(SIZES):
+        raise ValueError(f"a sequence of {longest.max()} frames: at most {SIZES[-1]}")
+    order = np.argsort(size_index, kind="stable")
+    table = jnp.asarray(table)
+    begin = 0
+    while begin < len(order):
+        index = size_index[order[begin]]
+        size = SIZES[index]
+        block = min(1 << 14, max(8, _BLOCK_CELLS // size**2))
+        same = np.searchsorted(size_index[order], index, side="right")
+        chosen = order[begin : min(begin + block, same)]
+        begin += len(chosen)
+        rows = _aligned(first, starts, lengths, pairs[chosen, 0], size, block)
+        columns = _aligned(second, starts, lengths, pairs[chosen, 1], size, block)
+        distances = _frame_distances(table, rows, columns, is_cosine)
+        out[chosen] = np.asarray(_warp(distances, rows < 0, columns < 0)).T[: len(chosen)]
+    return out
+
+
+def _aligned(
+    values: np.ndarray,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    sequences: np.ndarray,
+    size: int,
+    block: int,
+) -> np.ndarray:
+    """int32 [size, block]: each sequence at the end of its column, -1 before it."""
+    place = np.arange(size)[:, None] - (size - lengths[sequences])
+    found = values[starts[sequences] + np.maximum(place, 0)]
+    out = np.zeros((size, block), np.int32)  # a spare column is a pair of full length
+    out[:, : len(sequences)] = np.where(place < 0, -1, found)
+    return out
+
+
+@functools.partial(jax.jit, static_argnames="is_cosine")
+def _frame_distances(
+    table: Float[Array, " s"], rows: Int[Array, "w b"], columns: Int[Array, "w b"], is_cosine: bool
+) -> Float[Array, "w w b"]:
+    places = jnp.maximum(rows, 0)[:, None] + jnp.maximum(columns, 0)[None]
+    distances = table.at[places].get(mode="promise_in_bounds")
+    if is_cosine:
+        # Within the loop that gathers, the polynomial would not be vectorised.
+        distances = arccos(jax.lax.optimization_barrier(distances)) * np.float32(1 / np.pi)
+    return distances
+
+
+@jax.jit
+def _warp(
+    distances: Float[Array, "w w b"],
+    padded_rows: Bool[Array, "w b"],
+    padded_columns: Bool[Array, "w b"],
+) -> Float[Array, "2 b"]:
+    in_first, in_second = padded_rows[:, None], padded_columns[None]
+    distances = jnp.where(in_first ^ in_second, _WALL, distances)
+    distances = jnp.where(in_first & in_second, 0.0, distances)
+
+    zeros = jnp.zeros(padded_rows.shape[1])
+    # Before the first row and column lies one more of padding. (cost, path cells, path cells with
+    # the sequences exchanged), lengths as floats so that one vector type serves all.
+    above = (jnp.where(padded_columns, 0.0, _WALL), *(jnp.zeros(padded_columns.shape),) * 2)
+
+    def step_row(carry, row):
+        above, corner = carry
+        distances, is_padded = row
+        edge = (jnp.where(is_padded, 0.0, _WALL), zeros, zeros)
+
+        def step_column(carry, cell):
+            left, diagonal = carry
+            distance, up = cell
+            best = jnp.minimum(jnp.minimum(left[0], up[0]), diagonal[0])
+            both = diagonal[0] <= best
+            cells = jnp.where(both, diagonal[1], jnp.where(left[0] <= up[0], left[1], up[1]))
+            swapped = jnp.where(both, diagonal[2], jnp.where(up[0] <= left[0], up[2], left[2]))
+            new = (distance + best, cells + 1.0, swapped + 1.0)
+            return (new, up), new
+
+        _, new = jax.lax.scan(step_column, (edge, corner), (distances, above))
+        return (new, edge), None
+
+    corner = (zeros, zeros, zeros)
+    (last, _), _ = jax.lax.scan(step_row, (above, corner), (distances, padded_rows))
+    # The path through the padding has as many cells as the shorter padding: it moves diagonally.
+    before = jnp.minimum(padded_rows.sum(0), padded_columns.sum(0))
+    cost, cells, swapped = (values[-1] for values in last)
+    return jnp.stack([cost / (cells - before), cost / (swapped - before)])

@@ -1,0 +1,219 @@
+"""HuBERT's encoder: convolutions over samples to 50 Hz, a convolution for positions, transformer.
+
+Whatever lies beyond an item's end is kept out: the convolutions over samples have no padding, so
+that the frames within an item see its samples only; the norm over a recording counts its own
+frames; the convolution over frames sees zeros outside, and attention the item's frames.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from audiolm_jax.audio.spectral import zero_beyond
+from audiolm_jax.nn.stack import init_stack
+from audiolm_jax.records import AudioBatch
+from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
+from audiolm_jax.tokenizers.pretrained.transformer import (
+    FeedForward,
+    SelfAttention,
+    fill_to_frame,
+    layer_norm,
+    pool_to_tokens,
+    run_blocks,
+    valid_frames,
+)
+
+INPUT_VARIANCE_FLOOR = 1e-7
+GROUP_VARIANCE_FLOOR = 1e-5
+CONV_NORM_EPSILON = 1e-5
+_LAYOUT = ("NHC", "HIO", "NHC")
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x times the normal distribution function of x, exactly."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def standardise_channels(
+    x: Float[Array, "b t c"], lengths: Int[Array, " b"], variance_floor: float
+) -> Float[Array, "b t c"]:
+    """Zero mean and unit variance of each channel over the valid positions of each item."""
+    inside = valid_frames(lengths, x.shape[1])[:, :, None]
+    count = jnp.maximum(lengths, 1)[:, None, None]
+    mean = jnp.sum(x, axis=1, keepdims=True, where=inside) / count
+    deviation = jnp.where(inside, x - mean, 0)
+    variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / count
+    return deviation * jax.lax.rsqrt(variance + variance_floor)
+
+
+class Convolution(nnx.Module):
+    """A convolution without padding."""
+
+    def __init__(self, kernel: int, channels_in: int, channels_out: int, stride: int, bias: bool):
+        self.stride = stride
+        self.kernel = nnx.Param(jnp.zeros((kernel, channels_in, channels_out)))
+        self.bias = nnx.Param(jnp.zeros(channels_out)) if bias else None
+
+    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
+        """[b, t, i] -> [b, 1 + (t - kernel) // stride, o]; groups follow from the kernel."""
+        kernel = self.kernel[...]
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (self.stride,),
+            "VALID",
+            dimension_numbers=_LAYOUT,
+            feature_group_count=x.shape[2] // kernel.shape[1],
+        )
+        return x if self.bias is None else x + self.bias[...][None, None]
+
+
+class SampleEncoder(nnx.Module):
+    """Samples to frames: convolutions, GELU, and one of two kinds of norm."""
+
+    def __init__(self, config: HubertConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        widths = (1, *config.conv_widths)
+        self.convolutions = nnx.List(
+            Convolution(kernel, widths[i], widths[i + 1], stride, config.conv_bias)
+            for i, (kernel, stride) in enumerate(
+                zip(config.conv_kernels, config.conv_strides, strict=True)
+            )
+        )
+        if config.conv_norm == "group":
+            self.scale = nnx.Param(jnp.ones(config.conv_widths[0]))
+            self.shift = nnx.Param(jnp.zeros(config.conv_widths[0]))
+        else:
+            self.norms = nnx.List(
+                layer_norm(width, CONV_NORM_EPSILON, rngs) for width in config.conv_widths
+            )
+
+    def __call__(
+        self, samples: Float[Array, "b s"], lengths: Int[Array, " b"]
+    ) -> tuple[Float[Array, "b t c"], Int[Array, " b"]]:
+        """Frames, and how many of each item are its own."""
+        x = samples[:, :, None]
+        for i, convolution in enumerate(self.convolutions):
+            x = convolution(x)
+            kernel = self.config.conv_kernels[i]
+            lengths = jnp.maximum(0, 1 + (lengths - kernel) // convolution.stride)
+            if self.config.conv_norm == "layer":
+                x = self.norms[i](x)
+            elif i == 0:
+                x = standardise_channels(x, lengths, GROUP_VARIANCE_FLOOR)
+                x = x * self.scale[...][None, None] + self.shift[...][None, None]
+            x = gelu(x)
+        return x, lengths
+
+
+class PositionEncoder(nnx.Module):
+    """What a wide convolution over the frames around tells of their position."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        width, kernel = config.width, config.position_kernel
+        if config.position_norm:
+            self.scale = nnx.Param(jnp.ones(width))
+            self.shift = nnx.Param(jnp.zeros(width))
+        self.norm = config.position_norm
+        self.before = kernel // 2
+        self.after = kernel - 1 - self.before
+        self.convolution = Convolution(kernel, width // config.position_groups, width, 1, True)
+
+    def __call__(self, x: Float[Array, "b t d"], valid: Bool[Array, "b t"]) -> Array:
+        """To be added to x; frames that are not valid count as zero."""
+        if self.norm:
+            x = x * self.scale[...][None, None] + self.shift[...][None, None]
+        x = jnp.where(valid[:, :, None], x, 0)
+        return gelu(self.convolution(jnp.pad(x, ((0, 0), (self.before, self.after), (0, 0)))))
+
+
+class TransformerBlock(nnx.Module):
+    """Attention and feed-forward, each with a norm before it or after the sum."""
+
+    def __init__(self, config: HubertConfig, *, rngs: nnx.Rngs) -> None:
+        self.norm_first = config.norm_first
+        self.attention = SelfAttention(config.width, config.heads, rngs=rngs)
+        self.attention_norm = layer_norm(config.width, config.norm_epsilon, rngs)
+        self.feed_forward = FeedForward(config.width, config.ff_width, gelu, rngs=rngs)
+        self.norm = layer_norm(config.width, config.norm_epsilon, rngs)
+
+    def __call__(self, x: Float[Array, "b t d"], valid: Bool[Array, "b t"]) -> Array:
+        """Frames that are not valid reach no other."""
+        if self.norm_first:
+            x = x + self.attention(self.attention_norm(x), valid)
+            return x + self.feed_forward(self.norm(x))
+        x = self.attention_norm(x + self.attention(x, valid))
+        return self.norm(x + self.feed_forward(x))
+
+
+class Hubert(nnx.Module):
+    """Samples to features."""
+
+    def __init__(self, config: HubertConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        self.samples = SampleEncoder(config, rngs=rngs)
+        if config.project_norm:
+            self.input_norm = layer_norm(config.conv_widths[-1], config.norm_epsilon, rngs)
+        self.input = nnx.Linear(config.conv_widths[-1], config.width, rngs=rngs)
+        self.positions = PositionEncoder(config)
+        # Before the blocks, or behind them if they normalise their input.
+        self.norm = layer_norm(config.width, config.norm_epsilon, rngs)
+        self.blocks = init_stack(
+            lambda key: TransformerBlock(config, rngs=nnx.Rngs(params=key)),
+            rngs.params(),
+            config.layers,
+        )
+
+    def hidden_states(
+        self, audio: AudioBatch, count: int
+    ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
+        """At the frame rate: the input of the first block, and the outputs of the first `count`.
+
+        Returns:
+          float32 [count + 1, b, t, d], and the valid frames of each item.
+        """
+        x, valid, frames = self._embed(audio)
+        _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
+        return jnp.concatenate([x[None], every]), frames
+
+    def features(
+        self, audio: AudioBatch, layer: str
+    ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+        """Features of a named layer at the token rate, running no block beyond it.
+
+        Args:
+          audio: any lengths; padding and batch mates change nothing.
+          layer: one of `config.layer_names`.
+
+        Returns:
+          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
+          [b], ceil(length / hop).
+        """
+        config = self.config
+        x, valid, frames = self._embed(audio)
+        count = min(config.layer_names.index(layer), config.layers)
+        x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
+        return pool_to_tokens(
+            self.norm(x) if layer == "output" else x,
+            frames,
+            jnp.asarray(audio.lengths),
+            -(-audio.samples.shape[1] // config.hop_samples),
+            config.hop_samples,
+            config.frames_per_token,
+        )
+
+    def _embed(self, audio: AudioBatch) -> tuple[Array, Array, Array]:
+        """(input of the first block, which frames are valid, how many)."""
+        config, lengths = self.config, jnp.asarray(audio.lengths)
+        samples = zero_beyond(jnp.asarray(audio.samples), lengths)
+        if config.normalize_input:
+            scaled = standardise_channels(samples[:, :, None], lengths, INPUT_VARIANCE_FLOOR)
+            samples = scaled[:, :, 0]
+        samples = jnp.pad(samples, ((0, 0), (0, max(config.reach_samples - samples.shape[1], 0))))
+        x, frames = self.samples(samples, fill_to_frame(lengths, config.reach_samples))
+        x = self.input(self.input_norm(x) if config.project_norm else x)
+        valid = valid_frames(frames, x.shape[1])
+        x = jnp.where(valid[:, :, None], x, 0)
+        x = x + self.positions(x, valid)
+        return x if config.norm_first else self.norm(x), valid, frames

@@ -1,0 +1,125 @@
+"""What the imported encoders share: stacked blocks, attention, and frames into tokens."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+Block = TypeVar("Block", bound=nnx.Module)
+
+
+def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Normalises over channels; the variance is that of the deviations, not a difference."""
+    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head attention over the valid frames."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs) -> None:
+        self.heads = heads
+        self.query = nnx.Linear(width, width, rngs=rngs)
+        self.key = nnx.Linear(width, width, rngs=rngs)
+        self.value = nnx.Linear(width, width, rngs=rngs)
+        self.out = nnx.Linear(width, width, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "b t d"],
+        valid: Bool[Array, "b t"],
+        bias: Callable[[Float[Array, "b t h k"]], Float[Array, "b h t u"]] | None = None,
+    ) -> Float[Array, "b t d"]:
+        """Attends from every frame to the valid frames of its item.
+
+        Args:
+          x: frames.
+          valid: those that are attended to.
+          bias: makes what is added to the scores from the queries, already scaled.
+        """
+        shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
+        query, key, value = (f(x).reshape(shape) for f in (self.query, self.key, self.value))
+        scores = jnp.einsum("bthk,buhk->bhtu", query * shape[-1] ** -0.5, key)
+        if bias is not None:
+            scores = scores + bias(query * shape[-1] ** -0.5)
+        # A finite bar: an item without any frame must not become NaN.
+        scores = jnp.where(valid[:, None, None, :], scores, -1e30)
+        weights = jax.nn.softmax(scores, axis=-1)
+        return self.out(jnp.einsum("bhtu,buhk->bthk", weights, value).reshape(x.shape))
+
+
+class FeedForward(nnx.Module):
+    """Expansion, activation, contraction."""
+
+    def __init__(
+        self, width: int, hidden: int, activation: Callable[[Array], Array], *, rngs: nnx.Rngs
+    ) -> None:
+        self.up = nnx.Linear(width, hidden, rngs=rngs)
+        self.down = nnx.Linear(hidden, width, rngs=rngs)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+        """Keeps the shape."""
+        return self.down(self.activation(self.up(x)))
+
+
+def run_blocks(
+    apply: Callable[[Block, Array], Array], stacked: Block, x: Array, count: int
+) -> tuple[Array, Array]:
+    """The output of the first `count` of stacked blocks, and of each of them [count, ...].
+
+    Under `jax.jit` outputs that are not used cost nothing.
+    """
+
+    def body(x: Array, block: Block) -> tuple[Array, Array]:
+        x = apply(block, x)
+        return x, x
+
+    return jax.lax.scan(body, x, jax.tree.map(lambda leaf: leaf[:count], stacked))
+
+
+def valid_frames(lengths: Int[Array, " b"], frames: int) -> Bool[Array, "b t"]:
+    """True where a frame lies within its item."""
+    return jnp.arange(frames)[None, :] < lengths[:, None]
+
+
+def fill_to_frame(lengths: Int[Array, " b"], reach: int) -> Int[Array, " b"]:
+    """Samples of each item, where one too short for a single frame counts as long enough.
+
+    The samples beyond its end must be zero. An empty item stays empty.
+    """
+    return jnp.where(lengths > 0, jnp.maximum(lengths, reach), 0)
+
+
+def pool_to_tokens(
+    x: Float[Array, "b t d"],
+    frames: Int[Array, " b"],
+    samples: Int[Array, " b"],
+    tokens: int,
+    hop_samples: int,
+    frames_per_token: int,
+) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+    """Mean of the frames of each token.
+
+    Token u is the mean of frames u n .. u n + n - 1, n = frames_per_token. A recording has
+    ceil(samples / hop) tokens; where it has fewer frames than that, its last one is repeated.
+
+    Args:
+      x: frames.
+      frames: valid frames of each item, at least 1 unless the item is empty.
+      samples: of each item.
+      tokens: of the result.
+      hop_samples: samples of a token.
+      frames_per_token: n.
+
+    Returns:
+      [b, tokens, d], zero beyond each item, and the tokens of each item.
+    """
+    last = jnp.maximum(frames - 1, 0)[:, None]
+    place = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last)
+    filled = jnp.take_along_axis(x, place[:, :, None], axis=1)
+    pooled = filled.reshape(x.shape[0], tokens, frames_per_token, x.shape[2]).mean(axis=2)
+    lengths = -(-samples // hop_samples)
+    return jnp.where(valid_frames(lengths, tokens)[:, :, None], pooled, 0), lengths

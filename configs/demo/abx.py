@@ -1,0 +1,30 @@
+"""ABX of the demo's codec and semantic tokens on synthetic voices, beside MFCC.
+
+./launch/flite.sh
+audiolm evaluate configs/demo/abx.py
+"""
+
+from audiolm_jax.eval.abx_experiment import AbxExperiment
+from audiolm_jax.eval.abx_features import FeatureConfig
+
+
+def experiment() -> AbxExperiment:
+    """The layer that the demo's k-means divides, before and after it."""
+    return AbxExperiment(
+        directory="runs/demo/abx",
+        audio_dir="data/flite",
+        items="data/flite/triphones.item",
+        alignments="data/flite/alignments.tsv",
+        features=(
+            FeatureConfig("MFCC", "mfcc"),
+            FeatureConfig("SoundStream", "codec", "runs/demo/codec"),
+            FeatureConfig(
+                "w2v-BERT masked_1",
+                "encoder",
+                "runs/demo/encoder",
+                layer="masked_1",
+                scaled_by="runs/demo/kmeans",
+            ),
+            FeatureConfig("k-means", "semantic", "runs/demo/kmeans"),
+        ),
+    )
