@@ -20,6 +20,9 @@ from audiolm_jax.tokenizers.soundstream import train as codec_train
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
 from audiolm_jax.tokenizers.w2v_bert import train as w2v_train
+from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig
+from audiolm_jax.tokenizers.w2v_bert.model import W2vBertConfig
+from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig
 
 FILES = sorted(Path("configs").rglob("*.py"))
 
@@ -74,6 +77,21 @@ def test_paper_codecs_are_the_papers():
         seconds = experiment.batch_size * experiment.crop_seconds
         uses = seconds * experiment.model.frame_rate_hz / quantizer.codebook_size
         assert quantizer.revival_threshold < uses / 5
+
+
+def test_the_paper_encoder_is_the_papers():
+    """Every size is the default's, which is XL's: 0.6 B parameters; the stages fit it."""
+    encoder = load_experiment(Path("configs/librilight_paper/w2v_bert_xl.py"))
+    conformer = dataclasses.replace(
+        encoder.model.conformer, compute_dtype="float32", remat=ConformerConfig().remat
+    )
+    assert dataclasses.replace(encoder.model, conformer=conformer) == W2vBertConfig()
+    assert encoder.train == W2vBertTrainConfig()
+    params = jax.eval_shape(program_of(encoder).init, jax.random.key(0)).params
+    assert 0.58e9 < sum(x.size for x in jax.tree.leaves(params)) < 0.62e9
+    for name in ("semantic", "coarse"):
+        stage = load_experiment(Path(f"configs/librilight_paper/{name}.py")).model.stage
+        assert stage.semantic_rate_hz == encoder.model.token_rate_hz
 
 
 def test_demo_stages_fit_the_demo_tokenizers():

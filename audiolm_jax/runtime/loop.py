@@ -104,7 +104,7 @@ def train(
     Raises:
       InputError: the directory is in use, belongs to another run or has no readable checkpoint; a
         batch does not divide over the devices; the data end too early; a loss is not finite; the
-        disk is full.
+        program's verdict is that the run is lost; the disk is full.
       TrainingStopped: after SIGTERM or SIGINT, with the state saved.
     """
     mesh, rules = make_mesh(mesh_config), mesh_config.rules
@@ -204,6 +204,9 @@ def train(
             if means is None:
                 return False
             writer.write_heldout(done, means)
+            if (reason := program.verdict(means)) is not None:
+                checkpoints.wait()
+                raise InputError(f"{directory}: held-out data at step {done}: {reason}")
             if config.keep_best:
                 ranked[done] = decisive(config, means)
                 checkpoints.protect(best_steps(config, ranked))

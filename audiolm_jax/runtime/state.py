@@ -53,9 +53,11 @@ class TrainProgram:
         over the batch are global sums, so the result does not depend on the mesh.
       evaluate: (state, batch) -> Sums, deterministic.
       export: state -> arrays of the model folder by dotted name (numpy, float32 or integer).
+      verdict: held-out means -> why training on is in vain, or None if it is not.
     """
 
     init: Callable[[Array], TrainState]
     step: Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]
     evaluate: Callable[[TrainState, Batch], Sums]
     export: Callable[[TrainState], dict[str, np.ndarray]]
+    verdict: Callable[[Mapping[str, float]], str | None] = lambda heldout: None

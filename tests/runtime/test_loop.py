@@ -15,7 +15,7 @@ import pytest
 import runtime_toy as toy
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.runtime.checkpoint import latest_step
+from audiolm_jax.runtime.checkpoint import latest_step, saved_steps
 from audiolm_jax.runtime.divergence import NonFiniteError
 from audiolm_jax.runtime.loop import LoopConfig, load_state
 from audiolm_jax.runtime.mesh import MeshConfig
@@ -234,6 +234,22 @@ def test_not_finite_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, s
     assert latest_step(tmp_path) == good
     state = load_state(program, tmp_path, MeshConfig())
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_a_run_that_is_lost_by_its_heldout_data_stops_and_stays_stopped(tmp_path):
+    """Evaluated at 6 and 12, saved at 4 and 8: the verdict on 12 comes before a save of 12."""
+    seen = []
+
+    def verdict(means):
+        seen.append(means["loss"])
+        return "it has collapsed" if len(seen) > 1 else None
+
+    program = dataclasses.replace(toy.make_program(), verdict=verdict)
+    for _ in range(2):
+        with pytest.raises(InputError, match="held-out data at step 12: it has collapsed"):
+            toy.run_toy(tmp_path, toy.loop_config(20), program=program)
+        assert saved_steps(tmp_path)[-1] == 8
+    assert seen[1] == seen[2]
 
 
 def test_parameters_that_are_not_finite_are_never_saved(tmp_path):

@@ -1,6 +1,6 @@
 """Conformer blocks that padding cannot reach, and stacks of them scanned over depth.
 
-Two choices that the paper does not make or makes otherwise (PAPER.md section 3):
+Two choices that the paper (arXiv:2108.06209) does not make or makes otherwise:
 the convolution module normalises with LayerNorm where the original Conformer has BatchNorm, so
 that neither batch mates nor padding enter a result; and positions are relative by rotating queries
 and keys (RoPE), which has no parameters and no longest length.

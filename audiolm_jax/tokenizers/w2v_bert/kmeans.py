@@ -2,7 +2,7 @@
 
 Every dimension is brought to zero mean and unit variance first, which gains much phonetic
 discriminability (AudioLM section III-B); the statistics are kept with the centroids. How many
-frames and iterations the paper used is not known (PAPER.md section 7).
+frames and iterations the paper used it does not say.
 """
 
 import dataclasses

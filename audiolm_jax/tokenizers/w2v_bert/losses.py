@@ -1,4 +1,4 @@
-"""Masks, distractors and the three losses of w2v-BERT (PAPER.md section 3).
+"""Masks, distractors and the three losses of w2v-BERT (arXiv:2108.06209).
 
 Every loss is a sum over positions of the whole batch divided by a count over the whole batch, so
 it does not depend on how the batch is spread over devices.
@@ -97,10 +97,9 @@ def contrastive_loss(
 
 def masked_prediction_loss(outputs: Outputs, mask: Bool[Array, "b u"]) -> tuple[Sum, Sum]:
     """Cross-entropy of the quantiser's ids at hidden tokens, and its accuracy."""
-    ids = jax.lax.stop_gradient(outputs.quantized.ids)
     log_probabilities = jax.nn.log_softmax(outputs.logits, axis=-1)
-    loss = -jnp.take_along_axis(log_probabilities, ids[:, :, None], axis=-1)[:, :, 0]
-    right = jnp.argmax(outputs.logits, axis=-1) == ids
+    loss = -jnp.take_along_axis(log_probabilities, outputs.ids[:, :, None], axis=-1)[:, :, 0]
+    right = jnp.argmax(outputs.logits, axis=-1) == outputs.ids
     return _sum(loss, mask), _sum(right, mask)
 
 
@@ -112,7 +111,7 @@ def diversity_loss(outputs: Outputs) -> Float[Array, ""]:
 
 def code_perplexity(outputs: Outputs) -> Float[Array, ""]:
     """Perplexity of the ids in use over valid tokens, 1 (collapsed) to codebook_size."""
-    one_hot = jax.nn.one_hot(outputs.quantized.ids, outputs.quantized.probabilities.shape[-1])
+    one_hot = jax.nn.one_hot(outputs.ids, outputs.logits.shape[-1])
     return _perplexity(one_hot, outputs.valid)
 
 

@@ -4,11 +4,13 @@
                                              |                             +-> context vectors
                                              +- quantiser (unmasked) -> targets of both tasks
 
-Paper: Chung et al. 2021 as AudioLM section III-B uses it; PAPER.md section 3.
+Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. With the objective
+best_rq there is masked prediction alone, of what a random quantiser makes of the spectrogram
+(`best_rq.py`); there are no contrastive blocks and no context vectors.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.tokenizers.w2v_bert import draws
+from audiolm_jax.tokenizers.w2v_bert.best_rq import random_projection_ids
 from audiolm_jax.tokenizers.w2v_bert.conformer import (
     ConformerConfig,
     ConformerStack,
@@ -49,10 +52,14 @@ class W2vBertConfig:
       mel_bins: mel filters.
       mel_floor: smallest mel power before the logarithm, relative to full-scale samples of 1.
       subsample_channels: channels of the two subsampling convolutions.
-      contrastive_layers: conformer blocks of the contrastive module.
+      objective: what the encoder learns by. w2v_bert: contrastive and masked prediction, of codes
+        that are learnt too. best_rq: masked prediction of random codes that never change.
+      contrastive_layers: conformer blocks of the contrastive module; 0 with best_rq, which has
+        none.
       masked_layers: conformer blocks of the masked-prediction module.
-      codebook_size: codes of the quantiser whose ids masked prediction must guess.
-      code_width: width of a code vector.
+      codebook_size: codes of the quantiser whose ids masked prediction must guess (BEST-RQ: 8192).
+      code_width: width of a code vector (BEST-RQ: 16).
+      projection_seed: of best_rq's random quantiser.
       conformer: sizes of every block.
     """
 
@@ -63,15 +70,19 @@ class W2vBertConfig:
     mel_bins: int = 80
     mel_floor: float = 1e-6
     subsample_channels: int = 128
+    objective: Literal["w2v_bert", "best_rq"] = "w2v_bert"
     contrastive_layers: int = 12
     masked_layers: int = 12
     codebook_size: int = 1024
     code_width: int = 1024
+    projection_seed: int = 0
     conformer: ConformerConfig = dataclasses.field(default_factory=ConformerConfig)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name in ("contrastive_layers", "projection_seed"):
+                continue
             if isinstance(value, int | float) and value <= 0:
                 raise InputError(f"model.{field.name} = {value}: expected a positive number")
         if not self.mel_hop_samples <= self.mel_window_samples <= self.mel_fft_size:
@@ -79,6 +90,15 @@ class W2vBertConfig:
                 f"model.mel_window_samples = {self.mel_window_samples}: expected between "
                 f"mel_hop_samples = {self.mel_hop_samples} and mel_fft_size = {self.mel_fft_size}"
             )
+        if (self.contrastive_layers == 0) != (self.objective == "best_rq") or (
+            self.contrastive_layers < 0
+        ):
+            raise InputError(
+                f"model.contrastive_layers = {self.contrastive_layers}: expected 0 with objective "
+                f"= 'best_rq' and a positive number with 'w2v_bert'; here it is {self.objective!r}"
+            )
+        if self.projection_seed < 0:
+            raise InputError(f"model.projection_seed = {self.projection_seed}: expected 0 or more")
         if self.codebook_size < 2:
             raise InputError(f"model.codebook_size = {self.codebook_size}: expected at least 2")
 
@@ -126,16 +146,18 @@ class Outputs(NamedTuple):
     Attributes:
       valid: bool [b, u], tokens that lie within their item.
       subsampled: [b, u, d], output of the subsampling, before its norm (for the feature penalty).
-      quantized: targets, from unmasked features.
-      context: [b, u, code_width], projected output of the contrastive module.
+      ids: int32 [b, u], the codes that masked prediction must guess, from unmasked features.
       logits: [b, u, codebook_size], output of the masked-prediction module.
+      quantized: targets of the contrastive task; None with best_rq.
+      context: [b, u, code_width], projected output of the contrastive module; None with best_rq.
     """
 
     valid: Array
     subsampled: Array
-    quantized: Quantized
-    context: Array
+    ids: Array
     logits: Array
+    quantized: Quantized | None
+    context: Array | None
 
 
 def parse_layer(layer: str, config: W2vBertConfig) -> int:
@@ -223,19 +245,24 @@ class W2vBert(nnx.Module):
             config.mel_bins, config.subsample_channels, width, rngs=rngs
         )
         self.feature_norm = layer_norm(width, rngs)
-        self.quantizer = GumbelQuantizer(config, rngs=rngs)
+        contrastive = config.objective == "w2v_bert"
+        self.quantizer = GumbelQuantizer(config, rngs=rngs) if contrastive else None
         # Both modules are one stack of equal blocks: it is scanned, and compiled, once.
         self.blocks = ConformerStack(
             conformer, config.contrastive_layers + config.masked_layers, rngs=rngs
         )
-        self.context = linear(width, config.code_width, ("embed", None), "float32", rngs)
+        self.context = (
+            linear(width, config.code_width, ("embed", None), "float32", rngs)
+            if contrastive
+            else None
+        )
         self.head = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
 
-    def subsample(self, audio: AudioBatch) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features at the token rate, before any block.
+    def mel(self, audio: AudioBatch) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
+        """The log-mel spectrogram and the frames of each item.
 
-        The log-mel spectrogram is brought to zero mean and unit variance per bin over the valid
-        frames of the item: gain and channel drop out, and so does the need for corpus statistics.
+        Each bin has zero mean and unit variance over the valid frames of the item: gain and channel
+        drop out, and so does the need for corpus statistics. Frames beyond are 0.
         """
         config = self.config
         mel, frames = log_mel_spectrogram(
@@ -249,7 +276,7 @@ class W2vBert(nnx.Module):
             floor=config.mel_floor,
         )
         valid = valid_frames(frames, mel.shape[1])
-        return self.subsampling(standardise_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames)
+        return standardise_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
 
     def features(
         self, audio: AudioBatch, layer: str
@@ -265,7 +292,7 @@ class W2vBert(nnx.Module):
           [b], ceil(length / hop).
         """
         count = parse_layer(layer, self.config)
-        x, lengths = self.subsample(audio)
+        x, lengths = self.subsampling(*self.mel(audio))
         valid = valid_frames(lengths, x.shape[1])
         x, _ = self.blocks(self.feature_norm(x), valid, count=count)
         return jnp.where(valid[:, :, None], x, 0), lengths
@@ -280,7 +307,7 @@ class W2vBert(nnx.Module):
         gumbel_key: Key[Array, ""] | None = None,
         dropout_key: Key[Array, ""] | None = None,
     ) -> Outputs:
-        """Both tasks.
+        """The tasks of the objective.
 
         Args:
           audio: any lengths.
@@ -291,14 +318,19 @@ class W2vBert(nnx.Module):
           gumbel_key: switches the quantiser's noise on.
           dropout_key: switches dropout on.
         """
-        subsampled, lengths = self.subsample(audio)
+        mel, frames = self.mel(audio)
+        subsampled, lengths = self.subsampling(mel, frames)
         valid = valid_frames(lengths, subsampled.shape[1])
-        fixed = jax.lax.stop_gradient(subsampled)
-        scaled = fixed + target_gradient_scale * (subsampled - fixed)
-        quantized = self.quantizer(scaled, valid, temperature, gumbel_key)
+        if self.quantizer is None:
+            quantized = None
+            ids = random_projection_ids(mel, self.config)
+        else:
+            fixed = jax.lax.stop_gradient(subsampled)
+            scaled = fixed + target_gradient_scale * (subsampled - fixed)
+            quantized = self.quantizer(scaled, valid, temperature, gumbel_key)
+            ids = quantized.ids
         x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(subsampled))
         x = constrain(x, "batch", "length", None)
         x, every = self.blocks(x, valid, dropout_key)
-        context = self.context(every[self.config.contrastive_layers - 1])
-        logits = self.head(x)
-        return Outputs(valid, subsampled, quantized, context, logits)
+        context = self.context and self.context(every[self.config.contrastive_layers - 1])
+        return Outputs(valid, subsampled, ids, self.head(x), quantized, context)

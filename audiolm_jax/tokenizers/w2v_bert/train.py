@@ -1,6 +1,10 @@
-"""Training of the semantic encoder: L = L_contrastive + 0.1 L_diversity + L_masked_prediction."""
+"""Training of the semantic encoder: L = L_contrastive + 0.1 L_diversity + L_masked_prediction.
+
+With the model's objective best_rq L_masked_prediction is all there is.
+"""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -24,7 +28,9 @@ _EVALUATION_SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class W2vBertTrainConfig:
-    """Masks, temperatures and weights of the losses (PAPER.md section 3).
+    """Masks, temperatures and weights of the losses.
+
+    The defaults are those of arXiv:2108.06209, and wav2vec 2.0's where it is silent.
 
     Attributes:
       mask_probability: chance that a token starts a hidden span.
@@ -40,6 +46,8 @@ class W2vBertTrainConfig:
       masked_weight: weight of masked prediction; the contrastive loss has weight 1.
       diversity_weight: weight of the diversity loss.
       feature_penalty_weight: weight of the mean square of the subsampled features; 0 is off.
+      least_code_use: a held-out code perplexity below this share of the codebook ends the run: the
+        quantiser has collapsed, and the features are worthless; 0 never does.
     """
 
     mask_probability: float = 0.065
@@ -54,6 +62,7 @@ class W2vBertTrainConfig:
     masked_weight: float = 1.0
     diversity_weight: float = 0.1
     feature_penalty_weight: float = 0.0
+    least_code_use: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("mask_probability", "gumbel_temperature_decay"):
@@ -65,10 +74,9 @@ class W2vBertTrainConfig:
         for name in ("mask_noise", "masked_weight", "diversity_weight", "feature_penalty_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} = {getattr(self, name)}: expected 0 or more")
-        if not 0 <= self.target_gradient_scale <= 1:
-            raise InputError(
-                f"train.target_gradient_scale = {self.target_gradient_scale}: expected 0 to 1"
-            )
+        for name in ("target_gradient_scale", "least_code_use"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"train.{name} = {getattr(self, name)}: expected 0 to 1")
         if self.contrastive_temperature <= 0:
             raise InputError(
                 f"train.contrastive_temperature = {self.contrastive_temperature}: expected above 0"
@@ -119,31 +127,29 @@ def measure(
     outputs: Outputs, drawn: Randomness, config: W2vBertTrainConfig
 ) -> tuple[Float[Array, ""], dict[str, losses.Sum]]:
     """The training loss, and what is worth reporting, as sums over positions."""
-    contrastive, contrastive_accuracy = losses.contrastive_loss(
-        outputs, drawn.mask, drawn.distractors, config.contrastive_temperature
-    )
-    masked, masked_accuracy = losses.masked_prediction_loss(outputs, drawn.mask)
-    diversity = losses.diversity_loss(outputs)
-    penalty = losses.feature_penalty(outputs)
-    loss = (
-        contrastive.mean()
-        + config.diversity_weight * diversity
-        + config.masked_weight * masked.mean()
-        + config.feature_penalty_weight * penalty.mean()
-    )
     one = jnp.ones((), jnp.float32)
+    masked, masked_accuracy = losses.masked_prediction_loss(outputs, drawn.mask)
+    penalty = losses.feature_penalty(outputs)
+    loss = config.masked_weight * masked.mean() + config.feature_penalty_weight * penalty.mean()
     sums = {
-        "loss": losses.Sum(loss, one),
-        "contrastive_loss": contrastive,
-        "contrastive_accuracy": contrastive_accuracy,
         "masked_loss": masked,
         "masked_accuracy": masked_accuracy,
-        "diversity_loss": losses.Sum(diversity, one),
         "feature_square": penalty,
         "code_perplexity": losses.Sum(losses.code_perplexity(outputs), one),
         "masked_fraction": losses.Sum(drawn.mask.sum(), outputs.valid.sum()),
     }
-    return loss, sums
+    if outputs.quantized is not None:
+        contrastive, contrastive_accuracy = losses.contrastive_loss(
+            outputs, drawn.mask, drawn.distractors, config.contrastive_temperature
+        )
+        diversity = losses.diversity_loss(outputs)
+        loss += contrastive.mean() + config.diversity_weight * diversity
+        sums |= {
+            "contrastive_loss": contrastive,
+            "contrastive_accuracy": contrastive_accuracy,
+            "diversity_loss": losses.Sum(diversity, one),
+        }
+    return loss, {"loss": losses.Sum(loss, one), **sums}
 
 
 def program(
@@ -153,8 +159,8 @@ def program(
 ) -> TrainProgram:
     """The trainer of the encoder, over batches of `AudioBatch`.
 
-    `TrainState.params` is the `nnx.State` of `W2vBert`; `rest` and `ema` stay empty. Watch
-    `code_perplexity`: near 1 the quantiser has collapsed and the features are worthless.
+    `TrainState.params` is the `nnx.State` of `W2vBert`; `rest` and `ema` stay empty. A held-out
+    `code_perplexity` below `least_code_use` ends the run.
     """
 
     def build(key: Array) -> W2vBert:
@@ -191,7 +197,8 @@ def program(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {name: value.mean() for name, value in sums.items()}
-        metrics["gumbel_temperature"] = temperature
+        if model_config.objective == "w2v_bert":
+            metrics["gumbel_temperature"] = temperature
         metrics |= norms(gradients, params)
         return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
@@ -207,4 +214,16 @@ def program(
             {name: value.count.astype(jnp.float32) for name, value in sums.items()},
         )
 
-    return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params))
+    def verdict(heldout: Mapping[str, float]) -> str | None:
+        least = train_config.least_code_use * model_config.codebook_size
+        if heldout["code_perplexity"] >= least:
+            return None
+        return (
+            f"code_perplexity = {heldout['code_perplexity']:.1f}, expected {least:.1f} or more "
+            f"(train.least_code_use of {model_config.codebook_size} codes): the quantiser has "
+            "collapsed; lower optimizer.learning_rate or train.target_gradient_scale, or raise "
+            "train.diversity_weight, in another directory, or train model.objective = 'best_rq', "
+            "whose codes cannot"
+        )
+
+    return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params), verdict)

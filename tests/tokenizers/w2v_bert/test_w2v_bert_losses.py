@@ -23,7 +23,7 @@ def outputs_from(seed, **changes):
     }
     x = {name: jnp.asarray(value) for name, value in (fields | changes).items()}
     quantized = Quantized(x["ids"], x["ids"], x["vectors"], x["probabilities"])
-    return Outputs(x["valid"], x["subsampled"], quantized, x["context"], x["logits"])
+    return Outputs(x["valid"], x["subsampled"], x["ids"], x["logits"], quantized, x["context"])
 
 
 def random_mask(seed):
