@@ -2,8 +2,9 @@
 
 Everything else (norms, activations, random numbers, sorting, Fourier transforms) counts nothing:
 what is left is the work of a matrix unit. Loops count their trips, conditionals their dearest
-branch (of those for kinds of devices the default), a Pallas kernel the operations that it states itself. What no result depends on counts
-nothing, such as the gradient of a kernel that is held constant: the compiler leaves it out too.
+branch (of branches for kinds of devices, the default one), a Pallas kernel the operations that it
+states itself. What no result depends on counts nothing, such as the gradient of a kernel that is
+held constant: the compiler leaves it out too.
 """
 
 import math
