@@ -56,7 +56,7 @@ def _equation_flops(equation: core.JaxprEqn) -> float:
             return 0.0
         case "cond":
             branches = params["branches"]
-            if platforms := params.get("branches_platforms"):  # how it is written for want of better
+            if platforms := params.get("branches_platforms"):  # the default is the model itself
                 branches = [branches[platforms.index(None)]]
             return max(jaxpr_flops(branch.jaxpr) for branch in branches)
         case "shard_map":
