@@ -1,6 +1,7 @@
 """What an experiment trains, as functions and shapes: no data, models or devices are touched."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,8 +77,10 @@ def model_flops(experiment: Trainer) -> float:
     """Operations of the matrix products and convolutions that one step needs, over all devices.
 
     For a stage see `lm.flops.model_flops`. For codec and encoder they are counted in the step
-    itself, without rematerialisation and with every conditional at its dearest branch.
+    itself, without rematerialisation and with every conditional at its dearest branch, but without
+    k-means, which only the very first step runs, and without zeros between joined groups.
     """
+    first_step_alone = 0.0
     match experiment:
         case StageExperiment():
             return stage_flops(experiment.model, experiment.batch_size)
@@ -85,10 +88,31 @@ def model_flops(experiment: Trainer) -> float:
             conformer = dataclasses.replace(experiment.model.conformer, remat="none")
             model = dataclasses.replace(experiment.model, conformer=conformer)
             experiment = dataclasses.replace(experiment, model=model)
+        case CodecExperiment():
+            judges = experiment.train.discriminators
+            judges = dataclasses.replace(judges, grouped_convolution="grouped")
+            train = dataclasses.replace(experiment.train, discriminators=judges)
+            experiment = dataclasses.replace(experiment, train=train)
+            first_step_alone = _kmeans_flops(experiment)
     program = program_of(experiment)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(program.init, key)
-    return count_flops(program.step, state, abstract_batch(experiment), key)
+    return count_flops(program.step, state, abstract_batch(experiment), key) - first_step_alone
+
+
+def _kmeans_flops(experiment: CodecExperiment) -> float:
+    from audiolm_jax.tokenizers.soundstream.rvq import empty_codebooks, initialize_codebooks
+
+    model = experiment.model
+    samples = whole_samples(experiment.crop_seconds, model.sample_rate_hz)
+
+    def run(codebooks: Any, latents: Any) -> Any:
+        mask = np.ones(latents.shape[:2], bool)
+        return initialize_codebooks(codebooks, latents, mask, jax.random.key(0), model.quantizer)
+
+    codebooks = jax.eval_shape(lambda: empty_codebooks(model.quantizer, model.embedding_width))
+    shape = (experiment.batch_size, -(-samples // model.hop_samples), model.embedding_width)
+    return count_flops(run, codebooks, jax.ShapeDtypeStruct(shape, np.float32))
 
 
 def _no_step(experiment: Experiment) -> InputError:

@@ -20,11 +20,15 @@ from audiolm_jax.experiment import (
 )
 from audiolm_jax.lm import flops
 from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.nn.conv import initialize
 from audiolm_jax.programs import abstract_batch, model_flops, program_of, units_per_step
+from audiolm_jax.runtime.flops import count_flops
 from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
 from audiolm_jax.runtime.step import make_init
+from audiolm_jax.tokenizers.soundstream.discriminators import Discriminators
 from audiolm_jax.tokenizers.soundstream.film import DenoisingConfig
+from audiolm_jax.tokenizers.soundstream.train import build_generator
 
 LOOP = LoopConfig(steps=1)
 
@@ -92,6 +96,35 @@ def test_model_flops_of_the_codec_grow_with_the_batch(tmp_path):
     experiment = audio_experiment(CodecExperiment, CODEC, tmp_path)
     double = dataclasses.replace(experiment, batch_size=8)
     assert model_flops(double) == pytest.approx(2 * model_flops(experiment), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_model_flops_of_the_codec_are_those_of_its_networks(tmp_path):
+    experiment = audio_experiment(CodecExperiment, CODEC, tmp_path)
+    samples = abstract_batch(experiment).samples
+    pairs = jax.ShapeDtypeStruct((2 * len(samples), samples.shape[1]), np.float32)
+    judges = experiment.train.discriminators
+
+    def generate(samples):
+        model = build_generator(CODEC, jax.random.key(0))
+        return model.decoder(model.encoder(samples))
+
+    def judge(samples):
+        model = initialize(lambda draws: Discriminators(judges, draws=draws), jax.random.key(0))
+        return [one.logits for one in model(samples)]
+
+    # Forward, gradient in inputs and in weights; the discriminators twice, the second time
+    # without that in weights. The quantiser adds little.
+    expected = 3 * count_flops(generate, samples) + 5 * count_flops(judge, pairs)
+    found = model_flops(experiment)
+    assert found == pytest.approx(expected, rel=0.05)
+    # Neither the first step's k-means nor zeros between joined groups are the model's work.
+    quantizer = dataclasses.replace(CODEC.quantizer, kmeans_iterations=99)
+    model = dataclasses.replace(CODEC, quantizer=quantizer)
+    judges = dataclasses.replace(judges, grouped_convolution="lane_blocks")
+    train = dataclasses.replace(experiment.train, discriminators=judges)
+    other = dataclasses.replace(experiment, model=model, train=train)
+    assert model_flops(other) == pytest.approx(found, rel=1e-9)
 
 
 @pytest.mark.parametrize("preset", ["dp", "fsdp", "fsdp_tp"])

@@ -9,6 +9,7 @@ ceil(samples / hop) frames: every sample lies in exactly one cell, and a partial
 import functools
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
@@ -108,6 +109,25 @@ def frame(
     return jnp.concatenate(parts, axis=-1)[:, :, :window_samples]
 
 
+def spectrum_by_products(frames: Float[Array, "b t w"], fft_size: int) -> Complex[Array, "b t f"]:
+    """What `jnp.fft.rfft(frames, n=fft_size)` is, by a product with the matrix of the transform.
+
+    Args:
+      frames: [b, t, w], w at most fft_size.
+      fft_size: points of the transform.
+    """
+    bins = fft_size // 2 + 1
+    turns = jnp.outer(jnp.arange(frames.shape[-1]), jnp.arange(bins)) % fft_size  # exact integers
+    angles = turns.astype(jnp.float32) * (2 * np.pi / fft_size)
+    # The barrier keeps sines from being computed again inside the product, tile by tile.
+    matrix = jax.lax.optimization_barrier(
+        jnp.concatenate([jnp.cos(angles), -jnp.sin(angles)], axis=1)
+    )
+    # One bfloat16 pass would leave nothing of the weak bins, whose logarithms are compared.
+    parts = jnp.einsum("btw,wf->btf", frames, matrix, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.complex(parts[..., :bins], parts[..., bins:])
+
+
 def stft(
     samples: Float[Array, "b s"],
     fft_size: int,
@@ -129,7 +149,12 @@ def stft(
     if window_samples > fft_size:
         raise ValueError(f"window of {window_samples} samples exceeds fft_size {fft_size}")
     window = jnp.asarray(hann_window(window_samples))[None, None, :]
-    return jnp.fft.rfft(frame(samples, window_samples, hop_samples) * window, n=fft_size)
+    # The TPU compiler takes long over Fourier transforms, and makes slow ones (docs/tpu.md).
+    return jax.lax.platform_dependent(
+        frame(samples, window_samples, hop_samples) * window,
+        tpu=functools.partial(spectrum_by_products, fft_size=fft_size),
+        default=functools.partial(jnp.fft.rfft, n=fft_size),
+    )
 
 
 def log_mel_spectrogram(

@@ -2,7 +2,9 @@
 
 Everything else (norms, activations, random numbers, sorting, Fourier transforms) counts nothing:
 what is left is the work of a matrix unit. Loops count their trips, conditionals their dearest
-branch, a Pallas kernel the operations that it states itself.
+branch (of branches for kinds of devices, the default one), a Pallas kernel the operations that it
+states itself. What no result depends on counts nothing, such as the gradient of a kernel that is
+held constant: the compiler leaves it out too.
 """
 
 import math
@@ -12,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.interpreters import partial_eval
 
 
 def count_flops(fn: Callable, *arguments: Any) -> float:
@@ -25,7 +28,9 @@ def count_flops(fn: Callable, *arguments: Any) -> float:
       ValueError: a loop without a known number of trips holds matrix products, or a kernel
         states no cost.
     """
-    return jaxpr_flops(jax.make_jaxpr(fn)(*arguments).jaxpr)
+    jaxpr = jax.make_jaxpr(fn)(*arguments).jaxpr
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return jaxpr_flops(needed)
 
 
 def jaxpr_flops(jaxpr: core.Jaxpr) -> float:
@@ -50,7 +55,10 @@ def _equation_flops(equation: core.JaxprEqn) -> float:
                 raise ValueError("a loop without a known number of trips holds matrix products")
             return 0.0
         case "cond":
-            return max(jaxpr_flops(branch.jaxpr) for branch in params["branches"])
+            branches = params["branches"]
+            if platforms := params.get("branches_platforms"):  # the default is the model itself
+                branches = [branches[platforms.index(None)]]
+            return max(jaxpr_flops(branch.jaxpr) for branch in branches)
         case "shard_map":
             mesh = params["mesh"]
             shards = math.prod(mesh.shape[axis] for axis in params["newly_manual_axes"])

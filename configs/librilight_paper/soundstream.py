@@ -20,6 +20,7 @@ from audiolm_jax.experiment import CodecExperiment
 from audiolm_jax.runtime.loop import LoopConfig
 from audiolm_jax.runtime.mesh import MeshConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
+from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
@@ -40,7 +41,10 @@ def experiment() -> CodecExperiment:
                 levels=12, codebook_size=1024, decay=0.99, revival_threshold=2.0
             ),
         ),
-        train=SoundStreamTrainConfig(quantizer_dropout=1.0),
+        train=SoundStreamTrainConfig(
+            discriminators=DiscriminatorConfig(grouped_convolution="lane_blocks"),
+            quantizer_dropout=1.0,
+        ),
         optimizer=_OPTIMIZER,
         discriminator_optimizer=_OPTIMIZER,
         loop=LoopConfig(

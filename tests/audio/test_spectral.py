@@ -4,7 +4,13 @@ import librosa
 import numpy as np
 import pytest
 
-from audiolm_jax.audio.spectral import frame, log_mel_spectrogram, mel_filterbank, stft
+from audiolm_jax.audio.spectral import (
+    frame,
+    log_mel_spectrogram,
+    mel_filterbank,
+    spectrum_by_products,
+    stft,
+)
 from audiolm_jax.errors import InputError
 
 MEL = {
@@ -58,6 +64,27 @@ def test_stft_is_the_definition():
     for row, found in zip(samples, ours, strict=True):
         expected = spectra(np.pad(row, (192, 512)), 512, 128, 512)
         np.testing.assert_allclose(found, expected[: len(found)], atol=2e-4)
+
+
+@pytest.mark.parametrize(("window", "fft_size"), [(64, 64), (400, 512), (2048, 2048)])
+def test_products_equal_the_fourier_transform(window, fft_size):
+    frames = np.random.default_rng(3).normal(size=(2, 3, window)).astype(np.float32)
+    expected = np.fft.rfft(frames.astype(np.float64), fft_size)
+    found = np.asarray(spectrum_by_products(jnp.asarray(frames), fft_size))
+    np.testing.assert_allclose(found, expected, atol=3e-6 * np.abs(expected).max())
+
+
+def test_the_fourier_transform_is_chosen_by_platform():
+    def lowered(platform):
+        traced = jax.jit(jax.grad(lambda x: jnp.abs(stft(x, 64, 16)).sum())).trace(
+            jnp.ones((1, 256))
+        )
+        return traced.lower(lowering_platforms=(platform,)).as_text()
+
+    for platform, is_fft in (("cpu", True), ("tpu", False)):
+        text = lowered(platform)
+        assert ("stablehlo.fft" in text) == is_fft
+        assert ("stablehlo.dot_general" in text) != is_fft
 
 
 def test_log_mel_is_the_definition_with_librosas_filters():

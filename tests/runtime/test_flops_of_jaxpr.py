@@ -46,8 +46,8 @@ def test_rematerialisation_counts_what_runs_again():
         return product(product(x, w), w).sum()
 
     again = jax.checkpoint(twice, policy=jax.checkpoint_policies.nothing_saveable)
-    assert count_flops(jax.grad(again, argnums=(0, 1)), X, W) > count_flops(
-        jax.grad(twice, argnums=(0, 1)), X, W
+    assert count_flops(jax.value_and_grad(again, argnums=(0, 1)), X, W) > count_flops(
+        jax.value_and_grad(twice, argnums=(0, 1)), X, W
     )
 
 
@@ -56,6 +56,15 @@ def test_conditionals_count_their_dearest_branch():
         return jax.lax.cond(x[0, 0] > 0, lambda: product(product(x, w), w), lambda: product(x, w))
 
     assert count_flops(either, X, W) == 2 * PRODUCT
+
+
+def test_of_branches_for_kinds_of_devices_the_default_counts():
+    def either(x, w):
+        return jax.lax.platform_dependent(
+            x, tpu=lambda x: product(product(x, w), w), default=lambda x: product(x, w)
+        )
+
+    assert count_flops(either, X, W) == PRODUCT
 
 
 def test_a_loop_of_unknown_length():
@@ -75,7 +84,19 @@ def test_calls_of_every_kind():
     custom.defvjp(lambda x, w: (product(x, w), (x, w)), lambda saved, g: (g @ saved[1].T, None))
     assert count_flops(jax.jit(product), X, W) == PRODUCT
     assert count_flops(custom, X, W) == PRODUCT
-    assert count_flops(jax.grad(lambda x, w: custom(x, w).sum()), X, W) == 2 * PRODUCT
+    assert count_flops(jax.value_and_grad(lambda x, w: custom(x, w).sum()), X, W) == 2 * PRODUCT
+
+
+def test_what_no_result_depends_on_counts_nothing():
+    @jax.custom_vjp
+    def custom(x, w):
+        return x @ w
+
+    # Both gradients are written, whichever is wanted.
+    custom.defvjp(lambda x, w: (x @ w, (x, w)), lambda saved, g: (g @ saved[1].T, saved[0].T @ g))
+    loss = lambda x, w: (custom(x, w) ** 2).sum()  # noqa: E731
+    assert count_flops(jax.grad(loss), X, W) == 2 * PRODUCT
+    assert count_flops(jax.grad(loss, argnums=(0, 1)), X, W) == 3 * PRODUCT
 
 
 def test_shards_count_as_often_as_there_are_devices():
@@ -132,7 +153,7 @@ def test_both_gradients_of_a_convolution_cost_what_it_costs(groups):
     )
     once = count_flops(forward, x, w)
     assert once == 2 * 2 * 9 * 4 * (6 // groups) * 9
-    gradient = jax.grad(lambda x, w: forward(x, w).sum(), argnums=(0, 1))
+    gradient = jax.value_and_grad(lambda x, w: forward(x, w).sum(), argnums=(0, 1))
     assert count_flops(gradient, x, w) == 3 * once
 
 

@@ -15,6 +15,7 @@ from audiolm_jax.tokenizers.soundstream.discriminators import (
     Discriminators,
     Judgement,
     NormalizedConv,
+    WaveDiscriminator,
 )
 from audiolm_jax.tokenizers.soundstream.losses import (
     LossConfig,
@@ -97,15 +98,24 @@ def test_paper_sizes():
     assert weights == (1, 100, 1)
 
 
-def test_block_diagonal_equals_grouped_convolution():
-    def build(is_block_diagonal):
+def test_joined_groups_equal_grouped_convolution():
+    def build(joined):
         draws = NormalDraws(noise(5000))
-        return NormalizedConv(
-            8, 16, (7,), (4,), groups=2, is_block_diagonal=is_block_diagonal, draws=draws
-        )
+        return NormalizedConv(16, 24, (7,), (4,), groups=4, joined_groups=joined, draws=draws)
 
-    x = noise(2, 32, 8)
-    np.testing.assert_allclose(build(True)(x), build(False)(x), rtol=1e-5, atol=1e-5)
+    x = noise(2, 32, 16)
+    for joined in (2, 4):
+        np.testing.assert_allclose(build(joined)(x), build(1)(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("how", "joined"),
+    [("grouped", [1] * 4), ("lane_blocks", [4, 16, 32, 32]), ("block_diagonal", [4, 16, 64, 256])],
+)
+def test_how_many_groups_are_joined(how, joined):
+    config = DiscriminatorConfig(grouped_convolution=how)
+    judge = nnx.eval_shape(lambda: WaveDiscriminator(config, 1, draws=NormalDraws(None)))
+    assert [layer.joined_groups for layer in judge.layers] == [1, *joined, 1]
 
 
 @pytest.mark.parametrize("normalization", ["weight", "layer"])
