@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "audiolm_jax"
 LAYERS = [
     {"errors"},
     {"records", "nn", "audio"},
-    {"stages", "runtime", "tokenizers.streams"},
-    {"tokenizers.frame_encoder"},
+    {"stages", "runtime", "tokenizers.streams", "tokenizers.windows"},
+    {"tokenizers.frame_encoder", "tokenizers.kmeans"},
     {"tokenizers.soundstream", "tokenizers.w2v_bert", "tokenizers.pretrained", "lm"},
     {"tokenizers.acoustic", "tokenizers.semantic"},
     {"data"},
