@@ -19,6 +19,7 @@ from audiolm_jax.eval.opus import HIGHEST_KBPS, LOWEST_KBPS
 from audiolm_jax.eval.plots import CURVES
 from audiolm_jax.eval.quality import METRICS, RATE_HZ, SHORTEST_SECONDS, VisqolMapping
 from audiolm_jax.eval.recognition import AsrConfig
+from audiolm_jax.eval.sweep import SweepExperiment
 from audiolm_jax.eval.systems import OPUS
 from audiolm_jax.generate.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
@@ -140,6 +141,7 @@ class KmeansExperiment:
 
     def __post_init__(self) -> None:
         _check_batch(self.batch_size)
+        self.kmeans.check_frames()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,6 +336,7 @@ Experiment = (
     | StageExperiment
     | EvaluateExperiment
     | AbxExperiment
+    | SweepExperiment
     | CodecEvaluateExperiment
 )
 

@@ -48,6 +48,9 @@ class KmeansConfig:
                 )
         if self.minibatch_steps < 0:
             raise InputError(f"kmeans.minibatch_steps = {self.minibatch_steps}: expected 0 or more")
+
+    def check_frames(self) -> None:
+        """Raises InputError if there may be fewer frames than clusters."""
         if self.max_frames < self.clusters:
             raise InputError(
                 f"kmeans.max_frames = {self.max_frames}: expected at least clusters = "

@@ -120,6 +120,13 @@ class Passes:
         sums, counts, distances = map(np.asarray, own)
         return Sums(sums.astype(np.float64), counts.astype(np.int64), distances), len(rows)
 
+    def assign(self, centroids: Float[np.ndarray, "k d"]) -> Int[np.ndarray, " n"]:
+        """The nearest centroid of every frame; the lower one wins a tie."""
+        owners = np.zeros(self.source.frames, np.int64)
+        distances = np.full(self.source.frames, np.inf, np.float32)
+        self.nearer(centroids, len(centroids), distances, owners, 0)
+        return owners
+
     def nearer(
         self,
         centroids: Float[np.ndarray, "c d"],
