@@ -64,6 +64,7 @@ def cells_of(root):
     return {path.name: path.stat().st_mtime_ns for path in (root / "out/cells").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_sweep_measures_each_cell_once(root, tiny_bundle, monkeypatch, capsys):
     parts = tiny_bundle.parent / "parts"
     small = experiment(root, parts, ("masked_1",), (4,))

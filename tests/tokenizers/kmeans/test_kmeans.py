@@ -85,7 +85,7 @@ def test_blocks_do_not_change_the_result():
     np.testing.assert_allclose(whole.centroids, blocks.centroids, atol=1e-5)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param("plus_plus", marks=pytest.mark.slow), "parallel"])
 def test_eight_devices_equal_one(way):
     features = noise(3000, 16)
     config = KmeansConfig(
