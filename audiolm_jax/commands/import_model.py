@@ -1,5 +1,6 @@
 """`audiolm import`: public weights into a model folder."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,15 +90,16 @@ _OPTIONS = {
 
 def import_model(arguments: Sequence[str]) -> None:
     """`audiolm import`."""
-    kinds = ", ".join(_OPTIONS)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    kind, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
+    if kind in ("-h", "--help"):
         print(USAGE)
-        if not arguments:
-            raise InputError(f"expected one of {kinds}")
+        for name, options in _OPTIONS.items():
+            with contextlib.suppress(SystemExit):
+                parse(options, ["--help"], f"audiolm import {name}")
         return
-    kind, rest = arguments[0], arguments[1:]
     if kind not in _OPTIONS:
-        raise InputError(f"unknown kind {kind!r}; expected one of {kinds}")
+        found = ", ".join(_OPTIONS)
+        raise InputError(f"expected one of {found}, found {kind!r}; see audiolm import -h")
     match parse(_OPTIONS[kind], rest, f"audiolm import {kind}"):
         case ImportDacOptions() as options:
             _import_dac(options)

@@ -145,6 +145,8 @@ def test_vectors_equal_loops(slicing):
 @pytest.mark.parametrize("has_codebook", [False, True])
 def test_codes_equal_loops(has_codebook):
     items, by_file = corpus(1, files=4)
+    # Not all phones of all speakers, so that it matters what is averaged first.
+    items = [item for item in items if (item.speaker, item.phone) not in (("s0", "a"), ("s1", "e"))]
     codes = {file: (frames[:, 0] > 0) + 2 * (frames[:, 1] > 0) for file, frames in by_file.items()}
     codebook = np.random.default_rng(2).normal(size=(4, 3)) if has_codebook else None
     score = abx_score(items, FrameFeatures(codes, RATE, 4, codebook), "corrected", ALL)

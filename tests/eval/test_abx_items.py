@@ -152,15 +152,16 @@ def test_real_flite(tmp_path):
 
 
 def test_purity_by_hand():
-    found = purity_of(np.array([[3, 1], [0, 4]]))
-    assert found.phone_purity == 7 / 8
-    assert found.cluster_purity == 7 / 8
+    found = purity_of(np.array([[3, 1, 2], [0, 4, 0]]))
+    assert found.phone_purity == 9 / 10  # the commonest phone of each token: 3, 4, 2
+    assert found.cluster_purity == 7 / 10  # the commonest token of each phone: 3, 4
     information = sum(
-        n / 8 * np.log(n * 8 / (row * column))
-        for n, row, column in ((3, 4, 3), (1, 4, 5), (4, 4, 5))
+        n / 10 * np.log(n * 10 / (row * column))
+        for n, row, column in ((3, 6, 3), (1, 6, 5), (2, 6, 2), (4, 4, 5))
     )
-    assert found.normalized_mutual_information == pytest.approx(information / np.log(2))
-    assert (found.used, found.frames) == (2, 8)
+    entropy = -sum(n / 10 * np.log(n / 10) for n in (6, 4))
+    assert found.normalized_mutual_information == pytest.approx(information / entropy)
+    assert (found.used, found.frames) == (3, 10)
     perfect = purity_of(np.diag([5, 2, 1]))
     assert (perfect.phone_purity, perfect.cluster_purity) == (1, 1)
     assert perfect.normalized_mutual_information == pytest.approx(1)

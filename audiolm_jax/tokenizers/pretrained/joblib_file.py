@@ -96,6 +96,8 @@ def read_kmeans_file(path: Path) -> np.ndarray:
         )
     try:
         found = _Machine(io.BytesIO(content), path).run()
+    except InputError:  # a ValueError, too
+        raise
     except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())[:100]})") from None
     if not isinstance(found, _Record) or found.name.pair not in _ESTIMATORS:

@@ -180,6 +180,7 @@ def test_files_that_are_damaged(fitted, tmp_path):
     refuse(b"", "not a joblib file")
     refuse(b"\x1f\x8b" + whole, "not a joblib file")
     refuse(joblib_bytes([1, 2]), "holds no k-means")
+    refuse(joblib_bytes({"a": np.array([None])}), "an array of something else than numbers")
     refuse(joblib_bytes(MiniBatchKMeans(4)), "no cluster_centers_")
     fitted.cluster_centers_[0, 0] = np.nan
     refuse(joblib_bytes(fitted), "not finite numbers")
