@@ -118,7 +118,7 @@ def test_each_device_holds_its_part_of_a_block(monkeypatch):
         assert centroids.is_fully_replicated
 
 
-@pytest.mark.parametrize("stop", [2, 5, 8])
+@pytest.mark.parametrize("stop", [4, 7])  # among the mini-batches, and after them
 def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch, stop):
     features = noise(1000)
     config = KmeansConfig(12, iterations=8, minibatch_steps=4, block_frames=256)
