@@ -84,11 +84,13 @@ class Passes:
     def __init__(
         self, source: FrameSource, scale: Scale, block_frames: int, mesh: Mesh | None
     ) -> None:
-        """Args:
-        source: the frames.
-        scale: theirs.
-        block_frames: most frames of a block, over all devices.
-        mesh: from `make_mesh`.
+        """Nothing is read yet.
+
+        Args:
+          source: the frames.
+          scale: theirs.
+          block_frames: most frames of a block, over all devices.
+          mesh: from `make_mesh`.
         """
         self.source, self.scale = source, scale
         self._block = min(block_frames, -(-source.frames // _ROUND) * _ROUND)
