@@ -1,10 +1,12 @@
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.runtime.mesh import MeshConfig, make_mesh
+from audiolm_jax.runtime.preemption import TrainingStopped
 from audiolm_jax.tokenizers.kmeans import fit, passes
 from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.kmeans.distances import nearest
@@ -145,6 +147,25 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch, sto
     assert metrics[0] == metrics[1]
     assert metrics[0].count("minibatch_inertia") == 4
     assert metrics[0].count('"inertia"') == len(whole.inertia)
+
+
+def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, capsys):
+    config = KmeansConfig(12, iterations=8, block_frames=256)
+    whole = fit_kmeans(noise(), config)
+
+    def told_to_stop(*words, kept=fit._updated):
+        signal.raise_signal(signal.SIGTERM)
+        return kept(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_updated", told_to_stop)
+        with pytest.raises(TrainingStopped) as stopped:
+            fit_kmeans(noise(), config, directory=tmp_path)
+    assert stopped.value.code == 75
+    assert "stopped, saved at step 1; start it again" in capsys.readouterr().err
+    again = fit_kmeans(noise(), config, directory=tmp_path)
+    np.testing.assert_array_equal(again.centroids, whole.centroids)
+    np.testing.assert_array_equal(again.inertia, whole.inertia)
 
 
 def test_minibatches_bring_the_centroids_near():
