@@ -19,6 +19,7 @@ from audiolm_jax.eval.opus import HIGHEST_KBPS, LOWEST_KBPS
 from audiolm_jax.eval.plots import CURVES
 from audiolm_jax.eval.quality import METRICS, RATE_HZ, SHORTEST_SECONDS, VisqolMapping
 from audiolm_jax.eval.recognition import AsrConfig
+from audiolm_jax.eval.sweep import SweepExperiment
 from audiolm_jax.eval.systems import OPUS
 from audiolm_jax.generate.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
@@ -27,11 +28,12 @@ from audiolm_jax.runtime.loop_config import LoopConfig
 from audiolm_jax.runtime.mesh import MeshConfig
 from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.runtime.warm_start import WarmStartConfig
+from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBertConfig
 from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.windows import WindowConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +125,10 @@ class KmeansExperiment:
       directory: run directory.
       data: recordings; its training clips are used.
       encoder: run directory of the trained encoder, or model folder of a trained or imported one.
-      batch_size: clips encoded together.
-      kmeans: layer, clusters, iterations, seed.
+      batch_size: clips loaded together.
+      kmeans: layer, clusters, frames, iterations, seed.
+      window: how long recordings are cut, here and by the tokenizer.
+      mesh: devices that share the frames; the parameters of its presets are never sharded here.
     """
 
     directory: str
@@ -132,6 +136,12 @@ class KmeansExperiment:
     encoder: str
     batch_size: int = 8
     kmeans: KmeansConfig = KmeansConfig()
+    window: WindowConfig = WindowConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch_size)
+        self.kmeans.check_frames()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,6 +336,7 @@ Experiment = (
     | StageExperiment
     | EvaluateExperiment
     | AbxExperiment
+    | SweepExperiment
     | CodecEvaluateExperiment
 )
 

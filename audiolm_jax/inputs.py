@@ -7,6 +7,7 @@ from typing import Any
 
 from audiolm_jax.data.sources import AudioDataConfig, ClipIndex, list_clips
 from audiolm_jax.errors import InputError
+from audiolm_jax.eval.sweep import SweepExperiment
 from audiolm_jax.experiment import KmeansExperiment, StageExperiment, TokenizeExperiment
 from audiolm_jax.runtime.distributed import is_first_host
 from audiolm_jax.runtime.weights import MODEL_JSON
@@ -54,7 +55,7 @@ def upstream_of(experiment: Any) -> dict[str, str]:
       InputError: one of them is not finished.
     """
     match experiment:
-        case KmeansExperiment():
+        case KmeansExperiment() | SweepExperiment():
             return {"encoder": fingerprint_of(experiment.encoder)}
         case StageExperiment() | TokenizeExperiment():
             return {

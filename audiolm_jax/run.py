@@ -7,12 +7,12 @@ from its last checkpoint.
 import dataclasses
 import functools
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from audiolm_jax.data.batch_rows import describe_audio, describe_noisy_audio, describe_tokens
 from audiolm_jax.data.crops import AudioCrops
@@ -29,7 +29,7 @@ from audiolm_jax.experiment import (
 )
 from audiolm_jax.inputs import MODEL, model_folder, scan, upstream_of
 from audiolm_jax.programs import model_flops, program_of, units_per_step
-from audiolm_jax.records import AcousticTokenizer, AudioBatch, SemanticTokenizer
+from audiolm_jax.records import AcousticTokenizer, SemanticTokenizer
 from audiolm_jax.runtime import loop
 from audiolm_jax.runtime.best import best_kept
 from audiolm_jax.runtime.checkpoint import latest_step
@@ -44,7 +44,7 @@ from audiolm_jax.runtime.warm_start import WarmStart, read_warm_start
 from audiolm_jax.runtime.weights import MODEL_JSON
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic import (
-    extract_features,
+    load_frame_encoder,
     load_semantic_tokenizer,
     save_semantic_tokenizer,
 )
@@ -203,33 +203,35 @@ def _train_encoder(experiment: EncoderExperiment, directory: Path) -> None:
     _train_on_audio(experiment, directory, train.KIND, None, None)
 
 
-def _clips_by_length(index: ClipIndex, batch_size: int) -> Iterator[AudioBatch]:
-    """All training clips whole, like lengths together so that little is padding."""
-    clips = sorted(index.of("train"), key=lambda clip: (clip.num_samples, clip.clip_id))
-    for first in range(0, len(clips), batch_size):
-        yield AudioBatch.from_clips([index.load(c) for c in clips[first : first + batch_size]])
-
-
 def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
-    from audiolm_jax.tokenizers.w2v_bert.kmeans import fit_kmeans
+    from audiolm_jax.data.feature_store import choose_clips, store_features
+    from audiolm_jax.tokenizers.kmeans.fit import STATE, fit_kmeans
 
     if jax.process_count() > 1:
         raise InputError("k-means runs in one process; start it without --distributed")
-    encoder = model_folder(experiment.encoder)
+    folder, config, window = model_folder(experiment.encoder), experiment.kmeans, experiment.window
     index = scan(experiment.data)
-    manifest = _manifest(experiment, experiment.kmeans.seed, _audio_facts(index))
-    with claim_run(directory, manifest):
-        batches = _clips_by_length(index, experiment.batch_size)
-        features = np.concatenate(list(extract_features(encoder, experiment.kmeans.layer, batches)))
-        result = fit_kmeans(features, experiment.kmeans)
+    manifest = _manifest(experiment, config.seed, _audio_facts(index))
+    features = directory / "features"
+    with name_full_disk(directory), claim_run(directory, manifest):
+        encoder = load_frame_encoder(folder, window)
+        choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
+        print(f"k-means: {choice}")
+        frames = store_features(
+            features, index, choice, encoder, config.layer, window, experiment.batch_size
+        )
+        result = fit_kmeans(frames, config, make_mesh(experiment.mesh), directory)
         print(
-            f"k-means: {len(features)} frames, {len(result.counts)} clusters, inertia "
-            f"{result.inertia[0]:.3f} to {result.inertia[-1]:.3f} in {len(result.inertia)} steps"
+            f"k-means: {frames.frames} frames, {len(result.counts)} clusters, inertia "
+            f"{result.inertia[0]:.3f} to {result.inertia[-1]:.3f} in {len(result.inertia)} passes"
         )
-        provenance = _provenance(manifest, inertia=[float(x) for x in result.inertia])
-        save_semantic_tokenizer(
-            directory / MODEL, encoder, experiment.kmeans.layer, result, provenance
+        provenance = _provenance(
+            manifest, used=choice.facts, inertia=[float(x) for x in result.inertia]
         )
+        save_semantic_tokenizer(directory / MODEL, folder, config.layer, result, provenance, window)
+        # What the model folder was made of; it is written again if the model is deleted.
+        shutil.rmtree(features)
+        (directory / STATE).unlink()
 
 
 def tokenize(experiment: TokenizeExperiment) -> Path:

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "audiolm_jax"
 LAYERS = [
     {"errors"},
     {"records", "nn", "audio"},
-    {"stages", "runtime", "tokenizers.streams"},
-    {"tokenizers.frame_encoder"},
+    {"stages", "runtime", "tokenizers.streams", "tokenizers.windows"},
+    {"tokenizers.frame_encoder", "tokenizers.kmeans"},
     {"tokenizers.soundstream", "tokenizers.w2v_bert", "tokenizers.pretrained", "lm"},
     {"tokenizers.acoustic", "tokenizers.semantic"},
     {"data"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"eval"},
     {"experiment"},
     {"programs", "inputs"},
-    {"samples", "evaluation", "abx_evaluation", "codec_evaluation"},
+    {"samples", "evaluation", "abx_evaluation", "codec_evaluation", "sweep_evaluation"},
     {"run"},
     {"commands"},
     {"cli"},
@@ -30,7 +30,7 @@ LEVEL = {part: level for level, row in enumerate(LAYERS) for part in row}
 MAX_LINES = 400
 DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 HEAVY = {"tensorflow", "seqio", "apache_beam", "torch", "librosa", "matplotlib", "tensorboardX"}
-HEAVY |= {"visqol", "pesq", "pystoi", "faster_whisper", "jiwer", "whisper_normalizer"}
+HEAVY |= {"sklearn", "visqol", "pesq", "pystoi", "faster_whisper", "jiwer", "whisper_normalizer"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

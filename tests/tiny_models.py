@@ -19,14 +19,15 @@ from audiolm_jax.runtime.weights import (
     unflatten_into,
 )
 from audiolm_jax.stages import StageConfig
-from audiolm_jax.tokenizers.semantic import extract_features, save_semantic_tokenizer
+from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
+from audiolm_jax.tokenizers.kmeans.fit import fit_kmeans
+from audiolm_jax.tokenizers.semantic import load_frame_encoder, save_semantic_tokenizer
 from audiolm_jax.tokenizers.soundstream import codec
 from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.soundstream.train import CODEBOOKS, build_generator
 from audiolm_jax.tokenizers.w2v_bert import train as w2v_train
 from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig, fit_kmeans
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBert, W2vBertConfig
 
 LEVELS, CODES, CLUSTERS = 4, 16, 8
@@ -109,10 +110,8 @@ def write_semantic(directory: Path, encoder: Path) -> None:
 
 def write_kmeans(directory: Path, encoder: Path, layer: str) -> None:
     clips = [voice(2, 80 + 40 * i, i) for i in range(4)]
-    features = np.concatenate(
-        list(extract_features(encoder, layer, [AudioBatch.from_clips(clips)]))
-    )
-    result = fit_kmeans(features, KMEANS)
+    features, _ = load_frame_encoder(encoder).features(AudioBatch.from_clips(clips), layer)
+    result = fit_kmeans(features.reshape(-1, features.shape[-1]), KMEANS)
     save_semantic_tokenizer(directory, encoder, layer, result, PROVENANCE)
 
 

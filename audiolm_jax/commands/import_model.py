@@ -11,6 +11,7 @@ import tyro
 
 from audiolm_jax.commands.options import parse
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.windows import WindowConfig
 
 KMEANS_LICENCE = "not stated in the file; fairseq publishes its own as MIT"
 USAGE = """usage: audiolm import KIND WEIGHTS --out DIR
@@ -68,6 +69,7 @@ class ImportHubertOptions:
       token_rate_hz: semantic tokens a second, 50 or a whole fraction: the mean of so many of the
         encoder's frames stands for each.
       licence: of the weights; None takes what the model card beside them says.
+      window: of the semantic tokenizer, how long recordings are cut.
     """
 
     weights: tyro.conf.Positional[Path]
@@ -76,6 +78,7 @@ class ImportHubertOptions:
     layer: str | None = None
     token_rate_hz: int = 25
     licence: str | None = None
+    window: WindowConfig = WindowConfig()
 
 
 _OPTIONS = {
@@ -124,11 +127,11 @@ def _import_w2v_bert2(options: ImportW2vBert2Options) -> None:
 
 
 def _import_hubert(options: ImportHubertOptions) -> None:
+    from audiolm_jax.tokenizers.kmeans.config import Clustering
     from audiolm_jax.tokenizers.pretrained.hubert.reader import read_hubert
     from audiolm_jax.tokenizers.pretrained.joblib_file import read_kmeans_file
     from audiolm_jax.tokenizers.pretrained.published_arrays import sha256_of
     from audiolm_jax.tokenizers.semantic import save_semantic_tokenizer
-    from audiolm_jax.tokenizers.w2v_bert.kmeans import Clustering
 
     if (options.kmeans is None) != (options.layer is None):
         raise InputError(
@@ -136,6 +139,8 @@ def _import_hubert(options: ImportHubertOptions) -> None:
         )
     folder = read_hubert(options.weights, options.token_rate_hz, options.licence)
     if options.kmeans is None:
+        if options.window != WindowConfig():
+            raise InputError("window: belongs to a semantic tokenizer; give --kmeans, or leave it")
         _save_encoder(folder, options)
         return
     centroids = read_kmeans_file(options.kmeans)
@@ -148,7 +153,7 @@ def _import_hubert(options: ImportHubertOptions) -> None:
         "licence": KMEANS_LICENCE,
     }
     fingerprint = save_semantic_tokenizer(
-        options.out, folder, options.layer, clustering, provenance
+        options.out, folder, options.layer, clustering, provenance, options.window
     )
     print(
         f"{options.out}: semantic tokenizer {fingerprint[:16]}, {len(centroids)} "

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 
-from audiolm_jax import abx_evaluation, codec_evaluation, evaluation, run
+from audiolm_jax import abx_evaluation, codec_evaluation, evaluation, run, sweep_evaluation
 from audiolm_jax.commands.configured import configured
 from audiolm_jax.commands.options import parse, parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_experiment import AbxExperiment
+from audiolm_jax.eval.sweep import SweepExperiment
 from audiolm_jax.experiment import (
     TRAINED,
     CodecEvaluateExperiment,
@@ -83,7 +84,7 @@ def tokenize(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """`audiolm evaluate`."""
-    kinds = (EvaluateExperiment, CodecEvaluateExperiment, AbxExperiment)
+    kinds = (EvaluateExperiment, CodecEvaluateExperiment, AbxExperiment, SweepExperiment)
     match _configured("evaluate", arguments, kinds):
         case EvaluateExperiment() as experiment:
             evaluation.evaluate(experiment)
@@ -91,6 +92,8 @@ def evaluate(arguments: Sequence[str]) -> None:
             codec_evaluation.evaluate_codecs(experiment)
         case AbxExperiment() as experiment:
             abx_evaluation.evaluate_abx(experiment)
+        case SweepExperiment() as experiment:
+            sweep_evaluation.evaluate_sweep(experiment)
 
 
 def _configured(verb: str, arguments: Sequence[str], kinds: tuple[type, ...]) -> Experiment | None:

@@ -210,12 +210,12 @@ class _ShardWriter:
             hop = semantic.hop_samples
             lengths = np.array([len(samples) for samples in audio], np.int32)
             filled = -(-lengths // hop) * hop
-            # Missing rows repeat the last clip: one batch size, hence one compilation.
+            # Missing rows repeat the last clip: one batch size, hence one codec compilation.
             rows = [*range(len(clips)), *[len(clips) - 1] * (self.batch_clips - len(clips))]
             padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
             stacked = np.stack([padded[row] for row in rows])
             acoustic = codec.encode(AudioBatch(stacked, filled[rows]))
-            clusters = semantic.encode(AudioBatch(stacked, lengths[rows]))
+            clusters = semantic.encode(AudioBatch(stacked[: len(clips)], lengths))
             codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
             ids, tokens = np.asarray(clusters.ids), np.asarray(clusters.lengths)
             for row, clip in enumerate(clips):

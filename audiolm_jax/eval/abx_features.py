@@ -17,6 +17,7 @@ from audiolm_jax.runtime.weights import load_model
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic import KIND as SEMANTIC
 from audiolm_jax.tokenizers.semantic import load_frame_encoder, load_semantic_tokenizer
+from audiolm_jax.tokenizers.windows import WindowConfig
 
 MFCC_RATE_HZ = 16_000
 _MFCC_WINDOW, _MFCC_HOP = 400, 160  # 25 ms, 10 ms
@@ -39,6 +40,7 @@ class FeatureConfig:
       scaled_by: encoder only: run directory or model folder of a k-means whose mean and deviation
         standardise each dimension first, as its centroids are; empty for features as they are.
       levels: codec only: how many levels are summed; None for all.
+      window: encoder only: how long recordings are cut.
     """
 
     name: str
@@ -47,6 +49,7 @@ class FeatureConfig:
     layer: str = ""
     scaled_by: str = ""
     levels: int | None = None
+    window: WindowConfig = WindowConfig()
 
     def __post_init__(self) -> None:
         wanted = {
@@ -55,6 +58,11 @@ class FeatureConfig:
             "scaled_by": bool(self.scaled_by) and self.source == "encoder",
             "levels": self.levels is not None and self.source == "codec",
         }
+        if self.window != WindowConfig() and self.source != "encoder":
+            raise InputError(
+                f"features {self.name!r}: window = {self.window} with source = {self.source!r}: "
+                "only source = 'encoder' takes one; a tokenizer has its own"
+            )
         for field, is_wanted in wanted.items():
             value = getattr(self, field)
             if bool(value) != is_wanted:
@@ -117,7 +125,7 @@ def mfcc(samples: Float[np.ndarray, " s"]) -> Float[np.ndarray, "t 39"]:
 def _encoder(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> FrameFeatures:
-    encoder = load_frame_encoder(Path(config.model))
+    encoder = load_frame_encoder(Path(config.model), config.window)
 
     def encode(audio: AudioBatch) -> list[np.ndarray]:
         features, lengths = encoder.features(audio, config.layer)

@@ -1,10 +1,4 @@
-"""A module that turns audio into frames, compiled for few shapes: what every encoder shares.
-
-Bucket rule: audio is compiled for padded shapes only. The number of tokens is rounded up to the
-next of 64, 128, 256, ... and the number of items to 1 or a multiple of 8, so that any mix of
-lengths compiles few programs. Padding changes no item's features but by the rounding of sums of
-another length.
-"""
+"""A module that turns audio into frames, compiled for few shapes: what every encoder shares."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -17,9 +11,7 @@ from jaxtyping import Array, Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.weights import unflatten_into
-
-SMALLEST_BUCKET = 64  # tokens
-ROWS = 8
+from audiolm_jax.tokenizers.windows import WindowConfig, in_windows
 
 
 class EncoderConfig(Protocol):
@@ -51,35 +43,6 @@ class EncoderModule(Protocol):
         """As `records.FrameEncoder.features`, traceable; audio of whole tokens, any lengths."""
 
 
-def bucket_tokens(tokens: int) -> int:
-    """Padded number of tokens, by the rule of this module."""
-    return max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
-
-
-def pad_to_bucket(audio: AudioBatch, hop_samples: int) -> AudioBatch:
-    """The same audio as numpy, padded with zeros and with empty items.
-
-    Raises:
-      InputError: shapes or lengths that do not fit each other.
-    """
-    samples, lengths = np.asarray(audio.samples), np.asarray(audio.lengths)
-    if samples.ndim != 2 or lengths.shape != samples.shape[:1]:
-        raise InputError(
-            f"audio batch: samples {samples.shape} and lengths {lengths.shape}, expected [b, s] "
-            "and [b]"
-        )
-    if len(lengths) and not 0 <= lengths.min() <= lengths.max() <= samples.shape[1]:
-        raise InputError(
-            f"audio batch: lengths span [{lengths.min()}, {lengths.max()}], expected within "
-            f"[0, {samples.shape[1]}] samples"
-        )
-    items = 1 if len(lengths) <= 1 else -(-len(lengths) // ROWS) * ROWS
-    size = bucket_tokens(-(-samples.shape[1] // hop_samples)) * hop_samples
-    padded = np.zeros((items, size), np.float32)
-    padded[: len(lengths), : samples.shape[1]] = samples
-    return AudioBatch(padded, np.pad(lengths, (0, items - len(lengths))).astype(np.int32))
-
-
 class ModuleEncoder:
     """`records.FrameEncoder` of a module and its weights.
 
@@ -89,6 +52,7 @@ class ModuleEncoder:
       hop_samples: samples of one frame.
       layers: names of the layers whose features it gives.
       fingerprint: of the model folder.
+      window: how long recordings are cut.
       params: weights, the first argument of `traceable`.
     """
 
@@ -99,6 +63,7 @@ class ModuleEncoder:
         arrays: dict[str, np.ndarray],
         fingerprint: str,
         where: str,
+        window: WindowConfig,
     ) -> None:
         """Args:
           build: makes the module; only its structure is used, nothing is computed.
@@ -106,6 +71,7 @@ class ModuleEncoder:
           arrays: its parameters by dotted name.
           fingerprint: of both.
           where: folder they came from, for errors.
+          window: how long recordings are cut.
 
         Raises:
           InputError: the arrays do not fit the module.
@@ -117,6 +83,7 @@ class ModuleEncoder:
         self.hop_samples = config.hop_samples
         self.layers = config.layer_names
         self.fingerprint = fingerprint
+        self.window = window
         self._compiled = jax.jit(self.traceable, static_argnames="layer")
 
     def check_layer(self, layer: str) -> None:
@@ -135,8 +102,10 @@ class ModuleEncoder:
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """As `records.FrameEncoder.features`."""
         self.check_layer(layer)
-        padded = pad_to_bucket(audio, self.hop_samples)
-        frames = -(-np.asarray(audio.samples).shape[1] // self.hop_samples)
-        lengths = -(-np.asarray(audio.lengths, np.int32) // self.hop_samples)
-        x = np.asarray(self._compiled(self.params, padded, layer=layer))
-        return x[: len(lengths), :frames], lengths
+        return in_windows(
+            lambda heard: self._compiled(self.params, heard, layer=layer),
+            audio,
+            self.hop_samples,
+            self.window,
+            np.zeros(self.config.feature_width, np.float32),
+        )

@@ -4,7 +4,6 @@ Any encoder serves: w2v-BERT trained here, or public weights that were imported.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,18 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch, FrameEncoder, SemanticTokenizer, SemanticTokens
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
 from audiolm_jax.runtime.weights import ModelFolder, load_model, read_kind, save_model
-from audiolm_jax.tokenizers.frame_encoder import ModuleEncoder, pad_to_bucket
+from audiolm_jax.tokenizers.frame_encoder import ModuleEncoder
+from audiolm_jax.tokenizers.kmeans.config import Clustering
+from audiolm_jax.tokenizers.kmeans.distances import nearest
 from audiolm_jax.tokenizers.pretrained.hubert.config import KIND as HUBERT
 from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
 from audiolm_jax.tokenizers.pretrained.hubert.model import Hubert
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import KIND as W2V_BERT2
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import W2vBert2
-from audiolm_jax.tokenizers.w2v_bert.kmeans import Clustering, nearest
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBert, W2vBertConfig
 from audiolm_jax.tokenizers.w2v_bert.train import KIND as W2V_BERT
+from audiolm_jax.tokenizers.windows import DEFAULT, WindowConfig, in_windows
 
 KIND = "semantic"
 _ENCODERS = {
@@ -47,21 +48,27 @@ class SemanticTokenizerConfig:
       model: its config, as in its own model folder.
       layer: layer of the encoder whose features are clustered.
       clusters: K.
+      window: how long recordings are cut.
     """
 
     encoder: str
     model: dict[str, Any]
     layer: str
     clusters: int
+    window: WindowConfig
 
 
-def load_frame_encoder(directory: Path) -> FrameEncoder:
+def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> FrameEncoder:
     """Reads and verifies an encoder's model folder, whichever kind of encoder it holds.
+
+    Args:
+      directory: the folder.
+      window: how long recordings are cut.
 
     Raises:
       InputError: the folder is missing or damaged, or holds no encoder.
     """
-    return make_encoder(_load_encoder_folder(directory), str(directory))
+    return make_encoder(_load_encoder_folder(directory), str(directory), window)
 
 
 def load_semantic_tokenizer(directory: Path) -> SemanticTokenizer:
@@ -73,28 +80,13 @@ def load_semantic_tokenizer(directory: Path) -> SemanticTokenizer:
     return KmeansTokenizer(load_model(directory, KIND), str(directory))
 
 
-def extract_features(
-    directory: Path, layer: str, batches: Iterable[AudioBatch]
-) -> Iterator[np.ndarray]:
-    """Features of every item in turn, [u, d] each, for `fit_kmeans` (concatenate them).
-
-    Args:
-      directory: model folder of an encoder.
-      layer: one of its layers.
-      batches: audio at the encoder's rate.
-    """
-    encoder = load_frame_encoder(directory)
-    for batch in batches:
-        features, lengths = encoder.features(batch, layer)
-        yield from (x[:length] for x, length in zip(features, lengths, strict=True))
-
-
 def save_semantic_tokenizer(
     directory: Path,
     encoder: Path | ModelFolder,
     layer: str,
     clustering: Clustering,
     provenance: dict[str, Any],
+    window: WindowConfig = DEFAULT,
 ) -> str:
     """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
 
@@ -104,13 +96,16 @@ def save_semantic_tokenizer(
       layer: the layer they came from.
       clustering: mean, std and centroids, as k-means gives them.
       provenance: what is known of its origin; the encoder's fingerprint and provenance are added.
+      window: how long recordings are cut.
     """
     if isinstance(encoder, Path):
         encoder = _load_encoder_folder(encoder)
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
     for name in ("mean", "std", "centroids"):
         arrays[_KMEANS + name] = getattr(clustering, name)
-    config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, len(clustering.centroids))
+    config = SemanticTokenizerConfig(
+        encoder.kind, encoder.config, layer, len(clustering.centroids), window
+    )
     origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
     provenance = {**provenance, "encoder": origin}
     # Not to write what cannot be read.
@@ -127,7 +122,7 @@ def _load_encoder_folder(directory: Path) -> ModelFolder:
     return load_model(directory, kind)
 
 
-def make_encoder(folder: ModelFolder, where: str) -> ModuleEncoder:
+def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT) -> ModuleEncoder:
     """The encoder that a model folder read from `where` holds.
 
     Raises:
@@ -143,6 +138,7 @@ def make_encoder(folder: ModelFolder, where: str) -> ModuleEncoder:
         folder.arrays,
         folder.fingerprint,
         where,
+        window,
     )
 
 
@@ -166,7 +162,7 @@ class KmeansTokenizer:
             if name.startswith(_ENCODER)
         }
         origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {})
-        encoder = make_encoder(origin, where)
+        encoder = make_encoder(origin, where, self.config.window)
         encoder.check_layer(self.config.layer)
         self.sample_rate_hz = encoder.sample_rate_hz
         self.hop_samples = encoder.hop_samples
@@ -187,12 +183,14 @@ class KmeansTokenizer:
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
         """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
-        padded = pad_to_bucket(audio, self.hop_samples)
-        lengths = -(-np.asarray(audio.lengths, np.int32) // self.hop_samples)
-        tokens = -(-audio.samples.shape[1] // self.hop_samples)
-        ids = np.asarray(self._compiled(self._weights, padded))[: len(lengths), :tokens]
-        inside = np.arange(tokens)[None, :] < lengths[:, None]
-        return SemanticTokens(np.where(inside, ids, 0).astype(np.int32), lengths)
+        ids, lengths = in_windows(
+            lambda heard: self._compiled(self._weights, heard),
+            audio,
+            self.hop_samples,
+            self.config.window,
+            np.zeros((), np.int32),
+        )
+        return SemanticTokens(ids, lengths)
 
     def _clustering(
         self, width: int, folder: ModelFolder, where: str

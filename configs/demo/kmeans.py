@@ -5,7 +5,7 @@ audiolm train configs/demo/kmeans.py
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiment import KmeansExperiment
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig
+from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
 
 
 def experiment() -> KmeansExperiment:

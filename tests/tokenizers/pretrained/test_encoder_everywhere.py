@@ -15,8 +15,8 @@ from audiolm_jax.generate.bundle import load_bundle
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.run import LoadTokenizers, train
 from audiolm_jax.runtime.weights import load_model
+from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic import load_frame_encoder, load_semantic_tokenizer
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig
 
 # The parts are tested by themselves in the default suite: here they are put together.
 pytestmark = pytest.mark.slow

@@ -9,16 +9,17 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
 from audiolm_jax.runtime.weights import load_model, save_model
-from audiolm_jax.tokenizers.frame_encoder import bucket_tokens, pad_to_bucket
+from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
+from audiolm_jax.tokenizers.kmeans.distances import nearest
+from audiolm_jax.tokenizers.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic import (
     KmeansTokenizer,
     SemanticTokenizerConfig,
-    extract_features,
     load_frame_encoder,
     load_semantic_tokenizer,
     save_semantic_tokenizer,
 )
-from audiolm_jax.tokenizers.w2v_bert.kmeans import KmeansConfig, fit_kmeans, nearest
+from audiolm_jax.tokenizers.windows import checked
 
 LENGTHS = np.array([7000, 15_321, 640, 641, 0], np.int32)
 KMEANS = KmeansConfig(clusters=5, layer="masked_1", iterations=10)
@@ -45,7 +46,8 @@ class Trained:
 def trained(tmp_path_factory, trainer, initial_state, tiny_config):
     root = tmp_path_factory.mktemp("semantic")
     save_model(root / "encoder", "w2v_bert", tiny_config, trainer.export(initial_state), {"run": 1})
-    features = list(extract_features(root / "encoder", "masked_1", [audio_with(0)]))
+    found, lengths = load_frame_encoder(root / "encoder").features(audio_with(0), "masked_1")
+    features = [x[:n] for x, n in zip(found, lengths, strict=True)]
     result = fit_kmeans(np.concatenate(features), KMEANS)
     fingerprint = save_semantic_tokenizer(
         root / "semantic", root / "encoder", "masked_1", result, {"audio": "noise"}
@@ -123,16 +125,8 @@ def test_an_encoder_of_unknown_kind_is_refused(trained, tmp_path):
         load_semantic_tokenizer(tmp_path / "other")
 
 
-def test_buckets_are_few_and_large_enough():
-    buckets = [bucket_tokens(tokens) for tokens in range(3000)]
-    assert all(size >= tokens for tokens, size in enumerate(buckets))
-    assert buckets == sorted(buckets)
-    assert all(size <= 64 or size < 2 * tokens for tokens, size in enumerate(buckets))
-    assert sorted(set(buckets))[:4] == [64, 128, 256, 512]
-
-
 def test_lengths_beyond_the_samples_are_refused():
     with pytest.raises(InputError, match="lengths span"):
-        pad_to_bucket(AudioBatch(np.zeros((2, 100), np.float32), np.array([5, 101])), 640)
+        checked(AudioBatch(np.zeros((2, 100), np.float32), np.array([5, 101])))
     with pytest.raises(InputError, match="expected \\[b, s\\]"):
-        pad_to_bucket(AudioBatch(np.zeros((2, 100), np.float32), np.array([5])), 640)
+        checked(AudioBatch(np.zeros((2, 100), np.float32), np.array([5])))

@@ -1,0 +1,1 @@
+"""k-means of any number of frames, over any number of devices."""
