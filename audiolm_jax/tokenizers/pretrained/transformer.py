@@ -1,12 +1,14 @@
-"""What the imported encoders share: stacked blocks, attention, and frames into tokens."""
+"""What the imported encoders share: attention, stacked blocks, and frames into tokens."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
+
+from audiolm_jax.records import AudioBatch
 
 Block = TypeVar("Block", bound=nnx.Module)
 
@@ -123,3 +125,62 @@ def pool_to_tokens(
     pooled = filled.reshape(x.shape[0], tokens, frames_per_token, x.shape[2]).mean(axis=2)
     lengths = -(-samples // hop_samples)
     return jnp.where(valid_frames(lengths, tokens)[:, :, None], pooled, 0), lengths
+
+
+class StackedEncoder(nnx.Module):
+    """A front end, stacked blocks of one kind, and frames into tokens.
+
+    Subclasses set `config`, with `layers`, `layer_names`, `hop_samples` and `frames_per_token`, and
+    `blocks`, called with frames and validity.
+    """
+
+    config: Any
+    blocks: Any
+
+    def embed(
+        self, audio: AudioBatch
+    ) -> tuple[Float[Array, "b t d"], Bool[Array, "b t"], Int[Array, " b"]]:
+        """Input of the first block, which frames are valid, and how many."""
+        raise NotImplementedError
+
+    def finish(self, x: Float[Array, "b t d"], layer: str) -> Float[Array, "b t d"]:
+        """What a named layer still does to the output of the last block that it needs."""
+        return x
+
+    def hidden_states(
+        self, audio: AudioBatch, count: int
+    ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
+        """At the frame rate: the input of the first block, and the outputs of the first `count`.
+
+        Returns:
+          float32 [count + 1, b, t, d], and the valid frames of each item.
+        """
+        x, valid, frames = self.embed(audio)
+        _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
+        return jnp.concatenate([x[None], every]), frames
+
+    def features(
+        self, audio: AudioBatch, layer: str
+    ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+        """Features of a named layer at the token rate, running no block beyond it.
+
+        Args:
+          audio: any lengths; padding and batch mates change nothing.
+          layer: one of `config.layer_names`.
+
+        Returns:
+          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
+          [b], ceil(length / hop).
+        """
+        config = self.config
+        x, valid, frames = self.embed(audio)
+        count = min(config.layer_names.index(layer), config.layers)
+        x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
+        return pool_to_tokens(
+            self.finish(x, layer),
+            frames,
+            jnp.asarray(audio.lengths),
+            -(-audio.samples.shape[1] // config.hop_samples),
+            config.hop_samples,
+            config.frames_per_token,
+        )

@@ -17,10 +17,9 @@ from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
 from audiolm_jax.tokenizers.pretrained.transformer import (
     FeedForward,
     SelfAttention,
+    StackedEncoder,
     fill_to_frame,
     layer_norm,
-    pool_to_tokens,
-    run_blocks,
     valid_frames,
 )
 
@@ -147,7 +146,7 @@ class TransformerBlock(nnx.Module):
         return self.norm(x + self.feed_forward(x))
 
 
-class Hubert(nnx.Module):
+class Hubert(StackedEncoder):
     """Samples to features."""
 
     def __init__(self, config: HubertConfig, *, rngs: nnx.Rngs) -> None:
@@ -165,46 +164,14 @@ class Hubert(nnx.Module):
             config.layers,
         )
 
-    def hidden_states(
-        self, audio: AudioBatch, count: int
-    ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
-        """At the frame rate: the input of the first block, and the outputs of the first `count`.
+    def finish(self, x: Float[Array, "b t d"], layer: str) -> Float[Array, "b t d"]:
+        """As `StackedEncoder.finish`: the last layer may end in a normalisation."""
+        return self.norm(x) if layer == "output" else x
 
-        Returns:
-          float32 [count + 1, b, t, d], and the valid frames of each item.
-        """
-        x, valid, frames = self._embed(audio)
-        _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
-        return jnp.concatenate([x[None], every]), frames
-
-    def features(
-        self, audio: AudioBatch, layer: str
-    ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of a named layer at the token rate, running no block beyond it.
-
-        Args:
-          audio: any lengths; padding and batch mates change nothing.
-          layer: one of `config.layer_names`.
-
-        Returns:
-          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
-          [b], ceil(length / hop).
-        """
-        config = self.config
-        x, valid, frames = self._embed(audio)
-        count = min(config.layer_names.index(layer), config.layers)
-        x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
-        return pool_to_tokens(
-            self.norm(x) if layer == "output" else x,
-            frames,
-            jnp.asarray(audio.lengths),
-            -(-audio.samples.shape[1] // config.hop_samples),
-            config.hop_samples,
-            config.frames_per_token,
-        )
-
-    def _embed(self, audio: AudioBatch) -> tuple[Array, Array, Array]:
-        """(input of the first block, which frames are valid, how many)."""
+    def embed(
+        self, audio: AudioBatch
+    ) -> tuple[Float[Array, "b t d"], Bool[Array, "b t"], Int[Array, " b"]]:
+        """As `StackedEncoder.embed`."""
         config, lengths = self.config, jnp.asarray(audio.lengths)
         samples = zero_beyond(jnp.asarray(audio.samples), lengths)
         if config.normalize_input:

@@ -15,10 +15,9 @@ from audiolm_jax.records import AudioBatch
 from audiolm_jax.tokenizers.pretrained.transformer import (
     FeedForward,
     SelfAttention,
+    StackedEncoder,
     fill_to_frame,
     layer_norm,
-    pool_to_tokens,
-    run_blocks,
     valid_frames,
 )
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
@@ -111,7 +110,7 @@ class ConformerBlock(nnx.Module):
         return spread_distances(scores, self.left, self.right)
 
 
-class W2vBert2(nnx.Module):
+class W2vBert2(StackedEncoder):
     """Samples to features."""
 
     def __init__(self, config: W2vBert2Config, *, rngs: nnx.Rngs) -> None:
@@ -136,46 +135,10 @@ class W2vBert2(nnx.Module):
         pairs = mel[:, : mel.shape[1] // n * n].reshape(mel.shape[0], -1, n * config.mel_bins)
         return pairs, frames // n
 
-    def hidden_states(
-        self, audio: AudioBatch, count: int
-    ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
-        """At the frame rate: the input of the first block, and the outputs of the first `count`.
-
-        Returns:
-          float32 [count + 1, b, t, d], and the valid frames of each item.
-        """
-        x, valid, frames = self._embed(audio)
-        _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
-        return jnp.concatenate([x[None], every]), frames
-
-    def features(
-        self, audio: AudioBatch, layer: str
-    ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of a named layer at the token rate, running no block beyond it.
-
-        Args:
-          audio: any lengths; padding and batch mates change nothing.
-          layer: one of `config.layer_names`.
-
-        Returns:
-          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
-          [b], ceil(length / hop).
-        """
-        config = self.config
-        x, valid, frames = self._embed(audio)
-        count = config.layer_names.index(layer)
-        x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
-        return pool_to_tokens(
-            x,
-            frames,
-            jnp.asarray(audio.lengths),
-            -(-audio.samples.shape[1] // config.hop_samples),
-            config.hop_samples,
-            config.frames_per_token,
-        )
-
-    def _embed(self, audio: AudioBatch) -> tuple[Array, Array, Array]:
-        """(input of the first block, which frames are valid, how many)."""
+    def embed(
+        self, audio: AudioBatch
+    ) -> tuple[Float[Array, "b t d"], Bool[Array, "b t"], Int[Array, " b"]]:
+        """As `StackedEncoder.embed`."""
         pairs, frames = self.mel_pairs(audio)
         valid = valid_frames(frames, pairs.shape[1])
         x = jnp.where(valid[:, :, None], self.input(self.input_norm(pairs)), 0)
