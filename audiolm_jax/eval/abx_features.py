@@ -12,6 +12,7 @@ from jaxtyping import Float
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_segments import FrameFeatures
+from audiolm_jax.eval.spectra import short_time_spectrum
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.weights import load_model
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
@@ -109,12 +110,12 @@ def mfcc(samples: Float[np.ndarray, " s"]) -> Float[np.ndarray, "t 39"]:
 
     frames = -(-len(samples) // _MFCC_HOP)
     left = (_MFCC_WINDOW - _MFCC_HOP) // 2
-    padded = np.zeros(_MFCC_WINDOW + (frames - 1) * _MFCC_HOP, np.float32)
+    padded = np.zeros(_MFCC_WINDOW + (frames - 1) * _MFCC_HOP)
     padded[left:][: len(samples)] = samples[: len(padded) - left]
-    cepstra = librosa.feature.mfcc(
-        y=padded, sr=MFCC_RATE_HZ, n_mfcc=13, n_mels=40, n_fft=_MFCC_WINDOW,
-        win_length=_MFCC_WINDOW, hop_length=_MFCC_HOP, center=False,
-    )  # fmt: skip
+    window = librosa.filters.get_window("hann", _MFCC_WINDOW)
+    power = np.abs(short_time_spectrum(padded, window, _MFCC_HOP)) ** 2
+    filters = librosa.filters.mel(sr=MFCC_RATE_HZ, n_fft=_MFCC_WINDOW, n_mels=40)
+    cepstra = librosa.feature.mfcc(S=librosa.power_to_db(filters @ power.T), n_mfcc=13)
     slopes = [
         librosa.feature.delta(cepstra, width=_MFCC_CONTEXT, order=order, mode="nearest")
         for order in (1, 2)
