@@ -16,9 +16,10 @@ from audiolm_jax.data.feature_store import ClipChoice, choose_clips, store_featu
 from audiolm_jax.data.sources import ClipIndex
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx import abx_score
-from audiolm_jax.eval.abx_features import FeatureConfig, features_of
+from audiolm_jax.eval.abx_features import encoder_features
 from audiolm_jax.eval.abx_items import Item, read_items
 from audiolm_jax.eval.abx_segments import SLICINGS, FrameFeatures
+from audiolm_jax.eval.page import write_text
 from audiolm_jax.eval.phone_purity import phone_purity
 from audiolm_jax.eval.semantic import evaluate_semantic
 from audiolm_jax.eval.speaker_probe import probe_speakers, token_shares
@@ -80,9 +81,9 @@ def evaluate_sweep(experiment: SweepExperiment) -> Path:
             for clusters in (None, *experiment.clusters)
         ]
         record = {"encoder": encoder.fingerprint, "used": choice.facts, "cells": cells}
-        _write(directory / "sweep.json", json.dumps(record, indent=1) + "\n")
+        write_text(directory / "sweep.json", json.dumps(record, indent=1) + "\n")
         table = directory / "table.md"
-        _write(table, sweep_table(cells))
+        write_text(table, sweep_table(cells))
     print(f"{table}: written")
     return table
 
@@ -102,10 +103,7 @@ def _measure_layer(
     frames = store_features(
         folder, index, choice, encoder, layer, experiment.window, experiment.batch_size
     )
-    source = FeatureConfig(
-        layer, "encoder", str(model_folder(experiment.encoder)), layer, window=experiment.window
-    )
-    made = features_of(source, recordings.paths, experiment.batch_size)[layer]
+    made = encoder_features(encoder, layer, recordings.paths, experiment.batch_size)
     scale = measure_scale(frames, experiment.kmeans.block_frames)
     for clusters in missing:
         with _fit_folder(directory, layer, clusters) as fits:
@@ -119,7 +117,7 @@ def _measure_layer(
                 features, facts = _clustered(experiment, frames, made, config, fits)
                 cell = _measured(experiment, recordings, features) | facts
             record = {"layer": layer, "clusters": clusters, **cell}
-            _write(_cell(directory, layer, clusters), json.dumps(record, indent=1) + "\n")
+            write_text(_cell(directory, layer, clusters), json.dumps(record, indent=1) + "\n")
             print(sweep_table([record]).splitlines()[-1])
     shutil.rmtree(folder)
 
@@ -215,10 +213,3 @@ def _fit_folder(directory: Path, layer: str, clusters: int | None) -> Iterator[P
 
 def _cell(directory: Path, layer: str, clusters: int | None) -> Path:
     return directory / CELLS / f"{layer}_{'features' if clusters is None else f'k{clusters}'}.json"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(text)
-    scratch.replace(path)

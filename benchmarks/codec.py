@@ -32,6 +32,7 @@ import jax
 import numpy as np
 import optax
 from flax import nnx
+from turns import take_turns
 
 from audiolm_jax.records import AudioBatch, StreamingTokenizer
 from audiolm_jax.runtime.weights import flatten_state
@@ -113,19 +114,6 @@ def write_random_dac(folder: Path) -> None:
     fields = {"sampling_rate": 16000, "downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 12}
     DacModel(DacConfig(**fields)).save_pretrained(folder / "transformers")
     import_dac(folder / "transformers", folder / "model")
-
-
-def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def streaming(codec: StreamingTokenizer, frames: int, chunks: int) -> dict[str, float]:

@@ -13,15 +13,13 @@ second of computation. "difference" is that of the last hidden states, relative 
 import argparse
 import json
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from turns import take_turns
 
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.weights import ModelFolder
@@ -71,19 +69,6 @@ def same_weights(encoder: str, model: Any) -> ModuleEncoder:
         model.save_pretrained(folder)
         content: ModelFolder = READERS[encoder](Path(folder), 25, None)
     return make_encoder(content, encoder)
-
-
-def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def difference(ours: ModuleEncoder, audio: AudioBatch, theirs: np.ndarray) -> float:

@@ -128,6 +128,16 @@ def spectrum_by_products(frames: Float[Array, "b t w"], fft_size: int) -> Comple
     return jax.lax.complex(parts[..., :bins], parts[..., bins:])
 
 
+def spectrum_of_frames(frames: Float[Array, "b t w"], fft_size: int) -> Complex[Array, "b t f"]:
+    """`jnp.fft.rfft(frames, n=fft_size)`, on a TPU by `spectrum_by_products`."""
+    # The TPU compiler takes long over Fourier transforms, and makes slow ones (docs/tpu.md).
+    return jax.lax.platform_dependent(
+        frames,
+        tpu=functools.partial(spectrum_by_products, fft_size=fft_size),
+        default=functools.partial(jnp.fft.rfft, n=fft_size),
+    )
+
+
 def stft(
     samples: Float[Array, "b s"],
     fft_size: int,
@@ -149,12 +159,7 @@ def stft(
     if window_samples > fft_size:
         raise ValueError(f"window of {window_samples} samples exceeds fft_size {fft_size}")
     window = jnp.asarray(hann_window(window_samples))[None, None, :]
-    # The TPU compiler takes long over Fourier transforms, and makes slow ones (docs/tpu.md).
-    return jax.lax.platform_dependent(
-        frame(samples, window_samples, hop_samples) * window,
-        tpu=functools.partial(spectrum_by_products, fft_size=fft_size),
-        default=functools.partial(jnp.fft.rfft, n=fft_size),
-    )
+    return spectrum_of_frames(frame(samples, window_samples, hop_samples) * window, fft_size)
 
 
 def log_mel_spectrogram(

@@ -13,7 +13,7 @@ from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_segments import FrameFeatures
 from audiolm_jax.eval.spectra import short_time_spectrum
-from audiolm_jax.records import AudioBatch
+from audiolm_jax.records import AudioBatch, FrameEncoder
 from audiolm_jax.runtime.weights import load_model
 from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic import KIND as SEMANTIC
@@ -123,34 +123,42 @@ def mfcc(samples: Float[np.ndarray, " s"]) -> Float[np.ndarray, "t 39"]:
     return np.concatenate([cepstra, *slopes]).T.astype(np.float32)
 
 
+def encoder_features(
+    encoder: FrameEncoder, layer: str, recordings: Mapping[str, Path], batch_size: int
+) -> FrameFeatures:
+    """Features of one layer of each recording."""
+
+    def encode(audio: AudioBatch) -> list[np.ndarray]:
+        features, lengths = encoder.features(audio, layer)
+        return [frames[:n] for frames, n in zip(features, lengths, strict=True)]
+
+    made = _in_batches(encode, recordings, encoder.sample_rate_hz, batch_size)
+    return FrameFeatures(made, Fraction(encoder.sample_rate_hz, encoder.hop_samples))
+
+
 def _encoder(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> FrameFeatures:
     encoder = load_frame_encoder(Path(config.model), config.window)
-
-    def encode(audio: AudioBatch) -> list[np.ndarray]:
-        features, lengths = encoder.features(audio, config.layer)
-        return [frames[:n] for frames, n in zip(features, lengths, strict=True)]
-
-    made = _in_batches(encode, recordings, encoder.sample_rate_hz, batch_size)
+    features = encoder_features(encoder, config.layer, recordings, batch_size)
     if config.scaled_by:
         arrays = load_model(Path(config.scaled_by), SEMANTIC).arrays
         mean, std = arrays["kmeans.mean"], arrays["kmeans.std"]
-        found = next(iter(made.values())).shape[1:]
+        found = next(iter(features.by_file.values())).shape[1:]
         if found != mean.shape:
             raise InputError(
                 f"{config.scaled_by}: k-means of features of shape {mean.shape}, but "
                 f"{config.model} gives {found}; name one fitted on this encoder"
             )
-        made = {file: (frames - mean) / std for file, frames in made.items()}
-    return FrameFeatures(made, Fraction(encoder.sample_rate_hz, encoder.hop_samples))
+        scaled = {file: (frames - mean) / std for file, frames in features.by_file.items()}
+        features = dataclasses.replace(features, by_file=scaled)
+    return features
 
 
 def _semantic(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
     tokenizer = load_semantic_tokenizer(Path(config.model))
-    centroids = load_model(Path(config.model), SEMANTIC).arrays["kmeans.centroids"]
 
     def encode(audio: AudioBatch) -> list[np.ndarray]:
         tokens = tokenizer.encode(audio)
@@ -158,6 +166,7 @@ def _semantic(
 
     made = _in_batches(encode, recordings, tokenizer.sample_rate_hz, batch_size)
     rate = Fraction(tokenizer.sample_rate_hz, tokenizer.hop_samples)
+    centroids = tokenizer.clustering.centroids
     return {
         f"{config.name}, centroids": FrameFeatures(made, rate, tokenizer.clusters, centroids),
         f"{config.name}, ids": FrameFeatures(made, rate, tokenizer.clusters),

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AudioBatch, FrameEncoder, SemanticTokenizer, SemanticTokens
+from audiolm_jax.records import AudioBatch, FrameEncoder, SemanticTokens
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
 from audiolm_jax.runtime.weights import ModelFolder, load_model, read_kind, save_model
 from audiolm_jax.tokenizers.frame_encoder import ModuleEncoder
@@ -71,7 +71,7 @@ def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> Frame
     return make_encoder(_load_encoder_folder(directory), str(directory), window)
 
 
-def load_semantic_tokenizer(directory: Path) -> SemanticTokenizer:
+def load_semantic_tokenizer(directory: Path) -> "KmeansTokenizer":
     """Reads and verifies a folder of encoder and k-means.
 
     Raises:
@@ -151,6 +151,7 @@ class KmeansTokenizer:
       hop_samples: samples of one token.
       clusters: K; ids are in [0, K).
       fingerprint: of the folder; equal fingerprints give equal ids.
+      clustering: mean, deviation and centroids.
     """
 
     def __init__(self, folder: ModelFolder, where: str) -> None:
@@ -168,10 +169,10 @@ class KmeansTokenizer:
         self.hop_samples = encoder.hop_samples
         self.clusters = self.config.clusters
         self.fingerprint = folder.fingerprint
-        self._weights = (
-            encoder.params,
-            self._clustering(encoder.config.feature_width, folder, where),
-        )
+        self.clustering = self._read_clustering(encoder.config.feature_width, folder, where)
+        clustering = self.clustering
+        arrays = (clustering.mean, clustering.std, clustering.centroids)
+        self._weights = (encoder.params, tuple(map(jnp.asarray, arrays)))
 
         def encode(weights: tuple, audio: AudioBatch) -> Array:
             params, (mean, std, centroids) = weights
@@ -192,9 +193,7 @@ class KmeansTokenizer:
         )
         return SemanticTokens(ids, lengths)
 
-    def _clustering(
-        self, width: int, folder: ModelFolder, where: str
-    ) -> tuple[Array, Array, Array]:
+    def _read_clustering(self, width: int, folder: ModelFolder, where: str) -> Clustering:
         shapes = {"mean": (width,), "std": (width,), "centroids": (self.clusters, width)}
         for name, shape in shapes.items():
             array = folder.arrays.get(_KMEANS + name)
@@ -204,4 +203,4 @@ class KmeansTokenizer:
                     f"{where}: array {_KMEANS + name!r} is {found}, the encoder needs {shape}; "
                     "fit k-means on this encoder"
                 )
-        return tuple(jnp.asarray(folder.arrays[_KMEANS + name]) for name in shapes)
+        return Clustering(*(folder.arrays[_KMEANS + name] for name in shapes))

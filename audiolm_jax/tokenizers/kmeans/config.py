@@ -12,8 +12,8 @@ from audiolm_jax.errors import InputError
 class KmeansConfig:
     """How features become clusters; the defaults are AudioLM's where it states them.
 
-    The paper tells K, the layer and that dimensions are standardised; it tells neither frames nor
-    initialisation nor iterations (PAPER.md sections 1.1 and 7).
+    The paper tells K, the layer and that dimensions are standardised (section III-B); it tells
+    neither frames nor initialisation nor iterations.
 
     Attributes:
       clusters: K, number of clusters and of semantic token ids.

@@ -1,5 +1,6 @@
 """What the imported encoders share: attention, stacked blocks, and frames into tokens."""
 
+import abc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.records import AudioBatch
 
 Block = TypeVar("Block", bound=nnx.Module)
@@ -82,11 +84,6 @@ def run_blocks(
     return jax.lax.scan(body, x, jax.tree.map(lambda leaf: leaf[:count], stacked))
 
 
-def valid_frames(lengths: Int[Array, " b"], frames: int) -> Bool[Array, "b t"]:
-    """True where a frame lies within its item."""
-    return jnp.arange(frames)[None, :] < lengths[:, None]
-
-
 def fill_to_frame(lengths: Int[Array, " b"], reach: int) -> Int[Array, " b"]:
     """Samples of each item, where one too short for a single frame counts as long enough.
 
@@ -137,11 +134,11 @@ class StackedEncoder(nnx.Module):
     config: Any
     blocks: Any
 
+    @abc.abstractmethod
     def embed(
         self, audio: AudioBatch
     ) -> tuple[Float[Array, "b t d"], Bool[Array, "b t"], Int[Array, " b"]]:
         """Input of the first block, which frames are valid, and how many."""
-        raise NotImplementedError
 
     def finish(self, x: Float[Array, "b t d"], layer: str) -> Float[Array, "b t d"]:
         """What a named layer still does to the output of the last block that it needs."""

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from audiolm_jax.audio.spectral import log_mel_spectrogram
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.padding import standardise_over_time, valid_frames
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.tokenizers.w2v_bert import draws
@@ -32,7 +33,6 @@ from audiolm_jax.tokenizers.w2v_bert.conformer import (
 from audiolm_jax.tokenizers.w2v_bert.subsample import (
     FRAMES_PER_TOKEN,
     ConvolutionalSubsampling,
-    valid_frames,
 )
 
 # Added to the variance of each mel bin: a clip of near silence must not be blown up to noise.
@@ -177,21 +177,6 @@ def parse_layer(layer: str, config: W2vBertConfig) -> int:
             f"or masked_1 .. masked_{config.masked_layers}"
         )
     return config.layer_names.index(layer) + 1
-
-
-def standardise_over_time(
-    x: Float[Array, "b t d"], valid: Bool[Array, "b t"], variance_floor: float
-) -> Float[Array, "b t d"]:
-    """Zero mean and unit variance of each dimension over the valid frames of each item.
-
-    The floor is added to the variance. Frames that are not valid become 0.
-    """
-    inside = valid[:, :, None]
-    count = jnp.maximum(jnp.sum(inside, axis=1, keepdims=True), 1)
-    mean = jnp.sum(x, axis=1, keepdims=True, where=inside) / count
-    deviation = jnp.where(inside, x - mean, 0)
-    variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / count
-    return deviation * jax.lax.rsqrt(variance + variance_floor)
 
 
 class GumbelQuantizer(nnx.Module):

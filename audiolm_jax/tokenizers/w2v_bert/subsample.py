@@ -10,18 +10,14 @@ output i is centred on the pair of inputs 2i, 2i + 1. Token i is therefore centr
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.tokenizers.w2v_bert import draws
 
 FRAMES_PER_TOKEN = 4
 _LAYOUT = ("NHWC", "HWIO", "NHWC")  # H is time, W is mel frequency
-
-
-def valid_frames(lengths: Int[Array, " b"], frames: int) -> Bool[Array, "b t"]:
-    """True where a frame lies within its item's length."""
-    return jnp.arange(frames)[None, :] < lengths[:, None]
 
 
 class ConvolutionalSubsampling(nnx.Module):

@@ -14,13 +14,13 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.optim import norms
 from audiolm_jax.runtime.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.runtime.weights import flatten_state
 from audiolm_jax.tokenizers.w2v_bert import draws, losses
 from audiolm_jax.tokenizers.w2v_bert.model import Outputs, W2vBert, W2vBertConfig
-from audiolm_jax.tokenizers.w2v_bert.subsample import valid_frames
 
 KIND = "w2v_bert"
 _EVALUATION_SEED = 0

@@ -5,12 +5,13 @@ import math
 from typing import Literal
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.pretrained.encoder_config import StackedEncoderConfig
 
 KIND = "hubert"
 
 
 @dataclasses.dataclass(frozen=True)
-class HubertConfig:
+class HubertConfig(StackedEncoderConfig):
     """Size of the encoder; the defaults are HuBERT base's (95 M parameters).
 
     Attributes:
@@ -88,20 +89,7 @@ class HubertConfig:
         return reach
 
     @property
-    def hop_samples(self) -> int:
-        """Samples of one token."""
-        return self.frame_hop_samples * self.frames_per_token
-
-    @property
-    def feature_width(self) -> int:
-        """Dimensions of a feature vector."""
-        return self.width
-
-    @property
     def layer_names(self) -> tuple[str, ...]:
-        """ "layer_0" is the input of the first block, "layer_k" the output of the k-th.
-
-        "output" is the normalised output of the last, where blocks do not normalise it themselves.
-        """
-        names = tuple(f"layer_{k}" for k in range(self.layers + 1))
+        """Those of all; and "output", the normalised output of the last block if none does that."""
+        names = super().layer_names
         return (*names, "output") if self.norm_first else names

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.audio.spectral import zero_beyond
+from audiolm_jax.nn.padding import standardise_over_time, valid_frames
 from audiolm_jax.nn.stack import init_stack
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
@@ -20,7 +21,6 @@ from audiolm_jax.tokenizers.pretrained.transformer import (
     StackedEncoder,
     fill_to_frame,
     layer_norm,
-    valid_frames,
 )
 
 INPUT_VARIANCE_FLOOR = 1e-7
@@ -32,18 +32,6 @@ _LAYOUT = ("NHC", "HIO", "NHC")
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """x times the normal distribution function of x, exactly."""
     return jax.nn.gelu(x, approximate=False)
-
-
-def standardise_channels(
-    x: Float[Array, "b t c"], lengths: Int[Array, " b"], variance_floor: float
-) -> Float[Array, "b t c"]:
-    """Zero mean and unit variance of each channel over the valid positions of each item."""
-    inside = valid_frames(lengths, x.shape[1])[:, :, None]
-    count = jnp.maximum(lengths, 1)[:, None, None]
-    mean = jnp.sum(x, axis=1, keepdims=True, where=inside) / count
-    deviation = jnp.where(inside, x - mean, 0)
-    variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / count
-    return deviation * jax.lax.rsqrt(variance + variance_floor)
 
 
 class Convolution(nnx.Module):
@@ -100,7 +88,8 @@ class SampleEncoder(nnx.Module):
             if self.config.conv_norm == "layer":
                 x = self.norms[i](x)
             elif i == 0:
-                x = standardise_channels(x, lengths, GROUP_VARIANCE_FLOOR)
+                own = valid_frames(lengths, x.shape[1])
+                x = standardise_over_time(x, own, GROUP_VARIANCE_FLOOR)
                 x = x * self.scale[...][None, None] + self.shift[...][None, None]
             x = gelu(x)
         return x, lengths
@@ -175,8 +164,8 @@ class Hubert(StackedEncoder):
         config, lengths = self.config, jnp.asarray(audio.lengths)
         samples = zero_beyond(jnp.asarray(audio.samples), lengths)
         if config.normalize_input:
-            scaled = standardise_channels(samples[:, :, None], lengths, INPUT_VARIANCE_FLOOR)
-            samples = scaled[:, :, 0]
+            own = valid_frames(lengths, samples.shape[1])
+            samples = standardise_over_time(samples[..., None], own, INPUT_VARIANCE_FLOOR)[..., 0]
         samples = jnp.pad(samples, ((0, 0), (0, max(config.reach_samples - samples.shape[1], 0))))
         x, frames = self.samples(samples, fill_to_frame(lengths, config.reach_samples))
         x = self.input(self.input_norm(x) if config.project_norm else x)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.pretrained.encoder_config import StackedEncoderConfig
 
 KIND = "w2v_bert2"
 SAMPLE_RATE_HZ = 16000
@@ -11,7 +12,7 @@ MEL_WINDOW_SAMPLES = 400
 
 
 @dataclasses.dataclass(frozen=True)
-class W2vBert2Config:
+class W2vBert2Config(StackedEncoderConfig):
     """Size of the encoder; the defaults are those of the public weights (0.6 B parameters).
 
     Attributes:
@@ -62,18 +63,3 @@ class W2vBert2Config:
     def reach_samples(self) -> int:
         """Samples that the first frame needs."""
         return MEL_WINDOW_SAMPLES + (self.stacked_frames - 1) * MEL_HOP_SAMPLES
-
-    @property
-    def hop_samples(self) -> int:
-        """Samples of one token."""
-        return self.frame_hop_samples * self.frames_per_token
-
-    @property
-    def feature_width(self) -> int:
-        """Dimensions of a feature vector."""
-        return self.width
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """ "layer_0" is the input of the first block, "layer_k" the output of the k-th."""
-        return tuple(f"layer_{k}" for k in range(self.layers + 1))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from audiolm_jax.tokenizers.pretrained.transformer import valid_frames
+from audiolm_jax.audio.spectral import spectrum_of_frames
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import (
     MEL_HOP_SAMPLES,
     MEL_WINDOW_SAMPLES,
@@ -18,7 +18,6 @@ LOWEST_HZ = 20.0
 PREEMPHASIS = 0.97
 FULL_SCALE = 2.0**15  # Kaldi takes samples as 16-bit integers
 POWER_FLOOR = float(np.finfo(np.float32).eps)
-VARIANCE_FLOOR = 1e-7
 
 
 @functools.lru_cache(maxsize=8)
@@ -66,18 +65,8 @@ def log_mel_frames(
     # The first sample has none before it, and stands for that itself.
     before = jnp.concatenate([window[..., :1], window[..., :-1]], axis=-1)
     window = (window - PREEMPHASIS * before) * jnp.asarray(kaldi_window())[None, None]
-    spectrum = jnp.fft.rfft(window, n=FFT_SIZE)
+    spectrum = spectrum_of_frames(window, FFT_SIZE)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     mel = jnp.einsum("btf,fm->btm", power, jnp.asarray(kaldi_filterbank(bins)))
     frames = jnp.maximum(0, 1 + (lengths - size) // hop)
     return jnp.log(jnp.maximum(mel, POWER_FLOOR)), frames
-
-
-def standardise_bins(mel: Float[Array, "b t m"], frames: Int[Array, " b"]) -> Float[Array, "b t m"]:
-    """Zero mean and unit variance (of n - 1) of each bin over the frames of each item; else 0."""
-    inside = valid_frames(frames, mel.shape[1])[:, :, None]
-    count = frames[:, None, None]
-    mean = jnp.sum(mel, axis=1, keepdims=True, where=inside) / jnp.maximum(count, 1)
-    deviation = jnp.where(inside, mel - mean, 0)
-    variance = jnp.sum(jnp.square(deviation), axis=1, keepdims=True) / jnp.maximum(count - 1, 1)
-    return deviation / jnp.sqrt(variance + VARIANCE_FLOOR)

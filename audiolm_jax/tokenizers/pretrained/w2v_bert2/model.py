@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.audio.spectral import zero_beyond
+from audiolm_jax.nn.padding import standardise_over_time, valid_frames
 from audiolm_jax.nn.stack import init_stack
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.tokenizers.pretrained.transformer import (
@@ -18,10 +19,11 @@ from audiolm_jax.tokenizers.pretrained.transformer import (
     StackedEncoder,
     fill_to_frame,
     layer_norm,
-    valid_frames,
 )
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
-from audiolm_jax.tokenizers.pretrained.w2v_bert2.mel import log_mel_frames, standardise_bins
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.mel import log_mel_frames
+
+MEL_VARIANCE_FLOOR = 1e-7
 
 
 def spread_distances(
@@ -131,7 +133,8 @@ class W2vBert2(StackedEncoder):
         samples = jnp.pad(samples, ((0, 0), (0, max(config.reach_samples - samples.shape[1], 0))))
         lengths = fill_to_frame(lengths, config.reach_samples)
         mel, frames = log_mel_frames(samples, lengths, config.mel_bins)
-        mel, n = standardise_bins(mel, frames), config.stacked_frames
+        own, n = valid_frames(frames, mel.shape[1]), config.stacked_frames
+        mel = standardise_over_time(mel, own, MEL_VARIANCE_FLOOR, ddof=1)
         pairs = mel[:, : mel.shape[1] // n * n].reshape(mel.shape[0], -1, n * config.mel_bins)
         return pairs, frames // n
 
