@@ -124,6 +124,12 @@ def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle):
     made = features_of(FeatureConfig("t", "semantic", str(folder)), paths, 8)["t, centroids"]
     score = abx_score(read_items(root / "x.item"), made, "corrected", sweep.abx)
     assert score.across.error == cell["scores"][0]["across"]["error"]
+    cell = json.loads((root / "out/cells/masked_1_features.json").read_text())
+    scaled = FeatureConfig("t", "encoder", sweep.encoder, "masked_1", scaled_by=str(folder))
+    score = abx_score(
+        read_items(root / "x.item"), features_of(scaled, paths, 8)["t"], "corrected", sweep.abx
+    )
+    assert score.across.error == cell["scores"][0]["across"]["error"]
 
 
 def test_from_the_command_line(root, tiny_bundle, capsys):
@@ -149,7 +155,8 @@ def test_probe():
     found = probe_speakers(voices, speakers, 0)
     assert found.accuracy > 0.95
     assert (found.chance, found.speakers, found.recordings, found.left_out) == (0.5, 2, 40, 1)
-    same = {file: rng.normal(size=8) for file in speakers}
+    # More dimensions than recordings: whoever has seen the answers knows them all.
+    same = {file: rng.normal(size=200) for file in speakers}
     assert probe_speakers(same, speakers, 0).accuracy < 0.8
     assert probe_speakers({"c0": voices["c0"]}, speakers, 0) is None
 

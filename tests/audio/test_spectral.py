@@ -85,6 +85,7 @@ def test_the_fourier_transform_is_chosen_by_platform():
         text = lowered(platform)
         assert ("stablehlo.fft" in text) == is_fft
         assert ("stablehlo.dot_general" in text) != is_fft
+        assert ("precision = [HIGHEST, HIGHEST]" in text) != is_fft
 
 
 def test_log_mel_is_the_definition_with_librosas_filters():

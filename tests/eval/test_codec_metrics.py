@@ -62,6 +62,13 @@ def test_a_sine_stands_in_its_band(frequency_hz):
     assert 0.5 < middle.max() < 4.0
 
 
+def test_a_click_stands_in_the_frame_at_its_time():
+    for place in (1600, 4000, 8080):
+        click = np.zeros(RATE_HZ)
+        click[place] = 1.0
+        assert mel_spectrum(click, RATE_HZ).sum(axis=1).argmax() == round(place / 160)
+
+
 def test_stoi_orders_noise_and_refuses_short_or_silent_clips():
     clean = speech_like(2.0, 3)
     good = metrics.stoi(clean, with_noise(clean, 20, 4).astype(np.float32), RATE_HZ)

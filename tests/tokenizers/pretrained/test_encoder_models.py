@@ -4,16 +4,16 @@ import jax
 import numpy as np
 import pytest
 from encoder_files import ENCODERS, GOLDEN, KINDS, clips, write_encoder
+from flax import nnx
 
 from audiolm_jax.cli import main
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.padding import standardise_over_time, valid_frames
 from audiolm_jax.records import AudioBatch, FrameEncoder
 from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
 from audiolm_jax.tokenizers.pretrained.transformer import pool_to_tokens
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.mel import log_mel_frames
-from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import MEL_VARIANCE_FLOOR, spread_distances
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import W2vBert2, spread_distances
 from audiolm_jax.tokenizers.semantic import load_frame_encoder
 
 # Looked at by name, each in one layer only, for each is compiled; its place in the golden file.
@@ -140,19 +140,20 @@ def test_mel_frames_are_kaldis():
     expected = np.array(expected)
     samples = np.pad(clip, (0, 999))[None]
 
+    config = W2vBert2Config(width=2, heads=1, layers=1, ff_width=1, conv_kernel=1)
+    model = W2vBert2(config, rngs=nnx.Rngs(params=0))
+
     @jax.jit
     def run(samples, lengths):
-        mel, frames = log_mel_frames(samples, lengths, 80)
-        own = valid_frames(frames, mel.shape[1])
-        return mel, frames, standardise_over_time(mel, own, MEL_VARIANCE_FLOOR, ddof=1)
+        return log_mel_frames(samples, lengths, 80), model.mel_pairs(AudioBatch(samples, lengths))
 
-    found, frames, scaled = run(samples, np.array([3001]))
+    (found, frames), (pairs, count) = run(samples, np.array([3001], np.int32))
     assert frames[0] == len(expected) == 17
     np.testing.assert_allclose(found[0, :17], expected, atol=2e-3)
-    scaled = np.asarray(scaled)[0]
-    assert not scaled[17:].any()
+    assert count[0] == 8
     expected = (expected - expected.mean(0)) / np.sqrt(expected.var(0, ddof=1) + 1e-7)
-    np.testing.assert_allclose(scaled[:17], expected, atol=3e-3)
+    np.testing.assert_allclose(pairs[0, :8].reshape(16, 80), expected[:16], atol=3e-3)
+    assert not np.asarray(pairs[0, 9:]).any()
 
 
 @pytest.mark.parametrize(("frames", "left", "right"), [(9, 3, 2), (2, 3, 5), (1, 2, 2)])
