@@ -4,11 +4,14 @@ The program `flite` (Debian package of the same name) speaks a sentence and prin
 ends. The same sentences, voices and version of flite give the same bytes.
 """
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+
+import numpy as np
 
 from audiolm_jax.data.alignments import AlignedPhone, parse_interval
 from audiolm_jax.errors import InputError
@@ -53,14 +56,30 @@ def read_sentences(path: Path) -> list[str]:
     return sentences
 
 
+def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
+    """Sentences of the same lengths with all words in another order, drawn by the voice's name.
+
+    Two speakers of the same sentences are told apart by an encoder that knows the sentence, not
+    the phone: in speech nobody repeats another's context. Punctuation and capitals go, but that of
+    I: within a sentence flite reads A as the letter's name.
+    """
+    lines = [[word.strip(".,;:!?") for word in text.split()] for text in sentences]
+    spoken = [word if word == "I" else word.lower() for line in lines for word in line]
+    seed = int.from_bytes(hashlib.sha256(voice.encode()).digest()[:8], "big")
+    words = np.random.default_rng(seed).permutation(spoken)
+    ends = np.cumsum([len(line) for line in lines])
+    return [f"{' '.join(line)}." for line in np.split(words, ends[:-1])]
+
+
 def speak(
     program: str, sentences: Sequence[str], voices: Sequence[str], directory: Path
 ) -> list[AlignedPhone]:
-    """Writes `<voice>/<number>.wav` for each voice and sentence, numbers from 001 on.
+    """Writes `<voice>/<number>.wav` for each voice and its sentence, numbers from 001 on.
 
     Args:
       program: path of flite.
-      sentences: English text, one sentence each.
+      sentences: English text, one sentence each; each voice has its own order of all words, as
+        `mix_words` draws it.
       voices: names of its voices; each is one speaker.
       directory: folder to write to; made if it is not there.
 
@@ -77,7 +96,7 @@ def speak(
     phones = []
     for voice in voices:
         (directory / voice).mkdir(parents=True, exist_ok=True)
-        for number, sentence in enumerate(sentences, 1):
+        for number, sentence in enumerate(mix_words(sentences, voice), 1):
             file = f"{voice}/{number:03d}"
             wav = str(directory / f"{file}.wav")
             printed = _run([program, "-voice", voice, "-psdur", "-t", sentence, "-o", wav])

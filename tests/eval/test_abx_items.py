@@ -14,7 +14,7 @@ from audiolm_jax.data.alignments import (
     read_alignments,
     write_alignments,
 )
-from audiolm_jax.data.flite import parse_times, speak
+from audiolm_jax.data.flite import mix_words, parse_times, speak
 from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx_items import Item, read_items, triphones, write_items
 from audiolm_jax.eval.phone_purity import phone_purity, purity_of
@@ -116,6 +116,18 @@ def test_times_of_flite():
             parse_times(bad, "slt/001", "slt")
 
 
+def test_no_two_voices_say_the_same():
+    sentences = ["A cat, I think!", "The cats and the dog sat on a mat; I did not.", "Dogs."]
+    mixed = {voice: mix_words(sentences, voice) for voice in ("awb", "slt")}
+    words = "a cat I think the cats and the dog sat on a mat I did not dogs".split()
+    for lines in mixed.values():
+        assert [len(line.split()) for line in lines] == [4, 12, 1]
+        assert all(line.endswith(".") for line in lines)
+        assert sorted(" ".join(line[:-1] for line in lines).split()) == sorted(words)
+    assert mixed["awb"] != mixed["slt"]
+    assert mix_words(sentences, "awb") == mixed["awb"]  # whatever the other voices are
+
+
 def test_command_with_a_synthesiser(tmp_path):
     """A stand-in that prints what flite prints; the real one is asked below where it is there."""
     program = tmp_path / "flite"
@@ -142,10 +154,11 @@ def test_command_with_a_synthesiser(tmp_path):
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite, a Debian package")
 def test_real_flite(tmp_path):
+    assert mix_words(["The cat sat."], "slt") == ["cat the sat."]
     phones = speak(shutil.which("flite"), ["The cat sat."], ["slt", "rms"], tmp_path)
     assert {p.speaker for p in phones} == {"slt", "rms"}
     names = [p.phone for p in phones if p.speaker == "slt"]
-    assert names == ["pau", "dh", "ax", "k", "ae", "t", "s", "ae", "t", "pau"]
+    assert names == ["pau", "k", "ae", "t", "dh", "ax", "s", "ae", "t", "pau"]
     first = (tmp_path / "slt/001.wav").read_bytes()
     speak(shutil.which("flite"), ["The cat sat."], ["slt"], tmp_path)
     assert (tmp_path / "slt/001.wav").read_bytes() == first
