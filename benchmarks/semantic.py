@@ -5,20 +5,25 @@ python benchmarks/semantic.py --encoder hubert --layers 12 --json out.json
 
 Needs torch and transformers. Ours goes from samples to the features of the last layer, pooled to
 25 a second; torch from samples (its feature extractor included) and, as "torch_model", from
-features that were extracted before. They take turns, so that other work on the machine slows all of
-them; every figure is a median over rounds, after one call that compiles: seconds of audio for each
-second of computation. "difference" is that of the last hidden states, relative to torch's.
+features that were extracted before. The "step" of both is forward, gradient of the mean square of the
+last hidden states with respect to all weights, and Adam's update; ours from samples, torch's from
+extracted features. They take turns, so that other work on the machine slows all of them; every
+figure is a median over rounds, after one call that compiles: seconds of audio for each second of
+computation. "difference" is that of the last hidden states, relative to torch's.
 """
 
 import argparse
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from turns import take_turns
 
 from audiolm_jax.records import AudioBatch
@@ -80,6 +85,36 @@ def difference(ours: ModuleEncoder, audio: AudioBatch, theirs: np.ndarray) -> fl
     return float(np.sqrt(np.square(found - theirs).sum() / np.square(theirs).sum()))
 
 
+def our_step(ours: ModuleEncoder, audio: AudioBatch, layer: str) -> Callable[[], Any]:
+    """Trains a copy of the weights by one step."""
+    optimizer = optax.adam(1e-6)
+
+    def loss_of(params: Any, audio: AudioBatch) -> jax.Array:
+        return jnp.square(ours.traceable(params, audio, layer)).mean()
+
+    @jax.jit
+    def step(params: Any, state: Any, audio: AudioBatch) -> tuple[Any, Any]:
+        updates, state = optimizer.update(jax.grad(loss_of)(params, audio), state)
+        return optax.apply_updates(params, updates), state
+
+    params, state = ours.params, optimizer.init(ours.params)
+    return lambda: jax.block_until_ready(step(params, state, audio))
+
+
+def torch_step(model: Any, inputs: Any) -> Callable[[], Any]:
+    """The same for torch, in place: rates too low to matter."""
+    import torch
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(**inputs).last_hidden_state.square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
 def main() -> None:
     """Prints the figures, and writes them if asked."""
     parser = argparse.ArgumentParser(
@@ -104,14 +139,19 @@ def main() -> None:
         return extractor(clips, sampling_rate=RATE_HZ, padding=True, return_tensors="pt")
 
     inputs = extract()
-    with torch.no_grad():
-        expected = model(**inputs, output_hidden_states=True).hidden_states[-1].numpy()
-        calls = {
-            "ours": lambda: ours.features(audio, layer),
-            "torch": lambda: model(**extract()),
-            "torch_model": lambda: model(**inputs),
-        }
-        seconds = take_turns(calls, options.rounds)
+    @torch.no_grad()
+    def run(make_inputs: Callable[[], Any]) -> Any:
+        return model(**make_inputs(), output_hidden_states=True).hidden_states[-1].numpy()
+
+    expected = run(lambda: inputs)
+    calls = {
+        "ours": lambda: ours.features(audio, layer),
+        "torch": lambda: run(extract),
+        "torch_model": lambda: run(lambda: inputs),
+        "our_step": our_step(ours, audio, layer),
+        "torch_step": torch_step(model, inputs),
+    }
+    seconds = take_turns(calls, options.rounds)
     figures = {
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -123,8 +163,8 @@ def main() -> None:
     }
     for name, value in seconds.items():
         figures[f"{name}_times_real_time"] = options.batch * options.seconds / value
-    for name in ("torch", "torch_model"):
-        figures[f"ours_to_{name}"] = seconds[name] / seconds["ours"]
+    for one, other in (("ours", "torch"), ("ours", "torch_model"), ("our_step", "torch_step")):
+        figures[f"{one}_to_{other}"] = seconds[other] / seconds[one]
     print(json.dumps(figures, indent=2))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

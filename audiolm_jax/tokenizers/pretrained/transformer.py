@@ -34,7 +34,7 @@ class SelfAttention(nnx.Module):
         self,
         x: Float[Array, "b t d"],
         valid: Bool[Array, "b t"],
-        bias: Callable[[Float[Array, "b t h k"]], Float[Array, "b h t u"]] | None = None,
+        bias: Callable[[Float[Array, "b h t k"]], Float[Array, "b h t u"]] | None = None,
     ) -> Float[Array, "b t d"]:
         """Attends from every frame to the valid frames of its item.
 
@@ -44,14 +44,19 @@ class SelfAttention(nnx.Module):
           bias: makes what is added to the scores from the queries, already scaled.
         """
         shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
-        query, key, value = (f(x).reshape(shape) for f in (self.query, self.key, self.value))
-        scores = jnp.einsum("bthk,buhk->bhtu", query * shape[-1] ** -0.5, key)
+        # Heads before frames, so that every product is one of matrices that lie as it reads them.
+        query, key, value = (
+            f(x).reshape(shape).transpose(0, 2, 1, 3) for f in (self.query, self.key, self.value)
+        )
+        query = query * shape[-1] ** -0.5
+        scores = jnp.einsum("bhtk,bhuk->bhtu", query, key)
         if bias is not None:
-            scores = scores + bias(query * shape[-1] ** -0.5)
+            scores = scores + bias(query)
         # A finite bar: an item without any frame must not become NaN.
         scores = jnp.where(valid[:, None, None, :], scores, -1e30)
         weights = jax.nn.softmax(scores, axis=-1)
-        return self.out(jnp.einsum("bhtu,buhk->bthk", weights, value).reshape(x.shape))
+        mixed = jnp.einsum("bhtu,bhuk->bhtk", weights, value)
+        return self.out(mixed.transpose(0, 2, 1, 3).reshape(x.shape))
 
 
 class FeedForward(nnx.Module):

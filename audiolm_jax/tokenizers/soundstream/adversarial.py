@@ -72,15 +72,17 @@ class Adversary:
           and gradients and metrics are 0.
         """
 
-        def judge_both(params, fake):
+        def judge(params, audio):
+            return nnx.merge(self._graphdef, params)(audio)
+
+        def judge_both(params):
             # One pass over [real_0, fake_0, real_1, ...]: a pair stays on one device.
-            pairs = jnp.stack([real, fake], axis=1).reshape(-1, real.shape[1])
-            judgements = nnx.merge(self._graphdef, params)(pairs)
+            judgements = judge(params, jnp.stack([real, fake], axis=1).reshape(-1, real.shape[1]))
             split = [jax.tree.map(lambda x, i=i: x[i::2], judgements) for i in range(2)]
             return split[0], split[1]
 
         def update():
-            gradient = jax.grad(lambda p: discriminator_hinge(*judge_both(p, fake)))(params)
+            gradient = jax.grad(lambda p: discriminator_hinge(*judge_both(p)))(params)
             updates, new_opt_state = self.optimizer.update(gradient, opt_state, params)
             norm = optax.tree.norm(gradient)
             return optax.apply_updates(params, updates), new_opt_state, norm
@@ -95,10 +97,12 @@ class Adversary:
                     lambda: (params, opt_state, jnp.zeros(())),
                 )
 
+            of_real = judge(new_params, real)  # by itself: no gradient runs back through it
+
             def generator_losses(fake):
-                of_real, of_fake = judge_both(new_params, fake)
+                of_fake = judge(new_params, fake)
                 hinge = generator_hinge(of_fake)
-                features = feature_distance(jax.lax.stop_gradient(of_real), of_fake)
+                features = feature_distance(of_real, of_fake)
                 return (hinge, features), {
                     "adversarial_loss": hinge,
                     "feature_loss": features,

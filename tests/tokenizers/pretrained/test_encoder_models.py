@@ -13,7 +13,11 @@ from audiolm_jax.tokenizers.pretrained.hubert.config import HubertConfig
 from audiolm_jax.tokenizers.pretrained.transformer import pool_to_tokens
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.config import W2vBert2Config
 from audiolm_jax.tokenizers.pretrained.w2v_bert2.mel import log_mel_frames
-from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import W2vBert2, spread_distances
+from audiolm_jax.tokenizers.pretrained.w2v_bert2.model import (
+    W2vBert2,
+    pick_distances,
+    spread_distances,
+)
 from audiolm_jax.tokenizers.semantic import load_frame_encoder
 
 # Looked at by name, each in one layer only, for each is compiled; its place in the golden file.
@@ -156,10 +160,11 @@ def test_mel_frames_are_kaldis():
     assert not np.asarray(pairs[0, 9:]).any()
 
 
+@pytest.mark.parametrize("spread_by", [pick_distances, spread_distances])
 @pytest.mark.parametrize(("frames", "left", "right"), [(9, 3, 2), (2, 3, 5), (1, 2, 2)])
-def test_scores_of_distances_are_spread_over_pairs(frames, left, right):
+def test_scores_of_distances_are_spread_over_pairs(frames, left, right, spread_by):
     scores = np.random.default_rng(0).normal(size=(2, 3, frames, left + right + 1))
-    spread = jax.jit(spread_distances, static_argnums=(1, 2))
+    spread = jax.jit(spread_by, static_argnums=(1, 2))
     found = np.asarray(spread(scores.astype(np.float32), left, right))
     for i in range(frames):
         for j in range(frames):
