@@ -20,6 +20,7 @@ VERBS = {
     "import": ("import_model", "import_model", "public weights into a model folder"),
     "items": ("items", "items", "phones to tell apart in an ABX test, from alignments or flite"),
     "bundle": ("bundle", "bundle", "trained parts into one folder that can be shared"),
+    "release": ("release", "release", "one trained model as a small archive to publish"),
     "continue": ("generate", "continue_", "go on from a recording in its own voice"),
     "sample": ("generate", "sample", "sound from nothing"),
     "revoice": ("generate", "revoice", "the same words in a sampled voice"),

@@ -5,9 +5,9 @@ python benchmarks/semantic.py --encoder hubert --layers 12 --json out.json
 
 Needs torch and transformers. Ours goes from samples to the features of the last layer, pooled to
 25 a second; torch from samples (its feature extractor included) and, as "torch_model", from
-features that were extracted before. The "step" of both is forward, gradient of the mean square of the
-last hidden states with respect to all weights, and Adam's update; ours from samples, torch's from
-extracted features. They take turns, so that other work on the machine slows all of them; every
+features that were extracted before. The "step" of both is forward, gradient of the mean square of
+the last hidden states with respect to all weights, and Adam's update; ours from samples, torch's
+from extracted features. They take turns, so that other work on the machine slows all of them; every
 figure is a median over rounds, after one call that compiles: seconds of audio for each second of
 computation. "difference" is that of the last hidden states, relative to torch's.
 """
@@ -139,6 +139,7 @@ def main() -> None:
         return extractor(clips, sampling_rate=RATE_HZ, padding=True, return_tensors="pt")
 
     inputs = extract()
+
     @torch.no_grad()
     def run(make_inputs: Callable[[], Any]) -> Any:
         return model(**make_inputs(), output_hidden_states=True).hidden_states[-1].numpy()

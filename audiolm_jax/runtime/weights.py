@@ -94,6 +94,9 @@ def save_model(
 def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     """Reads a model folder and checks it against its fingerprint.
 
+    Weights that are stored in 16 bits (`audiolm release`) are widened: everything computes with
+    float32.
+
     Args:
       directory: the folder.
       kind: the kind that the caller can use; None accepts any.
@@ -123,6 +126,10 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
             f"{directory}: weights or config do not match the fingerprint in {MODEL_JSON}; "
             "the folder was changed or cut short, copy it again"
         )
+    arrays = {
+        name: array.astype(np.float32) if array.dtype == np.float16 else array
+        for name, array in arrays.items()
+    }
     return ModelFolder(
         record["kind"], record["config"], arrays, record["fingerprint"], record["provenance"]
     )

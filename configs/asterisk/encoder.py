@@ -1,0 +1,55 @@
+"""w2v-BERT on the five Asterisk voices, for 2 CPU cores.
+
+audiolm train configs/asterisk/encoder.py
+
+--loop.seed and --directory make another of the same kind.
+"""
+
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.experiment import EncoderExperiment
+from audiolm_jax.runtime.loop import LoopConfig
+from audiolm_jax.runtime.optim import OptimizerConfig
+from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig
+from audiolm_jax.tokenizers.w2v_bert.model import W2vBertConfig
+from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig
+
+STEPS = 4_000
+
+
+def experiment() -> EncoderExperiment:
+    """3 + 3 conformers of width 192."""
+    return EncoderExperiment(
+        directory="runs/asterisk/encoder",
+        data=AudioDataConfig(
+            audio_dir="data/asterisk_voices",
+            dataset="asterisk_voices",
+            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
+        ),
+        crop_seconds=3.2,
+        batch_size=8,
+        model=W2vBertConfig(
+            subsample_channels=16,
+            contrastive_layers=3,
+            masked_layers=3,
+            codebook_size=256,
+            code_width=64,
+            conformer=ConformerConfig(width=192, heads=4, ff_width=768, dropout=0.0, remat="none"),
+        ),
+        train=W2vBertTrainConfig(
+            # Spans of 160 ms. With the paper's 400 ms so short a training learns what is said
+            # around a token and forgets the token itself: docs/semantic_asterisk.md.
+            mask_probability=0.13,
+            mask_length=4,
+            distractors=50,
+            gumbel_temperature_decay=0.999,
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=1.5e-3,
+            warmup_steps=200,
+            schedule="cosine",
+            total_steps=STEPS,
+            final_fraction=0.05,
+            weight_decay=0.01,
+        ),
+        loop=LoopConfig(steps=STEPS, log_every=50, evaluate_every=500, checkpoint_every=250),
+    )
