@@ -95,12 +95,12 @@ def contrastive_loss(
     return _sum(loss, weight), _sum(right, weight)
 
 
-def masked_prediction_loss(outputs: Outputs, mask: Bool[Array, "b u"]) -> tuple[Sum, Sum]:
-    """Cross-entropy of the quantiser's ids at hidden tokens, and its accuracy."""
+def prediction_loss(outputs: Outputs, where: Bool[Array, "b u"]) -> tuple[Sum, Sum]:
+    """Cross-entropy of the quantiser's ids at some tokens, and its accuracy."""
     log_probabilities = jax.nn.log_softmax(outputs.logits, axis=-1)
     loss = -jnp.take_along_axis(log_probabilities, outputs.ids[:, :, None], axis=-1)[:, :, 0]
     right = jnp.argmax(outputs.logits, axis=-1) == outputs.ids
-    return _sum(loss, mask), _sum(right, mask)
+    return _sum(loss, where), _sum(right, where)
 
 
 def diversity_loss(outputs: Outputs) -> Float[Array, ""]:

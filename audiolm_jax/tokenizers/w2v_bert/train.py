@@ -44,6 +44,9 @@ class W2vBertTrainConfig:
       target_gradient_scale: share of the quantiser's gradient that reaches the subsampling, 0 to
         1; wav2vec 2.0 has 0.1. Whole, it teaches features that are easy to guess.
       masked_weight: weight of masked prediction; the contrastive loss has weight 1.
+      visible_weight: weight of the same prediction at tokens that are not hidden (1 - alpha of
+        HuBERT, arXiv:2106.07447, section II-B). The paper's loss has none: then only what many
+        steps teach ties a late layer's feature to its own token.
       diversity_weight: weight of the diversity loss.
       feature_penalty_weight: weight of the mean square of the subsampled features; 0 is off.
       least_code_use: a held-out code perplexity below this share of the codebook ends the run: the
@@ -60,6 +63,7 @@ class W2vBertTrainConfig:
     gumbel_temperature_decay: float = 0.999995
     target_gradient_scale: float = 0.1
     masked_weight: float = 1.0
+    visible_weight: float = 0.0
     diversity_weight: float = 0.1
     feature_penalty_weight: float = 0.0
     least_code_use: float = 0.02
@@ -71,7 +75,13 @@ class W2vBertTrainConfig:
         for name in ("mask_length", "distractors"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name} = {getattr(self, name)}: expected at least 1")
-        for name in ("mask_noise", "masked_weight", "diversity_weight", "feature_penalty_weight"):
+        for name in (
+            "mask_noise",
+            "masked_weight",
+            "visible_weight",
+            "diversity_weight",
+            "feature_penalty_weight",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} = {getattr(self, name)}: expected 0 or more")
         for name in ("target_gradient_scale", "least_code_use"):
@@ -128,12 +138,17 @@ def measure(
 ) -> tuple[Float[Array, ""], dict[str, losses.Sum]]:
     """The training loss, and what is worth reporting, as sums over positions."""
     one = jnp.ones((), jnp.float32)
-    masked, masked_accuracy = losses.masked_prediction_loss(outputs, drawn.mask)
+    visible = outputs.valid & ~drawn.mask
+    masked, masked_accuracy = losses.prediction_loss(outputs, drawn.mask)
+    seen, seen_accuracy = losses.prediction_loss(outputs, visible)
     penalty = losses.feature_penalty(outputs)
-    loss = config.masked_weight * masked.mean() + config.feature_penalty_weight * penalty.mean()
+    loss = config.masked_weight * masked.mean() + config.visible_weight * seen.mean()
+    loss += config.feature_penalty_weight * penalty.mean()
     sums = {
         "masked_loss": masked,
         "masked_accuracy": masked_accuracy,
+        "visible_loss": seen,
+        "visible_accuracy": seen_accuracy,
         "feature_square": penalty,
         "code_perplexity": losses.Sum(losses.code_perplexity(outputs), one),
         "masked_fraction": losses.Sum(drawn.mask.sum(), outputs.valid.sum()),

@@ -5,6 +5,7 @@ import pytest
 
 from audiolm_jax.tokenizers.w2v_bert import losses
 from audiolm_jax.tokenizers.w2v_bert.model import Outputs, Quantized
+from audiolm_jax.tokenizers.w2v_bert.train import Randomness, W2vBertTrainConfig, measure
 
 B, U, CODES = 3, 12, 5
 
@@ -62,10 +63,10 @@ def test_distractors_are_other_hidden_tokens_of_the_item(seed):
             assert set(drawn[item, position]) == set(hidden) - {position}
 
 
-def test_masked_prediction_sees_hidden_tokens_only():
+def test_prediction_sees_the_tokens_it_is_asked_of():
     mask = random_mask(0)
     outputs = outputs_from(0)
-    loss, accuracy = losses.masked_prediction_loss(outputs, mask)
+    loss, accuracy = losses.prediction_loss(outputs, mask)
     np_mask, ids = np.asarray(mask), np.asarray(outputs.quantized.ids)
     logits = np.asarray(outputs.logits)
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
@@ -75,10 +76,33 @@ def test_masked_prediction_sees_hidden_tokens_only():
     assert int(accuracy.total) == (logits.argmax(axis=-1) == ids)[np_mask].sum()
 
     def total(logits):
-        return losses.masked_prediction_loss(outputs._replace(logits=logits), mask)[0].mean()
+        return losses.prediction_loss(outputs._replace(logits=logits), mask)[0].mean()
 
     gradient = np.abs(jax.grad(total)(outputs.logits)).sum(axis=-1)
     np.testing.assert_array_equal(gradient > 0, np_mask)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_visible_tokens_count_by_their_weight(weight):
+    valid = jnp.arange(U)[None] < jnp.array([U, U - 4, 0])[:, None]
+    mask, outputs = random_mask(0) & valid, outputs_from(0, valid=valid)
+    drawn = Randomness(mask, None, losses.sample_distractors(jax.random.key(0), mask, 4))
+    visible = outputs.valid & ~mask
+
+    def total(logits):
+        config = W2vBertTrainConfig(visible_weight=weight)
+        return measure(outputs._replace(logits=logits), drawn, config)
+
+    loss, sums = total(outputs.logits)
+    expected = sum(
+        share * losses.prediction_loss(outputs, where)[0].mean()
+        for share, where in ((1.0, mask), (weight, visible))
+    )
+    expected += sums["contrastive_loss"].mean() + 0.1 * sums["diversity_loss"].mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    assert int(sums["visible_loss"].count) == int(visible.sum()) > 0
+    gradient = np.abs(jax.grad(lambda logits: total(logits)[0])(outputs.logits)).sum(axis=-1)
+    np.testing.assert_array_equal(gradient > 0, mask | visible if weight else mask)
 
 
 def test_contrastive_loss_is_cross_entropy_over_positive_and_distractors():
