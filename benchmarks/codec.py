@@ -92,7 +92,7 @@ def torch_dac_calls(
     from transformers import DacModel
 
     torch.set_grad_enabled(False)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = DacModel.from_pretrained(folder).eval()
     audio = torch.from_numpy(samples)[None, None]
     codes = model.encode(audio).audio_codes
@@ -196,7 +196,7 @@ def main() -> None:
     ours, codes = codec_calls(codec, samples)
     calls = {("ours", verb): call for verb, call in ours.items()}
     figures: dict[str, Any] = {
-        "cpus": os.cpu_count(),
+        "cpus": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "devices": [device.device_kind for device in jax.devices()],
         "codec": str(options.codec or options.size),

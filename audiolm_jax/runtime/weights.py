@@ -11,11 +11,12 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError
@@ -156,13 +157,19 @@ def flatten_state(state: Any) -> dict[str, np.ndarray]:
     return {name: np.asarray(x) for name, x in _named_leaves(pure)}
 
 
-def unflatten_into(state: nnx.State, arrays: dict[str, np.ndarray], where: str) -> nnx.State:
+def unflatten_into(
+    state: nnx.State,
+    arrays: dict[str, np.ndarray],
+    where: str,
+    place: Callable[[np.ndarray], Any] = jnp.asarray,
+) -> nnx.State:
     """A state of the same structure holding `arrays`, which must match it name by name.
 
     Args:
       state: the structure, abstract (`jax.ShapeDtypeStruct`) or concrete.
       arrays: by dotted name, as `flatten_state` gives them.
       where: folder the arrays came from, for the error.
+      place: what becomes of each array.
 
     Raises:
       InputError: a name is missing or unknown, or a shape differs.
@@ -178,7 +185,7 @@ def unflatten_into(state: nnx.State, arrays: dict[str, np.ndarray], where: str) 
                 f"{where}: array {name!r} has shape {arrays[name].shape}, the config needs {shape}"
             )
     names = iter(expected)
-    return jax.tree.map(lambda _: jax.numpy.asarray(arrays[next(names)]), state)
+    return jax.tree.map(lambda _: place(arrays[next(names)]), state)
 
 
 def flatten_shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:

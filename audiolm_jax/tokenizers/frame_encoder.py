@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -42,6 +43,9 @@ class EncoderModule(Protocol):
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
         """As `records.FrameEncoder.features`, traceable; audio of whole tokens, any lengths."""
 
+    def for_inference(self) -> None:
+        """Called once with the weights in place: lays them out as this backend likes them."""
+
 
 class ModuleEncoder:
     """`records.FrameEncoder` of a module and its weights.
@@ -76,8 +80,12 @@ class ModuleEncoder:
         Raises:
           InputError: the arrays do not fit the module.
         """
-        self._graphdef, state = nnx.split(nnx.eval_shape(build))
-        self.params = unflatten_into(state, arrays, where)
+        graphdef, state = nnx.split(nnx.eval_shape(build))
+        # NumPy arrays until all is in place: taking a stack apart makes views, not copies.
+        module = nnx.merge(graphdef, unflatten_into(state, arrays, where, np.asarray))
+        module.for_inference()
+        self._graphdef, params = nnx.split(module)
+        self.params = jax.tree.map(jnp.asarray, params)
         self.config = config
         self.sample_rate_hz = config.sample_rate_hz
         self.hop_samples = config.hop_samples

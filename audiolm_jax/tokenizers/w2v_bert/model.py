@@ -263,6 +263,9 @@ class W2vBert(nnx.Module):
         valid = valid_frames(frames, mel.shape[1])
         return standardise_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
 
+    def for_inference(self) -> None:
+        """Nothing to do: blocks of a size that a CPU trains are small."""
+
     def features(
         self, audio: AudioBatch, layer: str
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:

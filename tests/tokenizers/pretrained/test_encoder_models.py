@@ -1,6 +1,7 @@
 """The imported encoders by themselves: what torch computed, mel frames, padding, tokens."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from encoder_files import ENCODERS, GOLDEN, KINDS, clips, write_encoder
@@ -92,6 +93,20 @@ def test_an_item_gets_what_it_gets_alone(encoder):
         lengths_alone = np.where(np.arange(len(LENGTHS)) == row, LENGTHS, 0)
         found, _ = encoder.features(AudioBatch(batch_with(0).samples, lengths_alone), layer)
         np.testing.assert_allclose(found[row], features[row], atol=2e-5)
+
+
+@pytest.mark.parametrize("encoder", ["hubert_large", "w2v_bert2"], indirect=True)
+def test_blocks_taken_apart_give_what_the_stack_gives(encoder):
+    apart = encoder.module(encoder.params)
+    assert isinstance(apart.blocks, nnx.List)  # a CPU's layout; a TPU scans the stack
+    stacked = encoder.module(encoder.params)
+    stacked.blocks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacked.blocks)
+    run = jax.jit(lambda module, audio: module.hidden_states(audio, 2)[0])
+    audio = batch_with(0)
+    states = run(apart, audio)
+    np.testing.assert_allclose(states, run(stacked, audio), rtol=1e-4, atol=1e-5)
+    none = jax.jit(lambda module, audio: module.hidden_states(audio, 0)[0])(apart, audio)
+    np.testing.assert_allclose(none, states[:1], rtol=1e-4, atol=1e-5)
 
 
 def test_it_is_a_frame_encoder(encoder):
