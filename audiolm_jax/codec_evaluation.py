@@ -111,7 +111,8 @@ def evaluate_codecs(experiment: CodecEvaluateExperiment, workers: int | None = N
         data_licence=experiment.licence,
     )
     drawn = codec_page.figures(content)
-    for name, (_, svg) in drawn.items():
+    alone = {name: svg for name, (_, svg) in drawn.items()} | codec_page.training_figures(content)
+    for name, svg in alone.items():
         write_text(directory / "figures" / f"{name}.svg", codec_page.figure_file(svg))
     text = codec_page.markdown(content)
     write_text(directory / "table.md", text)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.eval import compare
 from audiolm_jax.eval.comparison import ClipRecord, Row
 from audiolm_jax.eval.recognition import AsrConfig, TextErrors
+from audiolm_jax.eval.report import TrainerSummary
 from audiolm_jax.experiment import CodecEvaluateExperiment
 from audiolm_jax.runtime.config_json import config_from_dict
 
@@ -81,7 +83,12 @@ def test_the_whole_road(experiment, monkeypatch, capsys, root):
     monkeypatch.setattr(codec_evaluation, "Recognizer", Deaf)
     monkeypatch.setattr(codec_evaluation, "text_normalizer", lambda language: str.upper)
     monkeypatch.setattr(compare, "count_errors", words_apart)
-    experiment = dataclasses.replace(experiment, asr=AsrConfig("whisper", max_clips=3))
+    metrics = ({"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0, "heldout/loss": 2.5})
+    run = TrainerSummary("light run", 2, "4 x 1 s", 10, 0.1, "1 x cpu", metrics, ("loss",))
+    monkeypatch.setattr(codec_evaluation, "summarize_run", {Path("runs/light_run"): run}.get)
+    experiment = dataclasses.replace(
+        experiment, asr=AsrConfig("whisper", max_clips=3), runs=("runs/light_run",)
+    )
     page = evaluate_codecs(experiment, workers=1)
     output = capsys.readouterr()
     assert f"visqol: not measured: {VISQOL}" in output.err
@@ -115,7 +122,9 @@ def test_the_whole_road(experiment, monkeypatch, capsys, root):
     # Original, three depths of the codec, Opus at its lowest.
     assert page.read_text().count("<audio") == 5
     figures = {path.stem for path in (page.parent / "figures").iterdir()}
-    assert figures == {"stoi", "si_sdr_db", "mel_distance", "wer", "cer", "perplexity"}
+    assert figures == {"stoi", "si_sdr_db", "mel_distance", "wer", "cer", "perplexity"} | {
+        "training_1_light_run"
+    }
     before = page.stat().st_mtime_ns
     evaluate_codecs(experiment, workers=1)
     assert page.stat().st_mtime_ns == before

@@ -5,10 +5,10 @@ import zipfile
 
 import numpy as np
 import soundfile
+from tiny_models import CODEC
 
 from audiolm_jax.cli import main
 from audiolm_jax.runtime.weights import load_model, save_model
-from tests.tiny_models import CODEC
 
 
 def released(source, tmp_path, name="voices"):

@@ -168,6 +168,16 @@ def figures(page: CodecPage) -> dict[str, tuple[str, str]]:
     return drawn
 
 
+def training_figures(page: CodecPage) -> dict[str, str]:
+    """Inline SVG by file stem: the curves of each training run, numbered as on the page."""
+    return {
+        f"training_{number}_{run.name.replace(' ', '_')}": plots.loss_curves_svg(
+            run.metrics, run.curves, f"file-curves{number}"
+        )
+        for number, run in enumerate(page.trainers, 1)
+    }
+
+
 def _bitrate_lines(rows: Sequence[Row], metric: Metric) -> list[plots.Line]:
     systems = dict.fromkeys(row.condition.system for row in rows)
     kbps = [row.measured_kbps for row in rows if row.measured_kbps is not None]
