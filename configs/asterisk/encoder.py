@@ -36,10 +36,11 @@ def experiment() -> EncoderExperiment:
             conformer=ConformerConfig(width=192, heads=4, ff_width=768, dropout=0.0, remat="none"),
         ),
         train=W2vBertTrainConfig(
-            # Spans of 160 ms. With the paper's 400 ms so short a training learns what is said
-            # around a token and forgets the token itself: docs/semantic_asterisk.md.
+            # Spans of 160 ms, and a loss at what is not hidden: with the paper's 400 ms and none so
+            # short a training learns what lies around a token and forgets the token itself.
             mask_probability=0.13,
             mask_length=4,
+            visible_weight=0.5,
             distractors=50,
             gumbel_temperature_decay=0.999,
         ),
