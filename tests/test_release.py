@@ -17,6 +17,8 @@ def released(source, tmp_path, name="voices"):
         main(["release", str(source), "--out", str(out), "--licence", "CC BY 3.0, A. Nother"]) == 0
     )
     with zipfile.ZipFile(out) as archive:
+        # Not the time of writing, which two archives of one test may share.
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         archive.extractall(tmp_path / "unpacked")
     return out, tmp_path / "unpacked" / name
 

@@ -3,20 +3,18 @@
 audiolm train configs/asterisk/kmeans.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiment import KmeansExperiment
+from pathlib import Path
+
+from audiolm_jax.experiment import KmeansExperiment, load_experiment
 from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
 
 
 def experiment() -> KmeansExperiment:
     """500 clusters: 350 frames each."""
+    encoder = load_experiment(Path(__file__).with_name("encoder.py"))
     return KmeansExperiment(
         directory="runs/asterisk/kmeans",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk_voices",
-            dataset="asterisk_voices",
-            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
-        ),
-        encoder="runs/asterisk/encoder",
+        data=encoder.data,
+        encoder=encoder.directory,
         kmeans=KmeansConfig(clusters=500, layer="contrastive_1"),
     )

@@ -4,28 +4,20 @@
 audiolm evaluate configs/asterisk/sweep.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
+from pathlib import Path
+
 from audiolm_jax.eval.sweep import SweepExperiment
+from audiolm_jax.experiment import load_experiment
 
 
 def experiment() -> SweepExperiment:
     """All six layers, with 100 and 500 clusters."""
+    encoder = load_experiment(Path(__file__).with_name("encoder.py"))
     return SweepExperiment(
         directory="runs/asterisk/sweep",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk_voices",
-            dataset="asterisk_voices",
-            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
-        ),
-        encoder="runs/asterisk/encoder",
-        layers=(
-            "contrastive_1",
-            "contrastive_2",
-            "contrastive_3",
-            "masked_1",
-            "masked_2",
-            "masked_3",
-        ),
+        data=encoder.data,
+        encoder=encoder.directory,
+        layers=encoder.model.layer_names,
         clusters=(100, 500),
         audio_dir="data/flite",
         items="data/flite/triphones.item",

@@ -133,7 +133,7 @@ def test_command_with_a_synthesiser(tmp_path):
     program = tmp_path / "flite"
     program.write_text(
         '#!/bin/sh\nif [ "$1" = -lv ]; then echo "Voices available: one two "; exit; fi\n'
-        f'echo "{FLITE} "\nfor out in "$@"; do :; done\necho sound > "$out"\n'
+        f'echo "{FLITE} "\nfor out in "$@"; do :; done\necho "$5" > "$out"\n'
     )
     program.chmod(0o755)
     sentences = tmp_path / "sentences.txt"
@@ -144,6 +144,8 @@ def test_command_with_a_synthesiser(tmp_path):
     files = ["one/001", "one/002", "two/001", "two/002"]
     assert [item.file for item in read_items(out / "triphones.item")] == files
     assert list(find_recordings(out, files)) == files
+    spoken = mix_words(["A cat.", "Cats."], "two")
+    assert [(out / f"two/00{n}.wav").read_text().strip() for n in (1, 2)] == spoken
     items_command(["triphones", str(out / "alignments.tsv"), "--out", str(tmp_path / "b.item")])
     assert (tmp_path / "b.item").read_text() == (out / "triphones.item").read_text()
     with pytest.raises(InputError, match="voices: 'three' is not one of flite's: one two"):

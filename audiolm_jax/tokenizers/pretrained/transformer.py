@@ -84,17 +84,17 @@ def run_blocks(
     `jax.jit` outputs that are not used cost nothing.
     """
 
+    if isinstance(blocks, nnx.List):
+        every = [x]
+        for block in blocks[:count]:
+            every.append(apply(block, every[-1]))
+        return every[-1], jnp.stack(every)[1:]
+
     def body(x: Array, block: Block) -> tuple[Array, Array]:
         x = apply(block, x)
         return x, x
 
-    if not isinstance(blocks, nnx.List):
-        return jax.lax.scan(body, x, jax.tree.map(lambda leaf: leaf[:count], blocks))
-    every = []
-    for block in blocks[:count]:
-        x, _ = body(x, block)
-        every.append(x)
-    return x, jnp.stack(every) if every else jnp.zeros((0, *x.shape), x.dtype)
+    return jax.lax.scan(body, x, jax.tree.map(lambda leaf: leaf[:count], blocks))
 
 
 def fill_to_frame(lengths: Int[Array, " b"], reach: int) -> Int[Array, " b"]:

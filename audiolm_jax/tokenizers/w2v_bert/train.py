@@ -142,8 +142,9 @@ def measure(
     masked, masked_accuracy = losses.prediction_loss(outputs, drawn.mask)
     seen, seen_accuracy = losses.prediction_loss(outputs, visible)
     penalty = losses.feature_penalty(outputs)
-    loss = config.masked_weight * masked.mean() + config.visible_weight * seen.mean()
-    loss += config.feature_penalty_weight * penalty.mean()
+    loss = config.masked_weight * masked.mean() + config.feature_penalty_weight * penalty.mean()
+    if config.visible_weight:  # off, it is measured but nothing runs back through it
+        loss += config.visible_weight * seen.mean()
     sums = {
         "masked_loss": masked,
         "masked_accuracy": masked_accuracy,
