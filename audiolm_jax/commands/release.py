@@ -17,7 +17,6 @@ from audiolm_jax.inputs import model_folder
 from audiolm_jax.runtime.weights import ModelFolder, load_model, save_model
 
 README = "README.md"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive can state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +97,6 @@ def _pack(folder: Path, archive: Path) -> None:
     """Everything that decides the bytes of an archive is fixed but the zlib version."""
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted(folder.iterdir()):
-            entry = zipfile.ZipInfo(f"{folder.name}/{path.name}", _EPOCH)
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.name}")  # of 1980 unless told otherwise
             entry.external_attr = 0o644 << 16
             packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
