@@ -199,3 +199,33 @@ def log_mel_spectrogram(
     filters = jnp.asarray(mel_filterbank(sample_rate_hz, fft_size, bins, fmin_hz, fmax_hz))
     mel = jnp.einsum("btf,fm->btm", power, filters)
     return jnp.log(jnp.maximum(mel, floor)), -(-lengths // hop_samples)
+
+
+def warp_frequencies(
+    mel: Float[Array, "b t m"], factors: Float[Array, " b"], sample_rate_hz: int
+) -> Float[Array, "b t m"]:
+    """A (log-)mel spectrogram as if every frequency of an item had been multiplied by a factor.
+
+    What a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). A bin
+    takes the value at its own frequency over the factor, interpolated between the two bins around
+    that; beyond the outermost bins, theirs.
+
+    Args:
+      mel: [b, t, m], the bins of `mel_filterbank` from 0 Hz to half the sample rate.
+      factors: float [b], above 0; 1 changes nothing.
+      sample_rate_hz: rate of the audio.
+    """
+    bins = mel.shape[-1]
+    centres = jnp.asarray(_mel_centres(sample_rate_hz, bins))
+    places = jnp.arange(bins, dtype=jnp.float32)
+    sources = jnp.interp(centres[None, :] / factors[:, None], centres, places)
+    weights = jnp.maximum(0, 1 - jnp.abs(sources[:, None, :] - places[None, :, None]))
+    return jnp.einsum("btm,bmn->btn", mel, weights)
+
+
+def _mel_centres(sample_rate_hz: int, bins: int) -> np.ndarray:
+    """Centre of each filter of `mel_filterbank` in Hz, float32 [bins]."""
+    import librosa  # lazy, as above
+
+    edges = librosa.mel_frequencies(bins + 2, fmin=0.0, fmax=sample_rate_hz / 2)
+    return edges[1:-1].astype(np.float32)

@@ -10,6 +10,7 @@ from audiolm_jax.audio.spectral import (
     mel_filterbank,
     spectrum_by_products,
     stft,
+    warp_frequencies,
 )
 from audiolm_jax.errors import InputError
 
@@ -114,3 +115,27 @@ def test_gradient_is_finite_in_silence():
         return log_mel_spectrogram(samples, jnp.array([800]), **MEL)[0].sum()
 
     assert np.isfinite(np.asarray(jax.grad(loss)(jnp.zeros((1, 800))))).all()
+
+
+def test_warping_moves_a_tone_and_a_factor_of_one_nothing():
+    hz = np.array([300.0, 1000.0, 2500.0])
+    factors = np.array([0.8, 1.0, 1.25], np.float32)
+
+    def mel_of(tones):
+        samples = np.sin(2 * np.pi * tones[:, None] * np.arange(8000) / 16000)
+        return log_mel_spectrogram(samples.astype(np.float32), np.full(3, 8000), **MEL)[0]
+
+    warped = warp_frequencies(mel_of(hz), jnp.asarray(factors), 16000)
+    np.testing.assert_array_equal(warped[1], mel_of(hz)[1])
+    middle = warped.shape[1] // 2
+    loudest = np.argmax(warped[:, middle], axis=-1)
+    expected = np.argmax(mel_of(hz * factors)[:, middle], axis=-1)
+    assert np.abs(loudest - expected).max() <= 1
+    assert (loudest != np.argmax(mel_of(hz)[:, middle], axis=-1)).tolist() == [True, False, True]
+
+
+def test_warping_repeats_the_outermost_bins_beyond_them():
+    mel = np.random.default_rng(0).normal(size=(2, 3, 80)).astype(np.float32)
+    low, high = np.asarray(warp_frequencies(mel, jnp.array([4.0, 0.25]), 16000))
+    np.testing.assert_array_equal(low[:, :2], mel[0, :, :1].repeat(2, axis=1))
+    np.testing.assert_array_equal(high[:, -20:], mel[1, :, -1:].repeat(20, axis=1))

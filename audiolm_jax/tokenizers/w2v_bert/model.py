@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from audiolm_jax.audio.spectral import log_mel_spectrogram
+from audiolm_jax.audio.spectral import log_mel_spectrogram, warp_frequencies
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.padding import standardise_over_time, valid_frames
 from audiolm_jax.nn.partition import annotate, constrain
@@ -243,11 +243,14 @@ class W2vBert(nnx.Module):
         )
         self.head = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
 
-    def mel(self, audio: AudioBatch) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
+    def mel(
+        self, audio: AudioBatch, warp: Float[Array, " b"] | None = None
+    ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
         """The log-mel spectrogram and the frames of each item.
 
         Each bin has zero mean and unit variance over the valid frames of the item: gain and channel
-        drop out, and so does the need for corpus statistics. Frames beyond are 0.
+        drop out, and so does the need for corpus statistics. Frames beyond are 0. With `warp` the
+        frequencies of each item are multiplied by a factor.
         """
         config = self.config
         mel, frames = log_mel_spectrogram(
@@ -260,6 +263,8 @@ class W2vBert(nnx.Module):
             bins=config.mel_bins,
             floor=config.mel_floor,
         )
+        if warp is not None:
+            mel = warp_frequencies(mel, warp, config.sample_rate_hz)
         valid = valid_frames(frames, mel.shape[1])
         return standardise_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
 
@@ -292,6 +297,7 @@ class W2vBert(nnx.Module):
         mask_vectors: Float[Array, "b u d"],
         temperature: Float[Array, ""] | float,
         target_gradient_scale: float = 1.0,
+        warp: Float[Array, " b"] | None = None,
         gumbel_key: Key[Array, ""] | None = None,
         dropout_key: Key[Array, ""] | None = None,
     ) -> Outputs:
@@ -303,6 +309,8 @@ class W2vBert(nnx.Module):
           mask_vectors: what they see there instead.
           temperature: of the quantiser's softmax.
           target_gradient_scale: share of the quantiser's gradient that reaches the subsampling.
+          warp: factors of the frequencies that the blocks hear; the targets are of the voice as it
+            is. None: both hear the same.
           gumbel_key: switches the quantiser's noise on.
           dropout_key: switches dropout on.
         """
@@ -317,7 +325,8 @@ class W2vBert(nnx.Module):
             scaled = fixed + target_gradient_scale * (subsampled - fixed)
             quantized = self.quantizer(scaled, valid, temperature, gumbel_key)
             ids = quantized.ids
-        x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(subsampled))
+        heard = subsampled if warp is None else self.subsampling(*self.mel(audio, warp))[0]
+        x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(heard))
         x = constrain(x, "batch", "length", None)
         x, every = self.blocks(x, valid, dropout_key)
         context = self.context and self.context(every[self.config.contrastive_layers - 1])

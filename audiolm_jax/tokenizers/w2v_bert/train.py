@@ -36,6 +36,10 @@ class W2vBertTrainConfig:
       mask_probability: chance that a token starts a hidden span.
       mask_length: tokens in a hidden span.
       mask_noise: standard deviation of the random vectors that stand for hidden tokens.
+      frequency_warp: in training the blocks hear each item with its frequencies multiplied by a
+        factor between 1 / (1 + this) and 1 + this, the targets come from the item as it is: what
+        tells speakers apart then helps less to guess them (the context alone is altered, as by
+        Kharitonov et al. 2020, arXiv:2007.00991). The paper has none: 0 is off.
       distractors: wrong answers per hidden token in the contrastive task.
       contrastive_temperature: divides the cosine similarities.
       gumbel_temperature: of the quantiser's softmax at step 0.
@@ -56,6 +60,7 @@ class W2vBertTrainConfig:
     mask_probability: float = 0.065
     mask_length: int = 10
     mask_noise: float = 0.1
+    frequency_warp: float = 0.0
     distractors: int = 100
     contrastive_temperature: float = 0.1
     gumbel_temperature: float = 2.0
@@ -77,6 +82,7 @@ class W2vBertTrainConfig:
                 raise InputError(f"train.{name} = {getattr(self, name)}: expected at least 1")
         for name in (
             "mask_noise",
+            "frequency_warp",
             "masked_weight",
             "visible_weight",
             "diversity_weight",
@@ -105,11 +111,13 @@ class Randomness(NamedTuple):
       mask: bool [b, u], hidden tokens.
       mask_vectors: [b, u, d], what the blocks see there.
       distractors: int32 [b, u, n], positions.
+      warp: [b], factors of the frequencies; None if they are not altered.
     """
 
     mask: Array
     mask_vectors: Array
     distractors: Array
+    warp: Array | None
 
 
 def draw(
@@ -118,13 +126,16 @@ def draw(
     width: int,
     config: W2vBertTrainConfig,
 ) -> Randomness:
-    """Mask, mask vectors and distractors from one key."""
+    """All of them from one key."""
     mask_key, vector_key, distractor_key = jax.random.split(key, 3)
     mask = losses.span_mask(mask_key, valid, config.mask_probability, config.mask_length)
     vectors = config.mask_noise * draws.normal(vector_key, (*valid.shape, width))
-    return Randomness(
-        mask, vectors, losses.sample_distractors(distractor_key, mask, config.distractors)
-    )
+    distractors = losses.sample_distractors(distractor_key, mask, config.distractors)
+    warp = None
+    if config.frequency_warp:
+        exponent = draws.uniform(jax.random.fold_in(key, 3), valid.shape[:1])
+        warp = (1 + config.frequency_warp) ** (2 * exponent - 1)
+    return Randomness(mask, vectors, distractors, warp)
 
 
 def token_validity(audio: AudioBatch, config: W2vBertConfig) -> Bool[Array, "b u"]:
@@ -204,6 +215,7 @@ def program(
                 drawn.mask_vectors,
                 temperature,
                 train_config.target_gradient_scale,
+                drawn.warp,
                 gumbel_key,
                 dropout_key,
             )

@@ -2,12 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import use_rules
 from audiolm_jax.records import AudioBatch
-from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.w2v_bert.model import W2vBert
+from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig, draw, token_validity
 
 RULES = dict.fromkeys(
     ("length", "time", "embed", "mlp", "heads", "kv", "codes", "channels_in", "channels_out")
@@ -75,6 +77,30 @@ def test_padding_does_not_reach_a_step(step, initial_state):
     dirty_state, _ = step(initial_state, AudioBatch(dirty, batch.lengths), jax.random.key(2))
     for a, b in zip(jax.tree.leaves(clean_state), jax.tree.leaves(dirty_state), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
+    batch = toy_batch()
+    valid = token_validity(batch, tiny_config)
+    settings = W2vBertTrainConfig(frequency_warp=0.25)
+    drawn = draw(jax.random.key(4), valid, tiny_config.conformer.width, settings)
+    assert drawn.warp.shape == (8,)
+    assert ((drawn.warp >= 1 / 1.25) & (drawn.warp <= 1.25)).all()
+    assert np.unique(drawn.warp).size == 8
+    assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig()).warp is None
+    model = W2vBert(tiny_config, rngs=nnx.Rngs(params=jax.random.key(5)))
+
+    def outputs(warp):
+        nothing = jnp.zeros_like(drawn.mask)
+        call = fast_jit(lambda w: model(batch, nothing, drawn.mask_vectors, 1.0, warp=w))
+        return call(warp)
+
+    plain, ones, warped = outputs(None), outputs(jnp.ones(8)), outputs(drawn.warp)
+    np.testing.assert_array_equal(warped.ids, plain.ids)
+    np.testing.assert_allclose(warped.subsampled, plain.subsampled, atol=1e-5)
+    np.testing.assert_allclose(ones.context, plain.context, atol=1e-5)
+    moved = np.abs(warped.context - plain.context).max(axis=(1, 2))
+    assert (moved[:7] > 1e-2).all()
 
 
 @pytest.mark.slow
