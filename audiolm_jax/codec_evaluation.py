@@ -24,6 +24,7 @@ from audiolm_jax.eval.comparison import (
     difference,
     summarize,
 )
+from audiolm_jax.eval.figure_files import training_figures, write_figures
 from audiolm_jax.eval.listening import Example
 from audiolm_jax.eval.page import write_text
 from audiolm_jax.eval.quality import (
@@ -111,9 +112,8 @@ def evaluate_codecs(experiment: CodecEvaluateExperiment, workers: int | None = N
         data_licence=experiment.licence,
     )
     drawn = codec_page.figures(content)
-    alone = {name: svg for name, (_, svg) in drawn.items()} | codec_page.training_figures(content)
-    for name, svg in alone.items():
-        write_text(directory / "figures" / f"{name}.svg", codec_page.figure_file(svg))
+    alone = {name: svg for name, (_, svg) in drawn.items()}
+    write_figures(directory, alone | training_figures(trainers))
     text = codec_page.markdown(content)
     write_text(directory / "table.md", text)
     write_text(page, codec_page.render(content, drawn))

@@ -19,8 +19,10 @@ from audiolm_jax.eval.abx import abx_score
 from audiolm_jax.eval.abx_features import encoder_features
 from audiolm_jax.eval.abx_items import Item, read_items
 from audiolm_jax.eval.abx_segments import SLICINGS, FrameFeatures
+from audiolm_jax.eval.figure_files import training_figures, write_figures
 from audiolm_jax.eval.page import write_text
 from audiolm_jax.eval.phone_purity import phone_purity
+from audiolm_jax.eval.run_summary import summarize_run
 from audiolm_jax.eval.semantic import evaluate_semantic
 from audiolm_jax.eval.speaker_probe import probe_speakers, token_shares
 from audiolm_jax.eval.sweep import SweepExperiment, sweep_table
@@ -48,14 +50,14 @@ class _Recordings:
 
 
 def evaluate_sweep(experiment: SweepExperiment) -> Path:
-    """Measures what is missing of a sweep; writes cells/*.json, sweep.json and table.md.
+    """Measures what is missing of a sweep; writes cells/*.json, sweep.json, table.md, figures/.
 
     Returns:
       Path of the table.
 
     Raises:
-      InputError: an encoder without such a layer, items, alignments or recordings that are missing
-        or do not fit, or a directory of another sweep.
+      InputError: an encoder without such a layer, items, alignments, recordings or runs that are
+        missing or do not fit, or a directory of another sweep.
       TrainingStopped: a k-means was asked to stop; start again to go on from there.
     """
     directory = Path(experiment.directory)
@@ -64,6 +66,7 @@ def evaluate_sweep(experiment: SweepExperiment) -> Path:
         raise InputError(
             f"layers holds {unknown[0]!r}: this encoder has {', '.join(encoder.layers)}"
         )
+    trainers = [summarize_run(Path(run)) for run in experiment.runs]
     recordings = _read_recordings(experiment)
     index = scan(experiment.data)
     config = experiment.kmeans
@@ -84,6 +87,7 @@ def evaluate_sweep(experiment: SweepExperiment) -> Path:
         write_text(directory / "sweep.json", json.dumps(record, indent=1) + "\n")
         table = directory / "table.md"
         write_text(table, sweep_table(cells))
+        write_figures(directory, training_figures(trainers))
     print(f"{table}: written")
     return table
 
@@ -187,8 +191,8 @@ def _read_recordings(experiment: SweepExperiment) -> _Recordings:
 
 
 def _manifest(experiment: SweepExperiment, index: ClipIndex) -> dict[str, Any]:
-    """What every cell of a directory shares: all but which layers and numbers there are."""
-    shared = dataclasses.replace(experiment, layers=("each",), clusters=(1,))
+    """What every cell of a directory shares: all but which layers, numbers and runs there are."""
+    shared = dataclasses.replace(experiment, layers=("each",), clusters=(1,), runs=())
     sha256 = {
         name: hashlib.sha256(Path(getattr(experiment, name)).read_bytes()).hexdigest()
         for name in ("items", "alignments")

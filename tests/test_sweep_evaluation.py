@@ -1,7 +1,9 @@
 """A sweep over layers and numbers of clusters, from a config file to the table."""
 
+import dataclasses
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.eval.abx import abx_score
 from audiolm_jax.eval.abx_features import FeatureConfig, features_of
 from audiolm_jax.eval.abx_items import read_items, triphones, write_items
+from audiolm_jax.eval.report import TrainerSummary
+from audiolm_jax.eval.run_summary import summarize_run
 from audiolm_jax.eval.speaker_probe import probe_speakers
 from audiolm_jax.eval.sweep import SweepExperiment
 from audiolm_jax.experiment import KmeansExperiment
@@ -105,14 +109,23 @@ def test_a_sweep_measures_each_cell_once(root, tiny_bundle, monkeypatch, capsys)
         )
 
 
-def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle):
+def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle, monkeypatch):
     """k-means trained by itself with a cell's layer and K gives the cell's figures."""
     parts = tiny_bundle.parent / "parts"
-    sweep = experiment(root, parts, ("masked_1",), (4,))
+    metrics = ({"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0})
+    curves = TrainerSummary("the run", 2, "4 x 1 s", 10, 0.1, "1 x cpu", metrics, ("loss",))
+    monkeypatch.setattr(sweep_evaluation, "summarize_run", {Path("runs/the_run"): curves}.get)
+    sweep = experiment(root, parts, ("masked_1",), (4,), runs=("runs/the_run",))
     sweep_evaluation.evaluate_sweep(sweep)
+    drawn = (root / "out/figures/training_1_the_run.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert "Training curves: loss" in drawn
+    sweep_evaluation.evaluate_sweep(dataclasses.replace(sweep, runs=()))  # the same directory
     cell = json.loads((root / "out/cells/masked_1_k4.json").read_text())
     config = KmeansConfig(4, "masked_1", iterations=4, max_frames=150)
     folder = train(KmeansExperiment(str(root / "run"), sweep.data, sweep.encoder, kmeans=config))
+    with pytest.raises(InputError, match=r"run: no loss in metrics\.jsonl; runs takes"):
+        summarize_run(root / "run")
     provenance = load_model(folder).provenance
     assert provenance["inertia"] == cell["inertia"]
     assert provenance["used"]["frames"] == 150

@@ -1,7 +1,6 @@
 """The comparison of codecs as a Markdown table, as figures and as a page to listen to."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,13 +15,11 @@ from audiolm_jax.eval.comparison import (
     Row,
 )
 from audiolm_jax.eval.listening import AudioClip, Example, listening
-from audiolm_jax.eval.page import STYLE, Html, element, number, sectioned, table
+from audiolm_jax.eval.page import Html, element, number, sectioned, table
 from audiolm_jax.eval.quality import METRICS, RATE_HZ, Metric
 from audiolm_jax.eval.report import TrainerSummary, provenance, training
 from audiolm_jax.eval.selection import LeftOut
 from audiolm_jax.eval.systems import OPUS
-
-_PAGE_COLOURS = dict(re.findall(r"--(curve-\d): (#\w+);", STYLE.split("@media")[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,16 +165,6 @@ def figures(page: CodecPage) -> dict[str, tuple[str, str]]:
     return drawn
 
 
-def training_figures(page: CodecPage) -> dict[str, str]:
-    """Inline SVG by file stem: the curves of each training run, numbered as on the page."""
-    return {
-        f"training_{number}_{run.name.replace(' ', '_')}": plots.loss_curves_svg(
-            run.metrics, run.curves, f"file-curves{number}"
-        )
-        for number, run in enumerate(page.trainers, 1)
-    }
-
-
 def _bitrate_lines(rows: Sequence[Row], metric: Metric) -> list[plots.Line]:
     systems = dict.fromkeys(row.condition.system for row in rows)
     kbps = [row.measured_kbps for row in rows if row.measured_kbps is not None]
@@ -203,11 +190,6 @@ def _bitrate_lines(rows: Sequence[Row], metric: Metric) -> list[plots.Line]:
             )
         )
     return lines
-
-
-def figure_file(svg: str) -> str:
-    """An inline figure as a file of its own, in the page's light colours."""
-    return plots.svg_file(svg, _PAGE_COLOURS)
 
 
 def render(page: CodecPage, drawn: dict[str, tuple[str, str]]) -> str:

@@ -24,7 +24,7 @@ def summarize_run(directory: Path) -> TrainerSummary:
     """Loss curve and speed of a finished run, from its own files.
 
     Raises:
-      InputError: not a finished run directory.
+      InputError: not a finished run directory, or one without loss curves, as a k-means has.
     """
     if not (directory / "model" / MODEL_JSON).is_file():
         raise InputError(f"{directory}: no finished run here; name run directories in runs")
@@ -32,9 +32,14 @@ def summarize_run(directory: Path) -> TrainerSummary:
     provenance = model.provenance
     config: dict[str, Any] = provenance["config"]
     metrics = tuple(read_metrics(directory / METRICS))
+    logged = {name for line in metrics for name in line}
+    curves = tuple(name for name in CURVES if name in logged)
+    if not curves:
+        raise InputError(
+            f"{directory}: no loss in {METRICS}; runs takes those of codec, encoder or stages"
+        )
     times = [line["seconds_per_step"] for line in read_metrics(directory / TIMING)]
     crop = config.get("crop_seconds") or config["model"]["stage"]["crop_seconds"]
-    logged = {name for line in metrics for name in line}
     manifest = json.loads((directory / "manifest.json").read_text())
     devices = manifest["devices"]
     return TrainerSummary(
@@ -45,5 +50,5 @@ def summarize_run(directory: Path) -> TrainerSummary:
         seconds_per_step=float(np.median(times)) if times else None,
         devices=f"{devices['count']} x {devices['kind']}",
         metrics=metrics,
-        curves=tuple(name for name in CURVES if name in logged),
+        curves=curves,
     )

@@ -16,8 +16,8 @@ from audiolm_jax.tokenizers.windows import WindowConfig
 class SweepExperiment:
     """Choose the layer and K of a semantic tokenizer: measure every pair of them.
 
-    AudioLM chose masked_7 and K = 1024 so (section IV-B, Fig. 3). Layers and numbers of clusters
-    may be added to a sweep that is finished; nothing is measured twice.
+    AudioLM chose masked_7 and K = 1024 so (section IV-B, Fig. 3). Layers, numbers of clusters and
+    runs may be added to a sweep that is finished; nothing is measured twice.
 
     Attributes:
       directory: where the cells, table.md and sweep.json go.
@@ -34,6 +34,7 @@ class SweepExperiment:
       batch_size: clips loaded together.
       mesh: devices that share the frames of k-means.
       speaker_probe: whether to measure how well speakers are told apart by a recording's tokens.
+      runs: finished run directories whose training curves go to figures/, the encoder's say.
     """
 
     directory: str
@@ -50,6 +51,7 @@ class SweepExperiment:
     batch_size: int = 8
     mesh: MeshConfig = MeshConfig()
     speaker_probe: bool = True
+    runs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("layers", "clusters"):

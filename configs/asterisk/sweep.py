@@ -11,7 +11,7 @@ from audiolm_jax.experiment import load_experiment
 
 
 def experiment() -> SweepExperiment:
-    """All six layers, with 100 and 500 clusters."""
+    """All layers, with 100 and 500 clusters."""
     encoder = load_experiment(Path(__file__).with_name("encoder.py"))
     return SweepExperiment(
         directory="runs/asterisk/sweep",
@@ -19,6 +19,7 @@ def experiment() -> SweepExperiment:
         encoder=encoder.directory,
         layers=encoder.model.layer_names,
         clusters=(100, 500),
+        runs=(encoder.directory,),
         audio_dir="data/flite",
         items="data/flite/triphones.item",
         alignments="data/flite/alignments.tsv",
