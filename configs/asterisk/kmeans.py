@@ -16,5 +16,5 @@ def experiment() -> KmeansExperiment:
         directory="runs/asterisk/kmeans",
         data=encoder.data,
         encoder=encoder.directory,
-        kmeans=KmeansConfig(clusters=500, layer="contrastive_1"),
+        kmeans=KmeansConfig(clusters=500, layer="masked_2"),
     )

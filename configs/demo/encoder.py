@@ -33,7 +33,16 @@ def experiment() -> EncoderExperiment:
             code_width=64,
             conformer=ConformerConfig(width=128, heads=4, ff_width=512, dropout=0.0, remat="none"),
         ),
-        train=W2vBertTrainConfig(distractors=50, gumbel_temperature_decay=0.994),
+        train=W2vBertTrainConfig(
+            # Why these differ from the paper's: configs/asterisk/encoder.py.
+            mask_probability=0.13,
+            mask_length=4,
+            visible_weight=0.5,
+            frequency_warp=0.15,
+            distractors=50,
+            gumbel_temperature_decay=0.994,
+            diversity_weight=0.5,
+        ),
         optimizer=OptimizerConfig(
             learning_rate=1.5e-3,
             warmup_steps=STEPS // 12,

@@ -1,0 +1,38 @@
+"""ABX of encoder and k-means beside it, of a codec and of MFCC, on synthetic voices.
+
+./launch/flite.sh
+unzip docs/models/asterisk_codec_light.zip -d models
+audiolm evaluate configs/asterisk/abx.py
+"""
+
+from pathlib import Path
+
+from audiolm_jax.eval.abx_experiment import AbxExperiment
+from audiolm_jax.eval.abx_features import FeatureConfig
+from audiolm_jax.experiment import load_experiment
+
+CODEC = "models/asterisk_codec_light"
+
+
+def experiment() -> AbxExperiment:
+    """What AudioLM's Table I compares, the layer before k-means, and MFCC."""
+    kmeans = load_experiment(Path(__file__).with_name("kmeans.py"))
+    return AbxExperiment(
+        directory="runs/asterisk/abx",
+        audio_dir="data/flite",
+        items="data/flite/triphones.item",
+        alignments="data/flite/alignments.tsv",
+        features=(
+            FeatureConfig("MFCC", "mfcc"),
+            FeatureConfig("codec, 2 kbit/s", "codec", CODEC, levels=4),
+            FeatureConfig("codec, 6 kbit/s", "codec", CODEC),
+            FeatureConfig(
+                f"w2v-BERT {kmeans.kmeans.layer}",
+                "encoder",
+                kmeans.encoder,
+                layer=kmeans.kmeans.layer,
+                scaled_by=kmeans.directory,
+            ),
+            FeatureConfig("k-means", "semantic", kmeans.directory),
+        ),
+    )
