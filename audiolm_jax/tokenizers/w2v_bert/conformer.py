@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.tokenizers.w2v_bert import draws
 
@@ -62,24 +63,6 @@ class ConformerConfig:
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"conformer.dropout = {self.dropout}: expected 0 to below 1")
-
-
-def dropout_scales(
-    key: Key[Array, ""] | None, rate: float, places: int, shape: tuple[int, int, int]
-) -> list[Array | float]:
-    """Factors of dropout at several places of a block: 0 at `rate`, else 1 / (1 - rate).
-
-    Args:
-      key: random key; without one, and at rate 0, the factors are 1.
-      rate: chance of 0.
-      places: how many factors are wanted.
-      shape: [b, u, d] of each. One draw serves all places: it compiles once.
-    """
-    if key is None or rate == 0:
-        return [1.0] * places
-    chance = draws.uniform(key, (shape[0], places, *shape[1:]))
-    scales = jnp.where(chance < rate, 0, 1 / (1 - rate))
-    return [scales[:, place] for place in range(places)]
 
 
 def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
@@ -214,12 +197,12 @@ class ConformerBlock(nnx.Module):
         key: Key[Array, ""] | None,
     ) -> Float[Array, "b u d"]:
         """One block; `key` switches dropout on."""
-        scales = dropout_scales(key, self.rate, 4, x.shape)
+        keys = (None,) * 4 if key is None else jax.random.split(key, 4)
         x = constrain(x, "batch", "length", None)
-        x = x + 0.5 * scales[0] * self.first(x)
-        x = x + scales[1] * self.attention(x, valid)
-        x = x + scales[2] * self.convolution(x, valid)
-        x = x + 0.5 * scales[3] * self.second(x)
+        x = x + 0.5 * dropout(self.first(x), self.rate, keys[0])
+        x = x + dropout(self.attention(x, valid), self.rate, keys[1])
+        x = x + dropout(self.convolution(x, valid), self.rate, keys[2])
+        x = x + 0.5 * dropout(self.second(x), self.rate, keys[3])
         return constrain(self.norm(x), "batch", "length", None)
 
 
@@ -244,27 +227,36 @@ class ConformerStack(nnx.Module):
         key: Key[Array, ""] | None = None,
         *,
         count: int | None = None,
-    ) -> tuple[Float[Array, "b u d"], Float[Array, "n b u d"]]:
+        tap: int | None = None,
+    ) -> tuple[Float[Array, "b u d"], Float[Array, "b u d"]]:
         """Runs the first `count` blocks, all of them by default; `key` switches dropout on.
 
         Returns:
-          The output of the last block run, and of every block run. Under `jax.jit` outputs that
-          are not used cost nothing.
+          The output of the last block run, and that of the `tap`-th, 1 to `count`, by default the
+          same.
         """
         count = self.layers if count is None else count
         graphdef, stacked = nnx.split(self.stacked)
         stacked = jax.tree.map(lambda leaf: leaf[:count], stacked)
         keys = None if key is None else jax.random.split(key, count)
 
-        def body(x: Array, layer: tuple) -> tuple[Array, Array]:
-            weights, block_key = layer
-            x = nnx.merge(graphdef, weights)(x, valid, block_key)
-            return x, x
+        def run(x: Array, weights: nnx.State, block_key: Array | None) -> Array:
+            return nnx.merge(graphdef, weights)(x, valid, block_key)
 
         match self.remat:
             case "dots":
                 policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-                body = jax.checkpoint(body, policy=policy)
+                run = jax.checkpoint(run, policy=policy)
             case "full":
-                body = jax.checkpoint(body)
-        return jax.lax.scan(body, x, (stacked, keys))
+                run = jax.checkpoint(run)
+
+        def body(carry: tuple[Array, Array], layer: tuple) -> tuple[tuple[Array, Array], None]:
+            x, tapped = carry
+            weights, block_key, number = layer
+            x = run(x, weights, block_key)
+            # Carried on, not put out by every block: that would hold one more array for each.
+            return (x, jnp.where(number == (tap or count), x, tapped)), None
+
+        layers = (stacked, keys, jnp.arange(1, count + 1))
+        (x, tapped), _ = jax.lax.scan(body, (x, x), layers)
+        return x, tapped

@@ -328,6 +328,6 @@ class W2vBert(nnx.Module):
         heard = subsampled if warp is None else self.subsampling(*self.mel(audio, warp))[0]
         x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(heard))
         x = constrain(x, "batch", "length", None)
-        x, every = self.blocks(x, valid, dropout_key)
-        context = self.context and self.context(every[self.config.contrastive_layers - 1])
+        x, tapped = self.blocks(x, valid, dropout_key, tap=self.config.contrastive_layers or None)
+        context = self.context and self.context(tapped)
         return Outputs(valid, subsampled, ids, self.head(x), quantized, context)

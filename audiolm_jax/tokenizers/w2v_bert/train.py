@@ -117,7 +117,7 @@ class Randomness(NamedTuple):
     mask: Array
     mask_vectors: Array
     distractors: Array
-    warp: Array | None
+    warp: Array | None = None
 
 
 def draw(

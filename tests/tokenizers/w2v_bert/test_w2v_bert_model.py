@@ -86,6 +86,21 @@ def test_layers_beyond_the_named_one_are_not_run(features, initial_state):
     np.testing.assert_array_equal(expected, found)
 
 
+def test_the_context_comes_from_the_last_contrastive_block(graphdef, initial_state, fast_jit):
+    audio = audio_with(0)
+
+    @fast_jit
+    def run():
+        model = nnx.merge(graphdef, initial_state.params)
+        nothing = jnp.zeros((len(LENGTHS), 13), bool)
+        outputs = model(audio, nothing, jnp.zeros((len(LENGTHS), 13, 8)), 1.0)
+        features, _ = model.features(audio, "contrastive_1")
+        return outputs.context, outputs.valid, model.context(features)
+
+    context, valid, expected = (np.asarray(array) for array in run())
+    np.testing.assert_allclose(context[valid], expected[valid], atol=1e-5)
+
+
 def test_every_length_has_its_tokens(graphdef, initial_state):
     for samples in np.random.default_rng(0).integers(1, 40_000, 5):
         shape = jax.eval_shape(
