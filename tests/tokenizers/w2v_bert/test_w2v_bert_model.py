@@ -101,6 +101,20 @@ def test_the_context_comes_from_the_last_contrastive_block(graphdef, initial_sta
     np.testing.assert_allclose(context[valid], expected[valid], atol=1e-5)
 
 
+def test_dropout_follows_its_key(graphdef, initial_state, fast_jit):
+    audio = audio_with(0)
+
+    @fast_jit
+    def logits(key):
+        nothing = jnp.zeros((len(LENGTHS), 13), bool)
+        model = nnx.merge(graphdef, initial_state.params)
+        return model(audio, nothing, jnp.zeros((len(LENGTHS), 13, 8)), 1.0, dropout_key=key).logits
+
+    first, again, other = (logits(jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other, atol=1e-2)
+
+
 def test_every_length_has_its_tokens(graphdef, initial_state):
     for samples in np.random.default_rng(0).integers(1, 40_000, 5):
         shape = jax.eval_shape(

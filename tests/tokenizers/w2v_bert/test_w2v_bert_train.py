@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -9,7 +10,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import use_rules
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBert
-from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig, draw, token_validity
+from audiolm_jax.tokenizers.w2v_bert.train import W2vBertTrainConfig, draw, program, token_validity
 
 RULES = dict.fromkeys(
     ("length", "time", "embed", "mlp", "heads", "kv", "codes", "channels_in", "channels_out")
@@ -90,17 +91,30 @@ def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
     assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig()).warp is None
     model = W2vBert(tiny_config, rngs=nnx.Rngs(params=jax.random.key(5)))
 
-    def outputs(warp):
-        nothing = jnp.zeros_like(drawn.mask)
-        call = fast_jit(lambda w: model(batch, nothing, drawn.mask_vectors, 1.0, warp=w))
-        return call(warp)
-
+    nothing = jnp.zeros_like(drawn.mask)
+    outputs = fast_jit(lambda warp: model(batch, nothing, drawn.mask_vectors, 1.0, warp=warp))
     plain, ones, warped = outputs(None), outputs(jnp.ones(8)), outputs(drawn.warp)
     np.testing.assert_array_equal(warped.ids, plain.ids)
     np.testing.assert_allclose(warped.subsampled, plain.subsampled, atol=1e-5)
     np.testing.assert_allclose(ones.context, plain.context, atol=1e-5)
     moved = np.abs(warped.context - plain.context).max(axis=(1, 2))
     assert (moved[:7] > 1e-2).all()
+
+
+@pytest.mark.slow
+def test_a_step_hears_the_warp_and_an_evaluation_does_not(
+    tiny_config, trainer, step, initial_state, fast_jit
+):
+    settings = W2vBertTrainConfig(distractors=7, gumbel_temperature_decay=0.99, frequency_warp=0.25)
+    warping = program(tiny_config, settings, optax.adam(5e-3, eps=1e-3))
+    batch, key = toy_batch(), jax.random.key(6)
+    _, plain = step(initial_state, batch, key)
+    _, warped = fast_jit(warping.step)(initial_state, batch, key)
+    np.testing.assert_allclose(warped["code_perplexity"], plain["code_perplexity"], rtol=1e-5)
+    assert abs(warped["contrastive_loss"] - plain["contrastive_loss"]) > 1e-3
+    sums = [fast_jit(one.evaluate)(initial_state, batch) for one in (trainer, warping)]
+    for a, b in zip(*(jax.tree.leaves(one) for one in sums), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow
