@@ -8,7 +8,8 @@ on which sequence is the first; both values come out of one pass.
 
 Pairs are sorted by length and padded to few sizes. Sequences are aligned at their *ends*: padding
 comes first, at no cost where both are padded and at a prohibitive one where only one is, so that
-the path enters the table at its true first cell and the result is always in the last one.
+the path enters the table at its true first cell and the result is always in the last one. Rows that
+are padding for all pairs of a block are not computed.
 """
 
 import functools
@@ -16,7 +17,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
 _BLOCK_CELLS = 1 << 21  # table cells of the pairs of one call
@@ -70,11 +71,12 @@ def dtw_distances(
     out = np.empty((len(pairs), 2), np.float32)
     if not len(pairs):
         return out
-    longest = lengths[pairs].max(axis=1)
+    sizes = lengths[pairs]
+    longest = sizes.max(axis=1)
     size_index = np.searchsorted(SIZES, longest)
     if size_index.max() == len(SIZES):
         raise ValueError(f"a sequence of {longest.max()} frames: at most {SIZES[-1]}")
-    order = np.argsort(size_index, kind="stable")
+    order = np.lexsort((sizes[:, 0], size_index))
     table = jnp.asarray(table)
     begin = 0
     while begin < len(order):
@@ -86,8 +88,8 @@ def dtw_distances(
         begin += len(chosen)
         rows = _aligned(first, starts, lengths, pairs[chosen, 0], size, block)
         columns = _aligned(second, starts, lengths, pairs[chosen, 1], size, block)
-        distances = _frame_distances(table, rows, columns, is_cosine)
-        out[chosen] = np.asarray(_warp(distances, rows < 0, columns < 0)).T[: len(chosen)]
+        unused = np.int32(size - sizes[chosen, 0].max())
+        out[chosen] = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T[: len(chosen)]
     return out
 
 
@@ -108,38 +110,26 @@ def _aligned(
 
 
 @functools.partial(jax.jit, static_argnames="is_cosine")
-def _frame_distances(
-    table: Float[Array, " s"], rows: Int[Array, "w b"], columns: Int[Array, "w b"], is_cosine: bool
-) -> Float[Array, "w w b"]:
-    places = jnp.maximum(rows, 0)[:, None] + jnp.maximum(columns, 0)[None]
-    distances = table.at[places].get(mode="promise_in_bounds")
-    if is_cosine:
-        # Within the loop that gathers, the polynomial would not be vectorised.
-        distances = arccos(jax.lax.optimization_barrier(distances)) * np.float32(1 / np.pi)
-    return distances
-
-
-@jax.jit
 def _warp(
-    distances: Float[Array, "w w b"],
-    padded_rows: Bool[Array, "w b"],
-    padded_columns: Bool[Array, "w b"],
+    table: Float[Array, " s"],
+    rows: Int[Array, "w b"],
+    columns: Int[Array, "w b"],
+    unused: Int[Array, ""],
+    is_cosine: bool,
 ) -> Float[Array, "2 b"]:
-    in_first, in_second = padded_rows[:, None], padded_columns[None]
-    distances = jnp.where(in_first ^ in_second, _WALL, distances)
-    distances = jnp.where(in_first & in_second, 0.0, distances)
-
-    zeros = jnp.zeros(padded_rows.shape[1])
+    """Distances of the pairs in both orders; the first `unused` rows are padding of all pairs."""
+    padded_rows, padded_columns = rows < 0, columns < 0
+    zeros = jnp.zeros(rows.shape[1])
     # Before the first row and column lies one more of padding. (cost, path cells, path cells with
     # the sequences exchanged), lengths as floats so that one vector type serves all.
-    above = (jnp.where(padded_columns, 0.0, _WALL), *(jnp.zeros(padded_columns.shape),) * 2)
+    above = (jnp.where(padded_columns, 0.0, _WALL), *(jnp.zeros(columns.shape),) * 2)
 
-    def step_row(carry, row):
+    def fill_row(i: Array, carry: tuple) -> tuple:
         above, corner = carry
-        distances, is_padded = row
-        edge = (jnp.where(is_padded, 0.0, _WALL), zeros, zeros)
+        distances = _frame_distances(table, rows[i], columns, is_cosine)
+        edge = (jnp.where(padded_rows[i], 0.0, _WALL), zeros, zeros)
 
-        def step_column(carry, cell):
+        def fill_cell(carry: tuple, cell: tuple) -> tuple:
             left, diagonal = carry
             distance, up = cell
             best = jnp.minimum(jnp.minimum(left[0], up[0]), diagonal[0])
@@ -149,12 +139,26 @@ def _warp(
             new = (distance + best, cells + 1.0, swapped + 1.0)
             return (new, up), new
 
-        _, new = jax.lax.scan(step_column, (edge, corner), (distances, above))
-        return (new, edge), None
+        _, new = jax.lax.scan(fill_cell, (edge, corner), (distances, above))
+        return new, edge
 
-    corner = (zeros, zeros, zeros)
-    (last, _), _ = jax.lax.scan(step_row, (above, corner), (distances, padded_rows))
+    start = (above, (zeros, zeros, zeros))
+    last, _ = jax.lax.fori_loop(unused, len(rows), fill_row, start)
     # The path through the padding has as many cells as the shorter padding: it moves diagonally.
-    before = jnp.minimum(padded_rows.sum(0), padded_columns.sum(0))
+    before = jnp.minimum(padded_rows.sum(0) - unused, padded_columns.sum(0))
     cost, cells, swapped = (values[-1] for values in last)
     return jnp.stack([cost / (cells - before), cost / (swapped - before)])
+
+
+def _frame_distances(
+    table: Float[Array, " s"], row: Int[Array, " b"], columns: Int[Array, "w b"], is_cosine: bool
+) -> Float[Array, "w b"]:
+    """A row of each pair's table."""
+    places = jnp.maximum(row, 0)[None] + jnp.maximum(columns, 0)
+    distances = table.at[places].get(mode="promise_in_bounds")
+    if is_cosine:
+        # Within the loop that gathers, the polynomial would not be vectorised.
+        distances = arccos(jax.lax.optimization_barrier(distances)) * np.float32(1 / np.pi)
+    in_first, in_second = row[None] < 0, columns < 0
+    distances = jnp.where(in_first ^ in_second, _WALL, distances)
+    return jnp.where(in_first & in_second, 0.0, distances)
