@@ -6,10 +6,11 @@ predecessors the one that moves in both sequences is taken, then the one that mo
 (Libri-Light's and fastabx's rule). That makes the length of the path, and so the distance, depend
 on which sequence is the first; both values come out of one pass.
 
-Pairs are sorted by length and padded to few sizes. Sequences are aligned at their *ends*: padding
-comes first, at no cost where both are padded and at a prohibitive one where only one is, so that
-the path enters the table at its true first cell and the result is always in the last one. Rows that
-are padding for all pairs of a block are not computed.
+The longer sequence of a pair gives the rows. Pairs are sorted by length and padded to few heights
+and widths. Sequences are aligned at their *ends*: padding comes first, at no cost where both are
+padded and at a prohibitive one where only one is, so that the path enters the table at its true
+first cell and the result is always in the last one. Rows that are padding for all pairs of a block
+are not computed.
 """
 
 import functools
@@ -20,7 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
-_BLOCK_CELLS = 1 << 21  # table cells of the pairs of one call
+_HEIGHTS = (64, 1024)  # rows that only fill up cost nothing
+_BLOCK_CELLS = 1 << 20  # table cells of the pairs of one call: few enough for the cache
 _WALL = 1e30  # more than any true cost; a sum of them is finite
 # Abramowitz and Stegun 4.4.46, within 2e-8. XLA's own arccos is not vectorised on CPUs and took
 # four times as long as all the rest.
@@ -62,8 +64,8 @@ def dtw_distances(
       is_cosine: `table` holds cosines; their angle over pi is the distance.
 
     Returns:
-      float32; [:, 0] with the pair in its order, [:, 1] in the opposite order (`table` taken as
-      symmetric). A pair's values depend neither on the other pairs nor on padding.
+      float32; [:, 0] with the pair in its order, [:, 1] in the opposite order; `table` is taken as
+      symmetric. A pair's values depend neither on the other pairs nor on padding.
 
     Raises:
       ValueError: a sequence longer than 1024 frames.
@@ -71,25 +73,27 @@ def dtw_distances(
     out = np.empty((len(pairs), 2), np.float32)
     if not len(pairs):
         return out
-    sizes = lengths[pairs]
-    longest = sizes.max(axis=1)
-    size_index = np.searchsorted(SIZES, longest)
-    if size_index.max() == len(SIZES):
-        raise ValueError(f"a sequence of {longest.max()} frames: at most {SIZES[-1]}")
-    order = np.lexsort((sizes[:, 0], size_index))
+    is_turned = lengths[pairs[:, 0]] < lengths[pairs[:, 1]]
+    turned = np.where(is_turned[:, None], pairs[:, ::-1], pairs)
+    longer, shorter = lengths[turned].T
+    if longer.max() > SIZES[-1]:
+        raise ValueError(f"a sequence of {longer.max()} frames: at most {SIZES[-1]}")
+    program = np.searchsorted(_HEIGHTS, longer) * len(SIZES) + np.searchsorted(SIZES, shorter)
+    order = np.lexsort((longer, program))
     table = jnp.asarray(table)
     begin = 0
     while begin < len(order):
-        index = size_index[order[begin]]
-        size = SIZES[index]
-        block = min(1 << 14, max(8, _BLOCK_CELLS // size**2))
-        same = np.searchsorted(size_index[order], index, side="right")
+        index = program[order[begin]]
+        height, width = _HEIGHTS[index // len(SIZES)], SIZES[index % len(SIZES)]
+        block = min(1 << 14, max(8, _BLOCK_CELLS // (height * width)))
+        same = np.searchsorted(program[order], index, side="right")
         chosen = order[begin : min(begin + block, same)]
         begin += len(chosen)
-        rows = _aligned(first, starts, lengths, pairs[chosen, 0], size, block)
-        columns = _aligned(second, starts, lengths, pairs[chosen, 1], size, block)
-        unused = np.int32(size - sizes[chosen, 0].max())
-        out[chosen] = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T[: len(chosen)]
+        rows = _aligned(first, starts, lengths, turned[chosen, 0], height, block)
+        columns = _aligned(second, starts, lengths, turned[chosen, 1], width, block)
+        unused = np.int32(height - longer[chosen].max())
+        found = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T[: len(chosen)]
+        out[chosen] = np.where(is_turned[chosen, None], found[:, ::-1], found)
     return out
 
 
@@ -112,7 +116,7 @@ def _aligned(
 @functools.partial(jax.jit, static_argnames="is_cosine")
 def _warp(
     table: Float[Array, " s"],
-    rows: Int[Array, "w b"],
+    rows: Int[Array, "h b"],
     columns: Int[Array, "w b"],
     unused: Int[Array, ""],
     is_cosine: bool,

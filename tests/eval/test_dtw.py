@@ -77,6 +77,18 @@ def test_equals_loops_in_both_orders(levels):
         np.testing.assert_array_equal(found[:, 0], found[:, 1])
 
 
+def test_long_ones_beside_short_ones():
+    sequences = Sequences(5, 5, 12)
+    sequences.lengths = np.array([70, 5, 66, 3, 90])
+    sequences.starts = np.cumsum(sequences.lengths) - sequences.lengths
+    table = np.random.default_rng(5).random((234, 234)).astype(np.float32)
+    sequences.table = table + table.T
+    pairs = np.array([[0, 1], [3, 4], [1, 3], [2, 1]])
+    for (i, j), (one, other) in zip(pairs, sequences.distances(pairs), strict=True):
+        assert one == pytest.approx(plain_dtw(sequences.block(i, j)), rel=1e-5)
+        assert other == pytest.approx(plain_dtw(sequences.block(i, j).T), rel=1e-5)
+
+
 def test_a_pair_depends_on_nothing_else():
     sequences = Sequences(1, 12, 12)
     pairs = sequences.pairs
