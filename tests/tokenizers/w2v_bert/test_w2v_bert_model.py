@@ -10,7 +10,11 @@ from flax import nnx
 from audiolm_jax.errors import InputError
 from audiolm_jax.records import AudioBatch
 from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
-from audiolm_jax.tokenizers.w2v_bert.conformer import ConformerConfig, rotate_positions
+from audiolm_jax.tokenizers.w2v_bert.conformer import (
+    ConformerBlock,
+    ConformerConfig,
+    rotate_positions,
+)
 from audiolm_jax.tokenizers.w2v_bert.model import W2vBert, W2vBertConfig, parse_layer
 from audiolm_jax.tokenizers.w2v_bert.subsample import ConvolutionalSubsampling
 
@@ -113,6 +117,16 @@ def test_dropout_follows_its_key(graphdef, initial_state, fast_jit):
     first, again, other = (logits(jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other, atol=1e-2)
+
+
+def test_dropout_reaches_every_branch_of_a_block(tiny_config, fast_jit):
+    nearly_all = dataclasses.replace(tiny_config.conformer, dropout=1 - 1e-6)
+    block = ConformerBlock(nearly_all, rngs=nnx.Rngs(params=0))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8)), jnp.float32)
+    valid = jnp.ones((2, 6), bool)
+    found, bare = fast_jit(lambda key: (block(x, valid, key), block.norm(x)))(jax.random.key(0))
+    np.testing.assert_allclose(found, bare, atol=1e-6)
+    assert not np.allclose(fast_jit(lambda: block(x, valid, None))(), bare, atol=1e-2)
 
 
 def test_every_length_has_its_tokens(graphdef, initial_state):

@@ -88,6 +88,7 @@ def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
     assert drawn.warp.shape == (8,)
     assert ((drawn.warp >= 1 / 1.25) & (drawn.warp <= 1.25)).all()
     assert np.unique(drawn.warp).size == 8
+    assert drawn.warp.min() < 1 < drawn.warp.max()
     assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig()).warp is None
     model = W2vBert(tiny_config, rngs=nnx.Rngs(params=jax.random.key(5)))
 
