@@ -80,13 +80,14 @@ def dtw_distances(
         raise ValueError(f"a sequence of {longer.max()} frames: at most {SIZES[-1]}")
     program = np.searchsorted(_HEIGHTS, longer) * len(SIZES) + np.searchsorted(SIZES, shorter)
     order = np.lexsort((longer, program))
+    program = program[order]
     table = jnp.asarray(table)
     begin = 0
     while begin < len(order):
-        index = program[order[begin]]
+        index = program[begin]
         height, width = _HEIGHTS[index // len(SIZES)], SIZES[index % len(SIZES)]
         block = min(1 << 14, max(8, _BLOCK_CELLS // (height * width)))
-        same = np.searchsorted(program[order], index, side="right")
+        same = np.searchsorted(program, index, side="right")
         chosen = order[begin : min(begin + block, same)]
         begin += len(chosen)
         rows = _aligned(first, starts, lengths, turned[chosen, 0], height, block)
