@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from audiolm_jax.data.alignments import find_recordings
-from audiolm_jax.eval.abx import abx_score
-from audiolm_jax.eval.abx_cells import AbxConfig
-from audiolm_jax.eval.abx_features import FeatureConfig, features_of
-from audiolm_jax.eval.abx_items import read_items, write_items
-from audiolm_jax.eval.abx_segments import SLICINGS, FrameFeatures, frame_range
+from audiolm_jax.evaluation.abx.cells import AbxConfig
+from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
+from audiolm_jax.evaluation.abx.items import read_items, write_items
+from audiolm_jax.evaluation.abx.score import abx_score
+from audiolm_jax.evaluation.abx.segments import SLICINGS, FrameFeatures, frame_range
 
 CODES = 100
 CHILD = """

@@ -34,18 +34,18 @@ import optax
 from flax import nnx
 from turns import take_turns
 
-from audiolm_jax.records import AudioBatch, StreamingTokenizer
-from audiolm_jax.runtime.weights import flatten_state
-from audiolm_jax.tokenizers.acoustic import load_acoustic_tokenizer
-from audiolm_jax.tokenizers.soundstream.codec import SoundStreamCodec
-from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.soundstream.train import (
+from audiolm_jax.artifacts.model_folder import flatten_state
+from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
+from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
+from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train import (
     CODEBOOKS,
     SoundStreamTrainConfig,
     build_generator,
     program,
 )
+from audiolm_jax.types import AudioBatch, StreamingTokenizer
 
 SIZES = {
     "paper": SoundStreamConfig(quantizer=QuantizerConfig(revival_threshold=0.05)),
@@ -108,7 +108,7 @@ def write_random_dac(folder: Path) -> None:
     import torch
     from transformers import DacConfig, DacModel
 
-    from audiolm_jax.tokenizers.pretrained.dac.reader import import_dac
+    from audiolm_jax.tokenizers.acoustic.dac.reader import import_dac
 
     torch.manual_seed(0)
     fields = {"sampling_rate": 16000, "downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 12}

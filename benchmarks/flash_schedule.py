@@ -8,7 +8,7 @@ matrix units faster than they can work at their published peak, so the waits are
 ("cycles"), on the careful side: a product of 16 rows holds its unit for 16 cycles (v6e: 8), a
 transposed load of weights for half of that, each unit takes on at most two products ahead, and
 whoever fetches a result waits for it. Waits for main memory are not in it. The cycles are the
-constants of `audiolm_jax.nn.flash_cost`.
+constants of `audiolm_jax.nn.flash.cost`.
 """
 
 import argparse
@@ -102,14 +102,14 @@ def main() -> None:
 
 
 def _report(args: argparse.Namespace, folder: str) -> None:
-    from audiolm_jax.runtime.topology import prepare_compiler
+    from audiolm_jax.training.topology import prepare_compiler
 
     prepare_compiler()
     import jax
     from jax import numpy as jnp
     from jax.experimental import topologies
 
-    from audiolm_jax.nn.flash_attention import flash_causal_attention
+    from audiolm_jax.nn.flash.attention import flash_causal_attention
 
     generation = args.topology.split(":")[0]
     options = {"chip_config_name": "megacore"} if generation == "v4" else {}

@@ -29,11 +29,11 @@ from jax import numpy as jnp
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.flops import model_flops
 from audiolm_jax.lm.train import StageTrainConfig, program
-from audiolm_jax.records import TokenBatch
-from audiolm_jax.runtime.mesh import state_shardings
-from audiolm_jax.runtime.optim import OptimizerConfig, make_optimizer
-from audiolm_jax.runtime.step import jit_step, make_init
 from audiolm_jax.stages import FIRST_ID, StageConfig
+from audiolm_jax.training.mesh import state_shardings
+from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
+from audiolm_jax.training.step import jit_step, make_init
+from audiolm_jax.types import TokenBatch
 
 SHAPES = ((2048, 1024, 4096), (2048, 2048, 2048), (4096, 4096, 4096))
 ADAFACTOR = OptimizerConfig("adafactor", 1e-2, 10_000, "rsqrt", b1=0.0, clip_norm=None)

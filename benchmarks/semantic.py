@@ -27,12 +27,12 @@ import numpy as np
 import optax
 from turns import take_turns
 
-from audiolm_jax.records import AudioBatch
-from audiolm_jax.runtime.weights import ModelFolder
-from audiolm_jax.tokenizers.frame_encoder import ModuleEncoder
-from audiolm_jax.tokenizers.pretrained.hubert.reader import read_hubert
-from audiolm_jax.tokenizers.pretrained.w2v_bert2.reader import read_w2v_bert2
-from audiolm_jax.tokenizers.semantic import make_encoder
+from audiolm_jax.artifacts.model_folder import ModelFolder
+from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
+from audiolm_jax.tokenizers.semantic.hubert.reader import read_hubert
+from audiolm_jax.tokenizers.semantic.tokenizer import make_encoder
+from audiolm_jax.tokenizers.semantic.w2v_bert2.reader import read_w2v_bert2
+from audiolm_jax.types import AudioBatch
 
 READERS = {"w2v-bert-2": read_w2v_bert2, "hubert": read_hubert, "hubert-large": read_hubert}
 LARGE = {

@@ -23,6 +23,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory):
     """Folder of a bundle of tiny untrained models; its parts lie in ../parts."""
-    from tiny_models import write_tiny_bundle
+    from support.tiny_models import write_tiny_bundle
 
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"))

@@ -1,7 +1,7 @@
 """A run that is killed again and again ends like one that is not, bit for bit."""
 
 import pytest
-from kill_harness import Harness, assert_same_run, write_inputs
+from support.kill_harness import Harness, assert_same_run, write_inputs
 
 
 @pytest.mark.slow

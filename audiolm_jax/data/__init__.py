@@ -1,1 +1,1 @@
-"""From audio folders to batches: sources, token store, SeqIO tasks."""
+"""Recordings: their index, crops and noise. Knows no model."""

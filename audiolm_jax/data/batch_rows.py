@@ -8,7 +8,7 @@ from collections.abc import Callable
 from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.noise import NoiseConfig, draw_mixture, noise_seed
 from audiolm_jax.data.sources import ClipIndex
-from audiolm_jax.data.token_store import TokenStore
+from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.stages import StageConfig
 
 
@@ -75,7 +75,7 @@ def describe_tokens(
     """
 
     def describe(step: int) -> list[str]:
-        from audiolm_jax.data.tasks import TokenWindows
+        from audiolm_jax.data.tokens.tasks import TokenWindows
 
         windows, rows = TokenWindows(store, stage), []
         for position in range(step * batch_size, (step + 1) * batch_size):

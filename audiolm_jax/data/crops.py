@@ -23,7 +23,7 @@ from audiolm_jax.data.share import own_rows
 from audiolm_jax.data.shuffle import generator, shuffled_index
 from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AudioBatch
+from audiolm_jax.types import AudioBatch
 
 # Decoded clips kept in memory: the whole of a small corpus, a window on a large one.
 CACHE_BYTES = 1 << 30

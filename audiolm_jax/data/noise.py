@@ -16,7 +16,7 @@ from audiolm_jax.data.share import own_rows
 from audiolm_jax.data.shuffle import generator
 from audiolm_jax.data.sources import AudioDataConfig, ClipIndex, Split
 from audiolm_jax.errors import InputError
-from audiolm_jax.records import AudioBatch, DenoisingBatch
+from audiolm_jax.types import AudioBatch, DenoisingBatch
 
 
 @dataclasses.dataclass(frozen=True)

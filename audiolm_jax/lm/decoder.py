@@ -17,6 +17,7 @@ from flax import nnx
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from audiolm_jax.artifacts.model_folder import unflatten_into
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
@@ -26,7 +27,6 @@ from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
-from audiolm_jax.runtime.weights import unflatten_into
 from audiolm_jax.stages import StageConfig
 
 KIND = "stage"  # of model folders, whose config is a StageModelConfig
@@ -320,7 +320,7 @@ def check_backend(config: DecoderConfig) -> None:
 def _attention(config: DecoderConfig) -> Callable[..., Array]:
     if config.attention == "blocks":
         return causal_attention
-    from audiolm_jax.nn.flash_attention import flash_causal_attention
+    from audiolm_jax.nn.flash.attention import flash_causal_attention
 
     return flash_causal_attention
 

@@ -18,7 +18,7 @@ def gathered(module: Module, dtype: str) -> Module:
     """The module with every weight whole along "embed" and its matrices in `dtype`.
 
     "embed" is the axis that parameters and optimizer state are sharded along where activations
-    are not (runtime/mesh.py). Left to itself the compiler may split the width of activations
+    are not (training/mesh.py). Left to itself the compiler may split the width of activations
     instead and exchange those. The gradient goes back the same way: it is reduced in `dtype` to
     the shards of the parameter.
 

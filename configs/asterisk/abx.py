@@ -7,9 +7,9 @@ audiolm evaluate configs/asterisk/abx.py
 
 from pathlib import Path
 
-from audiolm_jax.eval.abx_experiment import AbxExperiment
-from audiolm_jax.eval.abx_features import FeatureConfig
-from audiolm_jax.experiment import load_experiment
+from audiolm_jax.evaluation.abx.experiment import AbxExperiment
+from audiolm_jax.evaluation.abx.features import FeatureConfig
+from audiolm_jax.experiments.experiment import load_experiment
 
 CODEC = "models/asterisk_codec_light"
 

@@ -5,8 +5,8 @@ audiolm train configs/asterisk/kmeans.py
 
 from pathlib import Path
 
-from audiolm_jax.experiment import KmeansExperiment, load_experiment
-from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
+from audiolm_jax.experiments.experiment import KmeansExperiment, load_experiment
+from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 
 def experiment() -> KmeansExperiment:

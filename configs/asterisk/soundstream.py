@@ -10,7 +10,7 @@ allows.
 import dataclasses
 from pathlib import Path
 
-from audiolm_jax.experiment import CodecExperiment, load_experiment
+from audiolm_jax.experiments.experiment import CodecExperiment, load_experiment
 
 
 def experiment() -> CodecExperiment:

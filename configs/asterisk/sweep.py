@@ -6,8 +6,8 @@ audiolm evaluate configs/asterisk/sweep.py
 
 from pathlib import Path
 
-from audiolm_jax.eval.sweep import SweepExperiment
-from audiolm_jax.experiment import load_experiment
+from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
+from audiolm_jax.experiments.experiment import load_experiment
 
 
 def experiment() -> SweepExperiment:

@@ -3,11 +3,11 @@
 audiolm train configs/demo/coarse_lm.py
 """
 
-from audiolm_jax.experiment import StageExperiment
+from audiolm_jax.experiments.experiment import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
-from audiolm_jax.runtime.loop import LoopConfig
-from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.stages import StageConfig
+from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.optim import OptimizerConfig
 
 STEPS = 240
 

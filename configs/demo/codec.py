@@ -6,13 +6,13 @@ audiolm train configs/demo/codec.py
 import dataclasses
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiment import CodecExperiment
-from audiolm_jax.runtime.loop import LoopConfig
-from audiolm_jax.runtime.optim import OptimizerConfig
-from audiolm_jax.tokenizers.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.experiments.experiment import CodecExperiment
+from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.optim import OptimizerConfig
 
 STEPS = 700
 _OPTIMIZER = OptimizerConfig(

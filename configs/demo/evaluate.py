@@ -4,8 +4,8 @@ audiolm evaluate configs/demo/evaluate.py
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiment import EvaluateExperiment
-from audiolm_jax.generate.pipeline import GenerationConfig
+from audiolm_jax.experiments.experiment import EvaluateExperiment
+from audiolm_jax.generation.pipeline import GenerationConfig
 
 
 def experiment() -> EvaluateExperiment:

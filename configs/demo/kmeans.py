@@ -4,8 +4,8 @@ audiolm train configs/demo/kmeans.py
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiment import KmeansExperiment
-from audiolm_jax.tokenizers.kmeans.config import KmeansConfig
+from audiolm_jax.experiments.experiment import KmeansExperiment
+from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 
 def experiment() -> KmeansExperiment:

@@ -5,7 +5,7 @@ audiolm evaluate configs/demo/sweep.py
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.eval.sweep import SweepExperiment
+from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 
 
 def experiment() -> SweepExperiment:

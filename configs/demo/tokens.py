@@ -3,9 +3,9 @@
 audiolm tokenize configs/demo/tokens.py
 """
 
-from audiolm_jax.data.precompute import TokenizeConfig
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiment import TokenizeExperiment
+from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.experiments.experiment import TokenizeExperiment
 
 
 def experiment() -> TokenizeExperiment:

@@ -4,8 +4,8 @@
 audiolm evaluate configs/flite/abx.py
 """
 
-from audiolm_jax.eval.abx_experiment import AbxExperiment
-from audiolm_jax.eval.abx_features import FeatureConfig
+from audiolm_jax.evaluation.abx.experiment import AbxExperiment
+from audiolm_jax.evaluation.abx.features import FeatureConfig
 
 
 def experiment() -> AbxExperiment:

@@ -10,13 +10,13 @@ AdamW with cosine instead of Adafactor: --optimizer.kind adamw --optimizer.sched
 and sizes to match.
 """
 
-from audiolm_jax.experiment import StageExperiment
+from audiolm_jax.experiments.experiment import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig
-from audiolm_jax.runtime.loop import LoopConfig
-from audiolm_jax.runtime.mesh import MeshConfig
-from audiolm_jax.runtime.optim import OptimizerConfig
 from audiolm_jax.stages import StageConfig
+from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.mesh import MeshConfig
+from audiolm_jax.training.optim import OptimizerConfig
 
 
 def experiment() -> StageExperiment:

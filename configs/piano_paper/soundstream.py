@@ -14,7 +14,7 @@ import dataclasses
 from pathlib import Path
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiment import CodecExperiment, load_experiment
+from audiolm_jax.experiments.experiment import CodecExperiment, load_experiment
 
 
 def experiment() -> CodecExperiment:

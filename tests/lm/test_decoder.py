@@ -8,8 +8,10 @@ import pytest
 from flax import nnx
 from jax import numpy as jnp
 
+from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
+from audiolm_jax.artifacts.model_folder import flatten_shapes, flatten_state
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiment import load_experiment
+from audiolm_jax.experiments.experiment import load_experiment
 from audiolm_jax.lm.decoder import (
     DecoderConfig,
     StageModelConfig,
@@ -20,10 +22,8 @@ from audiolm_jax.lm.decoder import (
     make_decoder,
     output_logits,
 )
-from audiolm_jax.nn import flash_attention
 from audiolm_jax.nn.attention import causal_attention
-from audiolm_jax.runtime.config_json import config_from_dict, config_to_dict
-from audiolm_jax.runtime.weights import flatten_shapes, flatten_state
+from audiolm_jax.nn.flash import attention as flash_attention
 from audiolm_jax.stages import StageConfig
 
 STAGE = StageConfig(

@@ -10,9 +10,9 @@ from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig, make_decoder
 from audiolm_jax.lm.flops import model_flops
 from audiolm_jax.lm.train import StageTrainConfig, program
 from audiolm_jax.nn import attention
-from audiolm_jax.records import TokenBatch
-from audiolm_jax.runtime.flops import count_flops
 from audiolm_jax.stages import StageConfig
+from audiolm_jax.training.flops import count_flops
+from audiolm_jax.types import TokenBatch
 
 CONFIG = StageModelConfig(
     StageConfig("coarse", semantic_clusters=9, codebook_size=5, coarse_levels=2, crop_seconds=1.0),

@@ -11,10 +11,10 @@ import pytest
 
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig, program
-from audiolm_jax.records import TokenBatch
-from audiolm_jax.runtime.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
-from audiolm_jax.runtime.step import abstract_arguments, jit_step, make_init
 from audiolm_jax.stages import StageConfig
+from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
+from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
+from audiolm_jax.types import TokenBatch
 
 # Sizes that share no factor but those of the mesh, so that a shape tells what it is.
 DECODER = DecoderConfig(layers=2, heads=5, head_width=6, width=16, ff_width=22, remat="full")

@@ -12,8 +12,8 @@ from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig, load_decoder
 from audiolm_jax.lm.losses import token_losses
 from audiolm_jax.lm.train import TPU_TILE, StageTrainConfig, align, program
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
-from audiolm_jax.records import TokenBatch
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows
+from audiolm_jax.types import TokenBatch
 
 STAGE = StageConfig(
     "coarse", semantic_clusters=8, codebook_size=4, levels=4, coarse_levels=2, crop_seconds=0.2

@@ -4,7 +4,7 @@ from flax import nnx
 from jax import numpy as jnp
 
 from audiolm_jax.nn.linear import Linear, multiply
-from audiolm_jax.runtime.flops import count_flops
+from audiolm_jax.training.flops import count_flops
 
 
 def random(*shape, seed=0):

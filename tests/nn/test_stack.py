@@ -6,7 +6,7 @@ from jax import numpy as jnp
 from jax.ad_checkpoint import print_saved_residuals
 
 from audiolm_jax.nn.feed_forward import GatedFeedForward, gated_gelu
-from audiolm_jax.nn.flash_attention import flash_causal_attention
+from audiolm_jax.nn.flash.attention import flash_causal_attention
 from audiolm_jax.nn.stack import init_stack, run_stack, unstack
 
 LAYERS = 3

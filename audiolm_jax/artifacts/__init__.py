@@ -1,0 +1,1 @@
+"""What lies on disk: atomic writes, hashes, config JSON, model folders and run folders."""

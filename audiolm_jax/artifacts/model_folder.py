@@ -1,0 +1,198 @@
+"""Model folders: the weights and config of one trained part, for inference and for sharing.
+
+A folder holds `weights.safetensors` and `model.json` (kind, config, fingerprint, provenance). The
+fingerprint is a hash of kind, config and every array, so equal fingerprints mean equal results.
+Nothing is ever unpickled.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.errors import InputError
+
+FORMAT = 1
+MODEL_JSON = "model.json"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """A verified model folder.
+
+    Attributes:
+      kind: what the part is, such as "soundstream".
+      config: its config as JSON values.
+      arrays: weights by dotted name.
+      fingerprint: 64 hexadecimal digits.
+      provenance: where it came from: run, steps, data, upstream fingerprints, licence.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    fingerprint: str
+    provenance: dict[str, Any]
+
+
+def compute_fingerprint(kind: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """sha256 over kind, config, and name, dtype, shape and bytes of every array in name order."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([FORMAT, kind, config], sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_model(
+    directory: Path,
+    kind: str,
+    config: Any,
+    arrays: dict[str, np.ndarray],
+    provenance: dict[str, Any],
+) -> str:
+    """Writes a model folder in one rename and returns its fingerprint.
+
+    The config is a dataclass, or its fields as another model folder holds them.
+    A folder of the same name is replaced only once the new one is complete.
+    """
+    fields = config if isinstance(config, dict) else config_to_dict(config)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    fingerprint = compute_fingerprint(kind, fields, arrays)
+    scratch = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+    scratch.mkdir(parents=True)
+    save_file(arrays, scratch / WEIGHTS)
+    record = {
+        "format": FORMAT,
+        "kind": kind,
+        "fingerprint": fingerprint,
+        "config": fields,
+        "provenance": provenance,
+    }
+    (scratch / MODEL_JSON).write_text(json.dumps(record, indent=1) + "\n")
+    if directory.exists():
+        shutil.rmtree(directory)
+    os.replace(scratch, directory)
+    return fingerprint
+
+
+def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
+    """Reads a model folder and checks it against its fingerprint.
+
+    Weights that are stored in 16 bits (`audiolm release`) are widened: everything computes with
+    float32.
+
+    Args:
+      directory: the folder.
+      kind: the kind that the caller can use; None accepts any.
+
+    Raises:
+      InputError: a file is missing or damaged, or the folder is of another kind.
+    """
+    for name in (MODEL_JSON, WEIGHTS):
+        if not (directory / name).is_file():
+            raise InputError(
+                f"{directory / name}: not found; a model folder holds {MODEL_JSON} and {WEIGHTS}; "
+                "finish the training run or make the bundle again"
+            )
+    try:
+        record = json.loads((directory / MODEL_JSON).read_text())
+        arrays = load_file(directory / WEIGHTS)
+    except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
+        raise InputError(f"{directory}: damaged model folder ({error}); copy it again") from error
+    if record.get("format") != FORMAT:
+        raise InputError(
+            f"{directory / MODEL_JSON}: format {record.get('format')}, this program reads {FORMAT}"
+        )
+    if kind is not None and record["kind"] != kind:
+        raise InputError(f"{directory}: holds a {record['kind']!r} model, expected {kind!r}")
+    if compute_fingerprint(record["kind"], record["config"], arrays) != record["fingerprint"]:
+        raise InputError(
+            f"{directory}: weights or config do not match the fingerprint in {MODEL_JSON}; "
+            "the folder was changed or cut short, copy it again"
+        )
+    arrays = {
+        name: array.astype(np.float32) if array.dtype == np.float16 else array
+        for name, array in arrays.items()
+    }
+    return ModelFolder(
+        record["kind"], record["config"], arrays, record["fingerprint"], record["provenance"]
+    )
+
+
+def read_kind(directory: Path) -> str:
+    """What kind of model a folder says it holds, read without its weights.
+
+    Raises:
+      InputError: no model folder, or its JSON file is damaged.
+    """
+    path = directory / MODEL_JSON
+    try:
+        return json.loads(path.read_text())["kind"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a model folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); copy the folder again") from error
+
+
+def flatten_state(state: Any) -> dict[str, np.ndarray]:
+    """Arrays of an `nnx.State` (or of nested dicts of arrays) by dotted name, on the host."""
+    pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state
+    return {name: np.asarray(x) for name, x in _named_leaves(pure)}
+
+
+def unflatten_into(
+    state: nnx.State,
+    arrays: dict[str, np.ndarray],
+    where: str,
+    place: Callable[[np.ndarray], Any] = jnp.asarray,
+) -> nnx.State:
+    """A state of the same structure holding `arrays`, which must match it name by name.
+
+    Args:
+      state: the structure, abstract (`jax.ShapeDtypeStruct`) or concrete.
+      arrays: by dotted name, as `flatten_state` gives them.
+      where: folder the arrays came from, for the error.
+      place: what becomes of each array.
+
+    Raises:
+      InputError: a name is missing or unknown, or a shape differs.
+    """
+    expected = flatten_shapes(state)
+    if missing := sorted(expected.keys() - arrays.keys()):
+        raise InputError(f"{where}: array {missing[0]!r} is missing ({len(missing)} in all)")
+    if unknown := sorted(arrays.keys() - expected.keys()):
+        raise InputError(f"{where}: unknown array {unknown[0]!r} ({len(unknown)} in all)")
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise InputError(
+                f"{where}: array {name!r} has shape {arrays[name].shape}, the config needs {shape}"
+            )
+    names = iter(expected)
+    return jax.tree.map(lambda _: place(arrays[next(names)]), state)
+
+
+def flatten_shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:
+    """Shapes by dotted name, in the order of the state's leaves."""
+    return {name: tuple(x.shape) for name, x in _named_leaves(nnx.to_pure_dict(state))}
+
+
+def _named_leaves(pure: Any) -> Iterator[tuple[str, Any]]:
+    for path, x in jax.tree_util.tree_leaves_with_path(pure):
+        yield ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path), x

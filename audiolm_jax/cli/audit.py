@@ -1,0 +1,41 @@
+"""`audiolm audit`: what is in a folder of recordings, and what is wrong with it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import tyro
+
+from audiolm_jax.cli.options import parse
+from audiolm_jax.data.audit import audit as audit_folder
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+
+_DEFAULTS = AudioDataConfig(audio_dir=".")
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditOptions:
+    """Decode every file of a folder and report on it.
+
+    Attributes:
+      audio_dir: folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth.
+      heldout_percent: share of the files that training would never see; chosen by content.
+      min_seconds: shorter files are listed as bad.
+      max_seconds: longer files are read as consecutive clips.
+      exclude: patterns of files to leave out, as paths below audio_dir, such as "*/beep.*".
+    """
+
+    audio_dir: tyro.conf.Positional[str]
+    heldout_percent: int = _DEFAULTS.heldout_percent
+    min_seconds: float = _DEFAULTS.min_seconds
+    max_seconds: float = _DEFAULTS.max_seconds
+    exclude: tuple[str, ...] = _DEFAULTS.exclude
+
+
+def audit(arguments: Sequence[str]) -> None:
+    """`audiolm audit`."""
+    options = parse(AuditOptions, arguments, "audiolm audit")
+    report = audit_folder(AudioDataConfig(**dataclasses.asdict(options)))
+    print(report)
+    if not report.clips:
+        raise InputError(f"{options.audio_dir}: no usable recording among {len(report.bad)} files")

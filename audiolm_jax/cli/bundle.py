@@ -1,0 +1,96 @@
+"""`audiolm bundle`: five trained parts into one folder."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.cli.options import parse
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.inputs import model_folder
+from audiolm_jax.generation.bundle import STAGE_PARTS, write_bundle
+from audiolm_jax.tokenizers.acoustic.load import ACOUSTIC_KINDS
+from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC_KIND
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleOptions:
+    """Copy trained parts into one folder that can be shared, checked against each other.
+
+    Attributes:
+      runs: run directories or model folders: codec (trained or imported), semantic tokenizer
+        (k-means), and the language models of the stages; which is which is read from them.
+      out: bundle folder to write.
+      licence: licence and attribution of the weights, for the model card.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path
+    licence: str = "not stated"
+
+
+def bundle(arguments: Sequence[str]) -> None:
+    """`audiolm bundle`."""
+    options = parse(BundleOptions, arguments, "audiolm bundle")
+    sources: dict[str, Path] = {}
+    for path in options.runs:
+        folder = model_folder(path)
+        part = part_name(folder)
+        if part in sources:
+            raise InputError(f"{path}: a second {part}; {sources[part]} is one already")
+        sources[part] = folder
+    fingerprint = write_bundle(options.out, sources, model_card(sources, options.licence))
+    print(f"{options.out}: bundle {fingerprint[:16]} of {', '.join(sources)}")
+
+
+def part_name(folder: Path) -> str:
+    """What part of a bundle a model folder is."""
+    record = json.loads((folder / MODEL_JSON).read_text())
+    match record["kind"]:
+        case kind if kind in ACOUSTIC_KINDS:
+            return "codec"
+        case kind if kind == SEMANTIC_KIND:
+            return "semantic"
+        case "stage":
+            return STAGE_PARTS[record["config"]["stage"]["name"]]
+        case kind:
+            raise InputError(f"{folder}: a {kind!r} model is no part of a bundle")
+
+
+def model_card(sources: dict[str, Path], licence: str) -> str:
+    """README.md of a bundle: what it is, what it was made from, how to use it, what not to do."""
+    rows, licences = [], [f"Licence of the weights: {licence}"]
+    for part, folder in sorted(sources.items()):
+        record = json.loads((folder / MODEL_JSON).read_text())
+        facts = record["provenance"]
+        rows.append(
+            f"| {part} | {record['kind']} | {facts.get('steps', '')} "
+            f"| {facts.get('data', {}).get('dataset', '')} | {record['fingerprint'][:16]} |"
+        )
+        # Imported from another publisher: the part itself, or the encoder within.
+        for origin in (facts, facts.get("encoder", {}).get("provenance", {})):
+            if "licence" in origin:
+                licences.append(f"Licence of {part}, {origin['model']}: {origin['licence']}")
+    return "\n".join(
+        [
+            "# AudioLM bundle",
+            "",
+            "A codec, a semantic tokenizer and the language models of the stages, trained with",
+            "audiolm_jax. They continue recordings in their own voice; they know no text.",
+            "",
+            "| part | kind | steps | data | fingerprint |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "  \n".join(licences),
+            "",
+            "Use: `audiolm continue PROMPT.wav --models THIS_FOLDER --seconds 4 --out OUT.wav`",
+            "",
+            "Do not continue a voice without its owner's consent. Output is marked as synthetic in",
+            "the wav file's comment.",
+            "",
+        ]
+    )

@@ -1,0 +1,110 @@
+"""`audiolm demo`: the whole road as ordinary commands, each printed before it runs."""
+
+import ctypes
+import dataclasses
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from audiolm_jax.cli.options import parse
+from audiolm_jax.errors import InputError
+
+CONFIGS = Path("configs/demo")
+RUNS = Path("runs/demo")
+DEFAULT_AUDIO = "data/asterisk"
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoOptions:
+    """Recorded speech to continuations one can listen to; run again to go on after a stop.
+
+    Attributes:
+      audio_dir: folder of recordings; ./launch/demo.sh fetches some if it is given none.
+    """
+
+    audio_dir: str = DEFAULT_AUDIO
+
+
+def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
+    """What each step is for, and its command line after `audiolm`."""
+    data = [] if audio_dir == DEFAULT_AUDIO else ["--data.audio-dir", audio_dir]
+
+    def configured(verb: str, name: str, *more: str) -> list[str]:
+        return [verb, str(CONFIGS / f"{name}.py"), *more]
+
+    return [
+        ("look at the recordings", ["audit", audio_dir]),
+        ("train the codec: sound to acoustic tokens", configured("train", "codec", *data)),
+        ("train the semantic encoder: sound to features", configured("train", "encoder", *data)),
+        ("fit k-means: features to semantic tokens", configured("train", "kmeans", *data)),
+        ("tokenize all recordings", configured("tokenize", "tokens", *data)),
+        ("stage 1: learn semantic tokens", configured("train", "semantic_lm")),
+        ("stage 2: learn coarse acoustic tokens", configured("train", "coarse_lm")),
+        ("stage 3: learn fine acoustic tokens", configured("train", "fine_lm")),
+        (
+            "put the five parts into one folder",
+            ["bundle", *(str(RUNS / part) for part in PARTS), "--out", str(RUNS / "bundle")],
+        ),
+        (
+            "continue held-out prompts, measure, write the page",
+            configured("evaluate", "evaluate", *data),
+        ),
+    ]
+
+
+PARTS = ("codec", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """`audiolm demo`."""
+    options = parse(DemoOptions, arguments, "audiolm demo")
+    if not CONFIGS.is_dir():
+        raise InputError(f"{CONFIGS}: not found; run this in a clone of the repository")
+    if not Path(options.audio_dir).is_dir():
+        raise InputError(
+            f"audio_dir = {options.audio_dir}: no such folder; ./launch/demo.sh fetches "
+            "recordings, or give any folder of wav, flac, mp3 or ogg files"
+        )
+    began = time.monotonic()
+    for number, (purpose, command) in enumerate(plan := steps(options.audio_dir), 1):
+        print(f"\n== {number}/{len(plan)} {purpose}", flush=True)
+        print(f"$ audiolm {shlex.join(command)}", flush=True)
+        start = time.monotonic()
+        status = _run([sys.executable, "-m", "audiolm_jax", *command])
+        if status:
+            print(
+                f"stopped at step {number} of {len(plan)}; the same command goes on from here",
+                file=sys.stderr,
+            )
+            return status if status > 0 else 128 - status  # killed by a signal
+        print(f"-- {time.monotonic() - start:.0f} s", flush=True)
+    print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes.")
+    print(f"Open {RUNS / 'report.html'} in a browser. Then try:")
+    print(f"  audiolm continue YOUR.wav --models {RUNS / 'bundle'} --seconds 4 --out out.wav")
+    return 0
+
+
+def _run(command: list[str]) -> int:
+    """Runs a step that cannot outlive this process, and returns its exit status."""
+    process = subprocess.Popen(command, preexec_fn=_die_with_parent)
+    previous = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # the step has had the same signal and is saving
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _die_with_parent() -> None:
+    # A killed demo must not leave a trainer behind that holds the run's lock (Linux only).
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)

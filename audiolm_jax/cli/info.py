@@ -1,0 +1,98 @@
+"""`audiolm info`: what a file or folder of this program is, and what it came from."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
+from audiolm_jax.audio.files import probe, read_wav_provenance
+from audiolm_jax.cli.options import parse
+from audiolm_jax.data.tokens.store import MANIFEST as STORE_MANIFEST
+from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.errors import InputError
+from audiolm_jax.generation.bundle import BUNDLE_JSON, load_bundle
+from audiolm_jax.training.best import read_best
+from audiolm_jax.training.checkpoints import latest_step
+from audiolm_jax.training.manifest import MANIFEST as RUN_MANIFEST
+
+
+@dataclasses.dataclass(frozen=True)
+class InfoOptions:
+    """Say what a path is and where it came from; models and stores are verified on the way.
+
+    Attributes:
+      path: a run directory, model folder, bundle, token store or wav file.
+    """
+
+    path: tyro.conf.Positional[Path]
+
+
+def info(arguments: Sequence[str]) -> None:
+    """`audiolm info`."""
+    path = parse(InfoOptions, arguments, "audiolm info").path
+    for line in describe(path):
+        print(line)
+
+
+def describe(path: Path) -> Iterator[str]:
+    """Lines about a path.
+
+    Raises:
+      InputError: nothing of ours, or damaged.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if (path / BUNDLE_JSON).is_file():
+        bundle = load_bundle(path)
+        yield f"bundle {bundle.fingerprint}, verified"
+        for part, fingerprint in bundle.parts.items():
+            yield f"  {part}: {fingerprint}"
+        yield f"  semantic tokens per second: {bundle.semantic_tokens_per_second:.2f}"
+    elif (path / MODEL_JSON).is_file():
+        model = load_model(path)
+        size = sum(array.size for array in model.arrays.values())
+        yield f"{model.kind} model {model.fingerprint}, verified, {size:,} numbers"
+        yield from _fields("config", model.config)
+        yield from _fields("provenance", model.provenance)
+    elif (path / RUN_MANIFEST).is_file():
+        done = (path / "model" / MODEL_JSON).is_file()
+        yield f"run directory, {'finished' if done else 'not finished'}"
+        yield f"  newest checkpoint: step {latest_step(path)}"
+        if best := read_best(path):
+            for one in best["checkpoints"]:
+                yield (
+                    f"  {best['best_is']} heldout/{best['metric']}: {one['value']:.6g} at step "
+                    f"{one['step']}, kept"
+                )
+        yield from _fields("manifest", json.loads((path / RUN_MANIFEST).read_text()))
+    elif (path / STORE_MANIFEST).is_file():
+        store = TokenStore.open(path)
+        yield f"token store {store.fingerprint}, verified"
+        yield from _fields("provenance", dataclasses.asdict(store.provenance))
+        for split, part in store.manifest["splits"].items():
+            yield from _fields(split, part["statistics"])
+    elif path.suffix.lower() == ".wav":
+        facts = probe(path)
+        yield f"wav, {facts.sample_rate_hz} Hz, {facts.channels} channel, {facts.seconds:.2f} s"
+        provenance = read_wav_provenance(path)
+        if provenance is None:
+            yield "  no provenance: not written by this program"
+        else:
+            yield from _fields("provenance", provenance)
+    else:
+        raise InputError(
+            f"{path}: not a run directory, model folder, bundle, token store or wav file"
+        )
+
+
+def _fields(title: str, fields: dict[str, Any]) -> Iterator[str]:
+    yield f"  {title}:"
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from (f"  {line}" for line in _fields(name, value))
+        else:
+            yield f"    {name}: {value}"

@@ -1,0 +1,102 @@
+"""`audiolm release`: one trained model as a small archive to publish."""
+
+import dataclasses
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
+from audiolm_jax.cli.options import parse
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.inputs import model_folder
+
+README = "README.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseOptions:
+    """Write a zip archive of one model folder, weights rounded to 16 bits, with a model card.
+
+    Unpacked it is a model folder like any other, with a fingerprint of its own, for rounding
+    makes it another model. The same model gives the same bytes.
+
+    Attributes:
+      model: run directory or model folder.
+      out: archive to write, NAME.zip; it holds the folder NAME.
+      licence: licence and attribution of the weights, for the model card.
+    """
+
+    model: tyro.conf.Positional[Path]
+    out: Path
+    licence: str
+
+
+def release(arguments: Sequence[str]) -> None:
+    """`audiolm release`."""
+    options = parse(ReleaseOptions, arguments, "audiolm release")
+    if options.out.suffix != ".zip" or not options.out.parent.is_dir():
+        raise InputError(f"{options.out}: expected NAME.zip in a folder that is there")
+    source = load_model(model_folder(options.model))
+    arrays = {name: _halve(name, array) for name, array in source.arrays.items()}
+    provenance = {
+        **source.provenance,
+        "model": options.out.stem,
+        "licence": options.licence,
+        "rounded_from": source.fingerprint,
+    }
+    with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
+        folder = Path(scratch) / options.out.stem
+        fingerprint = save_model(folder, source.kind, source.config, arrays, provenance)
+        (folder / README).write_text(_model_card(options, source, fingerprint))
+        archive = Path(scratch) / options.out.name
+        _pack(folder, archive)
+        os.replace(archive, options.out)
+    size = options.out.stat().st_size
+    print(f"{options.out}: {source.kind} {fingerprint[:16]}, {size:,} bytes")
+
+
+def _halve(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.float32:
+        return array
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise InputError(
+            f"{name}: holds numbers beyond {np.finfo(np.float16).max:g}, the largest of 16 bits: "
+            "share the model folder as it is"
+        )
+    return rounded
+
+
+def _model_card(options: ReleaseOptions, source: ModelFolder, fingerprint: str) -> str:
+    facts = source.provenance
+    shown = {key: facts[key] for key in ("steps", "data", "config_hash") if key in facts}
+    return "\n".join(
+        [
+            f"# {options.out.stem}",
+            "",
+            f"A model of kind `{source.kind}`, trained with audiolm_jax; weights in 16 bits.",
+            "",
+            f"- fingerprint {fingerprint[:16]}, rounded from {source.fingerprint[:16]}",
+            *(f"- {key}: {json.dumps(value)}" for key, value in shown.items()),
+            f"- licence of the weights: {options.licence}",
+            "",
+            "`audiolm info THIS_FOLDER` shows everything it was made from.",
+            "",
+        ]
+    )
+
+
+def _pack(folder: Path, archive: Path) -> None:
+    """Everything that decides the bytes of an archive is fixed but the zlib version."""
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted(folder.iterdir()):
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.name}")  # of 1980 unless told otherwise
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)

@@ -1,0 +1,347 @@
+"""The token store: ArrayRecord shards of token records, a JSON beside each, a manifest over all.
+
+A shard counts as written once its JSON exists, a store once MANIFEST.json exists; each appears by
+an atomic rename, so a process killed at any time leaves nothing that looks whole and is not.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
+from audiolm_jax.data.sources import BadFile, Split
+from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
+from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
+from audiolm_jax.errors import InputError
+from audiolm_jax.stages import StageConfig, deduplicate
+
+MANIFEST = "MANIFEST.json"
+# Stores up to this size are hashed in full when opened; larger ones by `verify` alone.
+HASH_ON_OPEN_BYTES = 4 << 30
+
+
+def shard_name(split: Split, index: int, count: int) -> str:
+    """File name of shard `index` of `count`."""
+    return f"{split}-{index:05d}-of-{count:05d}.array_record"
+
+
+def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The JSON beside a finished shard of the given fingerprint; None if it must be written."""
+    try:
+        summary = json.loads(_summary_path(path).read_text())
+        good = summary["fingerprint"] == fingerprint and path.stat().st_size == summary["bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return summary if good else None
+
+
+def write_shard(
+    path: Path, records: Iterable[TokenRecord], provenance: TokenProvenance
+) -> dict[str, Any]:
+    """Writes one shard and the JSON beside it; the same records give the same bytes.
+
+    Returns:
+      The JSON: name, fingerprint, records, frames, semantic tokens of each record and, after
+      de-duplication, in all, how often each id occurs, bytes and SHA-256 of the shard.
+    """
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    sizes = provenance.sizes
+    clusters = np.zeros(sizes.semantic_clusters, np.int64)
+    codes = np.zeros((sizes.levels, sizes.codebook_size), np.int64)
+    lengths: list[int] = []
+    # Two writers on one name would lose records silently: a name of its own, then a rename.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    writer = ArrayRecordWriter(str(temporary), "group_size:1")
+    try:
+        for record in records:
+            check_record(record, sizes, str(path))
+            writer.write(encode_record(record))
+            clusters += np.bincount(
+                deduplicate(record.clusters.astype(np.int32)), minlength=len(clusters)
+            )
+            for level, row in enumerate(codes):
+                row += np.bincount(record.codes[:, level], minlength=len(row))
+            lengths.append(len(record.clusters))
+    finally:
+        writer.close()
+    summary = {
+        "name": path.name,
+        "fingerprint": provenance.fingerprint,
+        "records": len(lengths),
+        "frames": sum(lengths) * (sizes.acoustic_rate_hz // sizes.semantic_rate_hz),
+        "semantic_lengths": lengths,
+        "semantic_deduplicated": int(clusters.sum()),
+        "semantic_counts": clusters.tolist(),
+        "acoustic_counts": codes.tolist(),
+        "bytes": temporary.stat().st_size,
+        "sha256": _sha256(temporary),
+    }
+    temporary.replace(path)
+    _write_json(_summary_path(path), summary)
+    return summary
+
+
+def write_manifest(
+    directory: Path, provenance: TokenProvenance, shards: dict[Split, int], bad: Iterable[BadFile]
+) -> None:
+    """Writes MANIFEST.json over finished shards; `shards` is their number in each split.
+
+    Raises:
+      RuntimeError: a shard is missing.
+    """
+    splits = {}
+    for split, count in shards.items():
+        summaries = []
+        for index in range(count):
+            path = directory / shard_name(split, index, count)
+            summary = read_shard_summary(path, provenance.fingerprint)
+            if summary is None:
+                raise RuntimeError(f"{path}: was not written")
+            summaries.append(summary)
+        kept = ("name", "records", "frames", "bytes", "sha256")
+        splits[split] = {
+            "statistics": _statistics(summaries, provenance.sizes),
+            "shards": [{key: summary[key] for key in kept} for summary in summaries],
+        }
+    manifest = {
+        "fingerprint": provenance.fingerprint,
+        "provenance": config_to_dict(provenance),
+        "splits": splits,
+        "bad": [dataclasses.asdict(file) for file in bad],
+    }
+    _write_json(directory / MANIFEST, manifest)
+
+
+def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
+    """Holds a record against the sizes of its store.
+
+    Raises:
+      InputError: other levels or rates, or an id that does not exist.
+    """
+    frames, levels = record.codes.shape
+    per_token = sizes.acoustic_rate_hz // sizes.semantic_rate_hz
+    if levels != sizes.levels or frames != per_token * len(record.clusters):
+        raise InputError(
+            f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels and "
+            f"{len(record.clusters)} semantic tokens, expected {per_token} frames of "
+            f"{sizes.levels} levels a token; tokenize again"
+        )
+    if (
+        record.codes.max() >= sizes.codebook_size
+        or record.clusters.max() >= sizes.semantic_clusters
+    ):
+        raise InputError(
+            f"{where}: record {record.clip_id!r} holds code {record.codes.max()} and cluster "
+            f"{record.clusters.max()}, expected below {sizes.codebook_size} and "
+            f"{sizes.semantic_clusters}; tokenize again"
+        )
+
+
+def check_store(store: "TokenStore", stage: StageConfig) -> None:
+    """Holds a stage's sizes against the tokens it is to learn.
+
+    Raises:
+      InputError: the first size that differs.
+    """
+    sizes = store.provenance.sizes
+    for name in (
+        "semantic_clusters",
+        "codebook_size",
+        "levels",
+        "semantic_rate_hz",
+        "acoustic_rate_hz",
+    ):
+        wanted, found = getattr(stage, name), getattr(sizes, name)
+        if wanted != found:
+            raise InputError(
+                f"stage.{name} = {wanted}, but the tokens in {store.directory} were written with "
+                f"{found}; change the stage or tokenize with other models"
+            )
+
+
+class TokenStore:
+    """A finished store, read by split and number.
+
+    Attributes:
+      directory: where it lies.
+      provenance: what decided its tokens.
+      manifest: the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds clips,
+        seconds, token counts, de-duplicated semantic tokens per second, ids in use and unigram
+        entropies in nats.
+    """
+
+    def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
+        """Use `open`."""
+        self.directory, self.provenance, self.manifest = directory, provenance, manifest
+        self._readers: dict[str, Any] = {}
+        self._ends = {
+            split: np.cumsum([shard["records"] for shard in part["shards"]], dtype=np.int64)
+            for split, part in manifest["splits"].items()
+        }
+
+    @classmethod
+    def open(cls, directory: Path | str) -> "TokenStore":
+        """Opens a finished store and proves it whole.
+
+        Sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
+
+        Raises:
+          InputError: no store, an unfinished one, or one whose files are not what was written.
+        """
+        directory = Path(directory)
+        path = directory / MANIFEST
+        if not path.exists():
+            state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
+            raise InputError(
+                f"{directory}: token store {state} (no {MANIFEST}); run audiolm tokenize"
+            )
+        try:
+            manifest = json.loads(path.read_text())
+            provenance = config_from_dict(TokenProvenance, manifest["provenance"], str(path))
+            store = cls(directory, provenance, manifest)
+            total = sum(shard["bytes"] for shard in store._shards())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: damaged: {error!r}; delete it, tokenize again") from error
+        if provenance.format_version != FORMAT_VERSION:
+            raise InputError(
+                f"{path}: format_version {provenance.format_version}, this program reads "
+                f"{FORMAT_VERSION}; tokenize again"
+            )
+        if provenance.fingerprint != manifest.get("fingerprint"):
+            raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
+        store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
+        return store
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that decided the tokens."""
+        return self.provenance.fingerprint
+
+    def verify(self, hashes: bool) -> None:
+        """Compares sizes and, if wanted, SHA-256 sums of all shards with the manifest.
+
+        Raises:
+          InputError: the first shard that differs.
+        """
+        for shard in self._shards():
+            path = self.directory / shard["name"]
+            size = path.stat().st_size if path.exists() else None
+            if size != shard["bytes"]:
+                found = "missing" if size is None else f"{size} bytes"
+                raise InputError(
+                    f"{path}: {found}, expected {shard['bytes']} bytes; tokenize again"
+                )
+            if hashes and _sha256(path) != shard["sha256"]:
+                raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
+
+    def num_records(self, split: Split) -> int:
+        """Clips in a split."""
+        ends = self._ends.get(split)
+        return int(ends[-1]) if ends is not None and len(ends) else 0
+
+    def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
+        """Semantic tokens of each record, before de-duplication.
+
+        Raises:
+          InputError: the JSON of a shard is missing or damaged.
+        """
+        lengths: list[int] = []
+        per_token = self.provenance.sizes.acoustic_rate_hz // self.provenance.sizes.semantic_rate_hz
+        for shard in self.manifest["splits"].get(split, {"shards": []})["shards"]:
+            path = self.directory / shard["name"]
+            summary = read_shard_summary(path, self.fingerprint) or {}
+            part = summary.get("semantic_lengths", [])
+            if len(part) != shard["records"] or sum(part) * per_token != shard["frames"]:
+                raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
+            lengths += part
+        return np.array(lengths, np.int64)
+
+    def record(self, split: Split, index: int) -> TokenRecord:
+        """Clip number `index` of a split.
+
+        Raises:
+          InputError: the shard cannot be read, or holds something else.
+        """
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        if not 0 <= index < self.num_records(split):
+            raise IndexError(f"{split} record {index} of {self.num_records(split)}")
+        shard = int(np.searchsorted(self._ends[split], index, side="right"))
+        described = self.manifest["splits"][split]["shards"][shard]
+        path = self.directory / described["name"]
+        first = int(self._ends[split][shard]) - described["records"]
+        try:
+            if described["name"] not in self._readers:
+                # One record at a time at random places: reading ahead would only cost.
+                options = "readahead_buffer_size:0,max_parallelism:0"
+                self._readers[described["name"]] = ArrayRecordReader(str(path), options)
+            reader = self._readers[described["name"]]
+            if reader.num_records() != described["records"]:
+                raise InputError(
+                    f"{path}: {reader.num_records()} records, expected {described['records']}; "
+                    "tokenize again"
+                )
+            (data,) = reader.read([index - first])
+        except (RuntimeError, IndexError) as error:
+            raise InputError(f"{path}: cannot be read; tokenize again") from error
+        record = decode_record(data, str(path))
+        check_record(record, self.provenance.sizes, str(path))
+        return record
+
+    def records(self, split: Split) -> Iterator[TokenRecord]:
+        """All clips of a split, in order."""
+        for index in range(self.num_records(split)):
+            yield self.record(split, index)
+
+    def _shards(self) -> list[dict[str, Any]]:
+        return [shard for part in self.manifest["splits"].values() for shard in part["shards"]]
+
+
+def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:
+    frames = sum(summary["frames"] for summary in summaries)
+    seconds = frames / sizes.acoustic_rate_hz
+    deduplicated = sum(summary["semantic_deduplicated"] for summary in summaries)
+    clusters = np.sum([summary["semantic_counts"] for summary in summaries], axis=0)
+    codes = np.sum([summary["acoustic_counts"] for summary in summaries], axis=0)
+    return {
+        "clips": sum(summary["records"] for summary in summaries),
+        "seconds": seconds,
+        "acoustic_tokens": frames * sizes.levels,
+        "semantic_tokens": frames * sizes.semantic_rate_hz // sizes.acoustic_rate_hz,
+        "semantic_deduplicated": deduplicated,
+        "semantic_deduplicated_per_second": deduplicated / seconds,
+        "semantic_used": int(np.sum(clusters > 0)),
+        "semantic_entropy_nats": _entropy_nats(clusters),
+        "acoustic_used": [int(np.sum(row > 0)) for row in codes],
+        "acoustic_entropy_nats": [_entropy_nats(row) for row in codes],
+    }
+
+
+def _entropy_nats(counts: np.ndarray) -> float:
+    share = counts[counts > 0] / counts.sum()
+    return float(-np.sum(share * np.log(share)))
+
+
+def _summary_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, sort_keys=True, indent=1) + "\n")
+    temporary.replace(path)

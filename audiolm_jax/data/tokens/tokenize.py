@@ -1,0 +1,277 @@
+"""Audio to token store by a Beam pipeline whose unit of work is one output shard.
+
+What a shard holds depends on the clip list alone, so any runner, any number of workers and any
+number of interruptions give the same bytes; a run that was stopped skips the finished shards.
+"""
+
+import dataclasses
+import hashlib
+import logging
+import pickle
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
+from audiolm_jax.data.tokens.provenance import (
+    FORMAT_VERSION,
+    PADDING_RULE,
+    TokenProvenance,
+    TokenSizes,
+)
+from audiolm_jax.data.tokens.record import TokenRecord
+from audiolm_jax.data.tokens.store import (
+    MANIFEST,
+    TokenStore,
+    read_shard_summary,
+    shard_name,
+    write_manifest,
+    write_shard,
+)
+from audiolm_jax.errors import InputError
+from audiolm_jax.types import AcousticTokenizer, AudioBatch, SemanticTokenizer
+
+LoadTokenizers = Callable[[], tuple[AcousticTokenizer, SemanticTokenizer]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizeConfig:
+    """How the work is cut. None of it changes the tokens; `shards` decides their files.
+
+    Attributes:
+      shards: output files of the train split; the held-out split gets its share, at least one.
+      batch_clips: clips encoded together, of similar length.
+      beam_options: options of Beam such as --runner=DataflowRunner; empty runs in this process.
+        Every worker must see the audio and the output folder under the same path.
+    """
+
+    shards: int = 8
+    batch_clips: int = 8
+    beam_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("shards", "batch_clips"):
+            if getattr(self, name) < 1:
+                raise InputError(f"tokenize.{name} = {getattr(self, name)}: expected at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shard:
+    """One element of the pipeline: everything a worker needs to write one file."""
+
+    name: str
+    clips: tuple[ClipInfo, ...]
+    done_before: str  # "3 of 9", for the progress line
+
+
+def precompute(
+    index: ClipIndex, load_tokenizers: LoadTokenizers, directory: Path, config: TokenizeConfig
+) -> TokenStore:
+    """Tokenizes every clip of both splits, or what is left of them, and opens the store.
+
+    The codec gets each clip filled with zeros to whole semantic frames, so that the number of its
+    frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
+    norms run over the clip, that fill is padding like what follows it in a batch.
+
+    Args:
+      index: the clips.
+      load_tokenizers: picklable; called once in each worker and once here.
+      directory: of the store; made if missing.
+      config: how the work is cut.
+
+    Raises:
+      InputError: tokenizers that do not fit the audio or each other, other tokens in `directory`,
+        or a file that can no longer be read.
+    """
+    key = hashlib.sha256(pickle.dumps(load_tokenizers)).hexdigest()
+    codec, semantic = _tokenizers(load_tokenizers, key)
+    provenance = _provenance(index, codec, semantic)
+    if (directory / MANIFEST).exists():
+        store = TokenStore.open(directory)
+        if store.fingerprint == provenance.fingerprint:
+            _say(f"tokenize: {directory} is complete, nothing to do")
+            return store
+        raise InputError(
+            f"{directory}: holds tokens of fingerprint {store.fingerprint}, this data and these "
+            f"tokenizers give {provenance.fingerprint}; delete the folder or choose another"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob(".*.tmp"):  # of a run that was killed in the middle of a shard
+        leftover.unlink()
+    work, counts = _plan(index, config)
+    _run_pipeline(
+        work,
+        _ShardWriter(load_tokenizers, key, index, directory, config.batch_clips, provenance),
+        config,
+    )
+    write_manifest(directory, provenance, counts, index.bad)
+    return TokenStore.open(directory)
+
+
+def _plan(index: ClipIndex, config: TokenizeConfig) -> tuple[list[_Shard], dict[Split, int]]:
+    """The shards of both splits; a shard's clips are sorted by length to batch like with like."""
+    clips = {
+        split: [clip for clip in index.clips if clip.split == split]
+        for split in ("train", "heldout")
+    }
+    share = config.shards / max(1, len(clips["train"]))
+    wanted = {"train": config.shards, "heldout": round(share * len(clips["heldout"]))}
+    counts = {
+        split: min(max(1, wanted[split]), len(members))
+        for split, members in clips.items()
+        if members
+    }
+    work, total = [], sum(counts.values())
+    for split, count in counts.items():
+        for number in range(count):
+            members = sorted(clips[split][number::count], key=lambda c: (c.num_samples, c.clip_id))
+            label = f"{len(work) + 1} of {total}"
+            work.append(_Shard(shard_name(split, number, count), tuple(members), label))
+    return work, counts
+
+
+def _provenance(
+    index: ClipIndex, codec: AcousticTokenizer, semantic: SemanticTokenizer
+) -> TokenProvenance:
+    rate = index.config.sample_rate_hz
+    for name, tokenizer in (("codec", codec), ("semantic tokenizer", semantic)):
+        if tokenizer.sample_rate_hz != rate:
+            raise InputError(
+                f"data.sample_rate_hz = {rate}: the {name} expects {tokenizer.sample_rate_hz} Hz"
+            )
+        if rate % tokenizer.hop_samples:
+            raise InputError(
+                f"{name}: hop of {tokenizer.hop_samples} samples does not divide {rate}"
+            )
+    if semantic.hop_samples % codec.hop_samples:
+        raise InputError(
+            f"semantic tokenizer: hop of {semantic.hop_samples} samples is no multiple of the "
+            f"codec's {codec.hop_samples}"
+        )
+    sizes = TokenSizes(
+        semantic_clusters=semantic.clusters,
+        semantic_rate_hz=rate // semantic.hop_samples,
+        acoustic_rate_hz=rate // codec.hop_samples,
+        levels=codec.levels,
+        codebook_size=codec.codebook_size,
+    )
+    return TokenProvenance(
+        dataset=index.config.dataset,
+        data_fingerprint=index.fingerprint,
+        sample_rate_hz=rate,
+        resampler=index.config.resampler,
+        padding=PADDING_RULE,
+        codec_fingerprint=codec.fingerprint,
+        semantic_fingerprint=semantic.fingerprint,
+        sizes=sizes,
+        format_version=FORMAT_VERSION,
+    )
+
+
+class _ShardWriter:
+    """Writes a shard unless it is there; the pickled part of the pipeline."""
+
+    def __init__(
+        self,
+        load_tokenizers: LoadTokenizers,
+        key: str,
+        index: ClipIndex,
+        directory: Path,
+        batch_clips: int,
+        provenance: TokenProvenance,
+    ):
+        # The clips travel with the shards: without them the index is small enough to pickle.
+        self.index = dataclasses.replace(index, clips=(), bad=())
+        self.load_tokenizers, self.key, self.directory = load_tokenizers, key, directory
+        self.batch_clips, self.provenance = batch_clips, provenance
+
+    def __call__(self, shard: _Shard) -> None:
+        path, start = self.directory / shard.name, time.monotonic()
+        if read_shard_summary(path, self.provenance.fingerprint):
+            _say(f"tokenize: shard {shard.done_before}: already written")
+            return
+        summary = write_shard(path, self._records(shard), self.provenance)
+        seconds = summary["frames"] / self.provenance.sizes.acoustic_rate_hz
+        speed = seconds / (time.monotonic() - start)
+        _say(
+            f"tokenize: shard {shard.done_before}: {summary['records']} clips, {seconds:.0f} s of "
+            f"audio, {speed:.1f} x real time"
+        )
+
+    def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
+        codec, semantic = _tokenizers(self.load_tokenizers, self.key)
+        for first in range(0, len(shard.clips), self.batch_clips):
+            clips = shard.clips[first : first + self.batch_clips]
+            audio = [self.index.load(clip) for clip in clips]
+            hop = semantic.hop_samples
+            lengths = np.array([len(samples) for samples in audio], np.int32)
+            filled = -(-lengths // hop) * hop
+            # Missing rows repeat the last clip: one batch size, hence one codec compilation.
+            rows = [*range(len(clips)), *[len(clips) - 1] * (self.batch_clips - len(clips))]
+            padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
+            stacked = np.stack([padded[row] for row in rows])
+            acoustic = codec.encode(AudioBatch(stacked, filled[rows]))
+            clusters = semantic.encode(AudioBatch(stacked[: len(clips)], lengths))
+            codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
+            ids, tokens = np.asarray(clusters.ids), np.asarray(clusters.lengths)
+            for row, clip in enumerate(clips):
+                yield TokenRecord(
+                    clip_id=clip.clip_id,
+                    codes=codes[row, : frames[row]],
+                    clusters=ids[row, : tokens[row]],
+                    dataset=self.index.config.dataset,
+                    speaker=clip.speaker,
+                    text=clip.text,
+                    source_rate_hz=clip.source_rate_hz,
+                )
+
+
+def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConfig) -> None:
+    logging.disable(logging.WARNING)  # it complains of optional packages that nobody asked for
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    finally:
+        logging.disable(logging.NOTSET)
+    # It would log the traceback of an exception that arrives here anyway.
+    logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
+
+    # "DirectRunner" by name would first try to download another runner; name the embedded one.
+    runner = None if config.beam_options else FnApiRunner()
+    options = PipelineOptions(list(config.beam_options), pickle_library="cloudpickle")
+    try:
+        with beam.Pipeline(runner, options) as pipeline:
+            _ = (
+                pipeline
+                | "shards" >> beam.Create(work)
+                | "spread" >> beam.Reshuffle()
+                | "tokenize" >> beam.Map(writer)
+            )
+    except Exception as error:
+        # Beam wraps the worker's exception into its own, with the traceback as text.
+        found = re.search(
+            r"^(?:\w+\.)*InputError: (.+?)(?: \[while running .*)?$", str(error), re.M
+        )
+        if found:
+            raise InputError(found[1]) from error
+        raise
+
+
+_loaded: dict[str, tuple[AcousticTokenizer, SemanticTokenizer]] = {}
+
+
+def _tokenizers(load: LoadTokenizers, key: str) -> tuple[AcousticTokenizer, SemanticTokenizer]:
+    """Loads once in each process, however often Beam copies the callable; `key` stands for it."""
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = load()
+    return _loaded[key]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,1 +1,0 @@
-"""Measurements of every part, and the report page."""

@@ -1,0 +1,1 @@
+"""Measurements of every part, and their pages."""

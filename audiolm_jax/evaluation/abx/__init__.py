@@ -1,0 +1,1 @@
+"""ABX: do features tell phones apart, within and across speakers?"""

@@ -1,0 +1,246 @@
+"""ABX discrimination of phones: how often is X nearer to a B than to an A of its own kind?
+
+The error of a cell is the share of its triplets with d(X, B) < d(X, A), ties counting one half.
+Cells are averaged over contexts and speakers of X, then over speakers, then over ordered pairs of
+phones. 0 is perfect, 50 % is chance.
+
+Reference: Schatz et al., "Evaluating speech features with the minimal-pair ABX task", 2013; the
+conventions are those of Libri-Light (Kahn et al. 2020, section 4.2) and ZeroSpeech 2021.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.cells import MODES, AbxConfig, Comparison, comparisons, group_items
+from audiolm_jax.evaluation.abx.dtw import SIZES, dtw_distances
+from audiolm_jax.evaluation.abx.items import Item
+from audiolm_jax.evaluation.abx.segments import (
+    FrameFeatures,
+    Segments,
+    Slicing,
+    code_distances,
+    cut_segments,
+)
+
+_TABLE = 1 << 25  # cosines of one batch of contexts; 128 MiB
+_SIZES = (1 << 16, 1 << 20, 1 << 25, 1 << 28, (1 << 31) - 1)  # few, each is compiled; int32 places
+
+
+@dataclasses.dataclass(frozen=True)
+class ModeError:
+    """One mode of the test.
+
+    Attributes:
+      error: 0 to 1; None if there is no cell.
+      cells: cells that were averaged.
+      triplets: triplets in them.
+    """
+
+    error: float | None
+    cells: int
+    triplets: int
+
+
+@dataclasses.dataclass(frozen=True)
+class AbxScore:
+    """ABX error of features.
+
+    Attributes:
+      slicing: rule for the frames of an item.
+      within: A, B and X of one speaker.
+      across: X of another speaker.
+      items: items with frames.
+      empty: items without, left out.
+      cut: items that lost their last frame because the features end before it.
+    """
+
+    slicing: Slicing
+    within: ModeError
+    across: ModeError
+    items: int
+    empty: int
+    cut: int
+
+
+class _Cosines:
+    """Cosines of all frames of a context with each other; one memory serves all batches."""
+
+    def __init__(self) -> None:
+        self._memory = np.zeros(0, np.float32)
+
+    def fill(self, vectors: Sequence[np.ndarray]) -> Float[np.ndarray, " s"]:
+        """Context after context, row after row; what follows them may hold anything."""
+        ends = np.cumsum([len(own) ** 2 for own in vectors])
+        size = next(size for size in _SIZES if size >= ends[-1])
+        if len(self._memory) < size:
+            self._memory = np.zeros(size, np.float32)
+        for own, end in zip(vectors, ends, strict=True):
+            square = self._memory[end - len(own) ** 2 : end].reshape(len(own), len(own))
+            np.matmul(own, own.T, out=square)
+        return self._memory[:size]
+
+
+class _Cells:
+    """Errors of cells of one mode, and their labels."""
+
+    def __init__(self) -> None:
+        self.labels: list[tuple[str, str, str]] = []  # phones of A and B, speaker
+        self.errors: list[float] = []
+        self.triplets = 0
+
+    def average(self) -> ModeError:
+        if not self.labels:
+            return ModeError(None, 0, 0)
+        speakers, first = np.unique(np.array(self.labels), axis=0, return_inverse=True)
+        by_speaker = _means(np.array(self.errors), first.reshape(-1))
+        _, second = np.unique(speakers[:, :2], axis=0, return_inverse=True)
+        by_pair = _means(by_speaker, second.reshape(-1))
+        return ModeError(float(by_pair.mean()), len(self.labels), self.triplets)
+
+
+def abx_score(
+    items: Sequence[Item], features: FrameFeatures, slicing: Slicing, config: AbxConfig
+) -> AbxScore:
+    """ABX error within and across speakers.
+
+    Args:
+      items: triphones.
+      features: of all their files.
+      slicing: which frames an item takes.
+      config: subsampling and its seed.
+
+    Raises:
+      InputError: features do not fit the items, an item is longer than 1024 frames, or one context
+        alone needs more than 8 GiB.
+    """
+    segments = cut_segments(items, features, slicing)
+    if len(segments.lengths) and segments.lengths.max() > SIZES[-1]:
+        longest = segments.items[int(segments.lengths.argmax())]
+        raise InputError(
+            f"{longest.file}: an item at {longest.onset} s has {segments.lengths.max()} frames: "
+            f"expected at most {SIZES[-1]}; are the times in seconds?"
+        )
+    cells = {mode: _Cells() for mode in MODES}
+    codes = None
+    if features.codes is not None:
+        codes = jnp.asarray(code_distances(features.codes, features.codebook).reshape(-1))
+    cosines = _Cosines()
+    for batch in _batches(segments, config, codes is not None):
+        distances = _distances(segments, batch, features.codes, codes, cosines)
+        for (found, members), table in zip(batch, distances, strict=True):
+            for comparison in found:
+                _score(comparison, members, table, cells[comparison.mode])
+    return AbxScore(
+        slicing=slicing,
+        within=cells["within"].average(),
+        across=cells["across"].average(),
+        items=len(segments.items),
+        empty=segments.empty,
+        cut=segments.cut,
+    )
+
+
+def _batches(
+    segments: Segments, config: AbxConfig, are_codes: bool
+) -> Iterator[list[tuple[list[Comparison], np.ndarray]]]:
+    """Contexts with something to compare: (comparisons, items they use), some at a time."""
+    batch, size = [], 0
+    for context, groups in group_items(segments.items, config).items():
+        found = list(comparisons(context, groups, config))
+        if not found:
+            continue
+        used = [group.members for one in found for group in (one.a, one.x, *one.b)]
+        members = np.unique(np.concatenate(used))
+        own = max(int(segments.lengths[members].sum()), len(members)) ** 2
+        if own > _SIZES[-1] and not are_codes:
+            raise InputError(
+                f"context {context!r}: {len(members)} items are too many to compare at once; "
+                "lower max_size_group"
+            )
+        if batch and size + own > _TABLE:
+            yield batch
+            batch, size = [], 0
+        batch.append((found, members))
+        size += own
+    if batch:
+        yield batch
+
+
+def _distances(
+    segments: Segments,
+    batch: list[tuple[list[Comparison], np.ndarray]],
+    codes: int | None,
+    table: Float[Array, " s"] | None,
+    cosines: _Cosines,
+) -> list[np.ndarray]:
+    """For each context float32 [n, n]: row X, column A or B; what is not compared is NaN."""
+    first, second, starts, lengths, pairs, vectors = [], [], [], [], [], []
+    frames = places = items = 0
+    for found, members in batch:
+        sizes = segments.lengths[members]
+        index = np.concatenate(
+            [np.arange(s, s + n) for s, n in zip(segments.starts[members], sizes, strict=True)]
+        )
+        if codes is None:
+            vectors.append(segments.frames[index])
+            first.append(places + len(index) * np.arange(len(index)))
+            second.append(np.arange(len(index)))
+            places += len(index) ** 2
+        else:
+            first.append(segments.frames[index] * codes)
+            second.append(segments.frames[index])
+        starts.append(frames + np.cumsum(sizes) - sizes)
+        lengths.append(sizes)
+        pairs.append(items + _needed(found, members))
+        frames += len(index)
+        items += len(members)
+    both = dtw_distances(
+        cosines.fill(vectors) if table is None else table,
+        *map(np.concatenate, (first, second, starts, lengths, pairs)),
+        is_cosine=codes is None,
+    )
+    out, begin, item = [], 0, 0
+    for (_, members), own in zip(batch, pairs, strict=True):
+        square = np.full((len(members), len(members)), np.nan, np.float32)
+        one, two = (own - item).T
+        square[one, two], square[two, one] = both[begin : begin + len(own)].T
+        out.append(square)
+        begin, item = begin + len(own), item + len(members)
+    return out
+
+
+def _needed(found: list[Comparison], members: np.ndarray) -> np.ndarray:
+    """[p, 2] positions in `members`, the first below the second: every pair compared."""
+    wanted = np.zeros((len(members), len(members)), bool)
+    for comparison in found:
+        x = np.searchsorted(members, comparison.x.members)
+        others = np.concatenate([comparison.a.members, *(b.members for b in comparison.b)])
+        wanted[np.ix_(x, np.searchsorted(members, others))] = True
+    return np.argwhere(np.triu(wanted | wanted.T, 1))
+
+
+def _score(comparison: Comparison, members: np.ndarray, table: np.ndarray, cells: _Cells) -> None:
+    mode, a, x, b = comparison
+    rows = np.searchsorted(members, x.members)
+    to_a = table[np.ix_(rows, np.searchsorted(members, a.members))]
+    columns = np.searchsorted(members, np.concatenate([group.members for group in b]))
+    to_b = table[np.ix_(rows, columns)]
+    signs = np.sign(to_a[:, :, None] - to_b[:, None, :])  # 1: an error, 0: a tie
+    count = to_a.size
+    if mode == "within":  # an item is no A to itself
+        signs[np.arange(len(rows)), np.arange(len(rows))] = 0
+        count -= len(rows)
+    sizes = np.array([len(group.members) for group in b])
+    sums = np.add.reduceat(signs.sum(axis=(0, 1), dtype=np.float64), np.cumsum(sizes) - sizes)
+    cells.errors += list(0.5 * (1 + sums / (count * sizes)))
+    cells.labels += [(a.phone, group.phone, a.speaker) for group in b]
+    cells.triplets += int(count * sizes.sum())
+
+
+def _means(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    return np.bincount(group, values) / np.bincount(group)

@@ -1,0 +1,168 @@
+"""Features of recordings, and the frames of each that an item takes.
+
+Frame i of features at f Hz stands for the time (i + 1/2) / f. An item from `onset` to `offset`
+takes the frames whose time lies within it, both ends included: from ceil(onset f - 1/2) to
+floor(offset f - 1/2). That is "corrected", the rule of ABXpy and fastabx. Libri-Light's scripts
+used the second number as the end that is *not* included and so lost the last frame of every item:
+"legacy", to compare with figures measured that way (AudioLM's among them).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.items import Item
+
+Slicing = Literal["corrected", "legacy"]
+SLICINGS: tuple[Slicing, ...] = ("corrected", "legacy")
+_FAR = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameFeatures:
+    """What some model makes of recordings, frame by frame.
+
+    Attributes:
+      by_file: for each recording float [t, d] vectors, or int [t] codes.
+      rate_hz: frames per second.
+      codes: number of codes; None if `by_file` holds vectors.
+      codebook: float [codes, d], the vectors that codes stand for; None if they stand for nothing,
+        then any two different codes are equally far from each other, as one-hot vectors are.
+    """
+
+    by_file: Mapping[str, np.ndarray]
+    rate_hz: Fraction
+    codes: int | None = None
+    codebook: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0:
+            raise InputError(f"rate_hz = {self.rate_hz}: expected more than 0 frames a second")
+        for file, frames in self.by_file.items():
+            if frames.ndim != (2 if self.codes is None else 1):
+                raise InputError(
+                    f"{file}: features of shape {frames.shape}: expected [frames, width], or "
+                    "[frames] for codes"
+                )
+            if self.codes is None and not np.isfinite(frames).all():
+                raise InputError(f"{file}: features hold NaN or infinite values")
+            if self.codes is not None and len(frames):
+                low, high = int(frames.min()), int(frames.max())
+                if not 0 <= low <= high < self.codes:
+                    raise InputError(
+                        f"{file}: codes span [{low}, {high}]: expected 0 to {self.codes - 1}"
+                    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Segments:
+    """The frames of items that have any.
+
+    Attributes:
+      items: those items, sorted by file and time.
+      frames: frames of all recordings one after the other: float32 [n, d] of length 1 each (see
+        `unit_vectors`), or int32 [n] codes.
+      starts: int64 [items], first frame of each.
+      lengths: int64 [items], number of frames of each, 1 or more.
+      empty: items left out because no frame falls within them.
+      cut: items that end one frame after the features do, and lost that frame.
+    """
+
+    items: tuple[Item, ...]
+    frames: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    empty: int
+    cut: int
+
+
+def frame_range(
+    onset: Decimal, offset: Decimal, rate_hz: Fraction, slicing: Slicing
+) -> tuple[int, int]:
+    """(first, end) of the frames of an item, end not included; see this module. Exact."""
+    half = Fraction(1, 2)
+    first = math.ceil(Fraction(onset) * rate_hz - half)
+    last = math.floor(Fraction(offset) * rate_hz - half)
+    return first, last + 1 if slicing == "corrected" else last
+
+
+def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicing) -> Segments:
+    """The frames of each item.
+
+    Encoders without padding make one frame less than the recording has room for; an item that
+    needs just that one frame more is cut and counted.
+
+    Raises:
+      InputError: features of a file are missing, or an item ends more than one frame after them.
+    """
+    files = sorted({item.file for item in items})
+    if missing := [file for file in files if file not in features.by_file]:
+        raise InputError(
+            f"{len(missing)} of {len(files)} files have items but no features, such as "
+            f"{missing[0]!r}"
+        )
+    arrays = [features.by_file[file] for file in files]
+    begins = dict(zip(files, np.cumsum([0, *map(len, arrays)]), strict=False))
+    kept, starts, lengths, empty, cut = [], [], [], 0, 0
+    for item in sorted(items, key=lambda item: (item.file, item.onset, item.offset, item.phone)):
+        first, end = frame_range(item.onset, item.offset, features.rate_hz, slicing)
+        count = len(features.by_file[item.file])
+        if end > count + 1:
+            raise InputError(
+                f"{item.file}: an item ends at {item.offset} s, frame {end} at "
+                f"{float(features.rate_hz):g} Hz, but there are {count} frames; the features "
+                "belong to another recording or have another rate"
+            )
+        cut += end > count
+        end = min(end, count)
+        if end <= first:
+            empty += 1
+            continue
+        kept.append(item)
+        starts.append(begins[item.file] + first)
+        lengths.append(end - first)
+    frames = np.concatenate(arrays) if arrays else np.zeros((0, 1), np.float32)
+    return Segments(
+        items=tuple(kept),
+        frames=unit_vectors(frames) if features.codes is None else frames.astype(np.int32),
+        starts=np.array(starts, np.int64),
+        lengths=np.array(lengths, np.int64),
+        empty=empty,
+        cut=cut,
+    )
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Vectors scaled to length 1, float32 [n, d].
+
+    A vector of zeros has no direction. If there are any, one more column puts them as far as can
+    be (angle pi) from all other vectors, and at no distance from each other, as Libri-Light did.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    is_zero = norms == 0
+    vectors = vectors / np.where(is_zero, 1, norms)
+    if is_zero.any():
+        vectors = np.concatenate([vectors, np.where(is_zero, -2 * _FAR, 1 / _FAR)], axis=1)
+    return vectors.astype(np.float32)
+
+
+def code_distances(codes: int, codebook: np.ndarray | None) -> np.ndarray:
+    """Angle over pi between the vectors of any two codes, float32 [codes, codes].
+
+    A code is at distance 0 from itself exactly, which frames compared as vectors are only up to
+    rounding. Without a codebook different codes are at distance 1/2.
+    """
+    if codebook is None:
+        angles = np.full((codes, codes), 0.5)
+    else:
+        vectors = unit_vectors(codebook).astype(np.float64)
+        angles = np.arccos(np.clip(vectors @ vectors.T, -1, 1)) / np.pi
+    np.fill_diagonal(angles, 0.0)
+    return np.maximum(angles, angles.T).astype(np.float32)

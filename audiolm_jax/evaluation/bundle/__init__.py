@@ -1,0 +1,1 @@
+"""The five parts together on held-out audio, and the report page."""

@@ -1,0 +1,1 @@
+"""Codecs beside Opus: table, figures and page."""

@@ -1,0 +1,140 @@
+"""Which held-out clips a codec is judged on: chosen by hash, and every one left out is named."""
+
+import dataclasses
+import fnmatch
+import hashlib
+from collections.abc import Callable, Iterator
+
+from audiolm_jax.data.sources import ClipIndex, ClipInfo
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.codecs.compare import Judged
+from audiolm_jax.evaluation.measures.recognition import AsrConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A held-out clip that takes no part.
+
+    Attributes:
+      clip_id: its name.
+      part: "waveform" or "words".
+      reason: one line.
+    """
+
+    clip_id: str
+    part: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What is measured on which clip.
+
+    Attributes:
+      index: of the recordings.
+      waveform: clips for the measures of the waveform.
+      words: clips for the recogniser.
+      left_out: the others, with reasons.
+    """
+
+    index: ClipIndex
+    waveform: tuple[ClipInfo, ...]
+    words: tuple[ClipInfo, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def clips(self) -> tuple[ClipInfo, ...]:
+        """Each clip once, those for the waveform first."""
+        return tuple(dict.fromkeys(self.waveform + self.words))
+
+    def judged(self) -> Iterator[Judged]:
+        """Reads the clips one by one."""
+        for clip in self.clips:
+            yield Judged(
+                clip.clip_id,
+                clip.sha256,
+                self.index.load(clip),
+                clip in self.waveform,
+                clip.text if clip in self.words else None,
+            )
+
+
+def select_clips(
+    index: ClipIndex,
+    min_seconds: float,
+    max_seconds: float,
+    max_clips: int,
+    asr: AsrConfig | None,
+    normalize: Callable[[str], str],
+) -> Selection:
+    """Chooses among the held-out clips.
+
+    The order is that of a hash over each file's content, so adding a recording moves no other one
+    in or out by more than one place. Copies of a file count once.
+
+    Args:
+      index: the recordings.
+      min_seconds: shorter clips are not judged by their waveform.
+      max_seconds: nor are longer ones.
+      max_clips: nor are those beyond so many.
+      asr: which clips the recogniser listens to; None for no clip.
+      normalize: rules for transcripts; one that they leave empty has no words to count.
+
+    Raises:
+      InputError: no clip is left, or none with words.
+    """
+    rate = index.config.sample_rate_hz
+    waveform: list[ClipInfo] = []
+    words: list[ClipInfo] = []
+    left_out: list[LeftOut] = []
+    seen: dict[str, str] = {}
+    for clip in sorted(index.of("heldout"), key=lambda clip: (_order(clip), clip.clip_id)):
+        key = _order(clip)
+        seconds = clip.num_samples / rate
+        wanted = [("waveform", waveform, _unfit(seconds, min_seconds, max_seconds), max_clips)]
+        if asr is not None and any(fnmatch.fnmatchcase(clip.path, one) for one in asr.clips):
+            wanted.append(("words", words, _wordless(clip, seconds, asr, normalize), asr.max_clips))
+        for part, chosen, reason, most in wanted:
+            if key in seen:
+                reason = f"same content as {seen[key]}"
+            elif reason is None and len(chosen) >= most:
+                reason = f"beyond the first {most} by hash"
+            if reason is None:
+                chosen.append(clip)
+            else:
+                left_out.append(LeftOut(clip.clip_id, part, reason))
+        seen.setdefault(key, clip.clip_id)
+    folder = index.config.audio_dir
+    if not waveform:
+        raise InputError(
+            f"{folder}: none of {len(index.of('heldout'))} held-out clips is {min_seconds:g} to "
+            f"{max_seconds:g} s long; change min_clip_seconds, max_clip_seconds or data"
+        )
+    if asr is not None and not words:
+        raise InputError(
+            f"{folder}: asr.clips = {asr.clips} match no held-out clip of {asr.min_seconds:g} s or "
+            "more with a transcript; expected transcripts.txt beside the recordings"
+        )
+    return Selection(index, tuple(waveform), tuple(words), tuple(left_out))
+
+
+def _order(clip: ClipInfo) -> str:
+    return hashlib.sha256(f"{clip.sha256} {clip.start_seconds}".encode()).hexdigest()
+
+
+def _unfit(seconds: float, shortest: float, longest: float) -> str | None:
+    if shortest <= seconds <= longest:
+        return None
+    return f"{seconds:.2f} s long, outside {shortest:g} to {longest:g} s"
+
+
+def _wordless(
+    clip: ClipInfo, seconds: float, asr: AsrConfig, normalize: Callable[[str], str]
+) -> str | None:
+    if not clip.text:
+        return "no transcript"
+    if not normalize(clip.text).strip():
+        return f"transcript without words: {clip.text}"
+    if seconds < asr.min_seconds:
+        return f"{seconds:.2f} s long, shorter than asr.min_seconds = {asr.min_seconds:g}"
+    return None

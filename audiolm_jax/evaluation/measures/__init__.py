@@ -1,0 +1,1 @@
+"""What is measured: of waveforms, tokens, words and likelihoods."""

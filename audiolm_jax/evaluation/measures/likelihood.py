@@ -1,0 +1,347 @@
+"""Held-out loss of a stage beside what plain counting reaches on the same tokens.
+
+Three yardsticks, all in nats per token and all told the level of each position, since the model
+knows it too: log(vocabulary of the level); the empirical entropy of the held-out tokens of the
+level themselves, which no fixed distribution can beat; and a bigram model fitted on the training
+tokens.
+
+The bigram model interpolates three estimates of the next token x after context c,
+
+    p(x | c) = a n(c, x) / n(c)  +  b n(x) / n  +  g / legal ids of the level,
+
+with n counted at positions of the same level. The weights (a, b, g) are shared by all contexts of
+one level that were seen about equally often (powers of two of n(c)) and are fitted by expectation
+maximisation on the training tokens alone: each training sequence is predicted from the counts of
+all the others, as a held-out recording will be. Leaving out single tokens would flatter the
+estimate, for a recording repeats itself (Jelinek-Mercer interpolation with deleted estimates;
+Chen and Goodman 1999, section 2.3).
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.measures.codec import entropy
+from audiolm_jax.stages import EOS, Sequence, StageConfig, legal_ids, level_rows
+
+EM_ITERATIONS = 60
+TOTAL = "all"  # name of the row over all levels, end tokens left out
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelLikelihood:
+    """One row of the table: one level of a stage, its end tokens, or all its levels together.
+
+    Attributes:
+      level: a name of `StageConfig.level_names`, or "all": the mean of the levels weighted by
+        their tokens, end tokens left out.
+      tokens: held-out tokens in the row.
+      model_nats: the model's mean loss on them.
+      unigram_nats: their own empirical entropy. In the row "end": the surprise at an end from how
+        often sequences end at positions where they may. In "all": the weighted mean of the levels,
+        so that knowing the level is no gain.
+      bigram_nats: mean loss of the bigram model fitted on the training tokens.
+      log_vocabulary: log of the codes of one level; of all legal ids in the row "end".
+    """
+
+    level: str
+    tokens: int
+    model_nats: float
+    unigram_nats: float
+    bigram_nats: float
+    log_vocabulary: float
+
+    @property
+    def percent_below_unigram(self) -> float:
+        """How far the model's loss lies below the entropy, %; negative if above.
+
+        NaN where the entropy is 0: a constant stream leaves nothing to gain.
+        """
+        if self.unigram_nats == 0.0:
+            return float("nan")
+        return 100.0 * (1.0 - self.model_nats / self.unigram_nats)
+
+    @property
+    def percent_below_bigram(self) -> float:
+        """How far the model's loss lies below the bigram model's, %; negative if above."""
+        return 100.0 * (1.0 - self.model_nats / self.bigram_nats)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageLikelihood:
+    """The table of one stage.
+
+    Attributes:
+      stage: semantic, coarse or fine.
+      rows: a row for each level with held-out tokens, then "end" if any sequence ends, then "all".
+    """
+
+    stage: str
+    rows: tuple[LevelLikelihood, ...]
+
+    @property
+    def total(self) -> LevelLikelihood:
+        """The row over all levels."""
+        return self.rows[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Targets:
+    """Target tokens of many sequences, flat: int64 [n] each.
+
+    Attributes:
+      tokens: ids.
+      contexts: the id before each.
+      positions: index of the target in its stream, modulo the levels. An end token stands where a
+        frame may begin, so it is at 0 and competes with the codes of the first level.
+      rows: row of `StageConfig.level_names`.
+      sequences: which sequence the token is of.
+    """
+
+    tokens: np.ndarray
+    contexts: np.ndarray
+    positions: np.ndarray
+    rows: np.ndarray
+    sequences: np.ndarray
+
+
+def _targets(sequences: Iterable[Sequence], config: StageConfig, name: str) -> _Targets:
+    columns: list[tuple[np.ndarray, ...]] = []
+    legal = legal_ids(config)
+    for index, sequence in enumerate(sequences):
+        tokens = np.asarray(sequence.tokens, np.int64)
+        target = tokens[sequence.target_start :]
+        if not len(target):
+            continue
+        positions = np.arange(len(target)) % len(config.target_levels)
+        if not (target.min() >= 0 and target.max() < config.vocab_size) or not np.all(
+            legal[positions, target]
+        ):
+            raise ValueError(
+                f"{name} sequence {index} holds a target id that its level does not admit"
+            )
+        columns.append(
+            (
+                target,
+                tokens[sequence.target_start - 1 : -1],
+                positions,
+                level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64),
+                np.full(len(target), index, np.int64),
+            )
+        )
+    if not columns:
+        raise InputError(f"{config.name} stage: no {name} tokens; expected at least one sequence")
+    return _Targets(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+class _Counts:
+    """How often each key occurs, looked up by binary search: keys are far too many for a table."""
+
+    def __init__(self, keys: np.ndarray):
+        self.keys, self.counts = np.unique(keys, return_counts=True)
+
+    def __getitem__(self, keys: np.ndarray) -> np.ndarray:
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[places] == keys, self.counts[places], 0)
+
+
+def _buckets(context_counts: np.ndarray) -> np.ndarray:
+    """0 for a context never seen, then one bucket for each power of two."""
+    return np.ceil(np.log2(context_counts + 1.0)).astype(np.int64)
+
+
+class BigramModel:
+    """The interpolated bigram model of one stage; see the module's text.
+
+    Args:
+      sequences: training sequences, at least two. Each recording should be there once: overlapping
+        crops of one recording would vouch for each other when the weights are fitted.
+      config: the stage.
+
+    Memory is about 200 bytes for each training token.
+
+    Raises:
+      InputError: fewer than two training sequences with target tokens.
+    """
+
+    def __init__(self, sequences: Iterable[Sequence], config: StageConfig):
+        self._config = config
+        self._legal = legal_ids(config).sum(axis=1)  # ids that may stand at each position
+        train = _targets(sequences, config, "training")
+        if train.sequences[0] == train.sequences[-1]:
+            raise InputError(
+                f"{config.name} stage: one training sequence; the bigram model needs at least two, "
+                "each predicted from the others"
+            )
+        self._unigrams = _Counts(self._unigram_keys(train))
+        self._pairs = _Counts(self._pair_keys(train))
+        self._contexts = _Counts(self._context_keys(train))
+        self._positions = np.bincount(train.positions, minlength=len(self._legal))
+        self._weights = self._fit_weights(train)
+
+    def nats(self, targets: _Targets) -> np.ndarray:
+        """Loss of each token, float64 [n]."""
+        estimates = self._estimates(targets, leave_out=None)
+        buckets = _buckets(self._contexts[self._context_keys(targets)])
+        buckets = np.minimum(buckets, self._weights.shape[1] - 1)
+        weights = self._weights[targets.positions, buckets]
+        return -np.log(np.sum(weights * estimates, axis=1))
+
+    # A context can only be followed by one position, but keys that say so cannot go wrong.
+    def _unigram_keys(self, targets: _Targets) -> np.ndarray:
+        return targets.positions * self._config.vocab_size + targets.tokens
+
+    def _context_keys(self, targets: _Targets) -> np.ndarray:
+        return targets.positions * self._config.vocab_size + targets.contexts
+
+    def _pair_keys(self, targets: _Targets) -> np.ndarray:
+        return self._context_keys(targets) * self._config.vocab_size + targets.tokens
+
+    def _estimates(self, targets: _Targets, leave_out: _Targets | None) -> np.ndarray:
+        """Bigram, unigram and uniform probability, float64 [n, 3].
+
+        With `leave_out`, which must be `targets`, each token is predicted without the counts of
+        its own sequence.
+        """
+        pairs = self._pairs[self._pair_keys(targets)]
+        contexts = self._contexts[self._context_keys(targets)]
+        unigrams = self._unigrams[self._unigram_keys(targets)]
+        positions = self._positions[targets.positions]
+        if leave_out is not None:
+            pairs = pairs - _own(self._pair_keys(targets), targets.sequences)
+            contexts = contexts - _own(self._context_keys(targets), targets.sequences)
+            unigrams = unigrams - _own(self._unigram_keys(targets), targets.sequences)
+            positions = positions - _own(targets.positions, targets.sequences)
+        return np.stack(
+            [
+                pairs / np.maximum(contexts, 1),
+                unigrams / np.maximum(positions, 1),
+                1.0 / self._legal[targets.positions],
+            ],
+            axis=1,
+        )
+
+    def _fit_weights(self, train: _Targets) -> np.ndarray:
+        """Interpolation weights, float64 [m, buckets, 3]."""
+        estimates = self._estimates(train, leave_out=train)
+        keys = self._context_keys(train)
+        buckets = _buckets(self._contexts[keys] - _own(keys, train.sequences))
+        n_buckets = int(_buckets(self._contexts.counts).max()) + 1
+        cells = train.positions * n_buckets + buckets
+        n_cells = len(self._legal) * n_buckets
+        weights = np.full((n_cells, 3), 1.0 / 3.0)
+        for _ in range(EM_ITERATIONS):
+            shares = weights[cells] * estimates
+            shares /= shares.sum(axis=1, keepdims=True)
+            # One made-up token a cell keeps every weight above zero, so that no loss is infinite.
+            sums = np.stack(
+                [np.bincount(cells, shares[:, k], n_cells) + 1.0 / 3.0 for k in range(3)], axis=1
+            )
+            weights = sums / sums.sum(axis=1, keepdims=True)
+        weights = weights.reshape(len(self._legal), n_buckets, 3)
+        seen = np.bincount(cells, minlength=n_cells).reshape(len(self._legal), n_buckets) > 0
+        for bucket in range(1, n_buckets):  # leaving a sequence out can empty the fullest bucket
+            empty = ~seen[:, bucket]
+            weights[empty, bucket] = weights[empty, bucket - 1]
+        return weights
+
+
+def _own(keys: np.ndarray, sequences: np.ndarray) -> np.ndarray:
+    """For each token, how often its key occurs in its own sequence."""
+    order = np.lexsort((keys, sequences))
+    keys, sequences = keys[order], sequences[order]
+    starts = np.concatenate([[True], (keys[1:] != keys[:-1]) | (sequences[1:] != sequences[:-1])])
+    groups = np.cumsum(starts) - 1
+    own = np.empty(len(order), np.int64)
+    own[order] = np.bincount(groups)[groups]
+    return own
+
+
+def stage_likelihood(
+    config: StageConfig,
+    train: Iterable[Sequence],
+    heldout: Iterable[Sequence],
+    model_losses: Mapping[str, float],
+    model_counts: Mapping[str, float] | None = None,
+) -> StageLikelihood:
+    """The table of one stage.
+
+    Args:
+      config: the stage.
+      train: sequences that the model was trained on, each recording once.
+      heldout: the sequences that `model_losses` were measured on.
+      model_losses: the model's mean loss in nats by name of `config.level_names`.
+      model_counts: tokens behind each mean; if given, they must be those of `heldout`.
+
+    Raises:
+      InputError: no tokens.
+      ValueError: a loss is missing or not finite, or was measured on another number of tokens.
+    """
+    bigram = BigramModel(train, config)
+    targets = _targets(heldout, config, "held-out")
+    nats = bigram.nats(targets)
+    end_row = len(config.level_names) - 1
+    rows: list[LevelLikelihood] = []
+    for row, name in enumerate(config.level_names):
+        chosen = targets.rows == row
+        tokens = int(chosen.sum())
+        if not tokens:
+            continue
+        _check_model(config.name, name, tokens, model_losses, model_counts)
+        if row == end_row:
+            unigram = float(np.log(np.sum(targets.positions == 0) / tokens))
+            log_vocabulary = float(np.log(config.target_codebook_size + 1))
+        else:
+            unigram = entropy(np.bincount(targets.tokens[chosen]))
+            log_vocabulary = float(np.log(config.target_codebook_size))
+        rows.append(
+            LevelLikelihood(
+                name,
+                tokens,
+                float(model_losses[name]),
+                unigram,
+                float(nats[chosen].mean()),
+                log_vocabulary,
+            )
+        )
+    return StageLikelihood(config.name, (*rows, _total(rows)))
+
+
+def _check_model(
+    stage: str,
+    name: str,
+    tokens: int,
+    losses: Mapping[str, float],
+    counts: Mapping[str, float] | None,
+) -> None:
+    if name not in losses or not np.isfinite(losses[name]):
+        raise ValueError(
+            f"{stage} stage: model loss of {name} is {losses.get(name)}: expected a finite number "
+            f"for {tokens} held-out tokens; losses given: {sorted(losses)}"
+        )
+    if counts is not None and round(float(counts[name])) != tokens:
+        raise ValueError(
+            f"{stage} stage: the model loss of {name} is a mean over {counts[name]:g} tokens, the "
+            f"held-out sequences hold {tokens}; both must be the same tokens"
+        )
+
+
+def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
+    levels = [row for row in rows if row.level != "end"]
+    if not levels:
+        raise InputError("no held-out tokens besides end tokens; expected at least one level")
+    tokens = sum(row.tokens for row in levels)
+
+    def mean(field: str) -> float:
+        return sum(row.tokens * getattr(row, field) for row in levels) / tokens
+
+    return LevelLikelihood(
+        TOTAL,
+        tokens,
+        mean("model_nats"),
+        mean("unigram_nats"),
+        mean("bigram_nats"),
+        mean("log_vocabulary"),
+    )

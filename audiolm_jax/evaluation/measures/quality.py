@@ -1,0 +1,154 @@
+"""Measures of a resynthesis against its original, by name: what each needs and how it reads.
+
+All take mono at 16 kHz, the rate that wideband PESQ and ViSQOL's speech mode are defined for. The
+packages of PESQ and ViSQOL are optional, because pip may have to compile them.
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.evaluation.measures.codec import mel_distance, si_sdr, stoi
+
+RATE_HZ = 16_000
+# ViSQOL compares patches of 20 frames and fails on a clip that holds less than two of them.
+SHORTEST_SECONDS = 1.0
+VisqolMapping = Literal["polynomial", "lattice"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One column of the table.
+
+    Attributes:
+      name: key in configs and JSON.
+      heading: of its column, with the unit.
+      digits: shown after the point.
+      higher_is_better: which way is up.
+      packages: (module, name for pip) that it needs beyond the required ones.
+    """
+
+    name: str
+    heading: str
+    digits: int
+    higher_is_better: bool
+    packages: tuple[tuple[str, str], ...] = ()
+
+
+WAVEFORM_METRICS = (
+    Metric("visqol", "ViSQOL", 2, True, (("visqol", "visqol-python"),)),
+    Metric("pesq", "PESQ", 2, True, (("pesq", "pesq"),)),
+    Metric("stoi", "STOI", 3, True, (("pystoi", "pystoi"),)),
+    Metric("si_sdr_db", "SI-SDR, dB", 1, True),
+    Metric("mel_distance", "mel distance", 3, False),
+)
+_ASR_PACKAGES = (
+    ("faster_whisper", "faster-whisper"),
+    ("jiwer", "jiwer"),
+    ("whisper_normalizer", "whisper-normalizer"),
+)
+TEXT_METRICS = (
+    Metric("wer", "WER, %", 1, False, _ASR_PACKAGES),
+    Metric("cer", "CER, %", 1, False, _ASR_PACKAGES),
+)
+METRICS = WAVEFORM_METRICS + TEXT_METRICS
+_LATTICE = ("ai_edge_litert", "ai-edge-litert")
+
+
+def missing_packages(metric: Metric, mapping: VisqolMapping = "polynomial") -> tuple[str, ...]:
+    """What pip would have to install before the metric can be measured."""
+    needed = metric.packages
+    if metric.name == "visqol" and mapping == "lattice":
+        needed = (*needed, _LATTICE)
+    return tuple(name for module, name in needed if importlib.util.find_spec(module) is None)
+
+
+def package_versions(metric: Metric) -> dict[str, str]:
+    """Versions of the metric's packages that are installed."""
+    return {
+        name: importlib.metadata.version(name)
+        for module, name in metric.packages
+        if importlib.util.find_spec(module) is not None
+    }
+
+
+def measure(
+    reference: Float[np.ndarray, " s"],
+    estimate: Float[np.ndarray, " s"],
+    names: Sequence[str],
+    mapping: VisqolMapping,
+) -> dict[str, float | None]:
+    """The named measures of one clip.
+
+    Args:
+      reference: the original, float [s] at 16 kHz, at least 1 s.
+      estimate: what is judged, same length.
+      names: of `WAVEFORM_METRICS`; their packages must be there.
+      mapping: how ViSQOL makes a score of similarity.
+
+    Returns:
+      Value by name; None where a measure is not defined, such as PESQ of silence.
+    """
+    functions = {
+        "visqol": lambda: visqol(reference, estimate, mapping),
+        "pesq": lambda: pesq(reference, estimate),
+        "stoi": lambda: stoi(reference, estimate, RATE_HZ),
+        "si_sdr_db": lambda: si_sdr(reference, estimate),
+        "mel_distance": lambda: mel_distance(reference, estimate, RATE_HZ),
+    }
+    return {name: functions[name]() for name in names}
+
+
+def pesq(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) -> float | None:
+    """Wideband PESQ (ITU-T P.862.2), about 1.0 to 4.64.
+
+    Returns:
+      The score, or None where either signal holds no speech that PESQ finds.
+    """
+    import pesq as package
+
+    if not np.any(reference) or not np.any(estimate):
+        return None
+    try:
+        return float(package.pesq(RATE_HZ, reference, estimate, "wb"))
+    except package.NoUtterancesError:
+        return None
+
+
+_VISQOL: dict[VisqolMapping, object] = {}  # made once in a process
+
+
+def visqol(
+    reference: Float[np.ndarray, " s"],
+    estimate: Float[np.ndarray, " s"],
+    mapping: VisqolMapping,
+) -> float | None:
+    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5.
+
+    Args:
+      reference: the original, float [s] at 16 kHz, at least 1 s.
+      estimate: what is judged.
+      mapping: from similarity to score: "polynomial" is the fit of ViSQOL's first versions, scaled
+        so that equal signals get 5; "lattice" the network that the C++ program uses by default
+        since 3.3, which judges low bitrates far more severely (equal signals get 4.53).
+
+    Returns:
+      The score, or None if a signal is digital silence.
+    """
+    from visqol import VisqolApi
+
+    if not np.any(reference) or not np.any(estimate):
+        return None
+    if mapping not in _VISQOL:
+        api = VisqolApi()
+        api.create(mode="speech", use_lattice_model=mapping == "lattice")
+        _VISQOL[mapping] = api
+    result = _VISQOL[mapping].measure_from_arrays(
+        reference.astype(np.float64), estimate.astype(np.float64), RATE_HZ
+    )
+    return float(result.moslqo)

@@ -1,0 +1,83 @@
+"""How the semantic tokenizer uses its clusters, and what de-duplication saves."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.measures.codec import perplexity
+from audiolm_jax.stages import deduplicate
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticReport:
+    """Semantic tokens of held-out clips.
+
+    Attributes:
+      clips: number of clips.
+      seconds: their length together.
+      tokens: tokens before de-duplication.
+      deduplicated_tokens: tokens when every run counts once.
+      clusters: K.
+      used_clusters: clusters that occur.
+      perplexity: exp of the entropy of the tokens before de-duplication.
+      deduplicated_perplexity: the same after it.
+    """
+
+    clips: int
+    seconds: float
+    tokens: int
+    deduplicated_tokens: int
+    clusters: int
+    used_clusters: int
+    perplexity: float
+    deduplicated_perplexity: float
+
+    @property
+    def deduplication_rate(self) -> float:
+        """Share of the tokens that de-duplication removes, 0 to 1."""
+        return 1.0 - self.deduplicated_tokens / self.tokens
+
+    @property
+    def tokens_per_second(self) -> float:
+        """After de-duplication: what the semantic language model reads."""
+        return self.deduplicated_tokens / self.seconds
+
+
+def evaluate_semantic(
+    sequences: Iterable[np.ndarray], clusters: int, rate_hz: float
+) -> SemanticReport:
+    """Counts the clusters of id sequences.
+
+    Args:
+      sequences: one integer array [u] for each clip, in [0, clusters), not de-duplicated.
+      clusters: K.
+      rate_hz: tokens per second before de-duplication.
+
+    Raises:
+      InputError: no tokens at all.
+      ValueError: an id outside [0, clusters).
+    """
+    counts = np.zeros(clusters, np.int64)
+    short = np.zeros(clusters, np.int64)
+    clips = 0
+    for ids in map(np.asarray, sequences):
+        if ids.size and not (0 <= ids.min() and ids.max() < clusters):
+            raise ValueError(f"ids span [{ids.min()}, {ids.max()}], expected [0, {clusters})")
+        clips += 1
+        counts += np.bincount(ids.astype(np.int64), minlength=clusters)
+        short += np.bincount(deduplicate(ids).astype(np.int64), minlength=clusters)
+    tokens = int(counts.sum())
+    if not tokens:
+        raise InputError("no semantic tokens to count: expected at least one held-out clip")
+    return SemanticReport(
+        clips=clips,
+        seconds=tokens / rate_hz,
+        tokens=tokens,
+        deduplicated_tokens=int(short.sum()),
+        clusters=clusters,
+        used_clusters=int(np.count_nonzero(counts)),
+        perplexity=perplexity(counts),
+        deduplicated_perplexity=perplexity(short),
+    )

@@ -1,0 +1,1 @@
+"""Which layer and how many clusters make the best semantic tokens."""

@@ -1,0 +1,1 @@
+"""Kinds of experiment: what a config file can describe and `audiolm` can run."""

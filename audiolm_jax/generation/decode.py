@@ -1,0 +1,272 @@
+"""Autoregressive decoding of a stage: compiled once per size, a cache per layer, seeded per row.
+
+Slots of the cache. Rows have prompts of different lengths, padded on the right to one length P.
+A row's prompt occupies slots 0 ... length - 1, the padding up to P is never visible, and the i-th
+generated token of every row stands in slot P + i. So one write at one slot serves all rows, and
+the compiler updates the caches in place; each row still counts its own positions.
+
+Sizes. P and the room for generated tokens are rounded up to multiples of `BUCKET`; one program is
+compiled for each (rows, P, room). How many steps actually run is decided inside it.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from audiolm_jax.generation.sampling import check_temperature, legal_next, legal_table, sample
+from audiolm_jax.lm.decoder import (
+    StageModelConfig,
+    UnstackedDecoder,
+    distance_bias,
+    load_decoder,
+    output_logits,
+)
+from audiolm_jax.nn.attention import KVCache, cached_attention, causal_attention, empty_cache
+from audiolm_jax.stages import EOS, PAD
+
+BUCKET = 256
+
+
+class Continuation(NamedTuple):
+    """What one row generated.
+
+    Attributes:
+      ids: int32, new ids of the stage's vocabulary without EOS.
+      ended: whether the row stopped at EOS rather than at the number of steps asked for.
+    """
+
+    ids: np.ndarray
+    ended: bool
+
+
+def round_up(length: int) -> int:
+    """The smallest positive multiple of `BUCKET` that holds `length`."""
+    return max(1, -(-length // BUCKET)) * BUCKET
+
+
+def prefill(
+    model: UnstackedDecoder, prompts: Int[Array, "b p"], room: int
+) -> tuple[Float[Array, "b p d"], list[KVCache]]:
+    """Runs all prompts in one pass.
+
+    Args:
+      model: separate layers.
+      prompts: padded on the right with any ids; the model is causal, so no token sees them.
+      room: slots for generated tokens.
+
+    Returns:
+      What `output_logits` takes, and one cache per layer with the prompts in slots 0 ... p - 1.
+    """
+    bias = distance_bias(model)
+    x = model.embedding(prompts)
+    caches = []
+    for block in model.blocks:
+
+        def attend(query: Array, key: Array, value: Array) -> tuple[Array, KVCache]:
+            batch, length, heads, head_width = key.shape
+            cache = empty_cache(batch, heads, length + room, head_width, key.dtype)
+            written = cache.write(key, value, jnp.zeros((), jnp.int32))
+            return causal_attention(query, key, value, bias), written
+
+        x, cache = block(x, attend)
+        caches.append(cache)
+    return x, caches
+
+
+def decode_step(
+    model: UnstackedDecoder,
+    tokens: Int[Array, " b"],
+    index: Int[Array, ""],
+    lengths: Int[Array, " b"],
+    caches: list[KVCache],
+    prompt_slots: int,
+) -> tuple[Float[Array, "b v"], list[KVCache]]:
+    """Feeds the generated tokens number `index` and returns the logits of the ones after them.
+
+    Args:
+      model: separate layers.
+      tokens: one per row.
+      index: 0 for the first generated token.
+      lengths: valid prompt tokens of each row, at least 1.
+      caches: one per layer.
+      prompt_slots: P of the module's text.
+    """
+    slot = jnp.arange(caches[0].keys.shape[2])[None, :]
+    in_prompt = slot < prompt_slots
+    distances = jnp.where(in_prompt, lengths[:, None] + index - slot, index - slot + prompt_slots)
+    visible = jnp.where(in_prompt, slot < lengths[:, None], distances >= 0)
+    bias = distance_bias(model)
+    positions = (lengths + index)[:, None]
+    x = model.embedding(tokens[:, None])
+    updated = []
+    for block, cache in zip(model.blocks, caches, strict=True):
+
+        def attend(
+            query: Array, key: Array, value: Array, cache: KVCache = cache
+        ) -> tuple[Array, KVCache]:
+            written = cache.write(key, value, prompt_slots + index)
+            return cached_attention(query, written, distances, visible, bias), written
+
+        x, cache = block(x, attend, positions=positions)
+        updated.append(cache)
+    return output_logits(model, x)[:, 0], updated
+
+
+class StageDecoder:
+    """A trained stage, ready to write tokens."""
+
+    def __init__(
+        self, config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
+    ):
+        """Takes the weights of a "stage" model folder.
+
+        Args:
+          config: of the folder.
+          arrays: of the folder.
+          where: the folder, for errors.
+
+        Raises:
+          InputError: arrays and config do not fit.
+        """
+        self.config = config
+        self._table = jnp.asarray(legal_table(config.stage))
+        graphdef, params = load_decoder(config, arrays, where)
+        # Slicing and casting on the host compiles nothing.
+        model = UnstackedDecoder(nnx.merge(graphdef, jax.tree.map(np.asarray, params)))
+        # Compiled code receives a plain state, and builds the module from it while tracing.
+        self._graphdef, state = nnx.split(model)
+        self._state = jax.device_put(_cast_matrices(state, config))
+        self._run = jax.jit(self._decode, static_argnames="room")
+
+    def generate(
+        self,
+        prompts: list[Int[np.ndarray, " l"]],
+        target_offset: list[int],
+        steps: list[int],
+        keys: Key[Array, " b"],
+        temperature: float,
+        allow_end: bool,
+    ) -> list[Continuation]:
+        """Continues every prompt; a row's result depends on its own prompt, key and offset alone.
+
+        Args:
+          prompts: BOS, condition, SEP and the target tokens known already, as `stages` builds
+            them; ids of the stage's vocabulary.
+          target_offset: how many of a row's last prompt tokens are target tokens.
+          steps: most tokens wanted of each row.
+          keys: one per row (`sampling.row_keys`).
+          temperature: at least 0; 0 is greedy.
+          allow_end: whether a row may stop at EOS, where a frame may begin.
+
+        Raises:
+          InputError: the temperature.
+          ValueError: lists of unequal lengths, an empty prompt, an id outside the vocabulary, or
+            an offset or number of steps that cannot be.
+        """
+        check_temperature(temperature)
+        self._check_rows(prompts, target_offset, steps, keys)
+        if not prompts or max(steps) == 0:
+            return [Continuation(np.zeros(0, np.int32), False) for _ in prompts]
+        lengths = np.array([len(prompt) for prompt in prompts], np.int32)
+        padded = np.full((len(prompts), round_up(lengths.max())), PAD, np.int32)
+        for row, prompt in enumerate(prompts):
+            padded[row, : len(prompt)] = prompt
+        ids, counts, ended = jax.device_get(
+            self._run(
+                self._state,
+                padded,
+                lengths,
+                np.array(target_offset, np.int32),
+                np.array(steps, np.int32),
+                keys,
+                np.float32(temperature),
+                np.bool_(allow_end),
+                room=round_up(max(steps)),
+            )
+        )
+        return [
+            Continuation(ids[row, : counts[row]].copy(), bool(ended[row]))
+            for row in range(len(prompts))
+        ]
+
+    def _check_rows(self, prompts: list, offsets: list[int], steps: list[int], keys: Array) -> None:
+        if not len(prompts) == len(offsets) == len(steps) == len(keys):
+            raise ValueError(
+                f"{len(prompts)} prompts, {len(offsets)} offsets, {len(steps)} step counts and "
+                f"{len(keys)} keys; expected one of each per row"
+            )
+        vocab_size = self.config.stage.vocab_size
+        for row, (prompt, offset, count) in enumerate(zip(prompts, offsets, steps, strict=True)):
+            if not len(prompt) or min(prompt) < 0 or max(prompt) >= vocab_size:
+                raise ValueError(f"prompt {row}: expected BOS first and ids in [0, {vocab_size})")
+            if not 0 <= offset < len(prompt) or count < 0:
+                raise ValueError(
+                    f"row {row}: offset {offset}, steps {count} for a prompt of {len(prompt)}"
+                )
+
+    def _decode(
+        self,
+        state: nnx.State,
+        prompts: Int[Array, "b p"],
+        lengths: Int[Array, " b"],
+        offsets: Int[Array, " b"],
+        steps: Int[Array, " b"],
+        keys: Key[Array, " b"],
+        temperature: Float[Array, ""],
+        allow_end: Array,
+        *,
+        room: int,
+    ) -> tuple[Array, Array, Array]:
+        """Ids [b, room], how many of them count [b], and whether the row ended [b]."""
+        model = nnx.merge(self._graphdef, state)
+        prompt_slots = prompts.shape[1]
+
+        def choose(logits: Array, index: Array, previous: Array) -> Array:
+            legal = legal_next(self._table, offsets + index, previous, allow_end, self.config.stage)
+            now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
+            return sample(logits, legal, now, temperature)
+
+        def unfinished(carry: tuple) -> Array:
+            index, _, _, _, ended, _ = carry
+            return jnp.any(~ended & (index < steps))
+
+        def advance(carry: tuple) -> tuple:
+            index, previous, logits, ids, ended, caches = carry
+            tokens = choose(logits, index, previous)
+            ended |= (tokens == EOS) & (index < steps)
+            ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[:, None], index, 1)
+            logits, caches = decode_step(model, tokens, index, lengths, caches, prompt_slots)
+            return index + 1, tokens, logits, ids, ended, caches
+
+        x, caches = prefill(model, prompts, room)
+        last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
+        carry: Any = (
+            jnp.zeros((), jnp.int32),
+            jnp.take_along_axis(prompts, (lengths - 1)[:, None], axis=1)[:, 0],
+            output_logits(model, last)[:, 0],
+            jnp.zeros((prompts.shape[0], room), jnp.int32),
+            jnp.zeros(prompts.shape[0], bool),
+            caches,
+        )
+        # The last token's step is run for nothing: cheaper than a second copy of the loop's body.
+        _, _, _, ids, ended, _ = jax.lax.while_loop(unfinished, advance, carry)
+        counts = jnp.where(ended, jnp.argmax(ids == EOS, axis=1), steps)
+        return ids, counts, ended
+
+
+def _cast_matrices(state: nnx.State, config: StageModelConfig) -> nnx.State:
+    """Matrices in the dtype that they are multiplied in, once instead of at every step.
+
+    Norm scales and the position table stay float32: they are used in float32.
+    """
+    matrix = lambda path: getattr(path[0], "key", None) != "position"  # noqa: E731
+    return jax.tree_util.tree_map_with_path(
+        lambda path, a: (
+            a.astype(config.decoder.compute_dtype) if a.ndim > 1 and matrix(path) else a
+        ),
+        state,
+    )

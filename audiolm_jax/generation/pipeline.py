@@ -1,0 +1,329 @@
+"""The road from a prompt to a waveform (AudioLM section III-D): continue, sample, revoice.
+
+Sound is made in windows no longer than the coarse stage was trained on. The first window holds the
+end of the prompt and what follows; each later one is prompted by the last `context_seconds` of
+what has been made so far, as SoundStorm's authors ran AudioLM beyond its crop. The semantic stage
+keeps its own, longer history.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.generation.bundle import Bundle
+from audiolm_jax.generation.decode import StageDecoder
+from audiolm_jax.stages import (
+    BOS,
+    FIRST_ID,
+    StageConfig,
+    condition_tokens,
+    deduplicate,
+    flatten_levels,
+    semantic_ids,
+    unflatten_levels,
+)
+from audiolm_jax.types import AcousticTokens, AudioBatch
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """How the three stages are sampled.
+
+    Attributes:
+      semantic_temperature: of stage 1 (paper: 0.6). 0 takes the likeliest token.
+      coarse_temperature: of stage 2 (paper: 0.8).
+      fine_temperature: of stage 3 (paper: 0.6).
+      context_seconds: sound that prompts each window of the coarse stage.
+      stop: "duration" makes exactly the seconds asked for; "end_token" may stop earlier, where
+        the models say that the recording ends.
+    """
+
+    semantic_temperature: float = 0.6
+    coarse_temperature: float = 0.8
+    fine_temperature: float = 0.6
+    context_seconds: float = 3.0
+    stop: Literal["duration", "end_token"] = "duration"
+
+    def __post_init__(self) -> None:
+        for field in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
+            if not getattr(self, field) >= 0:
+                raise InputError(f"{field} = {getattr(self, field)}: expected 0 or more")
+        if not self.context_seconds > 0:
+            raise InputError(f"context_seconds = {self.context_seconds}: expected more than 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    """One result.
+
+    Attributes:
+      samples: float32 [s], prompt and continuation decoded together.
+      codes: int32 [t, q].
+      prompt_samples: how many of the samples are the prompt, 0 without one.
+      ended: whether the models ended the recording before the asked duration.
+    """
+
+    samples: np.ndarray
+    codes: np.ndarray
+    prompt_samples: int
+    ended: bool
+
+
+@dataclasses.dataclass
+class _Track:
+    """What has been made so far for one item."""
+
+    codes: np.ndarray  # [t, q]
+    samples: np.ndarray  # [t * hop]
+    semantic: np.ndarray  # [n] clusters, de-duplicated
+    key: jax.Array
+    ended: bool = False
+
+
+class Generator:
+    """A bundle made ready to generate: compiled once, used for many prompts."""
+
+    def __init__(self, bundle: Bundle, config: GenerationConfig):
+        """Unstacks the weights for decoding.
+
+        Raises:
+          InputError: the context fills the coarse stage's whole window.
+        """
+        self.bundle = bundle
+        self.config = config
+        self._stages: dict[str, StageConfig] = {
+            name: model.config.stage for name, model in bundle.stages.items()
+        }
+        self._decoders = {
+            name: StageDecoder(model.config, model.folder.arrays)
+            for name, model in bundle.stages.items()
+        }
+        coarse = self._stages["coarse"]
+        if config.context_seconds >= coarse.crop_seconds:
+            raise InputError(
+                f"context_seconds = {config.context_seconds}: expected less than the coarse "
+                f"stage's window of {coarse.crop_seconds} s"
+            )
+        self._context_frames = self._semantic_frames(config.context_seconds) * self._ratio
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of all audio that goes in and out."""
+        return self.bundle.codec.sample_rate_hz
+
+    @property
+    def _ratio(self) -> int:
+        return self._stages["coarse"].frames_per_semantic
+
+    def _semantic_frames(self, seconds: float) -> int:
+        return max(1, round(seconds * self._stages["coarse"].semantic_rate_hz))
+
+    def continue_audio(
+        self, prompts: list[Float[np.ndarray, " s"]], seconds: float, seeds: list[int]
+    ) -> list[Generated]:
+        """Goes on from each prompt for `seconds`.
+
+        Prompts are cut to whole semantic frames (40 ms at 25 Hz) and only then tokenised, so that
+        nothing of what follows them can leak into their tokens.
+
+        Args:
+          prompts: mono at `sample_rate_hz`, each at least one semantic frame long.
+          seconds: duration of the continuation.
+          seeds: one for each prompt; a prompt's result does not depend on the others.
+
+        Raises:
+          InputError: a prompt is too short, or the duration is not positive.
+        """
+        hop = self.bundle.semantic_tokenizer.hop_samples
+        cut = [prompt[: len(prompt) // hop * hop] for prompt in prompts]
+        for i, prompt in enumerate(cut):
+            if not len(prompt):
+                raise InputError(
+                    f"prompt {i} has {len(prompts[i])} samples, expected at least {hop} "
+                    f"({hop / self.sample_rate_hz:.2f} s)"
+                )
+        codes = self._encode_codes(cut)
+        semantic = [deduplicate(ids) for ids in self._encode_semantic(cut)]
+        tracks = [
+            _Track(c, p, z, jax.random.key(s))
+            for c, p, z, s in zip(codes, cut, semantic, seeds, strict=True)
+        ]
+        return self._extend(tracks, seconds)
+
+    def sample(self, seconds: float, seeds: list[int]) -> list[Generated]:
+        """Sound from nothing, one result for each seed."""
+        tracks = [
+            _Track(
+                np.zeros((0, self.bundle.codec.levels), np.int32),
+                np.zeros(0, np.float32),
+                np.zeros(0, np.int32),
+                jax.random.key(seed),
+            )
+            for seed in seeds
+        ]
+        return self._extend(tracks, seconds)
+
+    def revoice(self, speech: Float[np.ndarray, " s"], seed: int) -> Generated:
+        """The paper's acoustic generation: the speech's own semantic tokens, sampled acoustics.
+
+        Args:
+          speech: mono at `sample_rate_hz`, at least one semantic frame; cut to whole frames.
+          seed: of the sampling.
+        """
+        hop = self.bundle.semantic_tokenizer.hop_samples
+        if len(speech) < hop:
+            raise InputError(f"speech has {len(speech)} samples, expected at least {hop}")
+        semantic = self._encode_semantic([speech[: len(speech) // hop * hop]])[0]
+        empty = np.zeros((0, self.bundle.codec.levels), np.int32)
+        track = _Track(empty, np.zeros(0, np.float32), semantic, jax.random.key(seed))
+        window, total = 0, len(semantic) * self._ratio
+        while len(track.codes) < total:
+            context = min(len(track.codes), self._context_frames)
+            frames = min(total - len(track.codes), self._stages["coarse"].crop_frames - context)
+            start = (len(track.codes) - context) // self._ratio
+            z = semantic[start : start + (context + frames) // self._ratio]
+            self._add_acoustics([track], [z], [context], frames, window, may_end=False)
+            window += 1
+        samples = self._decode([track.codes])[0]
+        return Generated(samples, track.codes, 0, ended=False)
+
+    def _extend(self, tracks: list[_Track], seconds: float) -> list[Generated]:
+        if not seconds > 0:
+            raise InputError(f"seconds = {seconds}: expected more than 0")
+        prompt_samples = [len(track.samples) for track in tracks]
+        remaining, window = self._semantic_frames(seconds) * self._ratio, 0
+        while remaining and (live := [track for track in tracks if not track.ended]):
+            contexts = [min(len(track.codes), self._context_frames) for track in live]
+            frames = min(remaining, self._stages["coarse"].crop_frames - max(contexts))
+            conditions = self._window_semantics(live, contexts, frames, window)
+            may_end = self.config.stop == "end_token"
+            self._add_acoustics(live, conditions, contexts, frames, window, may_end)
+            for track, samples in zip(live, self._decode([t.codes for t in live]), strict=True):
+                track.samples = samples
+            remaining -= frames
+            window += 1
+        return [
+            Generated(track.samples, track.codes, prompt, track.ended)
+            for track, prompt in zip(tracks, prompt_samples, strict=True)
+        ]
+
+    def _window_semantics(
+        self, tracks: list[_Track], contexts: list[int], frames: int, window: int
+    ) -> list[Int[np.ndarray, " n"]]:
+        """Stage 1: extends each track's history; returns clusters of context and new window."""
+        stage = self._stages["semantic"]
+        rate = self.bundle.semantic_tokens_per_second
+        steps = max(1, round(frames / stage.acoustic_rate_hz * rate))
+        histories = [track.semantic[-max(1, stage.crop_semantic - steps) :] for track in tracks]
+        results = self._decoders["semantic"].generate(
+            prompts=[np.append([BOS], semantic_ids(h, stage)) for h in histories],
+            target_offset=[len(h) for h in histories],
+            steps=[steps] * len(tracks),
+            keys=jnp.stack([_key(track, window, 0) for track in tracks]),
+            temperature=self.config.semantic_temperature,
+            allow_end=self.config.stop == "end_token",
+        )
+        hop = self.bundle.codec.hop_samples
+        recent = [
+            track.samples[len(track.samples) - c * hop :]
+            for track, c in zip(tracks, contexts, strict=True)
+        ]
+        conditions = []
+        for track, context, result in zip(
+            tracks, self._encode_semantic(recent), results, strict=True
+        ):
+            new = result.ids - FIRST_ID
+            track.semantic = np.concatenate([track.semantic, new])
+            conditions.append(np.concatenate([context, new]))
+        return conditions
+
+    def _add_acoustics(
+        self,
+        tracks: list[_Track],
+        conditions: list[Int[np.ndarray, " n"]],
+        contexts: list[int],
+        frames: int,
+        window: int,
+        may_end: bool,
+    ) -> None:
+        """Stages 2 and 3: appends up to `frames` frames to each track's codes."""
+        stage = self._stages["coarse"]
+        levels = stage.coarse_levels
+        recent = [
+            t.codes[len(t.codes) - c :, :levels] for t, c in zip(tracks, contexts, strict=True)
+        ]
+        results = self._decoders["coarse"].generate(
+            prompts=[
+                np.concatenate([condition_tokens(z, codes, stage), flatten_levels(codes, 0, stage)])
+                for z, codes in zip(conditions, recent, strict=True)
+            ],
+            target_offset=[codes.size for codes in recent],
+            steps=[frames * levels] * len(tracks),
+            keys=jnp.stack([_key(track, window, 1) for track in tracks]),
+            temperature=self.config.coarse_temperature,
+            allow_end=may_end,
+        )
+        coarse = [unflatten_levels(r.ids, stage.target_levels, stage) for r in results]
+        full = self._add_fine_levels(tracks, coarse, window) if "fine" in self._stages else coarse
+        for track, new, result in zip(tracks, full, results, strict=True):
+            track.codes = np.concatenate([track.codes, new])
+            track.ended = result.ended
+
+    def _add_fine_levels(
+        self, tracks: list[_Track], coarse: list[Int[np.ndarray, "t c"]], window: int
+    ) -> list[Int[np.ndarray, "t q"]]:
+        """Stage 3 on chunks that do not overlap, all in one batch; the last may be shorter."""
+        stage = self._stages["fine"]
+        chunks = [
+            (row, codes[start : start + stage.crop_frames], start)
+            for row, codes in enumerate(coarse)
+            for start in range(0, len(codes), stage.crop_frames)
+        ]
+        width = len(stage.target_levels)
+        results = self._decoders["fine"].generate(
+            prompts=[condition_tokens(np.zeros(0, int), chunk, stage) for _, chunk, _ in chunks],
+            target_offset=[0] * len(chunks),
+            steps=[len(chunk) * width for _, chunk, _ in chunks],
+            keys=jnp.stack(
+                [jax.random.fold_in(_key(tracks[r], window, 2), start) for r, _, start in chunks]
+            ),
+            temperature=self.config.fine_temperature,
+            allow_end=False,
+        )
+        rows: list[list[np.ndarray]] = [
+            [codes[:0, :0].reshape(0, stage.levels)] for codes in coarse
+        ]
+        for (row, chunk, _), result in zip(chunks, results, strict=True):
+            fine = unflatten_levels(result.ids, stage.target_levels, stage)
+            rows[row].append(np.concatenate([chunk, fine], axis=1))
+        return [np.concatenate(parts) for parts in rows]
+
+    def _encode_codes(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, "t q"]]:
+        tokens = self.bundle.codec.encode(AudioBatch.from_clips(clips))
+        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
+        return [codes[i, :n] for i, n in enumerate(lengths)]
+
+    def _encode_semantic(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, " u"]]:
+        if not any(len(clip) for clip in clips):
+            return [np.zeros(0, np.int32) for _ in clips]
+        tokens = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips(clips))
+        ids, lengths = np.asarray(tokens.ids), np.asarray(tokens.lengths)
+        return [ids[i, :n] for i, n in enumerate(lengths)]
+
+    def _decode(self, codes: list[np.ndarray]) -> list[Float[np.ndarray, " s"]]:
+        lengths = np.array([len(c) for c in codes], np.int32)
+        padded = np.zeros((len(codes), lengths.max(), self.bundle.codec.levels), np.int32)
+        for i, c in enumerate(codes):
+            padded[i, : len(c)] = c
+        audio = self.bundle.codec.decode(AcousticTokens(padded, lengths))
+        samples, sizes = np.asarray(audio.samples), np.asarray(audio.lengths)
+        return [samples[i, :n] for i, n in enumerate(sizes)]
+
+
+def _key(track: _Track, window: int, stage: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(track.key, window), stage)

@@ -1,0 +1,185 @@
+"""Causal attention with T5 relative bias for the TPU, block by block: no scores in main memory.
+
+Softmax does not change when a constant is added to a row of scores, so the bias of the far
+distance is taken off the whole table: blocks of keys at least `max_distance` away carry none. What
+is left lies in two square tiles per head, the one on the diagonal (which holds the causal mask
+too) and the one beside it, made here by ordinary differentiable code: the kernels gather nothing,
+and the gradient of the table is that of making the tiles.
+
+The kernels are written from the method alone (FlashAttention: online softmax, recomputation from
+the log-sum-exp) and run on a TPU, or anywhere with `interpret`.
+"""
+
+import functools
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jaxtyping import Array, Float
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.flash.cost import Kind, flash_cost
+from audiolm_jax.nn.flash.kernels import MASKED, backward_kernel, forward_kernel
+from audiolm_jax.nn.partition import on_each_device
+from audiolm_jax.nn.position import causal_bias
+
+LANES = 128
+# What a checkpoint policy may save by name, so that a backward pass need not run the forward
+# kernel again.
+SAVEABLE = ("flash_mixed", "flash_logsumexp")
+
+
+def flash_causal_attention(
+    query: Float[Array, "b l h k"],
+    key: Float[Array, "b l h k"],
+    value: Float[Array, "b l h k"],
+    distance_bias: Float[Array, "h n"] | None,
+    *,
+    block: int = 384,
+    interpret: bool = False,
+) -> Float[Array, "b l h k"]:
+    """`attention.causal_attention` as one TPU kernel forward and one backward.
+
+    Under active partition rules every device runs the kernels on its own part of batch and heads.
+
+    Args:
+      query: already scaled; bfloat16 or float32.
+      key: same positions as `query`.
+      value: same positions as `query`.
+      distance_bias: as in `causal_attention`; None adds nothing.
+      block: positions of a block of scores, a multiple of 128; raised to what the table of
+        distances needs.
+      interpret: runs the kernels as ordinary operations, on any backend: slow, for tests.
+
+    Returns:
+      Mixed values in the dtype of `value`; scores and softmax are float32.
+
+    Raises:
+      InputError: the block is not a multiple of 128.
+    """
+    if block < LANES or block % LANES:
+        raise InputError(f"block = {block}: expected a positive multiple of {LANES}")
+    length, heads = query.shape[1:3]
+    if distance_bias is None:
+        distance_bias = jnp.zeros((heads, 1))
+    distance_bias = distance_bias[:, :length].astype(jnp.float32)
+    tile = _round_up(max(distance_bias.shape[1] - 2, 1), LANES)
+    block = _round_up(block, tile)
+    attend = on_each_device(
+        functools.partial(_head_by_head, block=block, interpret=interpret),
+        (("batch", "length", "heads", "kv"),) * 3 + (("heads", None, None, None),),
+        ("batch", "length", "heads", "kv"),
+    )
+    return attend(query, key, value, bias_tiles(distance_bias, tile))
+
+
+def bias_tiles(distance_bias: Float[Array, "h n"], tile: int) -> Float[Array, "h 2 {tile} {tile}"]:
+    """All of a bias by distance that softmax can see, as [key, query] tiles.
+
+    Args:
+      distance_bias: the last value holds for every larger distance; n - 2 <= tile.
+      tile: positions of a tile.
+
+    Returns:
+      For each head the tile on the diagonal, masked where the key lies in the query's future, and
+      the tile of the keys just before; both less the bias of the far distance.
+    """
+    square = causal_bias(distance_bias - distance_bias[:, -1:], 2 * tile)
+    visible = np.tril(np.ones((tile, tile), bool))
+    diagonal = jnp.where(visible[None], square[:, :tile, :tile], MASKED)
+    return jnp.stack([diagonal, square[:, tile:, :tile]], axis=1).swapaxes(2, 3)
+
+
+def _head_by_head(query, key, value, tiles, *, block, interpret):
+    """[b, l, h, k] to the kernels' [b, h, k, l] and back."""
+    inner = (x.transpose(0, 2, 3, 1) for x in (query, key, value))
+    return _attend(*inner, tiles, block, interpret).transpose(0, 3, 1, 2)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _attend(query, key, value, tiles, block, interpret):
+    return _forward(query, key, value, tiles, block, interpret)[0]
+
+
+def _forward(query, key, value, tiles, block, interpret):
+    batch, heads, width, length = query.shape
+    whole = _round_up(length, block)
+    sequence, tile_pair, row = _specs(width, whole, tiles.shape[-1])
+    return pl.pallas_call(
+        functools.partial(forward_kernel, length=length, block=block),
+        grid=(heads, batch),
+        in_specs=[sequence, sequence, sequence, tile_pair],
+        out_specs=[sequence, row],
+        out_shape=[
+            jax.ShapeDtypeStruct(query.shape, value.dtype),
+            jax.ShapeDtypeStruct((batch, heads, 1, length), jnp.float32),
+        ],
+        scratch_shapes=[pltpu.VMEM((whole, width), key.dtype)],
+        interpret=interpret,
+        **_told_to_the_compiler("forward", query, block),
+    )(query, key, value, tiles)
+
+
+def _attend_forward(query, key, value, tiles, block, interpret):
+    mixed, logsumexp = _forward(query, key, value, tiles, block, interpret)
+    mixed = checkpoint_name(mixed, SAVEABLE[0])
+    logsumexp = checkpoint_name(logsumexp, SAVEABLE[1])
+    return mixed, (query, key, value, tiles, mixed, logsumexp)
+
+
+def _attend_backward(block, interpret, residuals, d_mixed):
+    query, key, value, tiles, mixed, logsumexp = residuals
+    batch, heads, width, length = query.shape
+    whole = _round_up(length, block)
+    sequence, tile_pair, row = _specs(width, whole, tiles.shape[-1])
+    return pl.pallas_call(
+        functools.partial(backward_kernel, length=length, block=block),
+        grid=(heads, batch),
+        in_specs=[sequence, sequence, sequence, tile_pair, sequence, row, sequence],
+        out_specs=[sequence, sequence, sequence, tile_pair],
+        out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (query, key, value, tiles)],
+        scratch_shapes=[
+            pltpu.VMEM((1, whole), jnp.float32),
+            pltpu.VMEM((width, whole), jnp.float32),
+        ],
+        interpret=interpret,
+        **_told_to_the_compiler("backward", query, block),
+    )(query, key, value, tiles, mixed, logsumexp, d_mixed)
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+def _specs(width, length, tile):
+    """Blocks of one program: the sequence of one head, its two tiles, a number per position.
+
+    The last block of a sequence may reach beyond its end, where a kernel finds anything: padding
+    the arrays themselves would move each of them through main memory once more.
+    """
+    return (
+        pl.BlockSpec((None, None, width, length), lambda h, b: (b, h, 0, 0)),
+        pl.BlockSpec((None, 2, tile, tile), lambda h, b: (h, 0, 0, 0)),
+        pl.BlockSpec((None, None, 1, length), lambda h, b: (b, h, 0, 0)),
+    )
+
+
+def _told_to_the_compiler(kind: Kind, query, block):
+    """A name that tells a kernel from its HLO, what it costs, and which programs may part ways."""
+    cost = flash_cost(kind, *(query.shape[i] for i in (0, 1, 3, 2)), block, query.dtype.itemsize)
+    return {
+        "name": f"flash_attention_{kind}_{block}",
+        "cost_estimate": pl.CostEstimate(
+            flops=cost.operations,
+            transcendentals=cost.exponentials,
+            bytes_accessed=cost.hbm_bytes,
+        ),
+        # The gradient of a head's tiles is summed over the batch, in order.
+        "compiler_params": pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),
+    }
+
+
+def _round_up(x: int, multiple: int) -> int:
+    return -(-x // multiple) * multiple

@@ -1,1 +1,0 @@
-"""Everything a training run needs that is not a model: mesh, loop, checkpoints, manifests."""

@@ -1,0 +1,1 @@
+"""Neural codecs: audio to acoustic tokens and back."""

@@ -1,0 +1,101 @@
+"""Codes of one recording as a file: a safetensors file that knows which codec wrote it.
+
+Tensor `codes`: uint16 [t, q]. Metadata, all strings: `format` ("audiolm_codes_1"), `codec` (the
+codec's fingerprint), `sample_rate_hz`, `hop_samples`, `samples` (length before padding to whole
+frames). docs/codec.md describes it for other programs.
+"""
+
+import dataclasses
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.types import AcousticTokenizer
+
+FORMAT = "audiolm_codes_1"
+SUFFIX = ".codes"
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeFile:
+    """Attributes:
+    codes: uint16 [t, q], q of the first levels of the codec.
+    samples: length of the recording in samples of the codec's rate.
+    """
+
+    codes: np.ndarray
+    samples: int
+
+
+def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
+    """Writes a code file in one rename.
+
+    Raises:
+      InputError: the codec has more codes than 16 bits count.
+    """
+    if codec.codebook_size > 1 << 16:
+        raise InputError(f"codebook_size = {codec.codebook_size}: a code file holds 65536 at most")
+    metadata = {
+        "format": FORMAT,
+        "codec": codec.fingerprint,
+        "sample_rate_hz": str(codec.sample_rate_hz),
+        "hop_samples": str(codec.hop_samples),
+        "samples": str(file.samples),
+    }
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        scratch.write_bytes(save({"codes": file.codes.astype(np.uint16)}, metadata))
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
+    """Reads codes that this very codec wrote.
+
+    Raises:
+      InputError: not a code file, codes of another codec, or ids out of range.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            codes = file.get_tensor("codes") if "codes" in file.keys() else None  # noqa: SIM118
+    except (SafetensorError, OSError, struct.error) as error:
+        raise InputError(f"{path}: not a code file ({error})") from error
+    if metadata.get("format") != FORMAT or codes is None or codes.ndim != 2:
+        raise InputError(f"{path}: not a code file: expected format {FORMAT} with a tensor 'codes'")
+    missing = {"codec", "sample_rate_hz", "hop_samples", "samples"} - metadata.keys()
+    if missing or codes.dtype != np.uint16:
+        found = f"no {', no '.join(sorted(missing))}" if missing else f"codes of {codes.dtype}"
+        raise InputError(f"{path}: damaged code file: {found}; encode the recording again")
+    for name, ours in (
+        ("sample_rate_hz", codec.sample_rate_hz),
+        ("hop_samples", codec.hop_samples),
+    ):
+        if metadata[name] != str(ours):
+            raise InputError(
+                f"{path}: {name} = {metadata[name]}, this codec has {ours}; decode with the codec "
+                "that wrote it"
+            )
+    if metadata["codec"] != codec.fingerprint:
+        raise InputError(
+            f"{path}: codes of codec {metadata['codec'][:16]}, this codec is "
+            f"{codec.fingerprint[:16]}; decode with the codec that wrote them"
+        )
+    if not 1 <= codes.shape[1] <= codec.levels:
+        raise InputError(f"{path}: {codes.shape[1]} levels, this codec has 1 to {codec.levels}")
+    if codes.size and codes.max() >= codec.codebook_size:
+        raise InputError(
+            f"{path}: code {codes.max()} is out of range, expected 0 to {codec.codebook_size - 1}"
+        )
+    samples, most = metadata["samples"], len(codes) * codec.hop_samples
+    if not samples.isdecimal() or not 0 <= most - int(samples) < codec.hop_samples:
+        raise InputError(
+            f"{path}: {samples} samples do not fit {len(codes)} frames of {codec.hop_samples}"
+        )
+    return CodeFile(codes, int(samples))

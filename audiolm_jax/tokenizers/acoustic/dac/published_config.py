@@ -1,0 +1,85 @@
+"""The codec's sizes from what its publishers write beside the weights."""
+
+from typing import Any
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
+
+# Field of `DacConfig` -> name in the torch file's metadata, name in config.json.
+_NAMES = {
+    "sample_rate_hz": ("sample_rate", "sampling_rate"),
+    "strides": ("encoder_rates", "downsampling_ratios"),
+    "encoder_width": ("encoder_dim", "encoder_hidden_size"),
+    "decoder_width": ("decoder_dim", "decoder_hidden_size"),
+    "levels": ("n_codebooks", "n_codebooks"),
+    "codebook_size": ("codebook_size", "codebook_size"),
+    "codebook_width": ("codebook_dim", "codebook_dim"),
+}
+
+
+def config_from_descript(content: Any, where: str) -> DacConfig:
+    """From the `metadata` of Descript's torch file.
+
+    Raises:
+      InputError: a size is missing, of the wrong type, or not one this codec can have.
+    """
+    metadata = content.get("metadata") if isinstance(content, dict) else None
+    kwargs = metadata.get("kwargs") if isinstance(metadata, dict) else None
+    if not isinstance(kwargs, dict):
+        raise InputError(
+            f"{where}: no metadata.kwargs in it; expected the weights file of Descript's release, "
+            "a dictionary of state_dict and metadata"
+        )
+    return _config(kwargs, 0, ("latent_dim", "decoder_rates"), f"{where}: metadata.kwargs")
+
+
+def config_from_transformers(fields: Any, where: str) -> DacConfig:
+    """From the config.json of the transformers library.
+
+    Raises:
+      InputError: another kind of model, or as `config_from_descript`.
+    """
+    kind = fields.get("model_type") if isinstance(fields, dict) else None
+    if kind != "dac":
+        raise InputError(f"{where}: model_type = {kind!r}, expected 'dac'")
+    return _config(fields, 1, ("hidden_size", "upsampling_ratios"), where)
+
+
+def _config(source: dict[str, Any], column: int, derived: tuple[str, str], where: str) -> DacConfig:
+    fields: dict[str, Any] = {}
+    for field, names in _NAMES.items():
+        name = names[column]
+        value = source.get(name)
+        if field == "strides":
+            value = _whole_numbers(value, name, where)
+        elif field == "codebook_width" and isinstance(value, list):
+            widths = set(_whole_numbers(value, name, where))
+            if len(widths) != 1:
+                raise InputError(f"{where}: {name} = {value}: expected the same of every level")
+            (value,) = widths
+        else:
+            (value,) = _whole_numbers([value], name, where)
+        fields[field] = value
+    width, mirrored = derived
+    # Both sources derive these two when they are not written down.
+    latent = source.get(width)
+    if latent is None:
+        latent = fields["encoder_width"] * 2 ** len(fields["strides"])
+    (fields["latent_width"],) = _whole_numbers([latent], width, where)
+    expected = fields["strides"][::-1]
+    if _whole_numbers(source.get(mirrored, list(expected)), mirrored, where) != expected:
+        raise InputError(
+            f"{where}: {mirrored} = {source[mirrored]}: expected {list(expected)}, the encoder's "
+            "strides reversed"
+        )
+    try:
+        return DacConfig(**fields)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _whole_numbers(value: Any, name: str, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(type(x) is int for x in value):
+        found = value[0] if isinstance(value, list) and len(value) == 1 else value
+        raise InputError(f"{where}: {name} = {found}: expected whole numbers")
+    return tuple(value)

@@ -1,0 +1,126 @@
+"""Public weights of the Descript Audio Codec into a model folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from audiolm_jax.artifacts.model_folder import flatten_shapes, save_model
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic.dac.codec import KIND, abstract_state
+from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
+from audiolm_jax.tokenizers.acoustic.dac.names import convolutional_layers, quantizer_level
+from audiolm_jax.tokenizers.acoustic.dac.published_config import (
+    config_from_descript,
+    config_from_transformers,
+)
+from audiolm_jax.tokenizers.foreign.arrays import PublishedArrays, sha256_of
+from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
+from audiolm_jax.tokenizers.foreign.torch_file import read_torch_file
+
+LICENCE = "MIT; Copyright (c) 2023-present, Descript"
+_TORCH_SUFFIXES = (".pth", ".pt")
+
+# From our layout to torch's: [k, i, o] -> [o, i, k], and [k, i, o] -> [i, o, k].
+_TO_TORCH = {"conv": (2, 1, 0), "transposed": (1, 2, 0)}
+
+
+def import_dac(weights: Path, out: Path) -> tuple[DacConfig, str]:
+    """Writes a model folder of kind "dac"; returns its config and fingerprint.
+
+    Args:
+      weights: Descript's torch file, or the folder (or safetensors file) of the transformers
+        library.
+      out: the folder to write.
+
+    Raises:
+      InputError: not such weights, or their arrays do not fit their own config.
+    """
+    config, arrays = read_dac(weights)
+    provenance = {
+        "model": "Descript Audio Codec",
+        "source": weights.resolve().name,
+        "source_sha256": sha256_of(weights),
+        "licence": LICENCE,
+    }
+    return config, save_model(out, KIND, config, arrays, provenance)
+
+
+def read_dac(weights: Path) -> tuple[DacConfig, dict[str, np.ndarray]]:
+    """Config and parameters by our names; weight normalisation is folded into the kernels."""
+    if not weights.exists():
+        raise InputError(f"{weights}: no such file or folder")
+    if weights.is_file() and weights.suffix in _TORCH_SUFFIXES:
+        content = read_torch_file(weights)
+        config = config_from_descript(content, str(weights))
+        found = content.get("state_dict")
+        if not isinstance(found, dict):
+            raise InputError(f"{weights}: no state_dict in it; take the published weights file")
+        return config, arrays_from(config, found, "descript", str(weights))
+    if weights.is_dir() or weights.suffix == ".safetensors":
+        fields, found = read_safetensors_folder(weights)
+        folder = weights if weights.is_dir() else weights.parent
+        config = config_from_transformers(fields, str(folder / "config.json"))
+        return config, arrays_from(config, found, "transformers", str(weights))
+    raise InputError(
+        f"{weights}: expected a torch file ({', '.join(_TORCH_SUFFIXES)}), a safetensors file or "
+        "the folder of one"
+    )
+
+
+def arrays_from(
+    config: DacConfig,
+    found: dict[str, np.ndarray],
+    publisher: Literal["descript", "transformers"],
+    where: str,
+) -> dict[str, np.ndarray]:
+    """Parameters by our names and in our layout.
+
+    Args:
+      config: sizes that the arrays must have.
+      found: all arrays by the publisher's names.
+      publisher: whose names.
+      where: file they came from, for errors.
+
+    Raises:
+      InputError: an array is missing, unknown, misshapen or not finite.
+    """
+    source = PublishedArrays(found, where)
+    shapes = flatten_shapes(abstract_state(config)[1])
+    arrays: dict[str, np.ndarray] = {}
+    for layer in convolutional_layers(config):
+        theirs = getattr(layer, publisher)
+        if layer.kind == "snake":
+            (channels,) = shapes[f"{layer.here}.alpha"]
+            arrays[f"{layer.here}.alpha"] = source.take(f"{theirs}.alpha", (1, channels, 1)).ravel()
+            continue
+        order = _TO_TORCH[layer.kind]
+        shape = shapes[f"{layer.here}.kernel"]
+        kernel = source.weight(theirs, tuple(shape[axis] for axis in order))
+        arrays[f"{layer.here}.kernel"] = kernel.transpose(np.argsort(order))
+        arrays[f"{layer.here}.bias"] = source.take(f"{theirs}.bias", (shape[2],))
+    arrays |= _convert_quantizer(config, source)
+    source.check_empty()
+    return arrays
+
+
+def _convert_quantizer(config: DacConfig, source: PublishedArrays) -> dict[str, np.ndarray]:
+    wide, narrow = config.latent_width, config.codebook_width
+
+    def stack(take: Callable[[str], np.ndarray]) -> np.ndarray:
+        return np.stack([take(quantizer_level(level)) for level in range(config.levels)])
+
+    return {
+        "quantizer.in_kernel": stack(
+            lambda name: source.weight(f"{name}.in_proj", (narrow, wide, 1))[..., 0].T
+        ),
+        "quantizer.in_bias": stack(lambda name: source.take(f"{name}.in_proj.bias", (narrow,))),
+        "quantizer.codebooks": stack(
+            lambda name: source.take(f"{name}.codebook.weight", (config.codebook_size, narrow))
+        ),
+        "quantizer.out_kernel": stack(
+            lambda name: source.weight(f"{name}.out_proj", (wide, narrow, 1))[..., 0].T
+        ),
+        "quantizer.out_bias": stack(lambda name: source.take(f"{name}.out_proj.bias", (wide,))),
+    }

@@ -1,0 +1,26 @@
+"""Loads an acoustic tokenizer, whichever kind of codec a model folder holds."""
+
+from pathlib import Path
+
+from audiolm_jax.artifacts.model_folder import read_kind
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic.dac import codec as dac
+from audiolm_jax.tokenizers.acoustic.soundstream import codec as soundstream
+from audiolm_jax.types import StreamingTokenizer
+
+_CODECS = {soundstream.KIND: soundstream.SoundStreamCodec, dac.KIND: dac.DacCodec}
+ACOUSTIC_KINDS = tuple(_CODECS)
+
+
+def load_acoustic_tokenizer(directory: Path) -> StreamingTokenizer:
+    """Reads and verifies a codec's model folder.
+
+    Raises:
+      InputError: the folder is missing or damaged, or holds no codec.
+    """
+    kind = read_kind(directory)
+    if kind not in _CODECS:
+        raise InputError(
+            f"{directory}: holds a {kind!r} model, expected a codec: {' or '.join(_CODECS)}"
+        )
+    return _CODECS[kind].load(directory)

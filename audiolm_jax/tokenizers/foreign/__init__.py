@@ -1,0 +1,1 @@
+"""Reads other publishers' files: safetensors, PyTorch and joblib, never unpickled."""

@@ -1,1 +1,0 @@
-"""Public weights, imported and frozen: tokenizers that serve where those trained here do."""

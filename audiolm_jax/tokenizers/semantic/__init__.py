@@ -1,0 +1,1 @@
+"""Self-supervised encoders and k-means: audio to semantic tokens."""

@@ -1,0 +1,95 @@
+"""Size of a HuBERT encoder."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.encoder_config import StackedEncoderConfig
+
+KIND = "hubert"
+
+
+@dataclasses.dataclass(frozen=True)
+class HubertConfig(StackedEncoderConfig):
+    """Size of the encoder; the defaults are HuBERT base's (95 M parameters).
+
+    Attributes:
+      sample_rate_hz: rate of the audio.
+      normalize_input: whether each recording is brought to zero mean and unit variance.
+      conv_widths: channels of each convolution over samples.
+      conv_kernels: inputs under each.
+      conv_strides: of each; their product is the hop of a frame.
+      conv_bias: whether they have biases.
+      conv_norm: what follows them: "group", each channel of the first over the whole recording;
+        "layer", all channels of each frame of every one.
+      project_norm: whether a layer norm stands before the projection to `width`.
+      width: channels of the residual stream.
+      layers: transformer blocks.
+      heads: attention heads.
+      ff_width: hidden channels of the feed-forward modules.
+      position_kernel: frames under the convolution that tells positions.
+      position_groups: of its channels.
+      position_norm: whether its input is scaled and moved by a constant of each channel (a batch
+        norm, frozen).
+      norm_first: whether blocks normalise what goes into a branch (large) or the sum (base).
+      norm_epsilon: added to the variance in the layer norms of the blocks.
+      frames_per_token: frames that are pooled into one; 2 gives 25 a second from 50.
+    """
+
+    sample_rate_hz: int = 16000
+    normalize_input: bool = True
+    conv_widths: tuple[int, ...] = (512,) * 7
+    conv_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    conv_norm: Literal["group", "layer"] = "group"
+    project_norm: bool = True
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    ff_width: int = 3072
+    position_kernel: int = 128
+    position_groups: int = 16
+    position_norm: bool = False
+    norm_first: bool = False
+    norm_epsilon: float = 1e-5
+    frames_per_token: int = 2
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            bad = [x for x in numbers if not isinstance(x, bool | str) and not x > 0]
+            if bad or not numbers:
+                raise InputError(f"{field.name} = {value}: expected positive numbers")
+        sizes = {len(self.conv_widths), len(self.conv_kernels), len(self.conv_strides)}
+        if len(sizes) != 1:
+            raise InputError(
+                f"conv_kernels = {self.conv_kernels}: expected as many as conv_widths and "
+                f"conv_strides, {len(self.conv_widths)} and {len(self.conv_strides)}"
+            )
+        for name in ("heads", "position_groups"):
+            if self.width % getattr(self, name):
+                raise InputError(
+                    f"width = {self.width}: expected a multiple of {name} = {getattr(self, name)}"
+                )
+
+    @property
+    def frame_hop_samples(self) -> int:
+        """Samples of one frame, before pooling."""
+        return math.prod(self.conv_strides)
+
+    @property
+    def reach_samples(self) -> int:
+        """Samples that one frame sees."""
+        reach = 1
+        for kernel, stride in zip(self.conv_kernels[::-1], self.conv_strides[::-1], strict=True):
+            reach = (reach - 1) * stride + kernel
+        return reach
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Those of all; and "output", the normalised output of the last block if none does that."""
+        names = super().layer_names
+        return (*names, "output") if self.norm_first else names

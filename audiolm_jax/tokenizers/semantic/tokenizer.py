@@ -1,0 +1,206 @@
+"""Semantic tokens from a frozen encoder and its k-means, and the folder that holds both.
+
+Any encoder serves: w2v-BERT trained here, or public weights that were imported.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
+from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, read_kind, save_model
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
+from audiolm_jax.tokenizers.semantic.hubert.config import KIND as HUBERT
+from audiolm_jax.tokenizers.semantic.hubert.config import HubertConfig
+from audiolm_jax.tokenizers.semantic.hubert.model import Hubert
+from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering
+from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.train import KIND as W2V_BERT
+from audiolm_jax.tokenizers.semantic.w2v_bert2.config import KIND as W2V_BERT2
+from audiolm_jax.tokenizers.semantic.w2v_bert2.config import W2vBert2Config
+from audiolm_jax.tokenizers.semantic.w2v_bert2.model import W2vBert2
+from audiolm_jax.tokenizers.semantic.windows import DEFAULT, WindowConfig, in_windows
+from audiolm_jax.types import AudioBatch, FrameEncoder, SemanticTokens
+
+KIND = "semantic"
+_ENCODERS = {
+    W2V_BERT: (W2vBertConfig, W2vBert),
+    W2V_BERT2: (W2vBert2Config, W2vBert2),
+    HUBERT: (HubertConfig, Hubert),
+}
+_ENCODER, _KMEANS = "encoder.", "kmeans."
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticTokenizerConfig:
+    """Everything that decides the ids, beside the weights.
+
+    Attributes:
+      encoder: kind of the encoder.
+      model: its config, as in its own model folder.
+      layer: layer of the encoder whose features are clustered.
+      clusters: K.
+      window: how long recordings are cut.
+    """
+
+    encoder: str
+    model: dict[str, Any]
+    layer: str
+    clusters: int
+    window: WindowConfig
+
+
+def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> FrameEncoder:
+    """Reads and verifies an encoder's model folder, whichever kind of encoder it holds.
+
+    Args:
+      directory: the folder.
+      window: how long recordings are cut.
+
+    Raises:
+      InputError: the folder is missing or damaged, or holds no encoder.
+    """
+    return make_encoder(_load_encoder_folder(directory), str(directory), window)
+
+
+def load_semantic_tokenizer(directory: Path) -> "KmeansTokenizer":
+    """Reads and verifies a folder of encoder and k-means.
+
+    Raises:
+      InputError: missing or damaged files, another kind, or arrays that do not fit the config.
+    """
+    return KmeansTokenizer(load_model(directory, KIND), str(directory))
+
+
+def save_semantic_tokenizer(
+    directory: Path,
+    encoder: Path | ModelFolder,
+    layer: str,
+    clustering: Clustering,
+    provenance: dict[str, Any],
+    window: WindowConfig = DEFAULT,
+) -> str:
+    """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
+
+    Args:
+      directory: where to.
+      encoder: what the features came from, or its folder.
+      layer: the layer they came from.
+      clustering: mean, std and centroids, as k-means gives them.
+      provenance: what is known of its origin; the encoder's fingerprint and provenance are added.
+      window: how long recordings are cut.
+    """
+    if isinstance(encoder, Path):
+        encoder = _load_encoder_folder(encoder)
+    arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
+    for name in ("mean", "std", "centroids"):
+        arrays[_KMEANS + name] = getattr(clustering, name)
+    config = SemanticTokenizerConfig(
+        encoder.kind, encoder.config, layer, len(clustering.centroids), window
+    )
+    origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
+    provenance = {**provenance, "encoder": origin}
+    # Not to write what cannot be read.
+    KmeansTokenizer(ModelFolder(KIND, config_to_dict(config), arrays, "", {}), str(directory))
+    return save_model(directory, KIND, config, arrays, provenance)
+
+
+def _load_encoder_folder(directory: Path) -> ModelFolder:
+    kind = read_kind(directory)
+    if kind not in _ENCODERS:
+        raise InputError(
+            f"{directory}: holds a {kind!r} model, expected an encoder: {' or '.join(_ENCODERS)}"
+        )
+    return load_model(directory, kind)
+
+
+def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT) -> ModuleEncoder:
+    """The encoder that a model folder read from `where` holds.
+
+    Raises:
+      InputError: it is of another kind, or its config and arrays do not fit each other.
+    """
+    if folder.kind not in _ENCODERS:
+        raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(_ENCODERS)}")
+    config_class, module = _ENCODERS[folder.kind]
+    config = config_from_dict(config_class, folder.config, where)
+    return ModuleEncoder(
+        lambda: module(config, rngs=nnx.Rngs(params=0)),
+        config,
+        folder.arrays,
+        folder.fingerprint,
+        where,
+        window,
+    )
+
+
+class KmeansTokenizer:
+    """`records.SemanticTokenizer` of a folder of kind "semantic".
+
+    Attributes:
+      config: of encoder and k-means.
+      sample_rate_hz: rate of the audio it takes.
+      hop_samples: samples of one token.
+      clusters: K; ids are in [0, K).
+      fingerprint: of the folder; equal fingerprints give equal ids.
+      clustering: mean, deviation and centroids.
+    """
+
+    def __init__(self, folder: ModelFolder, where: str) -> None:
+        """Takes a verified folder, read from `where`."""
+        self.config = config_from_dict(SemanticTokenizerConfig, folder.config, where)
+        arrays = {
+            name.removeprefix(_ENCODER): array
+            for name, array in folder.arrays.items()
+            if name.startswith(_ENCODER)
+        }
+        origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {})
+        encoder = make_encoder(origin, where, self.config.window)
+        encoder.check_layer(self.config.layer)
+        self.sample_rate_hz = encoder.sample_rate_hz
+        self.hop_samples = encoder.hop_samples
+        self.clusters = self.config.clusters
+        self.fingerprint = folder.fingerprint
+        self.clustering = self._read_clustering(encoder.config.feature_width, folder, where)
+        clustering = self.clustering
+        arrays = (clustering.mean, clustering.std, clustering.centroids)
+        self._weights = (encoder.params, tuple(map(jnp.asarray, arrays)))
+
+        def encode(weights: tuple, audio: AudioBatch) -> Array:
+            params, (mean, std, centroids) = weights
+            features = encoder.traceable(params, audio, self.config.layer)
+            flat = features.reshape(-1, features.shape[-1])
+            return nearest(flat, mean, std, centroids).reshape(features.shape[:2])
+
+        self._compiled = jax.jit(encode)
+
+    def encode(self, audio: AudioBatch) -> SemanticTokens:
+        """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
+        ids, lengths = in_windows(
+            lambda heard: self._compiled(self._weights, heard),
+            audio,
+            self.hop_samples,
+            self.config.window,
+            np.zeros((), np.int32),
+        )
+        return SemanticTokens(ids, lengths)
+
+    def _read_clustering(self, width: int, folder: ModelFolder, where: str) -> Clustering:
+        shapes = {"mean": (width,), "std": (width,), "centroids": (self.clusters, width)}
+        for name, shape in shapes.items():
+            array = folder.arrays.get(_KMEANS + name)
+            found = "missing" if array is None else f"of shape {array.shape}"
+            if array is None or array.shape != shape:
+                raise InputError(
+                    f"{where}: array {_KMEANS + name!r} is {found}, the encoder needs {shape}; "
+                    "fit k-means on this encoder"
+                )
+        return Clustering(*(folder.arrays[_KMEANS + name] for name in shapes))

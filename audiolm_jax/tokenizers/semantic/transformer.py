@@ -1,0 +1,205 @@
+"""What the imported encoders share: attention, stacked blocks, and frames into tokens."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from audiolm_jax.nn.padding import valid_frames
+from audiolm_jax.nn.stack import unstack
+from audiolm_jax.types import AudioBatch
+
+Block = TypeVar("Block", bound=nnx.Module)
+
+
+def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Normalises over channels; the variance is that of the deviations, not a difference."""
+    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head attention over the valid frames."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs) -> None:
+        self.heads = heads
+        self.query = nnx.Linear(width, width, rngs=rngs)
+        self.key = nnx.Linear(width, width, rngs=rngs)
+        self.value = nnx.Linear(width, width, rngs=rngs)
+        self.out = nnx.Linear(width, width, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "b t d"],
+        valid: Bool[Array, "b t"],
+        bias: Callable[[Float[Array, "b h t k"]], Float[Array, "b h t u"]] | None = None,
+    ) -> Float[Array, "b t d"]:
+        """Attends from every frame to the valid frames of its item.
+
+        Args:
+          x: frames.
+          valid: those that are attended to.
+          bias: makes what is added to the scores from the queries, already scaled.
+        """
+        shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
+        # Heads before frames, so that every product is one of matrices that lie as it reads them.
+        query, key, value = (
+            f(x).reshape(shape).transpose(0, 2, 1, 3) for f in (self.query, self.key, self.value)
+        )
+        query = query * shape[-1] ** -0.5
+        scores = jnp.einsum("bhtk,bhuk->bhtu", query, key)
+        if bias is not None:
+            scores = scores + bias(query)
+        # A finite bar: an item without any frame must not become NaN.
+        scores = jnp.where(valid[:, None, None, :], scores, -1e30)
+        weights = jax.nn.softmax(scores, axis=-1)
+        mixed = jnp.einsum("bhtu,bhuk->bhtk", weights, value)
+        return self.out(mixed.transpose(0, 2, 1, 3).reshape(x.shape))
+
+
+class FeedForward(nnx.Module):
+    """Expansion, activation, contraction."""
+
+    def __init__(
+        self, width: int, hidden: int, activation: Callable[[Array], Array], *, rngs: nnx.Rngs
+    ) -> None:
+        self.up = nnx.Linear(width, hidden, rngs=rngs)
+        self.down = nnx.Linear(hidden, width, rngs=rngs)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+        """Keeps the shape."""
+        return self.down(self.activation(self.up(x)))
+
+
+def run_blocks(
+    apply: Callable[[Block, Array], Array], blocks: Block | nnx.List, x: Array, count: int
+) -> tuple[Array, Array]:
+    """The output of the first `count` of all blocks, and of each of them [count, ...].
+
+    Blocks are stacked (`nn.stack`) and scanned, or a list and each compiled by itself. Under
+    `jax.jit` outputs that are not used cost nothing.
+    """
+
+    if isinstance(blocks, nnx.List):
+        every = [x]
+        for block in blocks[:count]:
+            every.append(apply(block, every[-1]))
+        return every[-1], jnp.stack(every)[1:]
+
+    def body(x: Array, block: Block) -> tuple[Array, Array]:
+        x = apply(block, x)
+        return x, x
+
+    return jax.lax.scan(body, x, jax.tree.map(lambda leaf: leaf[:count], blocks))
+
+
+def fill_to_frame(lengths: Int[Array, " b"], reach: int) -> Int[Array, " b"]:
+    """Samples of each item, where one too short for a single frame counts as long enough.
+
+    The samples beyond its end must be zero. An empty item stays empty.
+    """
+    return jnp.where(lengths > 0, jnp.maximum(lengths, reach), 0)
+
+
+def pool_to_tokens(
+    x: Float[Array, "b t d"],
+    frames: Int[Array, " b"],
+    samples: Int[Array, " b"],
+    tokens: int,
+    hop_samples: int,
+    frames_per_token: int,
+) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+    """Mean of the frames of each token.
+
+    Token u is the mean of frames u n .. u n + n - 1, n = frames_per_token. A recording has
+    ceil(samples / hop) tokens; where it has fewer frames than that, its last one is repeated.
+
+    Args:
+      x: frames.
+      frames: valid frames of each item, at least 1 unless the item is empty.
+      samples: of each item.
+      tokens: of the result.
+      hop_samples: samples of a token.
+      frames_per_token: n.
+
+    Returns:
+      [b, tokens, d], zero beyond each item, and the tokens of each item.
+    """
+    last = jnp.maximum(frames - 1, 0)[:, None]
+    place = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last)
+    filled = jnp.take_along_axis(x, place[:, :, None], axis=1)
+    pooled = filled.reshape(x.shape[0], tokens, frames_per_token, x.shape[2]).mean(axis=2)
+    lengths = -(-samples // hop_samples)
+    return jnp.where(valid_frames(lengths, tokens)[:, :, None], pooled, 0), lengths
+
+
+class StackedEncoder(nnx.Module):
+    """A front end, stacked blocks of one kind, and frames into tokens.
+
+    Subclasses set `config`, with `layers`, `layer_names`, `hop_samples` and `frames_per_token`, and
+    `blocks`, stacked, called with frames and validity.
+    """
+
+    config: Any
+    blocks: Any
+
+    @abc.abstractmethod
+    def embed(
+        self, audio: AudioBatch
+    ) -> tuple[Float[Array, "b t d"], Bool[Array, "b t"], Int[Array, " b"]]:
+        """Input of the first block, which frames are valid, and how many."""
+
+    def for_inference(self) -> None:
+        """Takes the blocks apart on a CPU.
+
+        There slicing one block's weights out of a stack copies them, which costs a sixth of the
+        time; a TPU gains nothing, and compiles 24 blocks for one.
+        """
+        if jax.default_backend() == "cpu":
+            self.blocks = nnx.List(unstack(self.blocks))
+
+    def finish(self, x: Float[Array, "b t d"], layer: str) -> Float[Array, "b t d"]:
+        """What a named layer still does to the output of the last block that it needs."""
+        return x
+
+    def hidden_states(
+        self, audio: AudioBatch, count: int
+    ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
+        """At the frame rate: the input of the first block, and the outputs of the first `count`.
+
+        Returns:
+          float32 [count + 1, b, t, d], and the valid frames of each item.
+        """
+        x, valid, frames = self.embed(audio)
+        _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
+        return jnp.concatenate([x[None], every]), frames
+
+    def features(
+        self, audio: AudioBatch, layer: str
+    ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
+        """Features of a named layer at the token rate, running no block beyond it.
+
+        Args:
+          audio: any lengths; padding and batch mates change nothing.
+          layer: one of `config.layer_names`.
+
+        Returns:
+          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
+          [b], ceil(length / hop).
+        """
+        config = self.config
+        x, valid, frames = self.embed(audio)
+        count = min(config.layer_names.index(layer), config.layers)
+        x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
+        return pool_to_tokens(
+            self.finish(x, layer),
+            frames,
+            jnp.asarray(audio.lengths),
+            -(-audio.samples.shape[1] // config.hop_samples),
+            config.hop_samples,
+            config.frames_per_token,
+        )

@@ -1,0 +1,262 @@
+"""Conformer blocks that padding cannot reach, and stacks of them scanned over depth.
+
+Two choices that the paper (arXiv:2108.06209) does not make or makes otherwise:
+the convolution module normalises with LayerNorm where the original Conformer has BatchNorm, so
+that neither batch mates nor padding enter a result; and positions are relative by rotating queries
+and keys (RoPE), which has no parameters and no longest length.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.dropout import dropout
+from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.tokenizers.semantic.w2v_bert import draws
+
+ROPE_BASE = 10_000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ConformerConfig:
+    """Sizes of a conformer block; the defaults are w2v-BERT XL's.
+
+    Attributes:
+      width: channels of the residual stream.
+      heads: attention heads; width / heads must be a whole, even number.
+      ff_width: hidden channels of both feed-forward modules.
+      conv_kernel: frames under the depthwise convolution, odd so that it is centred.
+      dropout: rate of dropout at the end of every module, 0 to below 1.
+      compute_dtype: type of the matrix products; parameters, norms and softmax stay float32.
+      remat: what the backward pass computes again to save memory: nothing, everything except
+        matrix products, or whole blocks. Numbers do not change.
+    """
+
+    width: int = 1024
+    heads: int = 8
+    ff_width: int = 4096
+    conv_kernel: int = 5
+    dropout: float = 0.1
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "dots", "full"] = "full"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "heads", "ff_width"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"conformer.{name} = {getattr(self, name)}: expected a positive whole number"
+                )
+        if self.width % (2 * self.heads):
+            raise InputError(
+                f"conformer.width = {self.width}: expected a multiple of 2 x heads = "
+                f"{2 * self.heads}, so that positions can rotate pairs of a head's channels"
+            )
+        if self.conv_kernel < 1 or self.conv_kernel % 2 == 0:
+            raise InputError(
+                f"conformer.conv_kernel = {self.conv_kernel}: expected an odd number of frames"
+            )
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"conformer.dropout = {self.dropout}: expected 0 to below 1")
+
+
+def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
+    """Turns channel pairs of each head by an angle that grows with the frame's position."""
+    half = x.shape[-1] // 2
+    inverse_wavelength = ROPE_BASE ** (-np.arange(half) / half)
+    angle = np.arange(x.shape[1])[:, None] * inverse_wavelength[None, :]
+    cos = jnp.asarray(np.cos(angle), x.dtype)[None, :, None, :]
+    sin = jnp.asarray(np.sin(angle), x.dtype)[None, :, None, :]
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """LayerNorm whose parameters carry a logical name."""
+    return nnx.LayerNorm(
+        width,
+        scale_init=annotate(nnx.initializers.ones_init(), "embed"),
+        bias_init=annotate(nnx.initializers.zeros_init(), "embed"),
+        rngs=rngs,
+    )
+
+
+def linear(d_in: int, d_out: int, names: tuple[str, str], dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
+    """Linear layer whose parameters carry logical names."""
+    return nnx.Linear(
+        d_in,
+        d_out,
+        dtype=jnp.dtype(dtype),
+        kernel_init=annotate(draws.glorot_uniform, *names),
+        bias_init=annotate(nnx.initializers.zeros_init(), names[1]),
+        rngs=rngs,
+    )
+
+
+class FeedForward(nnx.Module):
+    """LayerNorm, expansion, swish, contraction."""
+
+    def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
+        dtype = config.compute_dtype
+        self.norm = layer_norm(config.width, rngs)
+        self.up = linear(config.width, config.ff_width, ("embed", "mlp"), dtype, rngs)
+        self.down = linear(config.ff_width, config.width, ("mlp", "embed"), dtype, rngs)
+
+    def __call__(self, x: Float[Array, "b u d"]) -> Float[Array, "b u d"]:
+        """The module's output, to be added to the residual stream."""
+        hidden = constrain(jax.nn.silu(self.up(self.norm(x))), "batch", "length", "mlp")
+        return self.down(hidden)
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head attention over all valid frames, with rotary relative positions."""
+
+    def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
+        head_dim = config.width // config.heads
+        dtype = jnp.dtype(config.compute_dtype)
+        self.norm = layer_norm(config.width, rngs)
+        self.qkv = nnx.LinearGeneral(
+            config.width,
+            (3, config.heads, head_dim),
+            use_bias=False,
+            dtype=dtype,
+            kernel_init=annotate(draws.glorot_uniform, "embed", None, "heads", "kv"),
+            rngs=rngs,
+        )
+        self.out = nnx.LinearGeneral(
+            (config.heads, head_dim),
+            config.width,
+            axis=(-2, -1),
+            use_bias=False,
+            dtype=dtype,
+            kernel_init=annotate(draws.glorot_uniform, "heads", "kv", "embed"),
+            rngs=rngs,
+        )
+
+    def __call__(self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"]) -> Array:
+        """Attends from every frame to the valid frames of its item."""
+        qkv = self.qkv(self.norm(x))
+        query, key = rotate_positions(qkv[:, :, 0]), rotate_positions(qkv[:, :, 1])
+        scores = jnp.einsum("buhk,bvhk->bhuv", query, key).astype(jnp.float32)
+        scores = scores * query.shape[-1] ** -0.5
+        # A finite bar: an item without any frame must not become NaN.
+        scores = jnp.where(valid[:, None, None, :], scores, -1e30)
+        weights = jax.nn.softmax(scores, axis=-1).astype(qkv.dtype)
+        mixed = jnp.einsum("bhuv,bvhk->buhk", weights, qkv[:, :, 2])
+        return self.out(constrain(mixed, "batch", "length", "heads", "kv"))
+
+
+class ConvolutionModule(nnx.Module):
+    """LayerNorm, gated pointwise, depthwise over time, LayerNorm, swish, pointwise."""
+
+    def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
+        width, dtype = config.width, config.compute_dtype
+        self.norm = layer_norm(width, rngs)
+        self.gate = linear(width, 2 * width, ("embed", "mlp"), dtype, rngs)
+        self.depthwise = nnx.Param(
+            annotate(draws.depthwise_uniform, None, "mlp")(
+                rngs.params(), (config.conv_kernel, width)
+            )
+        )
+        self.inner_norm = layer_norm(width, rngs)
+        self.out = linear(width, width, ("mlp", "embed"), dtype, rngs)
+
+    def __call__(self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"]) -> Array:
+        """Mixes neighbouring frames; frames that are not valid count as zero."""
+        value, gate = jnp.split(self.gate(self.norm(x)), 2, axis=-1)
+        hidden = jnp.where(valid[:, :, None], value * jax.nn.sigmoid(gate), 0)
+        kernel = self.depthwise[...].astype(hidden.dtype)
+        taps, frames = kernel.shape[0], hidden.shape[1]
+        padded = jnp.pad(hidden, ((0, 0), (taps // 2, taps // 2), (0, 0)))
+        # A few shifted products: grouped convolutions are slow on every backend at this size.
+        shifted = [padded[:, i : i + frames] * kernel[i][None, None, :] for i in range(taps)]
+        hidden = constrain(sum(shifted), "batch", "length", "mlp")
+        return self.out(jax.nn.silu(self.inner_norm(hidden)))
+
+
+class ConformerBlock(nnx.Module):
+    """Half feed-forward, attention, convolution, half feed-forward, LayerNorm."""
+
+    def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
+        self.rate = config.dropout
+        self.first = FeedForward(config, rngs=rngs)
+        self.attention = SelfAttention(config, rngs=rngs)
+        self.convolution = ConvolutionModule(config, rngs=rngs)
+        self.second = FeedForward(config, rngs=rngs)
+        self.norm = layer_norm(config.width, rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "b u d"],
+        valid: Bool[Array, "b u"],
+        key: Key[Array, ""] | None,
+    ) -> Float[Array, "b u d"]:
+        """One block; `key` switches dropout on."""
+        keys = (None,) * 4 if key is None else jax.random.split(key, 4)
+        x = constrain(x, "batch", "length", None)
+        x = x + 0.5 * dropout(self.first(x), self.rate, keys[0])
+        x = x + dropout(self.attention(x, valid), self.rate, keys[1])
+        x = x + dropout(self.convolution(x, valid), self.rate, keys[2])
+        x = x + 0.5 * dropout(self.second(x), self.rate, keys[3])
+        return constrain(self.norm(x), "batch", "length", None)
+
+
+class ConformerStack(nnx.Module):
+    """Equal blocks, stored stacked along a first axis "layers" and scanned."""
+
+    def __init__(self, config: ConformerConfig, layers: int, *, rngs: nnx.Rngs) -> None:
+        self.layers = layers
+        self.remat = config.remat
+        keys = jax.random.split(rngs.params(), layers)
+        self.stacked = jax.vmap(lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)))(keys)
+        for variable in jax.tree.leaves(
+            nnx.state(self.stacked), is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
+        ):
+            names = variable.get_metadata()["out_sharding"]
+            variable.set_metadata(out_sharding=("layers", *names))
+
+    def __call__(
+        self,
+        x: Float[Array, "b u d"],
+        valid: Bool[Array, "b u"],
+        key: Key[Array, ""] | None = None,
+        *,
+        count: int | None = None,
+        tap: int | None = None,
+    ) -> tuple[Float[Array, "b u d"], Float[Array, "b u d"]]:
+        """Runs the first `count` blocks, all of them by default; `key` switches dropout on.
+
+        Returns:
+          The output of the last block run, and that of the `tap`-th, 1 to `count`, by default the
+          same.
+        """
+        count = self.layers if count is None else count
+        graphdef, stacked = nnx.split(self.stacked)
+        stacked = jax.tree.map(lambda leaf: leaf[:count], stacked)
+        keys = None if key is None else jax.random.split(key, count)
+
+        def run(x: Array, weights: nnx.State, block_key: Array | None) -> Array:
+            return nnx.merge(graphdef, weights)(x, valid, block_key)
+
+        match self.remat:
+            case "dots":
+                policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+                run = jax.checkpoint(run, policy=policy)
+            case "full":
+                run = jax.checkpoint(run)
+
+        def body(carry: tuple[Array, Array], layer: tuple) -> tuple[tuple[Array, Array], None]:
+            x, tapped = carry
+            weights, block_key, number = layer
+            x = run(x, weights, block_key)
+            # Carried on, not put out by every block: that would hold one more array for each.
+            return (x, jnp.where(number == (tap or count), x, tapped)), None
+
+        layers = (stacked, keys, jnp.arange(1, count + 1))
+        (x, tapped), _ = jax.lax.scan(body, (x, x), layers)
+        return x, tapped

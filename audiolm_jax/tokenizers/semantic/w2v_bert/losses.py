@@ -1,0 +1,136 @@
+"""Masks, distractors and the three losses of w2v-BERT (arXiv:2108.06209).
+
+Every loss is a sum over positions of the whole batch divided by a count over the whole batch, so
+it does not depend on how the batch is spread over devices.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from audiolm_jax.tokenizers.semantic.w2v_bert import draws
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs
+
+
+def span_mask(
+    key: Key[Array, ""], valid: Bool[Array, "b u"], probability: float, length: int
+) -> Bool[Array, "b u"]:
+    """Hides spans: every valid token starts one with `probability`; spans may overlap.
+
+    An item where chance starts none gets one at a random valid token, so that no item is idle. A
+    span ends with its item.
+    """
+    chance = jnp.where(valid, draws.uniform(key, valid.shape), 2.0)
+    starts = chance < probability
+    luckiest = jax.nn.one_hot(jnp.argmin(chance, axis=1), valid.shape[1], dtype=bool)
+    starts = jnp.where(starts.any(axis=1, keepdims=True), starts, luckiest)
+    padded = jnp.pad(starts, ((0, 0), (length - 1, 0)))
+    covered = [padded[:, shift : shift + valid.shape[1]] for shift in range(length)]
+    return jnp.stack(covered).any(axis=0) & valid
+
+
+def sample_distractors(
+    key: Key[Array, ""], mask: Bool[Array, "b u"], count: int
+) -> Int[Array, "b u n"]:
+    """Positions of distractors: masked tokens of the same item, other than the token itself.
+
+    Args:
+      key: random key.
+      mask: hidden tokens.
+      count: distractors per token, drawn with replacement.
+
+    Returns:
+      int32 [b, u, count]. Rows of tokens that are not masked, or that are the only masked token of
+      their item, mean nothing.
+    """
+    others = mask.sum(axis=1) - 1
+    # Draw among the other masked tokens by rank, skipping one's own rank, then rank to position.
+    draw = draws.uniform(key, (*mask.shape, count)) * others[:, None, None]
+    draw = jnp.minimum(draw.astype(jnp.int32), others[:, None, None] - 1)
+    rank = (jnp.cumsum(mask, axis=1) - 1)[:, :, None]
+    draw = jnp.maximum(draw + (draw >= rank), 0)
+    positions = jnp.argsort(~mask, axis=1, stable=True).astype(jnp.int32)
+    flat = jnp.take_along_axis(positions, draw.reshape(mask.shape[0], -1), axis=1)
+    return flat.reshape(draw.shape)
+
+
+class Sum(NamedTuple):
+    """A total over positions, and how many positions it covers."""
+
+    total: Array
+    count: Array
+
+    def mean(self) -> Array:
+        """Total per position; 0 over no positions."""
+        return self.total / jnp.maximum(self.count, 1)
+
+
+def contrastive_loss(
+    outputs: Outputs,
+    mask: Bool[Array, "b u"],
+    distractors: Int[Array, "b u n"],
+    temperature: float,
+) -> tuple[Sum, Sum]:
+    """Cross-entropy of telling a hidden token's code among distractors, by cosine similarity.
+
+    A distractor that happens to hold the very code of the token is left out of the choice.
+
+    Returns:
+      The loss, and its accuracy, both over hidden tokens of items with at least two of them.
+    """
+    context = _normalise(outputs.context)
+    targets = _normalise(outputs.quantized.vectors)
+    similarity = jnp.einsum("bud,bvd->buv", context, targets) / temperature
+    positive = jnp.einsum("bud,bud->bu", context, targets)[:, :, None] / temperature
+    negative = jnp.take_along_axis(similarity, distractors, axis=2)
+    codes = outputs.quantized.sampled_ids
+    drawn = jnp.take_along_axis(codes, distractors.reshape(codes.shape[0], -1), axis=1)
+    negative = jnp.where(drawn.reshape(distractors.shape) == codes[:, :, None], -1e30, negative)
+    logits = jnp.concatenate([positive, negative], axis=-1)
+    weight = mask & (mask.sum(axis=1, keepdims=True) >= 2)
+    loss = jax.nn.logsumexp(logits, axis=-1) - logits[:, :, 0]
+    right = jnp.argmax(logits, axis=-1) == 0
+    return _sum(loss, weight), _sum(right, weight)
+
+
+def prediction_loss(outputs: Outputs, where: Bool[Array, "b u"]) -> tuple[Sum, Sum]:
+    """Cross-entropy of the quantiser's ids at some tokens, and its accuracy."""
+    log_probabilities = jax.nn.log_softmax(outputs.logits, axis=-1)
+    loss = -jnp.take_along_axis(log_probabilities, outputs.ids[:, :, None], axis=-1)[:, :, 0]
+    right = jnp.argmax(outputs.logits, axis=-1) == outputs.ids
+    return _sum(loss, where), _sum(right, where)
+
+
+def diversity_loss(outputs: Outputs) -> Float[Array, ""]:
+    """1 - perplexity / codes, of the mean code probabilities over valid tokens: 0 if all serve."""
+    codes = outputs.quantized.probabilities.shape[-1]
+    return 1 - _perplexity(outputs.quantized.probabilities, outputs.valid) / codes
+
+
+def code_perplexity(outputs: Outputs) -> Float[Array, ""]:
+    """Perplexity of the ids in use over valid tokens, 1 (collapsed) to codebook_size."""
+    one_hot = jax.nn.one_hot(outputs.ids, outputs.logits.shape[-1])
+    return _perplexity(one_hot, outputs.valid)
+
+
+def feature_penalty(outputs: Outputs) -> Sum:
+    """Mean square of the subsampled features, per token."""
+    square = jnp.mean(jnp.square(outputs.subsampled), axis=-1)
+    return _sum(square, outputs.valid)
+
+
+def _perplexity(
+    probabilities: Float[Array, "b u c"], valid: Bool[Array, "b u"]
+) -> Float[Array, ""]:
+    mean = jnp.einsum("buc,bu->c", probabilities, valid) / jnp.maximum(valid.sum(), 1)
+    return jnp.exp(-jnp.sum(mean * jnp.log(mean + 1e-9)))
+
+
+def _normalise(x: Float[Array, "b u d"]) -> Float[Array, "b u d"]:
+    return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
+
+
+def _sum(values: Array, weight: Bool[Array, "b u"]) -> Sum:
+    return Sum(jnp.sum(jnp.where(weight, values, 0.0)), weight.sum())

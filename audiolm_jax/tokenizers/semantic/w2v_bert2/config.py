@@ -1,0 +1,65 @@
+"""Size of a w2v-BERT 2.0 encoder."""
+
+import dataclasses
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.encoder_config import StackedEncoderConfig
+
+KIND = "w2v_bert2"
+SAMPLE_RATE_HZ = 16000
+MEL_HOP_SAMPLES = 160
+MEL_WINDOW_SAMPLES = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class W2vBert2Config(StackedEncoderConfig):
+    """Size of the encoder; the defaults are those of the public weights (0.6 B parameters).
+
+    Attributes:
+      mel_bins: mel filters.
+      stacked_frames: mel frames (10 ms) side by side in one frame of the encoder.
+      width: channels of the residual stream.
+      layers: conformer blocks.
+      heads: attention heads.
+      ff_width: hidden channels of both feed-forward modules.
+      conv_kernel: frames under the depthwise convolution, which looks back only.
+      left_positions: largest distance to an earlier frame that attention tells from the next.
+      right_positions: the same for later frames.
+      norm_epsilon: added to the variance in layer normalisation.
+      frames_per_token: frames that are pooled into one; 2 gives 25 a second.
+    """
+
+    mel_bins: int = 80
+    stacked_frames: int = 2
+    width: int = 1024
+    layers: int = 24
+    heads: int = 16
+    ff_width: int = 4096
+    conv_kernel: int = 31
+    left_positions: int = 64
+    right_positions: int = 8
+    norm_epsilon: float = 1e-5
+    frames_per_token: int = 2
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise InputError(f"{field.name} = {value}: expected a positive number")
+        if self.width % self.heads:
+            raise InputError(f"width = {self.width}: expected a multiple of heads = {self.heads}")
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the audio."""
+        return SAMPLE_RATE_HZ
+
+    @property
+    def frame_hop_samples(self) -> int:
+        """Samples of one frame, before pooling."""
+        return MEL_HOP_SAMPLES * self.stacked_frames
+
+    @property
+    def reach_samples(self) -> int:
+        """Samples that the first frame needs."""
+        return MEL_WINDOW_SAMPLES + (self.stacked_frames - 1) * MEL_HOP_SAMPLES

@@ -1,0 +1,164 @@
+"""Audio of any length through an encoder, in pieces that only the recording itself decides.
+
+Windows: a recording is divided into windows of `tokens` tokens, counted from its first sample. The
+encoder hears a window with `context` tokens on either side of it, as far as the recording goes, and
+only the window's own tokens are kept. A window whose right context reaches the end of the recording
+is the last one and keeps all that is left. So a recording of up to tokens + context tokens is
+encoded whole, and no piece is longer than tokens + 2 context.
+
+Programs: a piece is padded to 64, 128, 256, ... tokens, by its own length. Pieces of one padded
+length go through one program that takes a fixed number of them, so that the bits of a result
+depend neither on batch mates nor on how many there are.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Int, Num
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.types import AudioBatch
+
+SMALLEST_BUCKET = 64  # tokens
+TOKENS_TOGETHER = 256  # short pieces share a program's call up to so many
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowConfig:
+    """How long recordings are cut; in tokens of the encoder, 40 ms each at 25 Hz.
+
+    Features depend on it wherever an encoder hears farther than the context, and so do those of
+    encoders that bring a piece to zero mean and unit variance: it is a part of a tokenizer.
+
+    Attributes:
+      tokens: of a window.
+      context: tokens heard on either side of a window. The default sizes make pieces of at most
+        1024 tokens (41 s), which need no padding.
+    """
+
+    tokens: int = 768
+    context: int = 128
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1 or self.context < 0:
+            raise InputError(
+                f"window: tokens = {self.tokens}, context = {self.context}: expected tokens of 1 "
+                "or more and a context of 0 or more"
+            )
+
+
+DEFAULT = WindowConfig()
+
+
+class Piece(NamedTuple):
+    """Tokens of an item that go through the encoder together, and those that are kept.
+
+    Attributes:
+      item: row of the batch.
+      begin: first token that is heard.
+      end: behind the last one.
+      first: first token that is kept.
+      last: behind the last one.
+    """
+
+    item: int
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+def bucket_tokens(tokens: int) -> int:
+    """Padded number of tokens, by the rule of this module."""
+    return max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
+
+
+def pieces_of(item: int, tokens: int, window: WindowConfig) -> Iterator[Piece]:
+    """The pieces of an item of so many tokens, by the rule of this module; none without tokens."""
+    first = 0
+    while first < tokens:
+        heard = first + window.tokens + window.context
+        last = first + window.tokens if heard < tokens else tokens
+        yield Piece(item, max(0, first - window.context), min(heard, tokens), first, last)
+        first = last
+
+
+def in_windows(
+    compiled: Callable[[AudioBatch], Num[Array, "r u ..."]],
+    audio: AudioBatch,
+    hop_samples: int,
+    window: WindowConfig,
+    empty: Num[np.ndarray, "..."],
+) -> tuple[Num[np.ndarray, "b u ..."], Int[np.ndarray, " b"]]:
+    """Puts a batch through a compiled encoder, piece by piece.
+
+    Args:
+      compiled: takes audio of one of few padded shapes, gives an array for each of its tokens.
+      audio: any lengths.
+      hop_samples: samples of a token.
+      window: how items are cut.
+      empty: what a token beyond the end of its item is; tells shape and dtype of the others.
+
+    Returns:
+      [b, ceil(s / hop), ...], and the tokens of each item int32 [b], ceil(length / hop).
+
+    Raises:
+      InputError: shapes or lengths that do not fit each other.
+    """
+    samples, lengths = checked(audio)
+    tokens = -(-lengths // hop_samples)
+    made = np.empty((len(lengths), -(-samples.shape[1] // hop_samples), *empty.shape), empty.dtype)
+    made[:] = empty
+    buckets: dict[int, list[Piece]] = {}
+    for item, count in enumerate(tokens):
+        for piece in pieces_of(item, int(count), window):
+            buckets.setdefault(bucket_tokens(piece.end - piece.begin), []).append(piece)
+    for size, pieces in sorted(buckets.items()):
+        rows = max(1, TOKENS_TOGETHER // size)
+        for begin in range(0, len(pieces), rows):
+            some = pieces[begin : begin + rows]
+            heard = _cut(samples, lengths, some, rows, size, hop_samples)
+            for piece, row in zip(some, np.asarray(compiled(heard)), strict=False):
+                kept = row[piece.first - piece.begin : piece.last - piece.begin]
+                made[piece.item, piece.first : piece.last] = kept
+    return made, tokens.astype(np.int32)
+
+
+def checked(audio: AudioBatch) -> tuple[np.ndarray, np.ndarray]:
+    """(samples, lengths) as numpy.
+
+    Raises:
+      InputError: shapes or lengths that do not fit each other.
+    """
+    samples, lengths = np.asarray(audio.samples), np.asarray(audio.lengths)
+    if samples.ndim != 2 or lengths.shape != samples.shape[:1]:
+        raise InputError(
+            f"audio batch: samples {samples.shape} and lengths {lengths.shape}, expected [b, s] "
+            "and [b]"
+        )
+    if len(lengths) and not 0 <= lengths.min() <= lengths.max() <= samples.shape[1]:
+        raise InputError(
+            f"audio batch: lengths span [{lengths.min()}, {lengths.max()}], expected within "
+            f"[0, {samples.shape[1]}] samples"
+        )
+    return samples, lengths
+
+
+def _cut(
+    samples: np.ndarray,
+    lengths: np.ndarray,
+    pieces: list[Piece],
+    rows: int,
+    size: int,
+    hop_samples: int,
+) -> AudioBatch:
+    """What is heard of each piece, with zeros behind it and empty items after the last."""
+    padded, counts = np.zeros((rows, size * hop_samples), np.float32), np.zeros(rows, np.int32)
+    for row, piece in enumerate(pieces):
+        begin = piece.begin * hop_samples
+        end = min(piece.end * hop_samples, int(lengths[piece.item]))
+        padded[row, : end - begin] = samples[piece.item, begin:end]
+        counts[row] = end - begin
+    return AudioBatch(padded, counts)

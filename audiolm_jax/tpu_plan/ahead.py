@@ -1,0 +1,313 @@
+"""A training step compiled ahead of time for devices that are not there, and what it needs."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+from jax.sharding import Mesh, PartitionSpec
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.flash.cost import kernel_cycles
+from audiolm_jax.tpu_plan.cycles import Analysis, Collective, Kernel, analyze
+from audiolm_jax.tpu_plan.largest import largest_results
+from audiolm_jax.training.mesh import (
+    MeshConfig,
+    batch_sharding,
+    make_mesh,
+    state_shardings,
+    use_mesh,
+)
+from audiolm_jax.training.state import Batch, TrainProgram
+from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
+from audiolm_jax.training.topology import (
+    CHIPS,
+    Chip,
+    binary_bytes,
+    count_chips,
+    hbm_limit,
+    slice_devices,
+)
+
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+_DEAREST = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Main memory of one device, in bytes.
+
+    Attributes:
+      limit: what the compiler may fill.
+      needed: by the whole step; None if it does not fit and the compiler does not say.
+      arguments: state, batch and key; None if the step does not fit.
+      temporaries: everything that lives only within the step, code included; likewise.
+    """
+
+    limit: int
+    needed: int | None
+    arguments: int | None = None
+    temporaries: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """The compiler's estimate for one device.
+
+    Attributes:
+      seconds: of computing in a step, conditionals at their dearest branch.
+      cheapest_seconds: with conditionals at their cheapest branch.
+      is_complete: whether everything that computes has an estimate.
+      kernels: runs and seconds, None if unknown, of each kind of custom kernel in a step.
+      without_estimate: runs and seconds of other instructions that the compiler has no estimate
+        for; the seconds are those of their memory traffic.
+      unknown_loops: loops counted as one trip.
+      dearest: the instructions that take longest: share of the seconds, opcode, origin.
+    """
+
+    seconds: float
+    cheapest_seconds: float
+    is_complete: bool
+    kernels: dict[str, tuple[int, float | None]]
+    without_estimate: dict[str, tuple[int, float]]
+    unknown_loops: tuple[str, ...]
+    dearest: tuple[tuple[float, str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One step on one topology.
+
+    Attributes:
+      topology: name of a slice.
+      slices: how many of them.
+      chip: generation.
+      chips: how many.
+      devices: how many JAX sees; a device may be a core of a chip.
+      mesh: devices along each axis.
+      preset: of the mesh.
+      parameters: numbers trained by gradient.
+      batch_size: over all devices.
+      units: what a step learns from ("tokens" or "audio_seconds") and how much of it.
+      model_flops: of a step over all devices.
+      peak_flops: of all chips, bfloat16, per second.
+      parameter_traffic: bytes that a device must exchange for its parameters alone.
+      memory: see there.
+      compile_seconds: tracing and compiling.
+      collectives: by kind; None if the step does not fit.
+      compute: None if the step does not fit.
+      largest_buffers: if the step does not fit, lines of the compiler; if it names none, the
+        largest results of the step as written, over all devices.
+    """
+
+    topology: str
+    slices: int
+    chip: str
+    chips: int
+    devices: int
+    mesh: dict[str, int]
+    preset: str
+    parameters: int
+    batch_size: int
+    units: tuple[str, float]
+    model_flops: float
+    peak_flops: float
+    parameter_traffic: int
+    memory: Memory
+    compile_seconds: float
+    collectives: dict[str, Collective] | None = None
+    compute: Compute | None = None
+    largest_buffers: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether a device's memory holds the step."""
+        return self.compute is not None
+
+    @property
+    def mfu(self) -> float | None:
+        """Share of the peak that the estimated time of computing would use."""
+        if self.compute is None:
+            return None
+        return self.model_flops / self.compute.seconds / self.peak_flops
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return dataclasses.asdict(self) | {"fits": self.fits, "mfu": self.mfu}
+
+
+def plan_step(
+    program: TrainProgram,
+    batch: Batch,
+    mesh_config: MeshConfig,
+    topology: str,
+    model_flops: float,
+    units: tuple[str, float],
+) -> Plan:
+    """Compiles the step that `loop.train` would run on a slice.
+
+    Args:
+      program: what would be trained.
+      batch: its batch as shapes.
+      mesh_config: how it would be spread.
+      topology: name of the slice; `mesh_config.slices` of them.
+      model_flops: of a step over all devices.
+      units: what a step learns from and how much of it.
+
+    Raises:
+      InputError: no such slice; a mesh, batch or parameter that does not divide over it.
+    """
+    if mesh_config.preset == "none":
+        raise InputError(
+            "mesh.preset = 'none': trains on one device without a mesh; plan with --mesh.preset "
+            "dp, fsdp or fsdp_tp"
+        )
+    devices = slice_devices(topology, mesh_config.slices)
+    mesh, rules = make_mesh(mesh_config, devices), mesh_config.rules
+    chip, chips = CHIPS[devices[0].device_kind], count_chips(devices)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    started = time.monotonic()
+    with use_mesh(mesh, rules):
+        abstract = jax.eval_shape(make_init(program), key)
+        shardings = state_shardings(mesh, rules, abstract)
+        arguments = abstract_arguments(abstract, shardings, batch, mesh)
+        traced = jit_step(program, mesh, shardings).trace(*arguments)
+        lowered = traced.lower()
+    plan = Plan(
+        topology=topology,
+        slices=mesh_config.slices,
+        chip=chip.name,
+        chips=chips,
+        devices=len(devices),
+        mesh=dict(mesh.shape),
+        preset=mesh_config.preset,
+        parameters=sum(x.size for x in jax.tree.leaves(abstract.params)),
+        batch_size=jax.tree.leaves(batch)[0].shape[0],
+        units=units,
+        model_flops=model_flops,
+        peak_flops=chips * chip.bfloat16_flops,
+        parameter_traffic=_parameter_traffic(mesh, batch, abstract.params, shardings.params),
+        memory=Memory(hbm_limit(devices[0]), None),
+        compile_seconds=0.0,
+    )
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if _OUT_OF_MEMORY not in str(error):
+            raise
+        needed, largest = read_out_of_memory(str(error))
+        largest = largest or _largest(traced.jaxpr.jaxpr)
+        return dataclasses.replace(
+            plan,
+            memory=dataclasses.replace(plan.memory, needed=needed),
+            compile_seconds=time.monotonic() - started,
+            largest_buffers=largest,
+        )
+    compile_seconds = time.monotonic() - started
+    bytes_per_cycle = chip.hbm_bytes_per_second / chip.clock_hz * chips / len(devices)
+    kernel_costs = _kernel_costs(chip, devices[0], bytes_per_cycle)
+    found = analyze(compiled.as_text(), kernel_costs, 1 / bytes_per_cycle)
+    return dataclasses.replace(
+        plan,
+        memory=_memory(plan.memory.limit, compiled.memory_analysis()),
+        compile_seconds=compile_seconds,
+        collectives=found.collectives,
+        compute=_compute(found, chip),
+    )
+
+
+def read_out_of_memory(message: str) -> tuple[int | None, tuple[str, ...]]:
+    """Bytes needed, if the compiler says, and its largest buffers, from its error message."""
+    used = re.search(r"Used ([\d.]+[BKMGT]) of|temporaries \(([\d.]+[BKMGT])\)", message)
+    needed = binary_bytes(used[1] or used[2]) if used else None
+    buffers = []
+    for part in re.split(r"^\s*\d+\. (?=Size:)", message, flags=re.MULTILINE)[1:]:
+        fields = dict(re.findall(r"^\s*(Size|Operator|Shape): (.*)$", part, re.MULTILINE))
+        operator = re.search(r'op_name="([^"]*)"', fields.get("Operator", ""))
+        size, shape = fields.get("Size", "?"), fields.get("Shape", "?")
+        buffers.append(f"{size}  {shape}  {operator[1] if operator else ''}".rstrip())
+    return needed, tuple(buffers)
+
+
+def _largest(jaxpr: core.Jaxpr) -> tuple[str, ...]:
+    return tuple(
+        f"{size / 2**30:.2f}G over all devices  {shape}  {origin}"
+        for size, shape, origin in largest_results(jaxpr, _DEAREST)
+    )
+
+
+def _memory(limit: int, stats: Any) -> Memory:
+    # What is given away is written over; the rest of the output is new.
+    fresh = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    temporaries = stats.temp_size_in_bytes + stats.generated_code_size_in_bytes + fresh
+    arguments = stats.argument_size_in_bytes
+    return Memory(limit, arguments + temporaries, arguments, temporaries)
+
+
+def _kernel_costs(chip: Chip, device: Any, bytes_per_cycle: float) -> Any:
+    def cycles(kernel: Kernel) -> float | None:
+        return kernel_cycles(
+            kernel.name,
+            kernel.operands[0],
+            generation=chip.name,
+            cores=device.num_cores,
+            bytes_per_cycle=bytes_per_cycle,
+        )
+
+    return cycles
+
+
+def _compute(found: Analysis, chip: Chip) -> Compute:
+    def seconds(
+        costs: dict[str, tuple[int, float | None]],
+    ) -> dict[str, tuple[int, float | None]]:
+        return {
+            name: (runs, None if cycles is None else cycles / chip.clock_hz)
+            for name, (runs, cycles) in costs.items()
+        }
+
+    unknown = any(cycles is None for _, cycles in found.kernels.values())
+    return Compute(
+        seconds=found.cycles / chip.clock_hz,
+        cheapest_seconds=found.cheapest_cycles / chip.clock_hz,
+        is_complete=not (unknown or found.unknown_loops),
+        kernels=seconds(found.kernels),
+        without_estimate=seconds(found.without_estimate),
+        unknown_loops=tuple(found.unknown_loops),
+        dearest=tuple(
+            (cycles / found.cycles, one.opcode, one.op_name or one.name)
+            for cycles, one in found.dearest[:_DEAREST]
+        ),
+    )
+
+
+def _parameter_traffic(mesh: Mesh, batch: Batch, params: Any, shardings: Any) -> int:
+    """Bytes that the parameters alone oblige a device to exchange in a step, in their own dtype.
+
+    A parameter divided over devices that divide the batch is gathered forward and backward, and
+    its gradient is summed and scattered; the gradient of any other is summed. Counted as the
+    collectives are: of each the larger of what goes in and what comes out.
+    """
+    shared = set(_axes(batch_sharding(mesh, batch).spec[:1]))
+    total = 0
+    for x, sharding in zip(jax.tree.leaves(params), jax.tree.leaves(shardings), strict=True):
+        own = _axes(sharding.spec)
+        size = x.size * x.dtype.itemsize
+        held = size // _parts(mesh, [axis for axis in own if axis not in shared])
+        divided = _parts(mesh, [axis for axis in own if axis in shared])
+        copies = _parts(mesh, [axis for axis in shared if axis not in own])
+        total += 3 * held if divided > 1 else 0
+        total += held // divided if copies > 1 else 0
+    return total
+
+
+def _axes(spec: PartitionSpec | Sequence[Any]) -> list[str]:
+    return [a for entry in spec if entry for a in ((entry,) if isinstance(entry, str) else entry)]
+
+
+def _parts(mesh: Mesh, axes: list[str]) -> int:
+    return int(np.prod([mesh.shape[axis] for axis in axes], dtype=int))

@@ -1,0 +1,1 @@
+"""Everything a training run needs that is not a model: mesh, loop, checkpoints, metrics."""

@@ -1,0 +1,85 @@
+"""Which checkpoints are the best, by a held-out metric, and the file that names them."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training.checkpoints import saved_steps
+from audiolm_jax.training.loop_config import LoopConfig
+
+BEST = "best.json"
+
+
+def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[int]:
+    """The steps of the `keep_best` best values, the best first; of equal ones the earlier step.
+
+    Args:
+      config: of the loop.
+      values: step -> held-out value of `best_metric`; what is not a finite number is never best.
+    """
+    sign = 1 if config.best_is == "lowest" else -1
+    ranked = sorted(
+        (sign * value, step)
+        for step, value in values.items()
+        if value is not None and math.isfinite(value)
+    )
+    return [step for _, step in ranked[: config.keep_best]]
+
+
+def decisive(config: LoopConfig, means: Mapping[str, float]) -> float:
+    """The value of `best_metric` among held-out means.
+
+    Raises:
+      InputError: there is no such metric.
+    """
+    if config.best_metric not in means:
+        raise InputError(
+            f"loop.best_metric = {config.best_metric!r}: not a held-out metric of this trainer; "
+            f"choose one of {', '.join(sorted(means))}"
+        )
+    return means[config.best_metric]
+
+
+def write_best(directory: Path, config: LoopConfig, values: Mapping[int, float | None]) -> None:
+    """Names the best checkpoints of a run directory in `best.json`."""
+    record = {
+        "metric": config.best_metric,
+        "best_is": config.best_is,
+        "checkpoints": [
+            {"step": step, "value": values[step]} for step in best_steps(config, values)
+        ],
+    }
+    scratch = directory / f".{BEST}"
+    scratch.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(scratch, directory / BEST)
+
+
+def read_best(directory: Path) -> dict[str, Any] | None:
+    """What `write_best` wrote last, None if nothing."""
+    path = directory / BEST
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def best_kept(directory: Path) -> dict[str, Any]:
+    """The best checkpoint there is, for the provenance of a model: `steps`, `best_of` and `value`.
+
+    Raises:
+      InputError: no checkpoint was kept for being one of the best.
+    """
+    record = read_best(directory) or {"checkpoints": []}
+    kept = saved_steps(directory)
+    for checkpoint in record["checkpoints"]:
+        if checkpoint["step"] in kept:
+            return {
+                "steps": checkpoint["step"],
+                "best_of": f"{record['best_is']} {record['metric']}",
+                "value": checkpoint["value"],
+            }
+    raise InputError(
+        f"{directory}: export = 'best', but no checkpoint was kept at an evaluation; keep_best "
+        "must be set while the run trains; export = 'last' takes the last one"
+    )

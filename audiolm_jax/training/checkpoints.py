@@ -1,0 +1,334 @@
+"""Checkpoints: a whole train state and the record that belongs to it, written by Orbax.
+
+Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is
+stored as one flat set of named arrays and can be restored onto any mesh. A checksum over every bit
+of it is kept in the record and compared before anything is restored: damage that the file format
+lets pass is noticed too, and the checkpoint before is taken. Nothing is ever pickled.
+"""
+
+import contextlib
+import errno
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import SingleDeviceSharding
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training.distributed import from_first_host
+
+CHECKPOINTS = "checkpoints"
+UNREADABLE = "checkpoints_unreadable"
+_OVERHEAD_BYTES = 256 << 10  # of names, shapes and the record
+
+
+def latest_step(directory: Path) -> int | None:
+    """Step of the newest complete checkpoint of a run directory, or None; reads names only."""
+    return max(saved_steps(directory), default=None)
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """Steps of the complete checkpoints of a run directory, in order; reads names only."""
+    return sorted(int(d.name) for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit())
+
+
+def free_bytes(directory: Path) -> int:
+    """Space left on the disk of a directory."""
+    return shutil.disk_usage(directory).free
+
+
+def name_arrays(state: Any) -> dict[str, Any]:
+    """The arrays of a state by dotted name, in the order of its leaves."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(
+        state, is_leaf=lambda x: isinstance(x, nnx.Variable)
+    )
+    leaves = jax.tree.leaves(state)
+    if len(paths) != len(leaves):
+        raise ValueError("a Variable of the train state holds more or less than one array")
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    return dict(zip(names, leaves, strict=True))
+
+
+def checksum(arrays: Mapping[str, jax.Array | np.ndarray]) -> int:
+    """A 64-bit sum over all bits and their places, the same however the arrays are sharded.
+
+    All hosts sum a `jax.Array` together; a NumPy array is summed by the host that holds it.
+    """
+    total = 0
+    for order, array in enumerate(arrays.values()):
+        strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
+        for values, index in _own_parts(array):
+            total += (2 * order + 1) * _weigh(values, index, strides)
+    if jax.process_count() > 1 and any(isinstance(x, jax.Array) for x in arrays.values()):
+        from jax.experimental import multihost_utils
+
+        parts = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
+        parts = multihost_utils.process_allgather(parts).astype(object)
+        total = sum(int(high) << 32 | int(low) for high, low in parts)
+    return total % 2**64
+
+
+def _own_parts(
+    array: jax.Array | np.ndarray,
+) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+    if isinstance(array, np.ndarray):
+        yield array, (slice(None),) * array.ndim
+        return
+    for shard in array.addressable_shards:
+        if shard.replica_id == 0:
+            yield np.asarray(shard.data), shard.index
+
+
+def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> int:
+    places = np.uint64(1)
+    for axis, (part, stride) in enumerate(zip(index, strides, strict=False)):
+        start = part.start or 0
+        along = np.arange(start, start + values.shape[axis], dtype=np.uint64) * stride
+        places = places + along.reshape(-1, *[1] * (values.ndim - 1 - axis))
+    bits = values.astype(np.uint8) if values.dtype == bool else values
+    bits = bits.view(f"u{bits.dtype.itemsize}")
+    return int(np.sum(bits * (places * np.uint64(2) + np.uint64(1)), dtype=np.uint64))
+
+
+class Checkpoints:
+    """The checkpoints of one run directory; use as a context manager.
+
+    Args:
+      directory: the run directory; checkpoints lie in its folder `checkpoints`.
+      keep: how many of the newest to keep, 1 or more; None opens them for reading only, which is
+        safe beside a running trainer.
+    """
+
+    def __init__(self, directory: Path, keep: int | None):
+        # Orbax takes half a second to import; `audiolm --help` must not pay for it.
+        import orbax.checkpoint as ocp
+
+        self._ocp = ocp
+        self._keep, self._protected = keep, frozenset()
+        self._root = directory.absolute() / CHECKPOINTS
+        self._unreadable = directory.absolute() / UNREADABLE
+        self._read_only = keep is None
+        if self._read_only:
+            options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
+        else:
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=self, cleanup_tmp_directories=True
+            )
+        self._manager = ocp.CheckpointManager(self._root, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._manager.close()
+
+    def protect(self, steps: Iterable[int]) -> None:
+        """Keeps the checkpoints of these steps too, from the next save on, and no others."""
+        self._protected = frozenset(steps)
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Orbax asks this after a save: the newest and the protected ones stay."""
+        newest = len(checkpoints) - self._keep
+        return [i >= newest or info.step in self._protected for i, info in enumerate(checkpoints)]
+
+    def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
+        """Starts writing a checkpoint; returns as soon as `state` may be donated.
+
+        Args:
+          step: completed steps.
+          state: the train state.
+          record: JSON values that belong to it (data position, manifest).
+
+        Raises:
+          OSError: there is not enough space on the disk, so nothing was begun.
+        """
+        arrays = name_arrays(state)
+        self._check_space(arrays)
+        record = {
+            "record": record,
+            "checksum": f"{checksum(arrays):016x}",
+            "arrays": {n: [str(a.dtype), list(a.shape)] for n, a in arrays.items()},
+        }
+        self._manager.save(
+            step,
+            args=self._ocp.args.Composite(
+                state=self._ocp.args.StandardSave(arrays), record=self._ocp.args.JsonSave(record)
+            ),
+        )
+
+    def _check_space(self, arrays: dict[str, jax.Array]) -> None:
+        # Ahead of time, because a write that fails half-way leaves its threads in disarray.
+        own = [
+            s.data.nbytes for a in arrays.values() for s in a.addressable_shards if not s.replica_id
+        ]
+        needed, free = sum(own) + _OVERHEAD_BYTES, free_bytes(self._root)
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"No space left: a checkpoint takes {needed:,} bytes, {free:,} bytes are free",
+            )
+
+    def reached_preemption(self, step: int) -> bool:
+        """Whether the cluster's preemption notice asks all hosts to save at this step."""
+        return self._manager.reached_preemption(step)
+
+    def wait(self) -> None:
+        """Returns when every checkpoint is complete on disk; raises what went wrong."""
+        self._manager.wait_until_finished()
+
+    def restore(
+        self, abstract_state: Any, shardings: Any, step: int | None = None
+    ) -> tuple[Any, dict[str, Any]] | None:
+        """Reads the newest checkpoint that is whole, or the one of a certain step.
+
+        A damaged one is named on standard error and the one before is taken; unless opened for
+        reading only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts
+        the first reads all of it ahead and decides for the others.
+
+        Args:
+          abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
+          shardings: the same pytree with the sharding that each array is to get.
+          step: the only one to take, if given.
+
+        Returns:
+          The state and the record it was saved with, or None if there is no checkpoint.
+
+        Raises:
+          InputError: there are checkpoints but none can be read, or they hold another model; the
+            one of `step` is damaged.
+        """
+        wanted = name_arrays(abstract_state)
+        found = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
+        if found is None:
+            return None
+        whole, saved = found
+        target = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+            for (name, x), sharding in zip(wanted.items(), jax.tree.leaves(shardings), strict=True)
+        }
+        args = self._ocp.args
+        arrays = self._manager.restore(
+            whole, args=args.Composite(state=args.StandardRestore(target))
+        )["state"]
+        leaves = [arrays[name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves), saved["record"]
+
+    def restore_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Reads the newest checkpoint that is whole without knowing what it holds.
+
+        Returns:
+          The arrays by the names of `name_arrays`, all of them in the memory of every host, and
+          what is known of them: the record under "record", and "checksum".
+
+        Raises:
+          InputError: there is none, or none can be read.
+        """
+        found = self._agree(lambda step, saved: None, None)
+        if found is None:
+            raise InputError(f"{self._root}: no checkpoint here; train first")
+        step, saved = found
+        return self._read_arrays(step, saved), saved
+
+    def _agree(
+        self, check: Callable[[int, dict[str, Any]], None], only: int | None
+    ) -> tuple[int, dict[str, Any]] | None:
+        """What the first host finds, on every host."""
+        found = from_first_host(lambda: self._newest_whole(check, only))
+        self._manager.reload()  # what was set aside is gone on every host
+        return found
+
+    def _newest_whole(
+        self, check: Callable[[int, dict[str, Any]], None], only: int | None
+    ) -> tuple[int, dict[str, Any]] | None:
+        """Step of the newest whole checkpoint and what was saved with it."""
+        damaged: list[tuple[int, str]] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if only not in (None, step):
+                continue
+            try:
+                saved = self._ocp.JsonCheckpointHandler(multiprocessing_options=_alone()).restore(
+                    self._root / str(step) / "record", args=self._ocp.args.JsonRestore()
+                )
+                check(step, saved)
+                if f"{checksum(self._read_arrays(step, saved)):016x}" != saved["checksum"]:
+                    raise ValueError("the arrays do not match their checksum")
+            except InputError:
+                raise
+            except Exception as error:  # whatever a damaged file makes the reader raise
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                damaged.append((step, reason))
+                continue
+            for bad, why in damaged:
+                print(
+                    f"{self._root / str(bad)}: damaged checkpoint ({why}); taking step {step}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                if not self._read_only:
+                    self._set_aside(bad)
+            return step, saved
+        if damaged and only is not None:
+            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({damaged[0][1]})")
+        if damaged:
+            raise InputError(
+                f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: "
+                f"{damaged[0][1]}); delete the folder to train from the start"
+            )
+        return None
+
+    def _check_layout(self, step: int, wanted: dict[str, Any], saved: dict[str, Any]) -> None:
+        layout = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
+        found = saved["arrays"]
+        if layout != found:
+            differing = min(
+                name for name in layout.keys() | found.keys() if layout.get(name) != found.get(name)
+            )
+            raise InputError(
+                f"{self._root / str(step)}: array {differing!r} is "
+                f"{found.get(differing, 'absent')} in the checkpoint and "
+                f"{layout.get(differing, 'absent')} in this program; train in another directory "
+                "or with the version that wrote it"
+            )
+
+    def _read_arrays(self, step: int, saved: dict[str, Any]) -> dict[str, np.ndarray]:
+        """All arrays of a checkpoint, read by this host alone."""
+        place = SingleDeviceSharding(_cpu())
+        target = {
+            name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=place)
+            for name, (dtype, shape) in saved["arrays"].items()
+        }
+        arrays = self._ocp.StandardCheckpointHandler(multiprocessing_options=_alone()).restore(
+            self._root / str(step) / "state", args=self._ocp.args.StandardRestore(target)
+        )
+        return {name: np.asarray(arrays[name]) for name in target}
+
+    def _set_aside(self, step: int) -> None:
+        self._unreadable.mkdir(exist_ok=True)
+        target = self._unreadable / str(step)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target)
+        (self._root / str(step)).rename(target)
+
+
+def _alone() -> Any:
+    """Orbax's options for a reader that waits for no other host."""
+    import orbax.checkpoint as ocp
+
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+
+
+def _cpu() -> jax.Device:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise InputError(
+            f"JAX_PLATFORMS = {jax.config.jax_platforms}: a checkpoint is checked in the CPU's "
+            f"memory; set it to {jax.config.jax_platforms},cpu or leave it out"
+        ) from error

@@ -1,0 +1,37 @@
+"""The trained model as a folder, from a state that may be spread over many hosts."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from audiolm_jax.artifacts.model_folder import save_model
+from audiolm_jax.training.distributed import from_first_host
+from audiolm_jax.training.mesh import gather
+from audiolm_jax.training.state import TrainProgram, TrainState
+
+
+def export_model(
+    directory: Path,
+    kind: str,
+    config: Any,
+    program: TrainProgram,
+    state: TrainState,
+    provenance: dict[str, Any],
+) -> str:
+    """Writes the model folder on the first host and returns its fingerprint on every host.
+
+    All hosts must call it: each holds a part of the weights. Every host gathers all of them in
+    its memory, without the state of the optimizer.
+
+    Args:
+      directory: the model folder.
+      kind: what the part is.
+      config: of the model.
+      program: whose `export` names the arrays.
+      state: on the mesh.
+      provenance: where the model came from.
+    """
+    whole = gather(dataclasses.replace(state, opt_state=()))
+    return from_first_host(
+        lambda: save_model(directory, kind, config, program.export(whole), provenance)
+    )

@@ -1,0 +1,64 @@
+"""A full disk as one clear line, whichever library met it."""
+
+import contextlib
+import errno
+import gc
+import logging
+import re
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training.checkpoints import latest_step
+
+_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_WORDS = re.compile(r"ENOSPC|EDQUOT|EFBIG|No space left|quota exceeded|File too large", re.I)
+
+
+@contextlib.contextmanager
+def name_full_disk(directory: Path) -> Iterator[None]:
+    """Turns the failure to write into `directory` for want of space into an `InputError`.
+
+    A checkpoint that could not be finished has a temporary name, which the next start removes.
+
+    Raises:
+      InputError: in place of an exception that a full disk, a quota or a limit on file sizes has
+        caused, directly or not.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not any(map(_is_full_disk, _chain(error))):
+            raise
+        _drop_unfinished_writes(error)
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{directory}: no space left on the disk ({reason}); last whole checkpoint: step "
+            f"{latest_step(directory)}; free some space and start again to go on from it"
+        ) from error
+
+
+def _drop_unfinished_writes(error: BaseException) -> None:
+    """Ends the tasks of a failed save now: at the end of the process they would complain."""
+    for one in _chain(error):
+        traceback.clear_frames(one.__traceback__)
+    tasks = logging.getLogger("asyncio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tasks.disabled = True
+        gc.collect()
+        tasks.disabled = False
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    if isinstance(error, InputError):
+        return False
+    return getattr(error, "errno", None) in _NUMBERS or bool(_WORDS.search(str(error)))

@@ -1,0 +1,299 @@
+"""The one training loop, for every trainer: read `train` from top to bottom.
+
+Numbering: `step` counts completed updates; the line of step s in metrics.jsonl holds what the
+s-th update computed. The random key of the update after s completed ones is
+`fold_in(key(seed), s)`, and its batch is the s-th of the data, so nothing but the state has to be
+restored for an interrupted run to end like an uninterrupted one, bit for bit.
+
+Exit status when asked to stop (the run goes on from there when started again): 75 after SIGTERM,
+130 after SIGINT. A second signal stops at once, without a checkpoint. Status 124: no progress for
+`stall_seconds`, see `watchdog`.
+"""
+
+import contextlib
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training.best import best_steps, decisive, write_best
+from audiolm_jax.training.checkpoints import Checkpoints, saved_steps
+from audiolm_jax.training.distributed import from_first_host, is_first_host
+from audiolm_jax.training.divergence import Describe, diverged
+from audiolm_jax.training.full_disk import name_full_disk
+from audiolm_jax.training.heldout import heldout_means
+from audiolm_jax.training.loop_config import LoopConfig, profiled_steps
+from audiolm_jax.training.manifest import claim_run
+from audiolm_jax.training.mesh import (
+    MeshConfig,
+    make_mesh,
+    replicated,
+    state_shardings,
+    to_global,
+    use_mesh,
+)
+from audiolm_jax.training.metrics import MetricsWriter
+from audiolm_jax.training.preemption import TrainingStopped, watch_signals
+from audiolm_jax.training.prefetch import Prefetch
+from audiolm_jax.training.profile import Profile
+from audiolm_jax.training.progress import Progress, StepClock
+from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
+from audiolm_jax.training.step import jit_step, make_init
+from audiolm_jax.training.topology import peak_flops
+from audiolm_jax.training.warm_start import WarmStart
+from audiolm_jax.training.watchdog import Watchdog
+
+# Never the number of a step, so no step shares its key with the initialisation.
+_INIT = 0xFFFFFFFF
+_LOSS = re.compile(r"(.*[/_])?loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What a run may tell the loop beyond the trainer and its data; all of it may be left out.
+
+    Attributes:
+      units: what a step gets through and how much, such as ("tokens", 4096.0), for the timing.
+      model_flops: operations of a step as the model needs them, for the timing.
+      describe: completed steps -> one line for each row of the next batch, for the error if a loss
+        is not finite.
+      warm_start: the weights to start from where there is no checkpoint yet.
+      on_evaluate: (step, state, writer), called after each evaluation: sounds to listen to.
+    """
+
+    units: tuple[str, float] | None = None
+    model_flops: float | None = None
+    describe: Describe | None = None
+    warm_start: WarmStart | None = None
+    on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
+
+
+def train(
+    program: TrainProgram,
+    config: LoopConfig,
+    directory: Path,
+    batches: Callable[[int], Iterator[Batch]],
+    heldout: Callable[[], Iterable[Batch]],
+    manifest: dict[str, Any],
+    mesh_config: MeshConfig,
+    surroundings: Surroundings = Surroundings(),
+) -> TrainState:
+    """Trains, or goes on training, until `config.steps` updates are done.
+
+    Args:
+      program: what to train.
+      config: how long, and how often to do what.
+      directory: the run directory, made if absent.
+      batches: completed steps -> the batches from there on, each a pytree of numpy arrays that
+        holds this host's rows (`mesh.host_rows`); a pure function of the seed and the step. Called
+        on a thread.
+      heldout: makes the held-out batches, all of which are evaluated.
+      manifest: from `build_manifest`; goes into the directory and into every checkpoint.
+      mesh_config: devices and sharding.
+      surroundings: what else the loop may use.
+
+    Returns:
+      The final state, on the mesh.
+
+    Raises:
+      InputError: the directory is in use, belongs to another run or has no readable checkpoint; a
+        batch does not divide over the devices; the data end too early; a loss is not finite; the
+        program's verdict is that the run is lost; the disk is full.
+      TrainingStopped: after SIGTERM or SIGINT, with the state saved.
+    """
+    mesh, rules = make_mesh(mesh_config), mesh_config.rules
+    # Compiled, because a host cannot put a value on the devices of another one.
+    seed_key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
+    init_key = jax.random.fold_in(seed_key, _INIT)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(name_full_disk(directory))
+        watchdog = stack.enter_context(Watchdog(config.stall_seconds))
+        stack.enter_context(claim_run(directory, manifest))
+        stack.enter_context(use_mesh(mesh, rules))
+        checkpoints = stack.enter_context(Checkpoints(directory, config.keep_checkpoints))
+        progress = stack.enter_context(Progress(config.steps, config.progress_seconds))
+
+        init = make_init(program)
+        abstract = jax.eval_shape(init, init_key)
+        shardings = state_shardings(mesh, rules, abstract)
+        restored = checkpoints.restore(abstract, shardings)
+        if restored is None:
+            state = jax.jit(init, out_shardings=shardings)(init_key)
+            if surroundings.warm_start is not None:
+                state = surroundings.warm_start.apply(state)
+            done, saved = 0, None
+        else:
+            state, record = restored
+            done = saved = record["step"]
+        writer = stack.enter_context(
+            MetricsWriter(
+                directory, done, config.tensorboard, config.wandb_project, manifest["config"]
+            )
+        )
+        evaluated, kept = from_first_host(
+            lambda: (
+                max(writer.heldout, default=None),
+                # Earlier evaluations whose state can still be had.
+                [
+                    (step, writer.heldout[step].get(config.best_metric))
+                    for step in saved_steps(directory)
+                    if step in writer.heldout
+                ],
+            )
+        )
+        ranked = dict(kept)
+        checkpoints.protect(best_steps(config, ranked))
+        if done >= config.steps and evaluated == done:
+            progress.note(f"{directory}: finished, {done} steps")
+            return state
+        count = sum(x.size for x in jax.tree.leaves(abstract.params))
+        progress.note(f"{directory}: {count:,} parameters")
+        if restored is not None:
+            progress.note(f"{directory}: going on from step {done}")
+
+        step_fn = jit_step(program, mesh, shardings)
+        evaluate_fn = jax.jit(program.evaluate, out_shardings=replicated(mesh))
+        finite_fn = jax.jit(_all_finite, out_shardings=replicated(mesh))
+
+        def look(step: int, metrics: Metrics) -> None:
+            nonlocal looked
+            values = {n: float(value) for n, value in jax.device_get(dict(metrics)).items()}
+            losses = [n for n in values if _LOSS.fullmatch(n)] or list(values)
+            for name in losses:
+                if not math.isfinite(values[name]):
+                    checkpoints.wait()
+                    what = f"{name} = {values[name]}"
+                    raise diverged(directory, what, step, step - 1, surroundings.describe)
+            looked = True
+            clock.tick()
+            if step % config.log_every == 0 or step == 1:
+                writer.write(step, values)
+                writer.write_timing(step, clock.report())
+            progress.update(
+                step, {n: values[n] for n in (["loss"] if "loss" in values else losses[:2])}
+            )
+
+        def save() -> None:
+            watchdog.at("writing a checkpoint", done)
+            if not jax.device_get(finite_fn((state.params, state.rest))):
+                checkpoints.wait()
+                what = "a parameter is not finite"
+                raise diverged(directory, what, done, saved or 0, surroundings.describe)
+            if (own := int(jax.device_get(state.step))) != done:
+                raise RuntimeError(f"the step function counts {own} steps after {done}")
+            writer.sync()
+            # The step is the data position too: batches are a function of it.
+            checkpoints.save(done, state, {"step": done, "manifest": manifest})
+            if config.keep_best and is_first_host():
+                write_best(directory, config, ranked)
+
+        def evaluate() -> bool:
+            """Whether the evaluation came to its end."""
+
+            def next_batch(number: int) -> None:  # the first one compiles
+                watchdog.at("evaluating held-out data", done, limited=number > 0)
+
+            means = heldout_means(evaluate_fn, state, heldout(), mesh, stop, next_batch)
+            if means is None:
+                return False
+            writer.write_heldout(done, means)
+            if (reason := program.verdict(means)) is not None:
+                checkpoints.wait()
+                raise InputError(f"{directory}: held-out data at step {done}: {reason}")
+            if config.keep_best:
+                ranked[done] = decisive(config, means)
+                checkpoints.protect(best_steps(config, ranked))
+            if surroundings.on_evaluate is not None:
+                watchdog.at("making samples", done, limited=False)
+                surroundings.on_evaluate(done, state, writer)
+            return True
+
+        peak = peak_flops(jax.devices()[0].device_kind)
+        if peak is not None:
+            peak *= 1 if mesh is None else mesh.size
+        clock = StepClock(surroundings.units, surroundings.model_flops, peak)
+        profile = stack.enter_context(Profile(directory, profiled_steps(config)))
+        pending: Metrics | None = None  # what update `done` computed, not yet looked at
+        looked = False
+        stop = stack.enter_context(watch_signals())
+        ready = stack.enter_context(
+            Prefetch(lambda start=done: (to_global(batch, mesh) for batch in batches(start)))
+        )
+        while True:
+            last = done >= config.steps
+            halt = stop.seen(done, checkpoints.reached_preemption)
+            due = last or (done > 0 and done % config.evaluate_every == 0)
+            keep = last or (done > 0 and (halt or done % config.checkpoint_every == 0))
+            if pending is not None and (due or keep):
+                # A checkpoint is never ahead of what has been looked at and written.
+                look(done, pending)
+                pending = None
+            if due and evaluated != done and not halt:
+                with clock.paused():
+                    if evaluate():
+                        evaluated = done
+                        keep = keep or done in best_steps(config, ranked)
+                    else:
+                        keep = halt = True
+            if keep and saved != done:
+                with clock.paused():
+                    save()
+                saved = done
+            if last and evaluated == done:
+                checkpoints.wait()
+                return state
+            if halt:
+                checkpoints.wait()
+                progress.note(f"{directory}: stopped, saved at step {done}; start it again")
+                raise TrainingStopped(stop.exit_status)
+
+            watchdog.at("waiting for data", done + 1)
+            with clock.waiting():
+                batch = next(ready, None)
+            if batch is None:
+                raise InputError(
+                    f"steps = {config.steps}: the data ended after {done} batches; they must go "
+                    "on, epoch after epoch"
+                )
+            # The first update is compiled, and hosts do not all take the same time for it.
+            watchdog.at("running", done + 1, limited=looked)
+            profile.before(done + 1)
+            with clock.dispatching(), jax.transfer_guard("disallow"):
+                state, metrics = step_fn(state, batch, seed_key)
+            profile.after(done + 1, metrics)
+            # Looking at the step before only now keeps the devices busy meanwhile.
+            if pending is not None:
+                look(done, pending)
+            done, pending = done + 1, metrics
+
+
+def load_state(
+    program: TrainProgram, directory: Path, mesh_config: MeshConfig, step: int | None = None
+) -> TrainState:
+    """Reads the newest checkpoint of a run directory, or that of a step, to export or examine it.
+
+    Raises:
+      InputError: there is none, none can be read, or they hold another model.
+    """
+    steps = saved_steps(directory)
+    if not steps or step not in (None, *steps):
+        kept = f"there are those of steps {', '.join(map(str, steps))}" if steps else "train first"
+        which = "" if step is None else f" of step {step}"
+        raise InputError(f"{directory}: no checkpoint{which} here; {kept}")
+    mesh, rules = make_mesh(mesh_config), mesh_config.rules
+    with use_mesh(mesh, rules), Checkpoints(directory, keep=None) as checkpoints:
+        abstract = jax.eval_shape(program.init, jax.random.key(0))
+        state, _ = checkpoints.restore(abstract, state_shardings(mesh, rules, abstract), step)
+    return state
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in leaves]))

@@ -1,0 +1,316 @@
+"""Devices as a mesh, and the one table from logical axis names to mesh axes.
+
+Models know logical names only (`nn.partition`); mesh axes are named in this file and nowhere else:
+`data` holds copies of the parameters, `fsdp` shards parameters and optimizer state, `model` splits
+the width inside a layer. The batch is divided over `data` and `fsdp`. With the preset `none` there
+is no mesh at all.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.partition import Rules, logical_to_spec, use_rules
+from audiolm_jax.training.state import Batch
+
+AXES = ("data", "fsdp", "model")
+
+_REPLICATED: dict[str, Any] = {
+    "batch": ("data", "fsdp"),
+    "length": None,
+    "time": None,
+    "embed": None,
+    "mlp": None,
+    "heads": None,
+    "kv": None,
+    "vocab": None,
+    # Convolutions of the codec and its discriminators are small and of odd widths: never sharded.
+    "channels_in": None,
+    "channels_out": None,
+    "codes": None,
+    "layers": None,
+    "levels": None,
+}
+RULES: dict[str, Rules] = {
+    "dp": _REPLICATED,
+    "fsdp": _REPLICATED | {"embed": "fsdp"},
+    "fsdp_tp": _REPLICATED | {"embed": "fsdp", "mlp": "model", "heads": "model", "vocab": "model"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How a run is spread over devices; whatever the sizes leave over goes to the main axis.
+
+    Attributes:
+      preset: none: one device and no mesh. dp: every device holds all parameters and a part of the
+        batch. fsdp: parameters and optimizer state are sharded as well. fsdp_tp: and the width of
+        each layer is split over `model` devices.
+      slices: slices (pods) joined by a data-centre network. The parameters are never sharded
+        across slices: between them only gradients travel.
+      replicas: copies of the sharded parameters within a slice (fsdp and fsdp_tp).
+      model: devices that split each layer between them (fsdp_tp).
+    """
+
+    preset: Literal["none", "dp", "fsdp", "fsdp_tp"] = "none"
+    slices: int = 1
+    replicas: int = 1
+    model: int = 1
+
+    def __post_init__(self):
+        for name in ("slices", "replicas", "model"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        used = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
+        for name in ("slices", "replicas", "model"):
+            if getattr(self, name) != 1 and name not in used.get(self.preset, (name,)):
+                raise InputError(
+                    f"{name} = {getattr(self, name)}: has no meaning with preset = {self.preset!r};"
+                    " leave it at 1 or choose another preset"
+                )
+
+    @property
+    def rules(self) -> Rules | None:
+        """The table from logical axis names to mesh axes; None without a mesh."""
+        return RULES.get(self.preset)
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
+    """Lays the devices out as a mesh with the axes `AXES`.
+
+    Args:
+      config: the preset and its sizes.
+      devices: all devices of the run; None takes every device that JAX sees.
+
+    Returns:
+      The mesh, or None with the preset `none`.
+
+    Raises:
+      InputError: the sizes do not divide the number of devices, or are not the slices there are;
+        several processes without a mesh, or that do not know of each other.
+    """
+    if devices is None:
+        _check_processes(config)
+    if config.preset == "none":
+        return None
+    devices = list(jax.devices() if devices is None else devices)
+    _check_slices(config, devices)
+    fixed = config.slices * config.replicas * config.model
+    if len(devices) % fixed:
+        raise InputError(
+            f"mesh: slices x replicas x model = {config.slices} x {config.replicas} x "
+            f"{config.model} = {fixed} does not divide {len(devices)} devices; change one of them"
+        )
+    rest = len(devices) // fixed
+    inner = (rest, 1, 1) if config.preset == "dp" else (config.replicas, rest, config.model)
+    if config.slices == 1:
+        grid = mesh_utils.create_device_mesh(inner, devices, allow_split_physical_axes=True)
+    elif _count_slices(devices) == config.slices:
+        grid = mesh_utils.create_hybrid_device_mesh(
+            inner, (config.slices, 1, 1), devices, allow_split_physical_axes=True
+        )
+    else:  # devices without slices of their own (CPU, GPU): consecutive ones make a slice
+        grid = np.array(devices).reshape(config.slices * inner[0], *inner[1:])
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _check_processes(config: MeshConfig) -> None:
+    processes = jax.process_count()
+    if processes > 1 and not jax.distributed.is_initialized():
+        raise InputError(
+            f"{processes} processes drive these devices but do not know of each other; start "
+            "each of them with --distributed auto"
+        )
+    if processes > 1 and config.preset == "none":
+        raise InputError(
+            f"mesh.preset = 'none': uses one device, but {processes} processes were started; "
+            "choose dp, fsdp or fsdp_tp"
+        )
+
+
+def _check_slices(config: MeshConfig, devices: Sequence[jax.Device]) -> None:
+    slices = _count_slices(devices)
+    # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
+    if devices[0].platform == "tpu" and slices != config.slices:
+        raise InputError(
+            f"mesh.slices = {config.slices}: the devices form {slices} slices; set "
+            f"--mesh.slices {slices}"
+        )
+
+
+def _count_slices(devices: Sequence[jax.Device]) -> int:
+    return len({getattr(device, "slice_index", 0) for device in devices})
+
+
+@contextlib.contextmanager
+def use_mesh(mesh: Mesh | None, rules: Rules | None) -> Iterator[None]:
+    """Makes mesh and rules the ones that `partition.constrain` follows; nothing without a mesh."""
+    if mesh is None:
+        yield
+        return
+    with jax.set_mesh(mesh), use_rules(rules):
+        yield
+
+
+def replicated(mesh: Mesh | None) -> Sharding:
+    """The sharding of a value that every device holds in full."""
+    if mesh is None:
+        return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any) -> Any:
+    """Shardings of a state, from the logical names that its parameters were born with.
+
+    Optimizer moments carry the names of their parameters. Plain arrays are replicated, and so are
+    the factored moments of Adafactor, which have lost a dimension of their parameter (they are
+    the square root of its size).
+
+    Args:
+      mesh: from `make_mesh`.
+      rules: from `MeshConfig.rules`.
+      abstract_state: any pytree, such as `jax.eval_shape(program.init, key)`.
+
+    Returns:
+      The same pytree with a sharding for every array.
+
+    Raises:
+      InputError: a dimension does not divide over its mesh axes.
+    """
+
+    def one(path: Any, leaf: Any) -> Any:
+        if not isinstance(leaf, nnx.Variable):
+            return replicated(mesh)
+        value = leaf.get_value()
+        names = leaf.get_metadata().get("out_sharding")
+        if mesh is None or not names or len(names) != len(value.shape):
+            return leaf.replace(replicated(mesh))
+        spec = logical_to_spec(tuple(names), rules)
+        # Adafactor leaves arrays of one element where it keeps nothing.
+        spec = PartitionSpec(
+            *(None if size == 1 else axes for size, axes in zip(value.shape, spec, strict=True))
+        )
+        for name, size, axes in zip(names, value.shape, spec, strict=True):
+            parts = _count(mesh, axes)
+            if size % parts:
+                raise InputError(
+                    f"mesh: dimension {name!r} of {jax.tree_util.keystr(path)} is {size} long and "
+                    f"does not divide over {parts} devices; choose a multiple or another mesh"
+                )
+        return leaf.replace(NamedSharding(mesh, spec))
+
+    return jax.tree_util.tree_map_with_path(
+        one, abstract_state, is_leaf=lambda x: isinstance(x, nnx.Variable)
+    )
+
+
+def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
+    """The sharding of every array of a batch: the leading dimension over `data` and `fsdp`.
+
+    Args:
+      mesh: from `make_mesh`.
+      batch: pytree of arrays or shapes whose leading dimension is the global batch.
+
+    Raises:
+      InputError: the batch does not divide over the devices.
+    """
+    axes = _REPLICATED["batch"]
+    parts = _count(mesh, axes)
+    for leaf in jax.tree.leaves(batch):
+        if np.shape(leaf)[0] % parts:
+            raise InputError(
+                f"batch size = {np.shape(leaf)[0]}: does not divide over the {parts} devices of "
+                f"the mesh axes {' x '.join(axes)}; choose a multiple of {parts} or another mesh"
+            )
+    return NamedSharding(mesh, PartitionSpec(axes))
+
+
+def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
+    """The rows of the global batch that this host's devices hold, in order: its share to read.
+
+    They need not be neighbours: on a TPU torus the devices of a host are spread over the mesh.
+    Hosts that split the width of layers between them (`model`) hold the same rows.
+
+    Args:
+      mesh: from `make_mesh`.
+      batch_size: rows of a step over all devices.
+
+    Raises:
+      InputError: the batch does not divide over the devices.
+    """
+    if mesh is None:
+        return tuple(range(batch_size))
+    batch_sharding(mesh, jax.ShapeDtypeStruct((batch_size,), np.int32))
+    size = batch_size // _count(mesh, _REPLICATED["batch"])
+    return tuple(part * size + row for part in _host_parts(mesh) for row in range(size))
+
+
+def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
+    """Puts this host's rows on its devices, as its share of a batch over `data` and `fsdp`.
+
+    Args:
+      batch: a pytree of numpy arrays whose leading dimension are the rows `host_rows` names.
+      mesh: from `make_mesh`.
+
+    Returns:
+      The same pytree of global arrays, whose leading dimension is the whole batch.
+
+    Raises:
+      InputError: the batch does not divide over the devices.
+    """
+    if mesh is None:
+        return jax.device_put(batch, replicated(None))
+    if jax.process_count() == 1:
+        return jax.device_put(batch, batch_sharding(mesh, batch))
+    parts = _host_parts(mesh)
+
+    def place(rows: np.ndarray) -> jax.Array:
+        size, rest = divmod(len(rows), len(parts))
+        if rest:
+            raise InputError(
+                f"batch: {len(rows)} rows do not divide over {len(parts)} parts on this host; "
+                "read the rows that host_rows names"
+            )
+        own = {part * size: first * size for first, part in enumerate(parts)}
+        shape = (size * _count(mesh, _REPLICATED["batch"]), *rows.shape[1:])
+        whole = jax.ShapeDtypeStruct(shape, rows.dtype)
+
+        def part_of(index: tuple[slice, ...]) -> np.ndarray:
+            first = own[index[0].start or 0]
+            return rows[first : first + size]
+
+        return jax.make_array_from_callback(shape, batch_sharding(mesh, whole), part_of)
+
+    return jax.tree.map(place, batch)
+
+
+def gather(tree: Any) -> Any:
+    """The whole values of global arrays as numpy arrays, on every host.
+
+    All hosts must call it, with the same tree.
+    """
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def _host_parts(mesh: Mesh) -> tuple[int, ...]:
+    """Numbers of the parts of a batch that lie on this host, counted along `data` and `fsdp`."""
+    grid = mesh.devices.reshape(-1, mesh.shape["model"])
+    host = jax.process_index()
+    return tuple(i for i, row in enumerate(grid) if any(d.process_index == host for d in row))
+
+
+def _count(mesh: Mesh, axes: str | tuple[str, ...] | None) -> int:
+    names = (axes,) if isinstance(axes, str) else (axes or ())
+    return int(np.prod([mesh.shape[name] for name in names], dtype=int))

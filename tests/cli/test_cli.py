@@ -1,0 +1,265 @@
+"""The command line: help, one line for bad input, seeds, provenance, no heavy imports."""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from support.tiny_models import CODES, voice, write_codec
+
+from audiolm_jax.audio.files import read_audio, read_wav_provenance, write_wav
+from audiolm_jax.cli.main import VERBS, main
+
+# The tiny models were made for windows of 2 s.
+WINDOW = ["--generation.context-seconds", "1"]
+
+
+def call(capsys, *words):
+    """Status, standard output and standard error of a command line in this process."""
+    capsys.readouterr()
+    try:
+        status = main([str(word) for word in words])
+    except SystemExit as stop:
+        status = stop.code or 0
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def assert_one_line(result, *fragments):
+    status, _, err = result
+    assert status == 2
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for fragment in fragments:
+        assert fragment in lines[0]
+
+
+@pytest.fixture(scope="module")
+def prompt(tmp_path_factory):
+    path = tmp_path_factory.mktemp("prompt") / "prompt.wav"
+    write_wav(path, voice(1.0, 130), 16000, None)
+    return path
+
+
+def test_help_is_quick_and_names_every_verb():
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "audiolm_jax", "--help"], capture_output=True, text=True, check=True
+    )
+    seconds = time.monotonic() - start
+    assert all(verb in done.stdout for verb in VERBS)
+    # A loaded machine is slow at everything: compare with the start of a bare interpreter.
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import json, importlib"], check=True)
+    assert seconds < 1.0 + 3 * (time.monotonic() - start)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["continue", "--help"]], ids=" ".join)
+def test_help_imports_no_tensorflow(words):
+    code = (
+        "import sys; from audiolm_jax.cli.main import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        "found = {'tensorflow', 'seqio', 'torch', 'apache_beam'} & set(sys.modules)\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_continue_imports_no_tensorflow(tiny_bundle, prompt, tmp_path):
+    out = tmp_path / "out.wav"
+    words = ["continue", prompt, "--models", tiny_bundle, "--out", out, "--seconds", "0.4", *WINDOW]
+    code = (
+        "import sys; from audiolm_jax.cli.main import main\n"
+        f"assert main({[str(w) for w in words]!r}) == 0\n"
+        "found = {'tensorflow', 'seqio', 'torch', 'apache_beam'} & set(sys.modules)\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    assert out.is_file()
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_explains_itself(capsys, verb):
+    status, out, err = call(capsys, verb, "--help")
+    assert status == 0
+    assert err == ""
+    assert f"audiolm {verb}" in out
+    assert "-h, --help" in out
+    assert "(default:" in out or "(required)" in out
+
+
+@pytest.mark.parametrize(
+    ("config", "flags"),
+    [
+        ("codec", ["--model.quantizer.levels", "--loop.seed", "--train.losses.feature-weight"]),
+        ("encoder", ["--model.conformer.heads", "--train.mask-length"]),
+        ("kmeans", ["--kmeans.clusters"]),
+        ("coarse_lm", ["--model.stage.crop-seconds", "--optimizer.learning-rate"]),
+    ],
+)
+def test_a_configs_help_shows_each_field_with_meaning_and_value(capsys, config, flags):
+    status, out, _ = call(capsys, "train", f"configs/demo/{config}.py", "--help")
+    assert status == 0
+    for flag in flags:
+        assert flag in out
+    assert "(default:" in out
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(capsys, tiny_bundle, prompt, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        words = ["--models", tiny_bundle, "--out", tmp_path / f"{name}.wav", "--seed", seed]
+        assert call(capsys, "continue", prompt, *words, "--seconds", 0.4, *WINDOW)[0] == 0
+    a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+    provenance = read_wav_provenance(tmp_path / "c.wav")
+    assert provenance["seed"] == 2
+    assert provenance["synthetic"] is True
+    _, out, _ = call(capsys, "info", tmp_path / "c.wav")
+    assert provenance["bundle"] in out
+
+
+def test_bad_requests_for_continuation(capsys, tiny_bundle, prompt, tmp_path):
+    out = tmp_path / "out.wav"
+    models = ["--models", tiny_bundle, "--out", out, *WINDOW]
+    text = tmp_path / "text.wav"
+    text.write_text("this is no sound\n" * 50)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(prompt.read_bytes()[:9000])
+    assert_one_line(call(capsys, "continue", text, *models), "text.wav", "text file")
+    assert_one_line(call(capsys, "continue", cut, *models), "cut.wav", "truncated")
+    assert_one_line(call(capsys, "continue", tmp_path / "no.wav", *models), "no.wav")
+    assert_one_line(call(capsys, "continue", prompt, *models, "--seconds", "x"), "--seconds")
+    assert_one_line(call(capsys, "continue", prompt, *models, "--secs", "1"), "--secs")
+    assert_one_line(call(capsys, "continue", prompt, *models, "--prompt-seconds", "9"), "1.00 s")
+    assert_one_line(call(capsys, "continue", prompt, "--models", tmp_path, "--out", out), "bundle")
+    assert_one_line(
+        call(capsys, "continue", prompt, "--models", tiny_bundle, "--out", tmp_path / "o.mp3"),
+        ".wav",
+    )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "missing", ["codec/weights.safetensors", "coarse_lm/model.json", "bundle.json"]
+)
+def test_a_bundle_with_one_file_missing(capsys, tiny_bundle, prompt, tmp_path, missing):
+    broken = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, broken)
+    (broken / missing).unlink()
+    words = ["--models", broken, "--out", tmp_path / "o.wav"]
+    assert_one_line(call(capsys, "continue", prompt, *words), missing)
+
+
+def test_a_bundle_with_an_exchanged_part(capsys, tiny_bundle, prompt, tmp_path):
+    broken = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, broken)
+    shutil.rmtree(broken / "codec")
+    write_codec(broken / "codec", seed=9)
+    words = ["--models", broken, "--out", tmp_path / "o.wav"]
+    assert_one_line(call(capsys, "continue", prompt, *words), "codec", "exchanged")
+
+
+def test_a_bundle_of_parts_that_do_not_belong_together(capsys, tiny_bundle, tmp_path):
+    parts = tiny_bundle.parent / "parts"
+    write_codec(tmp_path / "other", seed=7)
+    names = ("semantic", "semantic_lm", "coarse_lm", "fine_lm")
+    words = [tmp_path / "other", *(parts / name for name in names)]
+    assert_one_line(
+        call(capsys, "bundle", *words, "--out", tmp_path / "bundle"), "trained on tokens of codec"
+    )
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_codes_go_round_and_know_their_codec(capsys, tiny_bundle, prompt, tmp_path):
+    model = ["--model", tiny_bundle / "codec"]
+    codes = tmp_path / "a.codes"
+    assert call(capsys, "codec", "encode", prompt, *model, "--out", codes)[0] == 0
+    for verb, source, out in (("decode", codes, "d.wav"), ("roundtrip", prompt, "r.wav")):
+        assert call(capsys, "codec", verb, source, *model, "--out", tmp_path / out)[0] == 0
+    decoded, rate = read_audio(tmp_path / "d.wav")
+    assert rate == 16000
+    assert len(decoded) == 16000
+    np.testing.assert_array_equal(decoded, read_audio(tmp_path / "r.wav")[0])
+    write_codec(tmp_path / "other", seed=5)
+    other = ["--model", tmp_path / "other", "--out", tmp_path / "x.wav"]
+    assert_one_line(call(capsys, "codec", "decode", codes, *other), "a.codes", "codes of codec")
+    assert_one_line(call(capsys, "codec", "decode", prompt, *model, "--out", "x.wav"), "code file")
+    wrong = ["--levels", "99", "--out", tmp_path / "x.wav"]
+    assert_one_line(call(capsys, "codec", "decode", codes, *model, *wrong), "levels = 99")
+    assert CODES < 99
+
+
+def test_folders_with_bad_files(capsys, prompt, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert_one_line(call(capsys, "audit", empty), "no audio")
+    assert_one_line(call(capsys, "audit", tmp_path / "nowhere"), "no such folder")
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    shutil.copy(prompt, mixed / "good.wav")
+    (mixed / "text.wav").write_text("no sound\n" * 100)
+    (mixed / "cut.wav").write_bytes(prompt.read_bytes()[:9000])
+    write_wav(mixed / "short.wav", voice(0.1, 100), 16000, None)
+    status, out, _ = call(capsys, "audit", mixed)
+    assert status == 0
+    assert "1 good files, 3 bad" in out
+    for name, reason in (("text", "text file"), ("cut", "truncated"), ("short", "too short")):
+        assert any(f"bad: {name}.wav" in line and reason in line for line in out.splitlines())
+    (mixed / "good.wav").unlink()
+    status, _, err = call(capsys, "audit", mixed)
+    assert status == 2
+    assert "no usable recording" in err
+
+
+def test_bad_configs(capsys, tmp_path):
+    missing = tmp_path / "missing.py"
+    assert_one_line(call(capsys, "train", missing), "no such config")
+    for text, fragment in (
+        ("x = 1\n", "experiment()"),
+        ("def experiment():\n    return 3\n", "returned int"),
+        ("import nonsense_module\n", "nonsense_module"),
+        (
+            "from audiolm_jax.training.loop import LoopConfig\n"
+            "def experiment():\n    return LoopConfig(steps=1, sted=2)\n",
+            "sted",
+        ),
+        (
+            "from audiolm_jax.stages import StageConfig\n"
+            "def experiment():\n    return StageConfig('coarse', levels=2, coarse_levels=3)\n",
+            "coarse_levels",
+        ),
+    ):
+        config = tmp_path / "config.py"
+        config.write_text(text)
+        assert_one_line(call(capsys, "train", config), str(config), fragment)
+    demo = "configs/demo/codec.py"
+    assert_one_line(call(capsys, "train", demo, "--model.chanels", "3"), "--model.chanels")
+    assert_one_line(call(capsys, "train", demo, "--loop.steps", "many"), "--loop.steps")
+    assert_one_line(call(capsys, "train", demo, "--loop.steps", "0"), "steps = 0")
+    assert_one_line(call(capsys, "tokenize", demo), "CodecExperiment", "TokenizeExperiment")
+    assert_one_line(call(capsys, "frobnicate"), "frobnicate")
+
+
+def test_info_names_what_it_is_given(capsys, tiny_bundle, tmp_path):
+    status, out, _ = call(capsys, "info", tiny_bundle)
+    assert status == 0
+    assert out.startswith("bundle ")
+    status, out, _ = call(capsys, "info", tiny_bundle / "codec")
+    assert out.startswith("soundstream model ")
+    assert_one_line(call(capsys, "info", tmp_path), "not a run directory")
+
+
+def test_unexpected_errors_are_one_line_too(capsys, monkeypatch, tmp_path):
+    def explode(arguments):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("audiolm_jax.cli.info.info", explode)
+    status, _, err = call(capsys, "info", tmp_path)
+    assert status == 1
+    assert err.count("\n") == 1
+    with pytest.raises(RuntimeError):
+        call(capsys, "info", tmp_path, "--debug")

@@ -1,0 +1,187 @@
+"""Tokenizing: interrupted equals uninterrupted, and nothing that does not fit is accepted."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiolm_jax.audio.files import write_wav
+from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.data.tokens import tokenize as module
+from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.data.tokens.tokenize import TokenizeConfig, precompute
+from audiolm_jax.errors import InputError
+from audiolm_jax.types import AcousticTokens, AudioBatch, SemanticTokens
+
+
+@dataclasses.dataclass
+class FakeCodec:
+    sample_rate_hz: int = 16000
+    hop_samples: int = 320
+    levels: int = 3
+    codebook_size: int = 16
+    fingerprint: str = "codec"
+    fail_after: int = 1 << 30
+
+    def encode(self, audio):
+        self.fail_after -= 1
+        if self.fail_after < 0:
+            raise MemoryError("the machine went away")
+        lengths = audio.lengths // self.hop_samples
+        frames = audio.samples.reshape(len(lengths), -1, self.hop_samples)
+        level = np.arange(1, self.levels + 1)
+        codes = (np.abs(frames).sum(-1)[:, :, None] * 100 * level).astype(np.int32)
+        return AcousticTokens(codes % self.codebook_size, lengths.astype(np.int32))
+
+    def decode(self, tokens):
+        pytest.fail("tokenizing turned tokens back into sound")
+
+
+@dataclasses.dataclass
+class FakeSemantic:
+    sample_rate_hz: int = 16000
+    hop_samples: int = 640
+    clusters: int = 8
+    fingerprint: str = "semantic"
+
+    def encode(self, audio):
+        """Loudness against the item's mean: what follows its end must not count as sound."""
+        inside = np.arange(audio.samples.shape[1]) < audio.lengths[:, None]
+        loudness = np.where(inside, np.abs(audio.samples), 0)
+        loudness /= loudness.sum(1, keepdims=True) / audio.lengths[:, None]
+        frames = loudness.reshape(len(loudness), -1, self.hop_samples).sum(-1)
+        ids = (frames * 10).astype(np.int32) % self.clusters
+        return SemanticTokens(ids, -(-audio.lengths // self.hop_samples))
+
+
+def load():
+    return FakeCodec(), FakeSemantic()
+
+
+def load_failing():
+    return FakeCodec(fail_after=4), FakeSemantic()
+
+
+def load_other_codec():
+    return FakeCodec(fingerprint="other"), FakeSemantic()
+
+
+def load_wrong_rate():
+    return FakeCodec(sample_rate_hz=24000), FakeSemantic()
+
+
+def load_wrong_hop():
+    return FakeCodec(hop_samples=400), FakeSemantic()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        samples = rng.normal(0, 0.1, rng.integers(6000, 30000)).astype(np.float32)
+        (folder / f"speaker{number % 3}").mkdir(exist_ok=True)
+        write_wav(folder / f"speaker{number % 3}" / f"{number}.wav", samples, 16000, None)
+    (folder / "bad.wav").write_text("prose")
+    return list_clips(AudioDataConfig(audio_dir=str(folder), dataset="fake", heldout_percent=25))
+
+
+def contents(directory: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()
+    }
+
+
+def test_store_holds_every_clip_once(index, tmp_path):
+    store = precompute(index, load, tmp_path / "store", TokenizeConfig(shards=4, batch_clips=3))
+    for split in ("train", "heldout"):
+        clips = {clip.clip_id: clip for clip in index.clips if clip.split == split}
+        records = list(store.records(split))
+        assert sorted(record.clip_id for record in records) == sorted(clips)
+        for record in records:
+            clip = clips[record.clip_id]
+            assert len(record.clusters) == -(-clip.num_samples // 640)
+            assert record.codes.shape == (2 * len(record.clusters), 3)
+            assert (record.speaker, record.dataset) == (clip.speaker, "fake")
+            # Whatever fills the last frame is no sound to the encoder.
+            samples = index.load(clip)
+            noise = np.random.default_rng(0).normal(0, 9, -len(samples) % 640)
+            filled = np.append(samples, noise.astype(np.float32))[None]
+            expected = FakeSemantic().encode(AudioBatch(filled, np.array([len(samples)])))
+            np.testing.assert_array_equal(record.clusters, expected.ids[0])
+        assert store.num_records(split) == len(clips)
+    # A clip alone in its batch gets the tokens it got among others.
+    alone = precompute(index, load, tmp_path / "alone", TokenizeConfig(shards=4, batch_clips=1))
+    for ours, theirs in zip(store.records("train"), alone.records("train"), strict=True):
+        np.testing.assert_array_equal(ours.codes, theirs.codes)
+    statistics = store.manifest["splits"]["train"]["statistics"]
+    assert statistics["clips"] == store.num_records("train")
+    assert statistics["seconds"] == sum(len(r.codes) for r in store.records("train")) / 50
+    assert 0 < statistics["semantic_entropy_nats"] <= np.log(8)
+    assert len(statistics["acoustic_used"]) == 3
+    assert store.manifest["bad"] == [
+        {"path": "bad.wav", "reason": "not audio: it is a text file named .wav"}
+    ]
+
+
+def test_interrupted_equals_uninterrupted(index, tmp_path, capsys, monkeypatch):
+    config = TokenizeConfig(shards=5, batch_clips=4)
+    precompute(index, load, tmp_path / "whole", config)
+    with pytest.raises(Exception, match="the machine went away"):
+        precompute(index, load_failing, tmp_path / "broken", config)
+    written = [name for name in contents(tmp_path / "broken") if name.endswith(".json")]
+    assert 0 < len(written) < 5
+    with pytest.raises(InputError, match="unfinished"):
+        TokenStore.open(tmp_path / "broken")
+    capsys.readouterr()
+    precompute(index, load, tmp_path / "broken", config)
+    assert capsys.readouterr().err.count("already written") == len(written)
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+    # Complete: not even the pipeline is started again.
+    monkeypatch.setattr(module, "_run_pipeline", None)
+    precompute(index, load, tmp_path / "broken", config)
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_other_tokens_are_not_overwritten(index, tmp_path):
+    precompute(index, load, tmp_path / "store", TokenizeConfig(shards=1))
+    before = contents(tmp_path / "store")
+    with pytest.raises(InputError, match="holds tokens of fingerprint"):
+        precompute(index, load_other_codec, tmp_path / "store", TokenizeConfig(shards=1))
+    assert contents(tmp_path / "store") == before
+
+
+def test_unfinished_shards_of_another_codec_are_written_again(index, tmp_path):
+    config = TokenizeConfig(shards=2)
+    precompute(index, load_other_codec, tmp_path / "store", config)
+    (tmp_path / "store" / "MANIFEST.json").unlink()
+    store = precompute(index, load, tmp_path / "store", config)
+    assert store.provenance.codec_fingerprint == "codec"
+
+
+@pytest.mark.parametrize(
+    ("loader", "reason"), [(load_wrong_rate, "24000 Hz"), (load_wrong_hop, "hop of 640")]
+)
+def test_tokenizers_that_do_not_fit_are_refused(index, tmp_path, loader, reason):
+    with pytest.raises(InputError, match=reason):
+        precompute(index, loader, tmp_path / "store", TokenizeConfig())
+
+
+def test_file_changed_since_the_scan_is_one_line(tmp_path):
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    write_wav(folder / "a.wav", noise, 16000, None)
+    index = list_clips(AudioDataConfig(audio_dir=str(folder), heldout_percent=0))
+    write_wav(folder / "a.wav", noise[:9000], 16000, None)
+    with pytest.raises(InputError, match=r"a\.wav: clip a\.wav has 9000 samples") as caught:
+        precompute(index, load, tmp_path / "store", TokenizeConfig())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["shards", "batch_clips"])
+def test_config_refuses_zero(field):
+    with pytest.raises(InputError, match=f"tokenize.{field} = 0"):
+        TokenizeConfig(**{field: 0})

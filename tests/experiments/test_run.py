@@ -1,0 +1,250 @@
+"""From a folder of recordings to a report, every kind of experiment for a step or two."""
+
+import dataclasses
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from support.tiny_models import CODEC, DECODER, ENCODER, KMEANS, stage, voice, write_codec
+
+from audiolm_jax.artifacts.model_folder import load_model
+from audiolm_jax.audio.files import read_audio, write_wav
+from audiolm_jax.cli.bundle import bundle
+from audiolm_jax.data.batch_rows import describe_audio, describe_tokens
+from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.bundle import driver as evaluation
+from audiolm_jax.experiments import inputs, run
+from audiolm_jax.experiments.experiment import (
+    CodecExperiment,
+    EncoderExperiment,
+    EvaluateExperiment,
+    KmeansExperiment,
+    StageExperiment,
+    TokenizeExperiment,
+)
+from audiolm_jax.generation.pipeline import GenerationConfig
+from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.metrics import read_metrics
+from audiolm_jax.training.warm_start import WarmStartConfig
+
+LOOP = LoopConfig(steps=2, evaluate_every=2, checkpoint_every=1, tensorboard=False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("road")
+    (folder / "audio").mkdir()
+    for i in range(12):
+        sound = voice(1.0 + 0.2 * i, 80 + 15 * i, i)
+        write_wav(folder / "audio" / f"clip_{i}.wav", sound, 16000, None)
+    (folder / "audio" / "broken.wav").write_text("this is no sound\n" * 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(root):
+    return AudioDataConfig(str(root / "audio"), dataset="tones", heldout_percent=30)
+
+
+@pytest.fixture(scope="module")
+def trained(root, data):
+    """Every part, trained by its own experiment."""
+    discriminators = DiscriminatorConfig(
+        wave_scales=(1,), wave_width=4, wave_max_width=4, stft_width=2, stft_window=128, stft_hop=64
+    )
+    experiments = {
+        "codec": CodecExperiment(
+            str(root / "codec"),
+            data,
+            dataclasses.replace(LOOP, keep_best=1, best_metric="spectral_loss", export="best"),
+            crop_seconds=0.5,
+            batch_size=2,
+            model=CODEC,
+            train=SoundStreamTrainConfig(discriminators=discriminators),
+            samples=1,
+        ),
+        "encoder": EncoderExperiment(
+            str(root / "encoder"),
+            data,
+            LOOP,
+            crop_seconds=1.0,
+            batch_size=2,
+            model=ENCODER,
+            train=W2vBertTrainConfig(distractors=4),
+        ),
+        "kmeans": KmeansExperiment(
+            str(root / "kmeans"), data, str(root / "encoder"), kmeans=KMEANS
+        ),
+        "tokens": TokenizeExperiment(
+            str(root / "tokens"),
+            data,
+            str(root / "codec"),
+            str(root / "kmeans"),
+            tokenize=TokenizeConfig(shards=2),
+        ),
+        **{
+            f"{name}_lm": StageExperiment(
+                str(root / f"{name}_lm"),
+                str(root / "tokens"),
+                str(root / "codec"),
+                str(root / "kmeans"),
+                LOOP,
+                StageModelConfig(stage(name, crop), DECODER),
+                batch_size=2,
+            )
+            for name, crop in (("semantic", 4.0), ("coarse", 2.0), ("fine", 1.0))
+        },
+    }
+    for name, experiment in experiments.items():
+        run.tokenize(experiment) if name == "tokens" else run.train(experiment)
+    return experiments
+
+
+def test_a_finished_run_is_left_alone_and_says_so(trained, capsys):
+    for name, experiment in trained.items():
+        if name == "tokens":
+            run.tokenize(experiment)
+            assert "nothing to do" in capsys.readouterr().err
+        else:
+            run.train(experiment)
+            assert "finished already" in capsys.readouterr().out
+
+
+def test_the_best_codec_is_exported_and_can_be_heard(trained, root):
+    provenance = load_model(root / "codec" / "model").provenance
+    best = json.loads((root / "codec" / "best.json").read_text())
+    assert best["metric"] == "spectral_loss"
+    assert [best["checkpoints"][0][name] for name in ("step", "value")] == [
+        provenance[name] for name in ("steps", "value")
+    ]
+    recorded, rate = read_audio(root / "codec" / "samples" / "recorded_0_step_0.wav")
+    heard, _ = read_audio(root / "codec" / "samples" / "codec_0_step_2.wav")
+    assert rate == 16000
+    assert recorded.shape == heard.shape
+    assert np.abs(recorded).max() > 0.1
+    assert np.abs(recorded - heard).max() > 0.01  # two steps teach nothing
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_weights_of_another_and_says_so(trained, root, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(root / "encoder", source)
+    loop = dataclasses.replace(LOOP, steps=1)
+    experiment = dataclasses.replace(
+        trained["encoder"],
+        directory=str(tmp_path / "run"),
+        loop=loop,
+        warm_start=WarmStartConfig(str(source)),
+    )
+    run.train(experiment)
+    facts = json.loads((tmp_path / "run" / "manifest.json").read_text())["warm_start"]
+    assert (facts["source"], facts["step"]) == (str(source), 2)
+    assert load_model(tmp_path / "run" / "model").provenance["warm_start"] == facts
+    cold = read_metrics(root / "encoder" / "metrics.jsonl")[0]
+    warm = read_metrics(tmp_path / "run" / "metrics.jsonl")[0]
+    assert cold["loss"] != warm["loss"]
+    shutil.rmtree(source)  # not needed any more
+    run.train(dataclasses.replace(experiment, loop=LOOP))
+    assert load_model(tmp_path / "run" / "model").provenance["steps"] == 2
+
+
+def test_timing_and_metrics_hold_rates_and_norms(trained, root):
+    (first, *_) = read_metrics(root / "coarse_lm" / "timing.jsonl")
+    assert {"tokens_per_second", "model_flops_per_second", "data_wait_share"} <= first.keys()
+    line = read_metrics(root / "codec" / "metrics.jsonl")[0]
+    for name in ("grad_norm/encoder", "grad_norm/discriminator", "param_norm/decoder"):
+        assert line[name] > 0
+
+
+def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
+    index = inputs.scan(data)
+    clips = {clip.clip_id: clip for clip in index.of("train")}
+    batch = next(AudioCrops(index, "train", 0.5, 2, seed=3).batches(5))
+    for row, text in enumerate(describe_audio(index, 0.5, 2, seed=3)(5)):
+        found = re.fullmatch(r"position (\d+): (.*), ([\d.]+) to ([\d.]+) s", text)
+        assert int(found[1]) == 10 + row
+        start = round(float(found[3]) * 16000)
+        whole = index.load(clips[found[2]])
+        near = [whole[s : s + 8000] for s in range(max(0, start - 8), start + 9)]  # ms are shown
+        assert any(np.array_equal(batch.samples[row], crop) for crop in near)
+    store = TokenStore.open(root / "tokens")
+    rows = describe_tokens(store, stage("coarse", 2.0), 3, seed=0)(1)
+    assert [text.split(":")[0] for text in rows] == ["position 3", "position 4", "position 5"]
+    names = {store.record("train", i).clip_id for i in range(store.num_records("train"))}
+    assert all(text.split()[2] in names for text in rows)
+
+
+def test_bad_files_are_listed_and_good_ones_used(trained, data, capsys):
+    index = inputs.scan(data)
+    assert len(index.clips) == 12
+    assert "skipped broken.wav: " in capsys.readouterr().err
+
+
+def test_another_config_in_the_same_directory_is_refused(trained):
+    other = dataclasses.replace(trained["coarse_lm"], batch_size=3)
+    with pytest.raises(InputError, match="batch_size is 2 in this run directory and 3 now"):
+        run.train(other)
+
+
+def test_tokens_of_another_codec_are_refused(trained, root, tmp_path):
+    write_codec(tmp_path / "other", seed=3)
+    for changed in ({"codec": str(tmp_path / "other")}, {"semantic": str(tmp_path / "other")}):
+        experiment = dataclasses.replace(
+            trained["coarse_lm"], directory=str(tmp_path / "run"), **changed
+        )
+        with pytest.raises(InputError, match=r"tokens = .*written by .* tokenize again"):
+            run.train(experiment)
+    assert not (tmp_path / "run").exists()
+    retokenize = dataclasses.replace(trained["tokens"], codec=str(tmp_path / "other"))
+    with pytest.raises(InputError, match="holds tokens of fingerprint"):
+        run.tokenize(retokenize)
+
+
+def test_a_stage_that_does_not_fit_the_tokens_is_refused(trained, tmp_path):
+    wrong = dataclasses.replace(stage("coarse", 2.0), codebook_size=32)
+    experiment = dataclasses.replace(
+        trained["coarse_lm"],
+        directory=str(tmp_path / "run"),
+        model=StageModelConfig(wrong, DECODER),
+    )
+    with pytest.raises(InputError, match=r"codebook_size = 32.*written with 16"):
+        run.train(experiment)
+
+
+def test_the_report_is_written_from_measurements(trained, root, data):
+    parts = ("codec", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
+    bundle([*(str(root / part) for part in parts), "--out", str(root / "bundle")])
+    experiment = EvaluateExperiment(
+        str(root / "report"),
+        "Tones",
+        data,
+        str(root / "bundle"),
+        str(root / "tokens"),
+        tuple(str(root / name) for name in ("codec", "encoder", "coarse_lm")),
+        prompts=1,
+        prompt_seconds=1.0,
+        continuation_seconds=0.4,
+        seeds=(0, 1),
+        generation=GenerationConfig(context_seconds=1.0),
+    )
+    page = evaluation.evaluate(experiment)
+    assert page.read_text().count("<audio") == 5
+    record = json.loads((root / "report" / "report.json").read_text())
+    assert [stage["stage"] for stage in record["likelihood"]] == ["semantic", "coarse", "fine"]
+    for table in record["likelihood"]:
+        total = table["rows"][-1]
+        assert total["level"] == "all"
+        assert np.isfinite([total["model_nats"], total["unigram_nats"], total["bigram_nats"]]).all()
+    before = page.stat().st_mtime_ns
+    evaluation.evaluate(experiment)
+    assert page.stat().st_mtime_ns == before

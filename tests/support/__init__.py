@@ -1,0 +1,1 @@
+"""Tiny models, stores, runs and files that several tests use."""

@@ -1,0 +1,242 @@
+"""The frame-rate network: exact windows, causality, and streams, batches and training as ever."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
+from audiolm_jax.artifacts.model_folder import flatten_state
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
+from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import FrameRateConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig, complex_distance
+from audiolm_jax.tokenizers.acoustic.soundstream.model import (
+    Encoder,
+    SoundStreamConfig,
+    receptive_field_samples,
+)
+from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
+    analysis_matrix,
+    overlap_add,
+    synthesis_matrix,
+    windows_ending_with_cells,
+)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import (
+    CODEBOOKS,
+    SoundStreamTrainConfig,
+    build_generator,
+    program,
+)
+from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
+from audiolm_jax.types import AudioBatch
+
+CONFIG = SoundStreamConfig(
+    sample_rate_hz=1600,
+    strides=(2, 4),
+    width_multipliers=(1, 1, 1),
+    embedding_width=3,
+    quantizer=QuantizerConfig(levels=3, codebook_size=16, revival_threshold=0.1),
+    frame_rate=FrameRateConfig(
+        width=12, encoder_blocks=1, decoder_blocks=2, kernel_size=3, cells=2, analysis_overlap=3
+    ),
+)
+HOP = CONFIG.hop_samples
+QUICK = {"xla_backend_optimization_level": 0}  # a GAN step compiles into a thousand kernels
+
+
+def build(config, seed=0):
+    return jax.jit(lambda key: build_generator(config, key))(jax.random.key(seed))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def codec(model):
+    rng = np.random.default_rng(0)
+    latents = np.asarray(jax.jit(model.encoder)(rng.normal(size=(1, 400 * HOP)) * 0.3))
+    vectors = rng.choice(latents[0], (3, 16)) * np.array([1, 0.3, 0.1])[:, None, None]
+    arrays = flatten_state(nnx.state(model, nnx.Param))
+    return SoundStreamCodec(CONFIG, arrays | {CODEBOOKS: vectors.astype(np.float32)}, "0" * 64)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_analysis_and_synthesis_are_the_fourier_transform(seed):
+    """Against numpy's; and the windows of all cells add up to 1."""
+    rng = np.random.default_rng(seed)
+    cell, overlap, cells = 2 * rng.integers(1, 9), rng.integers(2, 6), rng.integers(6, 12)
+    size = cell * overlap
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    x = rng.normal(size=size)
+    real, imaginary = np.split(x @ analysis_matrix(size), 2)
+    expected = np.fft.rfft(x * window) * 2 / size
+    np.testing.assert_allclose(real + 1j * imaginary, expected, atol=1e-5)
+
+    spectrum = rng.normal(size=(2, size // 2 + 1))
+    signal = np.fft.irfft(spectrum[0] + 1j * spectrum[1], size) * size
+    signal *= window / overlap
+    matrix = synthesis_matrix(size, cell)
+    np.testing.assert_allclose(spectrum.reshape(-1) @ matrix, signal, atol=1e-4)
+
+    flat = np.zeros(size + 2, np.float32)
+    flat[0] = 2.0  # the lowest band counts half
+    windows = np.tile(flat @ matrix, (1, cells, 1))
+    total, tail = overlap_add(jnp.asarray(windows), jnp.zeros((1, size - cell)))
+    assert (total.shape, tail.shape) == ((1, cells * cell), (1, size - cell))
+    np.testing.assert_allclose(total[0, size - cell :], 1.0, atol=1e-5)
+
+
+def test_a_window_ends_with_its_cell():
+    x = jnp.arange(12.0)[None]
+    windows, past = windows_ending_with_cells(x, jnp.zeros((1, 4)), 2)
+    np.testing.assert_array_equal(windows[0, 0], [0, 0, 0, 0, 0, 1])
+    np.testing.assert_array_equal(windows[0, -1], [6, 7, 8, 9, 10, 11])
+    np.testing.assert_array_equal(past[0], [8, 9, 10, 11])
+
+
+@pytest.mark.parametrize("changes", [{}, {"cells": 4, "analysis_overlap": 1}, {"kernel_size": 1}])
+def test_encoder_reads_its_receptive_field_and_nothing_else(changes):
+    config = dataclasses.replace(
+        CONFIG, frame_rate=dataclasses.replace(CONFIG.frame_rate, **changes)
+    )
+    field, encoder = receptive_field_samples(config), build(config).encoder
+    frame = field // HOP + 3
+    x = jax.random.normal(jax.random.key(1), ((frame + 3) * HOP,))
+    gradient = jax.jit(jax.grad(lambda x: encoder(x[None])[0, frame].sum()))(x)
+    read = np.flatnonzero(gradient)
+    end = (frame + 1) * HOP
+    np.testing.assert_array_equal(read, np.arange(end - field, end))
+
+
+def test_decoder_sample_reads_no_later_frame(model):
+    z = jax.random.normal(jax.random.key(1), (6, 3))
+    table = np.abs(jax.jit(jax.jacobian(lambda z: model.decoder(z[None])[0]))(z)).sum(-1)
+    for sample in range(6 * HOP):
+        frame = sample // HOP
+        assert not table[sample, frame + 1 :].any()
+        assert table[sample, frame] > 0
+        assert frame == 0 or table[sample, frame - 1] > 0
+
+
+def test_silence_gives_finite_values_and_gradients(model):
+    def loudness(x):
+        return (model.decoder(model.encoder(x)) ** 2).sum()
+
+    value, gradient = jax.jit(jax.value_and_grad(loudness))(jnp.zeros((1, 4 * HOP)))
+    assert np.isfinite([value, *np.ravel(gradient)]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stream_gives_what_the_whole_gives(codec, seed):
+    rng = np.random.default_rng(seed)
+    samples = (0.3 * rng.normal(size=150 * HOP - 3)).astype(np.float32)
+    whole = codec.encode(AudioBatch.from_clips([samples]))
+    assert len(np.unique(whole.codes)) > 10
+    encoder, decoder = codec.open_encoder(), codec.open_decoder()
+    cuts = np.sort(rng.integers(0, len(samples), 6))
+    codes = [encoder.push(piece) for piece in np.split(samples, cuts)] + [encoder.finish()]
+    np.testing.assert_array_equal(np.concatenate(codes), whole.codes[0])
+    heard = [decoder.push(piece) for piece in codes] + [decoder.finish()]
+    audio = codec.decode(whole).samples[0]
+    assert np.abs(audio).max() > 1e-4
+    np.testing.assert_allclose(np.concatenate(heard), audio, rtol=0, atol=1e-5)
+
+
+def test_unequal_lengths_in_a_batch_with_nan_padding(codec):
+    rng = np.random.default_rng(3)
+    sizes = [0, 1, *rng.integers(1, 140 * HOP, 4), 180 * HOP]
+    samples = np.full((len(sizes), 190 * HOP), np.nan, np.float32)
+    for row, size in zip(samples, sizes, strict=True):
+        row[:size] = 0.3 * rng.normal(size=size)
+    tokens = codec.encode(AudioBatch(samples, np.array(sizes, np.int32)))
+    audio = codec.decode(tokens)
+    for i, size in enumerate(sizes):
+        frames = -(-size // HOP)
+        alone = codec.encode(AudioBatch.from_clips([samples[i, :size]]))
+        np.testing.assert_array_equal(tokens.codes[i, :frames], alone.codes[0])
+        heard = codec.decode(alone).samples[0]
+        np.testing.assert_allclose(audio.samples[i, : frames * HOP], heard, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_training_brings_the_losses_down_and_exports_a_codec():
+    """With discriminators from the third step on, and padding that must not count."""
+    train = SoundStreamTrainConfig(
+        losses=LossConfig(spectral_windows=(64, 128), mel_bins=8, complex_weight=1.0),
+        discriminators=DiscriminatorConfig(
+            wave_scales=(2,),
+            wave_width=4,
+            wave_max_width=4,
+            stft_width=1,
+            stft_window=128,
+            stft_hop=64,
+        ),
+        discriminator_start_step=38,
+    )
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2, warmup_steps=5))
+    trainer = program(CONFIG, train, optimizer, optimizer)
+    time = np.arange(128 * HOP) / CONFIG.sample_rate_hz
+    clips = [0.3 * np.sin(2 * np.pi * f * time[: n * HOP]) for f, n in ((90, 128), (220, 100))]
+    batch = AudioBatch.from_clips([clip.astype(np.float32) for clip in clips])
+    batch.samples[1, 100 * HOP :] = np.nan
+    state = jax.jit(trainer.init, compiler_options=QUICK)(jax.random.key(0))
+    step = jax.jit(trainer.step, compiler_options=QUICK)
+    history = []
+    for i in range(40):
+        state, metrics = step(state, batch, jax.random.key(i))
+        history.append({name: float(value) for name, value in metrics.items()})
+    assert all(np.isfinite(list(metrics.values())).all() for metrics in history)
+    assert history[37]["spectral_loss"] < 0.5 * history[0]["spectral_loss"]
+    assert history[37]["complex_loss"] < history[0]["complex_loss"]
+    assert history[37]["adversarial_loss"] == 0 < history[38]["adversarial_loss"]
+    SoundStreamCodec(CONFIG, trainer.export(state), "0" * 64)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_complex_distance_hears_phases_and_no_padding(seed):
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=(2, 2000)), jnp.float32)
+    distance = jax.jit(complex_distance)
+    lengths = jnp.array([2000, 1024])
+    x = jnp.where(jnp.arange(2000)[None] < lengths[:, None], x, 0)
+    assert not np.asarray(distance(x, x, lengths)).any()
+    near, far = (np.asarray(distance(x, y, lengths)) for y in (0.9 * x, -x))
+    assert (far > 5 * near).all()
+    assert (near > 0).all()
+    alone = distance(x[1:, :1024], -x[1:, :1024], lengths[1:])
+    np.testing.assert_allclose(far[1], alone[0], rtol=1e-5)
+
+
+def test_it_is_off_unless_asked_for(model):
+    assert SoundStreamConfig().frame_rate is None
+    assert isinstance(build(dataclasses.replace(CONFIG, frame_rate=None)).encoder, Encoder)
+    assert not isinstance(model.encoder, Encoder)
+    assert LossConfig().complex_weight == 0
+
+
+def test_config_survives_json():
+    fields = json.loads(json.dumps(config_to_dict(CONFIG)))
+    assert config_from_dict(SoundStreamConfig, fields, "test") == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 0}, "frame_rate.width = 0"),
+        ({"synthesis_overlap": 1}, "synthesis_overlap = 1: expected 2"),
+        ({"cells": 3}, "cells = 3: expected a divisor of the hop, 8"),
+        ({"cells": 8, "analysis_overlap": 3}, "window of 3 samples"),
+    ],
+)
+def test_bad_config_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(CONFIG, frame_rate=dataclasses.replace(CONFIG.frame_rate, **changes))

@@ -1,0 +1,276 @@
+import dataclasses
+import signal
+
+import numpy as np
+import pytest
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.kmeans import fit, passes
+from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
+from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
+from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
+from audiolm_jax.tokenizers.semantic.kmeans.frames import ArrayFrames, FrameStore, write_shard
+from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
+from audiolm_jax.tokenizers.semantic.kmeans.seeding import initial_centroids
+from audiolm_jax.training.mesh import MeshConfig, make_mesh
+from audiolm_jax.training.preemption import TrainingStopped
+
+WAYS = ("plus_plus", "parallel")
+
+
+def blobs(clusters=7, per_cluster=40, width=5, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(clusters, width)) * 20
+    labels = np.repeat(np.arange(clusters), per_cluster)
+    points = centres[labels] + rng.normal(size=(len(labels), width))
+    order = rng.permutation(len(labels))
+    scale, shift = rng.uniform(0.01, 100, width), rng.normal(size=width) * 1000
+    return (points[order] * scale + shift).astype(np.float32), labels[order]
+
+
+def noise(frames=1000, width=6, seed=1):
+    return np.random.default_rng(seed).normal(size=(frames, width)).astype(np.float32)
+
+
+def ids_of(result, features):
+    return np.asarray(nearest(features, result.mean, result.std, result.centroids))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_recovers_well_separated_clusters_whatever_the_scale_of_a_dimension(way):
+    features, labels = blobs()
+    result = fit_kmeans(features, KmeansConfig(clusters=7, iterations=20, initialisation=way))
+    ids = ids_of(result, features)
+    assert len({(a, b) for a, b in zip(ids, labels, strict=True)}) == 7
+    np.testing.assert_array_equal(np.bincount(ids, minlength=7), result.counts)
+
+
+def test_equals_a_reference_in_numpy():
+    features = noise(300)
+    config = KmeansConfig(clusters=9, iterations=8, seed=3)
+    result = fit_kmeans(features, config)
+    np.testing.assert_allclose(result.mean, features.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(result.std, features.std(axis=0), atol=1e-5)
+
+    points = ((features - features.mean(axis=0)) / features.std(axis=0)).astype(np.float64)
+    scale = measure_scale(ArrayFrames(features), 100)
+    centroids = initial_centroids(Passes(ArrayFrames(features), scale, 256, None), config)
+    inertia = []
+    for i in range(9):
+        distances = ((points[:, None] - centroids[None]) ** 2).sum(axis=-1)
+        ids = distances.argmin(axis=1)
+        inertia.append(distances.min(axis=1).mean())
+        if i < 8:
+            centroids = np.stack([points[ids == k].mean(axis=0) for k in range(9)])
+    np.testing.assert_allclose(result.centroids, centroids, atol=1e-4)
+    np.testing.assert_allclose(result.inertia, inertia, rtol=1e-4)
+    assert (np.diff(result.inertia) <= 1e-6).all()
+    np.testing.assert_array_equal(np.bincount(ids, minlength=9), result.counts)
+
+
+def test_statistics_of_blocks_are_those_of_the_whole():
+    features = noise(1001) * [1e-3, 1, 1e3, 1, 1, 1] + [0, 1e4, 0, -1e3, 0, 5]
+    features[:, 5] = 5
+    scale = measure_scale(ArrayFrames(features.astype(np.float32)), 97)
+    exact = features.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(scale.mean, exact.mean(axis=0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(scale.std[:5], exact.std(axis=0)[:5], rtol=1e-6)
+    assert scale.std[5] == 1
+
+
+def test_blocks_do_not_change_the_result():
+    features = noise(1000)
+    config = KmeansConfig(clusters=7, iterations=5)
+    whole = fit_kmeans(features, config)
+    blocks = fit_kmeans(features, dataclasses.replace(config, block_frames=256))
+    np.testing.assert_array_equal(whole.counts, blocks.counts)
+    np.testing.assert_allclose(whole.centroids, blocks.centroids, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [pytest.param("plus_plus", marks=pytest.mark.slow), "parallel"])
+def test_eight_devices_equal_one(way):
+    features = noise(3000, 16)
+    config = KmeansConfig(
+        40, iterations=12, minibatch_steps=5, initialisation=way, block_frames=512
+    )
+    one = fit_kmeans(features, config)
+    mesh = make_mesh(MeshConfig("dp"))
+    assert mesh.size == 8
+    eight = fit_kmeans(features, config, mesh)
+    np.testing.assert_array_equal(one.mean, eight.mean)
+    np.testing.assert_allclose(one.centroids, eight.centroids, atol=1e-5)
+    np.testing.assert_allclose(one.inertia, eight.inertia, rtol=1e-6)
+    np.testing.assert_array_equal(one.counts, eight.counts)
+
+
+def test_each_device_holds_its_part_of_a_block(monkeypatch):
+    seen = []
+
+    def recorded(features, *rest, kept=passes._block_sums):
+        seen.append((features.sharding, rest[3].sharding))
+        return kept(features, *rest)
+
+    monkeypatch.setattr(passes, "_block_sums", recorded)
+    source = ArrayFrames(noise(512))
+    mesh = make_mesh(MeshConfig("dp"))
+    Passes(source, measure_scale(source, 512), 256, mesh).lloyd(noise(4))
+    assert len(seen) == 2
+    for block, centroids in seen:
+        assert block.shard_shape((256, 6)) == (32, 6)
+        assert centroids.is_fully_replicated
+
+
+@pytest.mark.parametrize("stop", [4, 7])  # among the mini-batches, and after them
+def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch, stop):
+    features = noise(1000)
+    config = KmeansConfig(12, iterations=8, minibatch_steps=4, block_frames=256)
+    whole = fit_kmeans(features, config, directory=tmp_path / "whole")
+    monkeypatch.setattr(fit, "_SAVE_EVERY", 2)
+    saves = []
+
+    def killed(directory, state, kept=fit._save):
+        if state.step == stop and not saves:
+            saves.append(state.step)
+            raise KeyboardInterrupt  # after the metrics, before the state
+        kept(directory, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit_kmeans(features, config, directory=tmp_path / "cut")
+    assert 0 <= fit.read_state(tmp_path / "cut").step < stop
+    again = fit_kmeans(features, config, directory=tmp_path / "cut")
+    for field in dataclasses.fields(whole):
+        expected = getattr(whole, field.name)
+        np.testing.assert_array_equal(getattr(again, field.name), expected, strict=True)
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
+    assert metrics[0] == metrics[1]
+    assert metrics[0].count("minibatch_inertia") == 4
+    assert metrics[0].count('"inertia"') == len(whole.inertia)
+
+
+def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, capsys):
+    config = KmeansConfig(12, iterations=8, block_frames=256)
+    whole = fit_kmeans(noise(), config)
+
+    def told_to_stop(*words, kept=fit._updated):
+        signal.raise_signal(signal.SIGTERM)
+        return kept(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_updated", told_to_stop)
+        with pytest.raises(TrainingStopped) as stopped:
+            fit_kmeans(noise(), config, directory=tmp_path)
+    assert stopped.value.code == 75
+    assert "stopped, saved at step 1; start it again" in capsys.readouterr().err
+    again = fit_kmeans(noise(), config, directory=tmp_path)
+    np.testing.assert_array_equal(again.centroids, whole.centroids)
+    np.testing.assert_array_equal(again.inertia, whole.inertia)
+
+
+def test_minibatches_bring_the_centroids_near():
+    features, _ = blobs(clusters=20, per_cluster=100)
+    config = KmeansConfig(20, iterations=1, seed=2)
+    without = fit_kmeans(features, config).inertia[0]
+    some = dataclasses.replace(config, minibatch_steps=10, block_frames=512)
+    assert fit_kmeans(features, some).inertia[0] < 0.8 * without
+
+
+def test_a_minibatch_moves_centroids_to_the_mean_of_all_they_had(monkeypatch):
+    features = noise(200, 2)
+    config = KmeansConfig(1, iterations=1, minibatch_steps=3, block_frames=256)
+    drawn = []
+
+    def recorded(self, rows, kept=ArrayFrames.take):
+        drawn.append(kept(self, rows))
+        return drawn[-1]
+
+    states = []
+    monkeypatch.setattr(ArrayFrames, "take", recorded)
+    monkeypatch.setattr(
+        fit, "_minibatch", lambda *a, kept=fit._minibatch: states.append(kept(*a)) or states[-1]
+    )
+    result = fit_kmeans(features, config)
+    seen = (np.concatenate(drawn[-3:]) - result.mean) / result.std
+    assert len(seen) == 3 * 256
+    np.testing.assert_allclose(states[-1].centroids[0], seen.mean(axis=0), atol=1e-5)
+
+
+def test_parallel_seeding_is_nearly_as_good_as_plus_plus():
+    features, _ = blobs(clusters=30, per_cluster=60, seed=7)
+    source = ArrayFrames(features)
+    table = Passes(source, measure_scale(source, 4096), 2048, None)
+    found = {}
+    for way in WAYS:
+        config = KmeansConfig(30, initialisation=way)
+        found[way] = table.lloyd(initial_centroids(table, config)).distances.mean()
+    rng = np.random.default_rng(0)
+    random = table.lloyd(table.scale.apply(features[rng.choice(len(features), 30)]))
+    assert found["parallel"] < 1.5 * found["plus_plus"]
+    assert found["parallel"] < 0.5 * random.distances.mean()
+
+
+def test_deterministic_bit_for_bit_and_seeded():
+    features = noise(200, 4)
+    first, second = (fit_kmeans(features, KmeansConfig(12, iterations=6)) for _ in range(2))
+    np.testing.assert_array_equal(first.centroids, second.centroids)
+    other = fit_kmeans(features, KmeansConfig(12, iterations=6, seed=1))
+    assert not np.array_equal(first.centroids, other.centroids)
+
+
+def test_files_on_disk_are_one_table(tmp_path):
+    features = noise(500)
+    counts = (100, 1, 299, 100)
+    for number, part in enumerate(np.split(features, np.cumsum(counts)[:-1])):
+        write_shard(tmp_path, number, part)
+    store = FrameStore(tmp_path, counts, 6)
+    for begin, end in ((0, 500), (0, 100), (99, 101), (100, 101), (50, 450), (499, 500)):
+        np.testing.assert_array_equal(store.read(begin, end), features[begin:end])
+    rows = np.array([499, 0, 100, 101, 99, 100])
+    np.testing.assert_array_equal(store.take(rows), features[rows])
+    config = KmeansConfig(5, iterations=4, minibatch_steps=2)
+    on_disk, in_memory = fit_kmeans(store, config), fit_kmeans(features, config)
+    np.testing.assert_array_equal(on_disk.centroids, in_memory.centroids)
+    with pytest.raises(InputError, match=r"000002\.npy: float32 features of shape \(299, 6\)"):
+        FrameStore(tmp_path, (100, 1, 300, 99), 6)
+
+
+def test_an_empty_cluster_moves_to_the_farthest_frame():
+    source = ArrayFrames(np.array([[0.0], [1.0], [2.0], [50.0]], np.float32))
+    for mesh in (None, make_mesh(MeshConfig("dp"))):
+        table = Passes(source, Scale(np.zeros(1, np.float32), np.ones(1, np.float32)), 256, mesh)
+        found = table.lloyd(np.array([[1.0], [1000.0], [2000.0]], np.float32))
+        np.testing.assert_array_equal(found.counts, [4, 0, 0])
+        updated = fit._updated(table, found, np.array([1, 2]))
+        np.testing.assert_allclose(updated, [[13.25], [50.0], [0.0]])
+
+
+def test_never_leaves_a_cluster_empty():
+    # Many equal points and a few others tempt k-means to leave clusters without members.
+    features = np.concatenate([np.zeros((500, 3)), noise(12, 3)]).astype(np.float32)
+    result = fit_kmeans(features, KmeansConfig(clusters=10, iterations=15))
+    assert result.counts.min() >= 1
+    assert result.counts.sum() == 512
+
+
+def test_a_dimension_that_never_varies_is_harmless():
+    features, _ = blobs()
+    features[:, 2] = 7
+    assert np.isfinite(fit_kmeans(features, KmeansConfig(clusters=7)).centroids).all()
+
+
+def test_bad_input_is_named(tmp_path):
+    features, _ = blobs()
+    with pytest.raises(InputError, match="fewer clusters"):
+        fit_kmeans(features[:5], KmeansConfig(clusters=7))
+    for way in WAYS:
+        with pytest.raises(InputError, match="many are equal"):
+            fit_kmeans(np.ones((50, 3), np.float32), KmeansConfig(4, initialisation=way))
+    features[3, 1] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        fit_kmeans(features, KmeansConfig(clusters=7))
+    with pytest.raises(InputError, match=r"kmeans\.clusters = 0"):
+        KmeansConfig(clusters=0)
+    (tmp_path / fit.STATE).write_bytes(b"no state")
+    with pytest.raises(InputError, match=r"kmeans_state\.npz: damaged"):
+        fit_kmeans(noise(), KmeansConfig(clusters=7), directory=tmp_path)

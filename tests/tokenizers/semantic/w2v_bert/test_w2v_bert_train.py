@@ -1,0 +1,158 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.partition import use_rules
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
+from audiolm_jax.tokenizers.semantic.w2v_bert.train import (
+    W2vBertTrainConfig,
+    draw,
+    program,
+    token_validity,
+)
+from audiolm_jax.types import AudioBatch
+
+RULES = dict.fromkeys(
+    ("length", "time", "embed", "mlp", "heads", "kv", "codes", "channels_in", "channels_out")
+) | {"batch": "data"}
+
+
+def toy_batch():
+    """Eight clips that switch between tones, so that hidden tokens can be told from context."""
+    rng = np.random.default_rng(0)
+    samples = np.zeros((8, 12_800), np.float32)
+    for row in samples:
+        tones = rng.choice([200, 900, 3000], 4)
+        phase = np.cumsum(np.repeat(tones, 3200)) * 2 * np.pi / 16_000
+        row[:] = np.sin(phase) + 0.01 * rng.normal(size=len(row))
+    return AudioBatch(samples, np.array([12_800] * 6 + [9000, 0], np.int32))
+
+
+@pytest.fixture(scope="module")
+def step(trainer, fast_jit):
+    return fast_jit(trainer.step)
+
+
+@pytest.fixture(scope="module")
+def run(step, initial_state):
+    def steps(count):
+        state, metrics, batch = initial_state, {}, toy_batch()
+        for i in range(count):
+            state, metrics = step(state, batch, jax.random.fold_in(jax.random.key(1), i))
+        return state, metrics
+
+    return steps
+
+
+def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run, fast_jit):
+    evaluate = fast_jit(trainer.evaluate)
+
+    def means(state):
+        sums = evaluate(state, toy_batch())
+        return {name: float(sums.totals[name] / sums.counts[name]) for name in sums.totals}
+
+    state, metrics = run(120)
+    before, after = means(initial_state), means(state)
+    assert after == means(state)
+    assert after["loss"] < before["loss"] - 0.3
+    assert after["masked_loss"] < before["masked_loss"]
+    assert after["contrastive_loss"] < before["contrastive_loss"]
+    assert after["code_perplexity"] > 1.5
+    assert int(state.step) == 120
+    np.testing.assert_allclose(metrics["gumbel_temperature"], 2 * 0.99**119, rtol=1e-4)
+    assert 0.2 < after["masked_fraction"] < 0.8
+
+
+def test_same_seed_gives_the_same_bits(run):
+    (first, _), (second, _) = run(3), run(3)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_padding_does_not_reach_a_step(step, initial_state):
+    batch = toy_batch()
+    dirty = batch.samples.copy()
+    dirty[6, 9000:] = np.nan
+    dirty[7] = np.nan
+    clean_state, _ = step(initial_state, batch, jax.random.key(2))
+    dirty_state, _ = step(initial_state, AudioBatch(dirty, batch.lengths), jax.random.key(2))
+    for a, b in zip(jax.tree.leaves(clean_state), jax.tree.leaves(dirty_state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
+    batch = toy_batch()
+    valid = token_validity(batch, tiny_config)
+    settings = W2vBertTrainConfig(frequency_warp=0.25)
+    drawn = draw(jax.random.key(4), valid, tiny_config.conformer.width, settings)
+    assert drawn.warp.shape == (8,)
+    assert ((drawn.warp >= 1 / 1.25) & (drawn.warp <= 1.25)).all()
+    assert np.unique(drawn.warp).size == 8
+    assert drawn.warp.min() < 1 < drawn.warp.max()
+    assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig()).warp is None
+    model = W2vBert(tiny_config, rngs=nnx.Rngs(params=jax.random.key(5)))
+
+    nothing = jnp.zeros_like(drawn.mask)
+    outputs = fast_jit(lambda warp: model(batch, nothing, drawn.mask_vectors, 1.0, warp=warp))
+    plain, ones, warped = outputs(None), outputs(jnp.ones(8)), outputs(drawn.warp)
+    np.testing.assert_array_equal(warped.ids, plain.ids)
+    np.testing.assert_allclose(warped.subsampled, plain.subsampled, atol=1e-5)
+    np.testing.assert_allclose(ones.context, plain.context, atol=1e-5)
+    moved = np.abs(warped.context - plain.context).max(axis=(1, 2))
+    assert (moved[:7] > 1e-2).all()
+
+
+@pytest.mark.slow
+def test_a_step_hears_the_warp_and_an_evaluation_does_not(
+    tiny_config, trainer, step, initial_state, fast_jit
+):
+    settings = W2vBertTrainConfig(distractors=7, gumbel_temperature_decay=0.99, frequency_warp=0.25)
+    warping = program(tiny_config, settings, optax.adam(5e-3, eps=1e-3))
+    batch, key = toy_batch(), jax.random.key(6)
+    _, plain = step(initial_state, batch, key)
+    _, warped = fast_jit(warping.step)(initial_state, batch, key)
+    np.testing.assert_allclose(warped["code_perplexity"], plain["code_perplexity"], rtol=1e-5)
+    assert abs(warped["contrastive_loss"] - plain["contrastive_loss"]) > 1e-3
+    sums = [fast_jit(one.evaluate)(initial_state, batch) for one in (trainer, warping)]
+    for a, b in zip(*(jax.tree.leaves(one) for one in sums), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_eight_devices_take_the_step_of_one(trainer, step, initial_state, fast_jit):
+    batch, key = toy_batch(), jax.random.key(3)
+    alone, alone_metrics = step(initial_state, batch, key)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    with jax.set_mesh(mesh), use_rules(RULES):
+        sharded = fast_jit(lambda *args: trainer.step(*args), out_shardings=whole)
+        state, metrics = sharded(
+            jax.device_put(initial_state, whole), jax.device_put(batch, rows), key
+        )
+    for name, value in alone_metrics.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_export_names_every_array(trainer, initial_state):
+    arrays = trainer.export(initial_state)
+    assert all(array.dtype == np.float32 for array in arrays.values())
+    assert {"subsampling.kernel1", "quantizer.codebook", "head.kernel"} <= arrays.keys()
+    total = sum(jnp.size(leaf) for leaf in jax.tree.leaves(initial_state.params))
+    assert sum(array.size for array in arrays.values()) == total
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mask_probability", 0.0), ("mask_length", 0), ("gumbel_temperature_end", 3.0)],
+)
+def test_train_config_refuses_nonsense(field, value):
+    with pytest.raises(InputError, match=f"train.{field} = {value}"):
+        W2vBertTrainConfig(**{field: value})

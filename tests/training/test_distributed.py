@@ -1,0 +1,107 @@
+"""How the processes of a run find each other, and what is said when they cannot."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training import distributed
+from audiolm_jax.training.distributed import DistributedConfig, from_first_host, initialize, joined
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (("somewhere",), "expected auto, or HOST:PORT"),
+        (("host:0", 2, 0), "a port from 1 to 65535"),
+        (("host:70000", 2, 0), "a port from 1 to 65535"),
+        (("a b:80", 2, 0), "expected auto, or HOST:PORT"),
+        (("host:80",), "num-processes is missing"),
+        (("host:80", 2), "process-id is missing"),
+        (("host:80", 0, 0), "num-processes = 0"),
+        (("host:80", 2, 2), "process-id = 2: expected 0 to 1"),
+        (("auto", 2), "num-processes = 2: with distributed = auto"),
+        (("auto", None, 0), "process-id = 0: with distributed = auto"),
+        (("auto", None, None, 0), "distributed-timeout = 0"),
+    ],
+)
+def test_config_refuses(fields, words):
+    with pytest.raises(InputError) as error:
+        DistributedConfig(*fields)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_config_takes_names_and_addresses():
+    for address in ("node-1.cluster:8476", "10.0.0.1:8476", "[::1]:8476"):
+        assert DistributedConfig(address, 2, 1).coordinator == address
+
+
+def test_no_cluster_is_one_line(monkeypatch):
+    def unknown(*arguments, **fields):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", unknown)
+    with pytest.raises(InputError, match=r"no TPU pod, SLURM.*give HOST:PORT"):
+        initialize(DistributedConfig("auto"))
+
+
+def test_a_lonely_process_ends_in_time_and_names_the_coordinator():
+    program = (
+        "from audiolm_jax.training.distributed import *\n"
+        "initialize(DistributedConfig('localhost:1', 2, 1, 1))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert "localhost:1: process 1 of 2 did not meet the others within 1 s" in line
+
+
+def test_alone_nothing_is_joined(capsys):
+    with joined(None):
+        print("seen")
+    assert capsys.readouterr().out == "seen\n"
+    assert not jax.distributed.is_initialized()
+    assert from_first_host(lambda: 3) == 3
+
+
+class Answers:
+    """JAX's store of keys, as far as it is used."""
+
+    def __init__(self):
+        self.values = {}
+
+    def key_value_set(self, key, value):
+        self.values[key] = value
+
+    def blocking_key_value_get(self, key, milliseconds):
+        return self.values[key]
+
+
+def test_the_first_host_decides_for_all(monkeypatch):
+    client = Answers()
+    monkeypatch.setattr(distributed, "_client", lambda: client)
+    host = 0
+    monkeypatch.setattr(jax, "process_index", lambda: host)
+
+    def refuse():
+        raise InputError("no")
+
+    def on_host(number, make):
+        nonlocal host
+        host = number
+        monkeypatch.setattr(distributed, "_calls", iter([7]))
+        return from_first_host(make)
+
+    assert on_host(0, lambda: {"a": [1]}) == on_host(1, refuse) == {"a": [1]}
+    for number in (0, 1):
+        with pytest.raises(InputError, match=r"^no$"):
+            on_host(number, refuse)
+    with pytest.raises(ZeroDivisionError):
+        on_host(0, lambda: 1 // 0)
+    with pytest.raises(InputError, match="the first host failed"):
+        on_host(1, refuse)
+    assert all(json.loads(value) for value in client.values.values())

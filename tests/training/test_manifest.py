@@ -1,0 +1,96 @@
+import dataclasses
+import json
+
+import pytest
+from support import training_toy as toy
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training.manifest import build_manifest, claim_run
+from audiolm_jax.training.mesh import MeshConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    dim: int = 8
+    rates: tuple[int, ...] = (2, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    loop: object
+    part: Part = Part()
+    mesh: MeshConfig = MeshConfig()
+
+
+def make(steps=10, data="d0", upstream="u0", seed=0, **fields):
+    config = Run(toy.loop_config(steps), **fields)
+    return build_manifest(config, {"loop": seed}, {"fingerprint": data}, {"codec": upstream})
+
+
+def claim(directory, manifest):
+    with claim_run(directory, manifest):
+        return json.loads((directory / "manifest.json").read_text())
+
+
+def test_manifest_is_written_first_and_says_what_ran(tmp_path):
+    written = claim(tmp_path / "new" / "run", make())
+    assert written["config"]["part"] == {"dim": 8, "rates": [2, 4]}
+    assert len(written["config_hash"]) == 16
+    assert written["versions"]["jax"]
+    assert written["devices"]["count"] == 8
+    assert written["seeds"] == {"loop": 0}
+    assert written["upstream"] == {"codec": "u0"}
+
+
+def test_git_commit_in_a_checkout_only(tmp_path, monkeypatch):
+    git = make()["git"]
+    assert git is None or (len(git["commit"]) == 40 and isinstance(git["dirty"], bool))
+    monkeypatch.setattr("audiolm_jax.training.manifest.__file__", str(tmp_path / "manifest.py"))
+    assert make()["git"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"part": Part(dim=16)}, ["config.part.dim", "is 8 ", "16 now"]),
+        ({"part": Part(rates=(2, 5))}, ["config.part.rates", "[2, 4]", "[2, 5]"]),
+        ({"data": "d1"}, ["data.fingerprint", '"d0"', '"d1"']),
+        ({"upstream": "u1"}, ["upstream.codec", '"u0"', '"u1"']),
+        ({"seed": 1}, ["seeds.loop", "is 0 ", "1 now"]),
+        ({"steps": 9}, ["config.loop.steps", "is 10 ", "9 now"]),
+    ],
+)
+def test_another_run_is_refused_with_field_values_and_remedy(tmp_path, change, words):
+    before = claim(tmp_path, make())
+    with pytest.raises(InputError) as error:
+        claim(tmp_path, make(**change))
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert "another directory" in message
+    assert "\n" not in message
+    assert claim(tmp_path, make()) == before
+
+
+def test_field_that_one_side_lacks_is_a_difference(tmp_path):
+    claim(tmp_path, make())
+    changed = make()
+    changed["upstream"]["kmeans"] = "k"
+    with pytest.raises(InputError, match=r"upstream.kmeans is absent .* and \"k\" now"):
+        claim(tmp_path, changed)
+
+
+def test_more_steps_extend_and_another_mesh_is_allowed(tmp_path):
+    claim(tmp_path, make())
+    extended = claim(tmp_path, make(steps=20, mesh=MeshConfig("dp")))
+    assert extended["config"]["loop"]["steps"] == 20
+    with pytest.raises(InputError, match=r"loop\.steps"):
+        claim(tmp_path, make(steps=10))
+
+
+def test_a_second_process_is_refused_until_the_first_is_done(tmp_path):
+    with (
+        claim_run(tmp_path, make()),
+        pytest.raises(InputError, match="another process is training here"),
+    ):
+        claim(tmp_path, make())
+    claim(tmp_path, make())

@@ -1,0 +1,123 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.training.optim import (
+    OptimizerConfig,
+    learning_rate_schedule,
+    make_optimizer,
+    norms,
+)
+
+
+def test_warmup_grows_linearly_and_its_first_step_moves():
+    schedule = learning_rate_schedule(OptimizerConfig(learning_rate=2.0, warmup_steps=4))
+    np.testing.assert_allclose([schedule(s) for s in range(6)], [0.5, 1, 1.5, 2, 2, 2])
+
+
+def test_cosine_ends_at_its_fraction_and_stays():
+    schedule = learning_rate_schedule(
+        OptimizerConfig(
+            learning_rate=2.0, warmup_steps=2, schedule="cosine", total_steps=10, final_fraction=0.1
+        )
+    )
+    np.testing.assert_allclose(
+        [schedule(1), schedule(5), schedule(9), schedule(50)], [2, 1.1, 0.2, 0.2], rtol=1e-6
+    )
+
+
+def test_rsqrt_falls_with_the_root_of_the_step():
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=100, schedule="rsqrt")
+    schedule = learning_rate_schedule(config)
+    np.testing.assert_allclose([schedule(99), schedule(399)], [1.0, 0.5], rtol=1e-6)
+
+
+def test_schedule_is_the_rate_that_the_optimizer_uses():
+    config = OptimizerConfig(learning_rate=0.3, warmup_steps=3, clip_norm=None)
+    optimizer, schedule = make_optimizer(config), learning_rate_schedule(config)
+    params = jnp.zeros(2)
+    state = optimizer.init(params)
+    for step in range(5):
+        # With a constant gradient Adam's step is the rate itself.
+        updates, state = optimizer.update(jnp.ones(2), state, params)
+        np.testing.assert_allclose(updates, -schedule(step) * np.ones(2), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adafactor"])
+def test_weight_decay_spares_biases_and_scales(kind):
+    config = OptimizerConfig(kind, learning_rate=0.1, warmup_steps=0, weight_decay=0.5)
+    optimizer = make_optimizer(config)
+    params = nnx.State(
+        {
+            "kernel": nnx.Param(jnp.ones((2, 3)), out_sharding=("embed", "mlp")),
+            "bias": nnx.Param(jnp.ones(3)),
+            "stacked_scale": nnx.Param(jnp.ones((2, 3)), out_sharding=("layers", "embed")),
+            "stacked_kernel": nnx.Param(jnp.ones((2, 3, 4)), out_sharding=("layers", None, "mlp")),
+        }
+    )
+    updates, _ = optimizer.update(
+        jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params
+    )
+    moved = {name: bool(jnp.any(updates[name].get_value() != 0)) for name in params}
+    assert moved == {
+        "kernel": True,
+        "bias": False,
+        "stacked_scale": False,
+        "stacked_kernel": True,
+    }
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    # Clipping shows in Adam's first moment.
+    optimizer = make_optimizer(OptimizerConfig(clip_norm=1.0, b1=0.9))
+    params = {"a": jnp.zeros(1), "b": jnp.zeros(1)}
+    grads = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+    _, state = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(state[1][0].mu["a"], [0.06], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adafactor"])
+def test_optimizers_reduce_a_quadratic(kind):
+    optimizer = make_optimizer(OptimizerConfig(kind, learning_rate=0.05, warmup_steps=1))
+    params = jnp.linspace(1.0, 2.0, 8)
+    state = optimizer.init(params)
+    for _ in range(100):
+        updates, state = optimizer.update(2 * params, state, params)
+        params = optax.apply_updates(params, updates)
+    assert float(jnp.sum(params**2)) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate = 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"warmup_steps": -1}, "warmup_steps = -1"),
+        ({"schedule": "cosine"}, "total_steps = None"),
+        ({"schedule": "constant", "total_steps": 5}, "total_steps = 5"),
+        ({"schedule": "cosine", "total_steps": 100, "warmup_steps": 100}, "total_steps = 100"),
+        ({"schedule": "rsqrt", "warmup_steps": 0}, "warmup_steps = 0"),
+        ({"b1": 1.0}, "b1 = 1.0"),
+        ({"clip_norm": 0.0}, "clip_norm = 0.0"),
+        ({"weight_decay": -0.1}, "weight_decay = -0.1"),
+        ({"final_fraction": 1.5}, "final_fraction = 1.5"),
+    ],
+)
+def test_config_refuses(fields, words):
+    with pytest.raises(InputError) as error:
+        OptimizerConfig(**fields)
+    assert words in str(error.value)
+
+
+def test_norms_are_global_and_of_each_module():
+    grads = nnx.State({"a": {"w": nnx.Param(jnp.array([3.0]))}, "b": nnx.Param(jnp.array([4.0]))})
+    params = jax.tree.map(lambda x: 2 * x, grads)
+    found = {name: float(x) for name, x in norms(grads, params).items()}
+    assert found == {
+        "grad_norm": 5, "grad_norm/a": 3, "grad_norm/b": 4,
+        "param_norm": 10, "param_norm/a": 6, "param_norm/b": 8,
+    }  # fmt: skip
