@@ -1,12 +1,12 @@
 """Frozen config dataclasses to JSON and back, strictly: unknown or missing fields are errors."""
 
 import dataclasses
-import hashlib
 import json
 from typing import Any, TypeVar
 
 import dacite
 
+from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.errors import InputError
 
 Config = TypeVar("Config")
@@ -39,5 +39,4 @@ def config_from_dict(cls: type[Config], fields: dict[str, Any], where: str) -> C
 
 def config_hash(config: Any) -> str:
     """16 hexadecimal digits that name the resolved config."""
-    canonical = json.dumps(config_to_dict(config), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return fingerprint(config_to_dict(config))

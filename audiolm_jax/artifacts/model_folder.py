@@ -8,9 +8,6 @@ Nothing is ever unpickled.
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from flax import nnx
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.errors import InputError
 
@@ -75,9 +73,6 @@ def save_model(
     fields = config if isinstance(config, dict) else config_to_dict(config)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     fingerprint = compute_fingerprint(kind, fields, arrays)
-    scratch = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
-    scratch.mkdir(parents=True)
-    save_file(arrays, scratch / WEIGHTS)
     record = {
         "format": FORMAT,
         "kind": kind,
@@ -85,10 +80,10 @@ def save_model(
         "config": fields,
         "provenance": provenance,
     }
-    (scratch / MODEL_JSON).write_text(json.dumps(record, indent=1) + "\n")
-    if directory.exists():
-        shutil.rmtree(directory)
-    os.replace(scratch, directory)
+    with atomic_path(directory) as scratch:
+        scratch.mkdir()
+        save_file(arrays, scratch / WEIGHTS)
+        write_json(scratch / MODEL_JSON, record)
     return fingerprint
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.foreign.arrays import sha256_of
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig
 
 KMEANS_LICENCE = "not stated in the file; fairseq publishes its own as MIT"
@@ -127,7 +128,6 @@ def _import_w2v_bert2(options: ImportW2vBert2Options) -> None:
 
 
 def _import_hubert(options: ImportHubertOptions) -> None:
-    from audiolm_jax.tokenizers.foreign.arrays import sha256_of
     from audiolm_jax.tokenizers.foreign.joblib_file import read_kmeans_file
     from audiolm_jax.tokenizers.semantic.hubert.reader import read_hubert
     from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering

@@ -1,8 +1,6 @@
 """`audiolm plan`: the training step of a config, compiled for slices of TPUs that are not there."""
 
 import dataclasses
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import tyro
 
+from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.cli.configured import configured
 from audiolm_jax.cli.options import parse_known
 from audiolm_jax.errors import InputError
@@ -82,7 +81,4 @@ def _plan(experiment: Any, topology: str, batch_per_chip: int | None) -> Plan:
 
 def _write(path: Path, config: str, plans: list[Plan]) -> None:
     record = {"config": config, "plans": [one.to_dict() for one in plans]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(part, path)
+    write_json(path, record)

@@ -6,8 +6,6 @@ cannot carry it, or a part of it, from one split into the other.
 
 import dataclasses
 import fnmatch
-import hashlib
-import json
 import os
 import re
 from collections import Counter
@@ -19,6 +17,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe
 from audiolm_jax.audio.resample import Resampler, read_resampled, resampled_length
 from audiolm_jax.errors import InputError
@@ -161,8 +160,7 @@ class ClipIndex:
         config = dataclasses.asdict(self.config)
         del config["audio_dir"]
         clips = [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]
-        canonical = json.dumps([config, clips], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return fingerprint([config, clips])
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         """The samples of a clip: float32 [clip.num_samples] mono at the config's rate.
@@ -299,8 +297,7 @@ def _scan(
         for block, _ in iter_audio(path):
             total += len(block)
             energy += float(np.dot(block, block))
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_sha256(path)
     except InputError as error:
         return str(error).removeprefix(f"{path}: ")
     except OSError as error:

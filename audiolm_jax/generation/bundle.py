@@ -10,12 +10,11 @@ A codec whose levels are all coarse (as the paper's piano codec) has no `fine_lm
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
+from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model
 from audiolm_jax.errors import InputError
@@ -109,14 +108,11 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
         "semantic_tokens_per_second": rates.pop(),
         "provenance": {part: folder.provenance for part, folder in folders.items()},
     }
-    scratch = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    for part, path in sources.items():
-        shutil.copytree(path, scratch / part)
-    (scratch / "README.md").write_text(model_card)
-    (scratch / BUNDLE_JSON).write_text(json.dumps(record, indent=1) + "\n")
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(scratch, out)
+    with atomic_path(out) as scratch:
+        for part, path in sources.items():
+            shutil.copytree(path, scratch / part)
+        write_text(scratch / "README.md", model_card)
+        write_json(scratch / BUNDLE_JSON, record)
     return fingerprint
 
 

@@ -2,11 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import saved_steps
 from audiolm_jax.training.loop_config import LoopConfig
@@ -53,9 +53,7 @@ def write_best(directory: Path, config: LoopConfig, values: Mapping[int, float |
             {"step": step, "value": values[step]} for step in best_steps(config, values)
         ],
     }
-    scratch = directory / f".{BEST}"
-    scratch.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(scratch, directory / BEST)
+    write_json(directory / BEST, record)
 
 
 def read_best(directory: Path) -> dict[str, Any] | None:

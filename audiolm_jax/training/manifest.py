@@ -9,7 +9,6 @@ import datetime
 import fcntl
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import jax
 
+from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.distributed import from_first_host
@@ -99,9 +99,7 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
             check_manifest(directory, manifest)
             path = directory / MANIFEST
             if not path.exists() or read_manifest(directory)["config"] != manifest["config"]:
-                scratch = path.with_suffix(".tmp")
-                scratch.write_text(json.dumps(manifest, indent=1) + "\n")
-                os.replace(scratch, path)
+                write_json(path, manifest)
             return _identity(manifest)
 
         if from_first_host(claim) != _identity(manifest):

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.errors import InputError
 
 METRICS = "metrics.jsonl"
@@ -164,9 +165,7 @@ def truncate_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text("".join(kept))
-    os.replace(scratch, path)
+    write_text(path, "".join(kept))
 
 
 def _complete_lines(path: Path) -> list[str]:

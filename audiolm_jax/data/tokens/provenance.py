@@ -1,10 +1,9 @@
 """What decides the tokens of a store, and the fingerprint over it."""
 
 import dataclasses
-import hashlib
-import json
 
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.hashing import fingerprint
 
 FORMAT_VERSION = 1
 PADDING_RULE = "zeros to whole semantic frames for the codec, none for the semantic tokenizer"
@@ -58,5 +57,4 @@ class TokenProvenance:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits."""
-        canonical = json.dumps(config_to_dict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return fingerprint(config_to_dict(self))

@@ -5,9 +5,7 @@ an atomic rename, so a process killed at any time leaves nothing that looks whol
 """
 
 import dataclasses
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.sources import BadFile, Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
@@ -58,20 +58,20 @@ def write_shard(
     codes = np.zeros((sizes.levels, sizes.codebook_size), np.int64)
     lengths: list[int] = []
     # Two writers on one name would lose records silently: a name of its own, then a rename.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    writer = ArrayRecordWriter(str(temporary), "group_size:1")
-    try:
-        for record in records:
-            check_record(record, sizes, str(path))
-            writer.write(encode_record(record))
-            clusters += np.bincount(
-                deduplicate(record.clusters.astype(np.int32)), minlength=len(clusters)
-            )
-            for level, row in enumerate(codes):
-                row += np.bincount(record.codes[:, level], minlength=len(row))
-            lengths.append(len(record.clusters))
-    finally:
-        writer.close()
+    with atomic_path(path) as scratch:
+        writer = ArrayRecordWriter(str(scratch), "group_size:1")
+        try:
+            for record in records:
+                check_record(record, sizes, str(path))
+                writer.write(encode_record(record))
+                clusters += np.bincount(
+                    deduplicate(record.clusters.astype(np.int32)), minlength=len(clusters)
+                )
+                for level, row in enumerate(codes):
+                    row += np.bincount(record.codes[:, level], minlength=len(row))
+                lengths.append(len(record.clusters))
+        finally:
+            writer.close()
     summary = {
         "name": path.name,
         "fingerprint": provenance.fingerprint,
@@ -81,11 +81,10 @@ def write_shard(
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
-        "bytes": temporary.stat().st_size,
-        "sha256": _sha256(temporary),
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
     }
-    temporary.replace(path)
-    _write_json(_summary_path(path), summary)
+    write_json(_summary_path(path), summary, sort_keys=True)
     return summary
 
 
@@ -117,7 +116,7 @@ def write_manifest(
         "splits": splits,
         "bad": [dataclasses.asdict(file) for file in bad],
     }
-    _write_json(directory / MANIFEST, manifest)
+    write_json(directory / MANIFEST, manifest, sort_keys=True)
 
 
 def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
@@ -241,7 +240,7 @@ class TokenStore:
                 raise InputError(
                     f"{path}: {found}, expected {shard['bytes']} bytes; tokenize again"
                 )
-            if hashes and _sha256(path) != shard["sha256"]:
+            if hashes and file_sha256(path) != shard["sha256"]:
                 raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
 
     def num_records(self, split: Split) -> int:
@@ -334,14 +333,3 @@ def _entropy_nats(counts: np.ndarray) -> float:
 
 def _summary_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, sort_keys=True, indent=1) + "\n")
-    temporary.replace(path)

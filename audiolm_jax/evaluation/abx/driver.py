@@ -1,11 +1,11 @@
 """Puts features to the ABX test and writes the table."""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
 from audiolm_jax.artifacts.config_json import config_hash
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.alignments import find_recordings, read_alignments
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment, AbxRow, abx_table
 from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
@@ -50,7 +50,7 @@ def evaluate_abx(experiment: AbxExperiment) -> Path:
     record = {
         "of": {
             "config_hash": config_hash(experiment),
-            "items_sha256": hashlib.sha256(Path(experiment.items).read_bytes()).hexdigest(),
+            "items_sha256": file_sha256(Path(experiment.items)),
             "models": {
                 config.model: fingerprint_of(config.model) for config in configs if config.model
             },

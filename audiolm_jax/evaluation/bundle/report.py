@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.evaluation.bundle.expectations import duration_words, expectations
 from audiolm_jax.evaluation.measures.codec import CodecReport
 from audiolm_jax.evaluation.measures.likelihood import LevelLikelihood, StageLikelihood
@@ -18,7 +19,6 @@ from audiolm_jax.evaluation.page.page import (
     percent_below,
     sectioned,
     table,
-    write_text,
 )
 
 __all__ = ["AudioClip", "Example", "ReportContent", "TrainerSummary", "render", "write_report"]

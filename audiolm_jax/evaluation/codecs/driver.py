@@ -12,6 +12,7 @@ import av
 import jax
 
 from audiolm_jax import __version__
+from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.config_json import config_hash
 from audiolm_jax.artifacts.model_folder import MODEL_JSON
 from audiolm_jax.data.sources import ClipIndex
@@ -39,7 +40,6 @@ from audiolm_jax.evaluation.measures.quality import (
 from audiolm_jax.evaluation.measures.recognition import Recognizer, text_normalizer
 from audiolm_jax.evaluation.page.figure_files import training_figures, write_figures
 from audiolm_jax.evaluation.page.listening import Example
-from audiolm_jax.evaluation.page.page import write_text
 from audiolm_jax.evaluation.page.run_summary import summarize_run
 from audiolm_jax.experiments.experiment import CodecEvaluateExperiment
 from audiolm_jax.experiments.inputs import model_folder, scan

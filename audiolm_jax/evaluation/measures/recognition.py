@@ -1,13 +1,13 @@
 """What a speech recogniser understands of a clip, and how far that is from the transcript."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.errors import InputError
 
 _FILES = ("model.bin", "config.json", "tokenizer.json")
@@ -84,8 +84,7 @@ class Recognizer:
             )
         from faster_whisper import WhisperModel
 
-        with (folder / "model.bin").open("rb") as file:
-            self.fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
+        self.fingerprint = file_sha256(folder / "model.bin")
         self.language = language
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.evaluation.bundle.report import TrainerSummary
 from audiolm_jax.evaluation.page import plots
-from audiolm_jax.evaluation.page.page import STYLE, write_text
+from audiolm_jax.evaluation.page.page import STYLE
 
 _PAGE_COLOURS = dict(re.findall(r"--(curve-\d): (#\w+);", STYLE.split("@media")[0]))
 

@@ -5,7 +5,6 @@ Whoever puts text in escapes it here: `element` and `table` escape every string 
 
 import html
 from collections.abc import Sequence
-from pathlib import Path
 
 
 class Html(str):
@@ -96,14 +95,6 @@ def sectioned(title: str, summary: str, sections: Sequence[tuple[str, str, Html]
         for key, heading, body in sections
     )  # fmt: skip
     return document(title, Html(header + element("main", *main)))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
 
 
 def document(title: str, body: Html) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.alignments import AlignedPhone, find_recordings, read_alignments
 from audiolm_jax.data.sources import ClipIndex
 from audiolm_jax.errors import InputError
@@ -21,7 +22,6 @@ from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.abx.segments import SLICINGS, FrameFeatures
 from audiolm_jax.evaluation.measures.semantic import evaluate_semantic
 from audiolm_jax.evaluation.page.figure_files import training_figures, write_figures
-from audiolm_jax.evaluation.page.page import write_text
 from audiolm_jax.evaluation.page.run_summary import summarize_run
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment, sweep_table
 from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers, token_shares
@@ -198,7 +198,7 @@ def _manifest(experiment: SweepExperiment, index: ClipIndex) -> dict[str, Any]:
     """What every cell of a directory shares: all but which layers, numbers and runs there are."""
     shared = dataclasses.replace(experiment, layers=("each",), clusters=(1,), runs=())
     sha256 = {
-        name: hashlib.sha256(Path(getattr(experiment, name)).read_bytes()).hexdigest()
+        name: file_sha256(Path(getattr(experiment, name)))
         for name in ("items", "alignments")
         if getattr(experiment, name)
     }

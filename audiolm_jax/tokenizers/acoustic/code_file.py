@@ -6,7 +6,6 @@ frames). docs/codec.md describes it for other programs.
 """
 
 import dataclasses
-import os
 import struct
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AcousticTokenizer
 
@@ -47,12 +47,8 @@ def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
         "hop_samples": str(codec.hop_samples),
         "samples": str(file.samples),
     }
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as scratch:
         scratch.write_bytes(save({"codes": file.codes.astype(np.uint16)}, metadata))
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:

@@ -1,13 +1,13 @@
 """Weights by their publisher's names into ours, one by one, so that none is missed or left over."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.errors import InputError
 
 Kind = Literal["linear", "convolution", "pointwise", "depthwise", "norm", "table"]
@@ -119,5 +119,4 @@ class PublishedArrays:
 def sha256_of(weights: Path) -> str:
     """Of a weights file, or of the safetensors file in a folder."""
     path = weights / "model.safetensors" if weights.is_dir() else weights
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.data.sources import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
@@ -184,7 +185,4 @@ def _claim(directory: Path, facts: dict[str, Any]) -> None:
                 f"{path}: holds features of another encoder, layer or data; delete {directory}"
             )
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(facts, indent=1) + "\n")
-    scratch.replace(path)
+    write_json(path, facts)

@@ -7,7 +7,6 @@ as one that was not.
 
 import contextlib
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig, KmeansResult
 from audiolm_jax.tokenizers.semantic.kmeans.frames import ArrayFrames, FrameSource
@@ -213,10 +213,5 @@ def _save(directory: Path | None, state: KmeansState) -> None:
     if directory is None:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / STATE
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("wb") as file:
-        np.savez(file, **dataclasses.asdict(state))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    with atomic_path(directory / STATE) as scratch:
+        np.savez(scratch, **dataclasses.asdict(state))

@@ -4,7 +4,6 @@ On disk they are numpy files of consecutive frames, each written in one rename, 
 there is whole. They are mapped into memory, never read as a whole.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
+from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
 
 
@@ -95,13 +95,8 @@ def shard_path(directory: Path, number: int) -> Path:
 
 def write_shard(directory: Path, number: int, features: Float[np.ndarray, "n d"]) -> None:
     """Writes one file of a `FrameStore`, whole or not at all."""
-    path = shard_path(directory, number)
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("wb") as file:
-        np.save(file, np.ascontiguousarray(features, np.float32), allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    with atomic_path(shard_path(directory, number)) as scratch:
+        np.save(scratch, np.ascontiguousarray(features, np.float32), allow_pickle=False)
 
 
 def _open(directory: Path, number: int, shape: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,57 @@
+"""Files and folders that appear whole or not at all, whatever ends the process."""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A scratch name beside `path` that takes its place at the end.
+
+    What is written to the scratch name, a file or a folder, replaces `path` in one rename once the
+    block ends and its bytes are on the disk; if the block fails, it is removed and `path` stays as
+    it was. Missing parent folders are made. A folder that is replaced is gone for the moment
+    between two renames: readers then find none, never a mixture.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Ends as the path does: some writers choose their format, or add a suffix, by the name.
+    scratch = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    try:
+        yield scratch
+        _sync(scratch)
+        if path.is_dir() and not path.is_symlink():
+            replaced = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+            os.replace(path, replaced)
+            os.replace(scratch, path)
+            shutil.rmtree(replaced)
+        else:
+            os.replace(scratch, path)
+    finally:
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+        else:
+            scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file whole or not at all."""
+    with atomic_path(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, sort_keys: bool = False) -> None:
+    """Writes JSON, indented by one space, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=sort_keys) + "\n")
+
+
+def _sync(path: Path) -> None:
+    """A rename may reach the disk before the bytes of what it renames: these go first."""
+    for file in [path] if path.is_file() else [x for x in path.rglob("*") if x.is_file()]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())

@@ -1,0 +1,45 @@
+"""What is written appears whole or not at all."""
+
+import pytest
+
+from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "new" / "x.json"
+    write_json(path, {"b": 1, "a": [2]})
+    assert path.read_text() == '{\n "b": 1,\n "a": [\n  2\n ]\n}\n'
+    write_text(path, "ü")
+    assert path.read_bytes() == "ü".encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_failure_leaves_the_old_one(tmp_path, is_folder):
+    path = tmp_path / "x"
+
+    def write(scratch, text):
+        if is_folder:
+            scratch.mkdir()
+            (scratch / "inner").write_text(text)
+        else:
+            scratch.write_text(text)
+
+    with atomic_path(path) as scratch:
+        write(scratch, "old")
+    with pytest.raises(RuntimeError, match="stop"), atomic_path(path) as scratch:
+        write(scratch, "new")
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path / "inner" if is_folder else path).read_text() == "old"
+    with atomic_path(path) as scratch:
+        write(scratch, "newer")
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path / "inner" if is_folder else path).read_text() == "newer"
+
+
+def test_two_writers_of_one_name_do_not_meet(tmp_path):
+    with atomic_path(tmp_path / "x") as first, atomic_path(tmp_path / "x") as second:
+        first.write_text("1")
+        second.write_text("2")
+    assert (tmp_path / "x").read_text() == "1"
