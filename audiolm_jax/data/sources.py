@@ -6,6 +6,7 @@ cannot carry it, or a part of it, from one split into the other.
 
 import dataclasses
 import fnmatch
+import logging
 import os
 import re
 from collections import Counter
@@ -21,6 +22,8 @@ from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe
 from audiolm_jax.audio.resample import Resampler, read_resampled, resampled_length
 from audiolm_jax.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Split = Literal["train", "heldout"]
 TRANSCRIPTS = "transcripts.txt"
@@ -236,6 +239,22 @@ def scan_folder(
                 progress(done, len(audio))
     counts = Counter(Path(name).suffix.lower() for name in others)
     return ClipIndex(config, tuple(clips), tuple(bad), tuple(sorted(counts.items())))
+
+
+def scan(config: AudioDataConfig) -> ClipIndex:
+    """`list_clips`, with a line about each file that cannot be used and one about the whole."""
+    index = list_clips(config)
+    for bad in index.bad:
+        logger.warning("skipped %s: %s", bad.path, bad.reason)
+    logger.info(
+        "%s: %d clips, %.1f min to train on, %.1f min held out, %d files skipped",
+        config.audio_dir,
+        len(index.clips),
+        index.seconds("train") / 60,
+        index.seconds("heldout") / 60,
+        len(index.bad),
+    )
+    return index
 
 
 def split_of(sha256: str, heldout_percent: int) -> Split:

@@ -38,23 +38,20 @@ class StageModel:
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """Everything that generation needs.
-
-    Attributes:
-      codec: the acoustic tokenizer.
-      semantic_tokenizer: the semantic tokenizer.
-      stages: "semantic", "coarse" and, unless all levels are coarse, "fine".
-      semantic_tokens_per_second: mean rate after de-duplication over the training tokens.
-      fingerprint: 64 hexadecimal digits over the fingerprints of all parts.
-      parts: fingerprint of each part folder.
-    """
+    """Everything that generation needs."""
 
     codec: AcousticTokenizer
+    """The acoustic tokenizer."""
     semantic_tokenizer: SemanticTokenizer
+    """The semantic tokenizer."""
     stages: dict[str, StageModel]
+    """By name: semantic, coarse and, unless all levels are coarse, fine."""
     semantic_tokens_per_second: float
+    """Mean rate after de-duplication over the training tokens."""
     fingerprint: str
+    """64 hexadecimal digits over the fingerprints of all parts."""
     parts: dict[str, str]
+    """Fingerprint of each part folder."""
 
 
 def bundle_fingerprint(parts: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 from audiolm_jax.evaluation.abx.features import FeatureConfig
-from audiolm_jax.experiments.experiment import load_experiment
+from audiolm_jax.experiments.load import load_experiment
 
 CODEC = "models/asterisk_codec_light"
 

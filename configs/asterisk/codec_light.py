@@ -8,7 +8,7 @@ A step takes 0.4 s on two cores until the discriminators join.
 import dataclasses
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import CodecExperiment
+from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import FrameRateConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig

@@ -5,9 +5,10 @@ audiolm evaluate configs/asterisk/evaluate_codec.py --asr.model WHISPER_FOLDER
 Without --asr.model words are not counted. What each measure needs: docs/codec_evaluation.md.
 """
 
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
+
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
-from audiolm_jax.experiments.experiment import CodecEvaluateExperiment
 
 
 def experiment() -> CodecEvaluateExperiment:

@@ -7,7 +7,7 @@ audiolm evaluate configs/asterisk/sweep.py
 from pathlib import Path
 
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
-from audiolm_jax.experiments.experiment import load_experiment
+from audiolm_jax.experiments.load import load_experiment
 
 
 def experiment() -> SweepExperiment:

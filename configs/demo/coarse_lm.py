@@ -3,7 +3,7 @@
 audiolm train configs/demo/coarse_lm.py
 """
 
-from audiolm_jax.experiments.experiment import StageExperiment
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.training.loop import LoopConfig

@@ -6,7 +6,7 @@ audiolm train configs/demo/codec.py
 import dataclasses
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import CodecExperiment
+from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig

@@ -4,7 +4,7 @@ audiolm train configs/demo/kmeans.py
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import KmeansExperiment
+from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 

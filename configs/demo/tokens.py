@@ -5,7 +5,7 @@ audiolm tokenize configs/demo/tokens.py
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.tokenize import TokenizeConfig
-from audiolm_jax.experiments.experiment import TokenizeExperiment
+from audiolm_jax.experiments.tokens import TokenizeExperiment
 
 
 def experiment() -> TokenizeExperiment:

@@ -10,7 +10,7 @@ AdamW with cosine instead of Adafactor: --optimizer.kind adamw --optimizer.sched
 and sizes to match.
 """
 
-from audiolm_jax.experiments.experiment import StageExperiment
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig
 from audiolm_jax.stages import StageConfig

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from support.tiny_models import CODES, LEVELS, PROVENANCE, voice, write_codec
 
 from audiolm_jax.artifacts.config_json import config_from_dict
@@ -18,7 +19,6 @@ from audiolm_jax.evaluation.codecs import driver as codec_evaluation
 from audiolm_jax.evaluation.codecs.comparison import ClipRecord, Row
 from audiolm_jax.evaluation.codecs.driver import evaluate_codecs
 from audiolm_jax.evaluation.measures.recognition import AsrConfig, TextErrors
-from audiolm_jax.experiments.experiment import CodecEvaluateExperiment
 
 VISQOL = "pip install visqol-python"
 

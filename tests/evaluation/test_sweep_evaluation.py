@@ -23,8 +23,7 @@ from audiolm_jax.evaluation.page.run_summary import summarize_run
 from audiolm_jax.evaluation.sweep import driver as sweep_evaluation
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers
-from audiolm_jax.experiments.experiment import KmeansExperiment
-from audiolm_jax.experiments.run import train
+from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 KMEANS = KmeansConfig(iterations=4, max_frames=150)
@@ -123,7 +122,9 @@ def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle, monkeypatch):
     sweep_evaluation.evaluate_sweep(dataclasses.replace(sweep, runs=()))  # the same directory
     cell = json.loads((root / "out/cells/masked_1_k4.json").read_text())
     config = KmeansConfig(4, "masked_1", iterations=4, max_frames=150)
-    folder = train(KmeansExperiment(str(root / "run"), sweep.data, sweep.encoder, kmeans=config))
+    folder = KmeansExperiment(
+        directory=str(root / "run"), data=sweep.data, encoder=sweep.encoder, kmeans=config
+    ).run()
     with pytest.raises(InputError, match=r"run: no loss in metrics\.jsonl; runs takes"):
         summarize_run(root / "run")
     provenance = load_model(folder).provenance

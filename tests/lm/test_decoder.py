@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.model_folder import flatten_shapes, flatten_state
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import load_experiment
+from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.lm.decoder import (
     DecoderConfig,
     StageModelConfig,

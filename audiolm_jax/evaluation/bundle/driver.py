@@ -13,7 +13,7 @@ from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.experiments.experiment import EvaluateExperiment
 from audiolm_jax.experiments.inputs import scan
 from audiolm_jax.generation.bundle import load_bundle
-from audiolm_jax.generation.output import save_generated
+from audiolm_jax.generation.files import save_generated
 from audiolm_jax.generation.pipeline import Generated, Generator
 
 

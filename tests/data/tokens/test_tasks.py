@@ -19,8 +19,7 @@ from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_re
 from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_manifest, write_shard
 from audiolm_jax.data.tokens.tasks import TokenWindows
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import StageExperiment
-from audiolm_jax.experiments.programs import abstract_batch, units_per_step
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import (
     BOS,
@@ -109,13 +108,21 @@ def test_resumed_stream_is_the_stream(store, name):
 @pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
 def test_batches_are_those_that_a_step_is_compiled_for(store, name):
     model = StageModelConfig(stage(name), DecoderConfig())
-    experiment = StageExperiment("run", "tokens", "codec", "semantic", LoopConfig(1), model, 4)
-    expected = abstract_batch(experiment)
+    experiment = StageExperiment(
+        directory="run",
+        tokens="tokens",
+        codec="codec",
+        semantic="semantic",
+        loop=LoopConfig(1),
+        model=model,
+        batch_size=4,
+    )
+    expected = experiment.abstract_batch()
     real = next(token_batches(store[0], stage(name), 4, seed=7)(0))
     for field in ("inputs", "targets", "loss_weights", "levels"):
         of_step, of_data = getattr(expected, field), getattr(real, field)
         assert (of_step.shape, of_step.dtype) == (of_data.shape, of_data.dtype)
-    assert units_per_step(experiment) == ("tokens", float(real.inputs.size))
+    assert experiment.units_per_step() == ("tokens", float(real.inputs.size))
 
 
 def test_hosts_together_are_one_host(store):

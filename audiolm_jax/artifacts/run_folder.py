@@ -1,0 +1,29 @@
+"""Where a run directory keeps the model that it has trained."""
+
+import json
+from pathlib import Path
+
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.errors import InputError
+
+MODEL = "model"  # the folder of a run directory that its trained model is exported to
+
+
+def model_folder(path: str | Path) -> Path:
+    """The model folder of a run directory, or the folder itself if it is one.
+
+    Raises:
+      InputError: the run is not finished, or the folder is something else.
+    """
+    path = Path(path)
+    for folder in (path, path / MODEL):
+        if (folder / MODEL_JSON).is_file():
+            return folder
+    raise InputError(
+        f"{path}: no trained model here (no {MODEL}/{MODEL_JSON}); finish its training first"
+    )
+
+
+def fingerprint_of(path: str | Path) -> str:
+    """Fingerprint of a trained model, read without its weights."""
+    return json.loads((model_folder(path) / MODEL_JSON).read_text())["fingerprint"]
