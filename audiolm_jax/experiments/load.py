@@ -1,7 +1,10 @@
 """Config files, and the kinds of experiment that `audiolm VERB --help` shows."""
 
+import contextlib
 import importlib
 import runpy
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from audiolm_jax.errors import InputError
@@ -30,8 +33,25 @@ def kinds_of(verb: str) -> list[type[Experiment]]:
     return [kind for kind in kinds if kind.verb == verb]
 
 
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets the files of a folder be imported, and forgets them: other folders have equal names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            place = getattr(sys.modules[name], "__file__", None)
+            if place is not None and Path(place).parent == folder:
+                del sys.modules[name]
+
+
 def load_experiment(path: Path) -> Experiment:
     """Runs a config file and returns what its `experiment()` describes.
+
+    As a script may, a config file may import the files that lie beside it.
 
     Raises:
       InputError: no such file, an error in it, or no experiment in it.
@@ -39,7 +59,8 @@ def load_experiment(path: Path) -> Experiment:
     if not path.is_file():
         raise InputError(f"{path}: no such config file; see the folder configs/")
     try:
-        names = runpy.run_path(str(path))
+        with _importable(path.resolve().parent):
+            names = runpy.run_path(str(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:

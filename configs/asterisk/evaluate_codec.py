@@ -6,8 +6,8 @@ Without --asr.model words are not counted. What each measure needs: docs/codec_e
 """
 
 from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
+from defaults import DATA
 
-from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
 
 
@@ -16,11 +16,7 @@ def experiment() -> CodecEvaluateExperiment:
     return CodecEvaluateExperiment(
         directory="runs/asterisk/evaluate_codec",
         title="Codecs on the five Asterisk voices",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk_voices",
-            dataset="asterisk_voices",
-            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         codecs=(
             ("light", "runs/asterisk/codec_light"),
             ("SoundStream", "runs/asterisk/soundstream"),

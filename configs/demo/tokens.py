@@ -3,7 +3,8 @@
 audiolm tokenize configs/demo/tokens.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
+from defaults import DATA
+
 from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 
@@ -12,11 +13,7 @@ def experiment() -> TokenizeExperiment:
     """8 shards of training clips, 1 of held-out clips."""
     return TokenizeExperiment(
         directory="runs/demo/tokens",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         codec="runs/demo/codec",
         semantic="runs/demo/kmeans",
         tokenize=TokenizeConfig(shards=8),
