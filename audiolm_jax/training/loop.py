@@ -28,7 +28,7 @@ from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
 from audiolm_jax.training.heldout import heldout_means
-from audiolm_jax.training.loop_config import LoopConfig, profiled_steps
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.manifest import claim_run
 from audiolm_jax.training.mesh import (
     MeshConfig,
@@ -162,7 +162,7 @@ def train(
         if peak is not None and mesh is not None:
             peak *= mesh.size
         clock = StepClock(context.units, context.model_flops, peak)
-        profile = stack.enter_context(Profile(directory, profiled_steps(config)))
+        profile = stack.enter_context(Profile(directory, config.profiled_steps))
         stop = stack.enter_context(watch_signals())
 
         def look(step: int, metrics: Metrics) -> None:

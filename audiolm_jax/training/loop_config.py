@@ -45,19 +45,36 @@ class LoopConfig:
     """Seconds between two progress lines where there is no terminal."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "log_every": 1, "evaluate_every": 1, "checkpoint_every": 1}
-        for name, limit in (least | {"keep_checkpoints": 1, "keep_best": 0}).items():
-            if getattr(self, name) < limit:
-                raise _refused(self, name, f"expected {limit} or more")
-        if self.export == "best" and not self.keep_best:
-            raise _refused(self, "export", "none is kept; set --loop.keep-best to 1 or more")
-        if not 0 <= self.seed < 2**32:
-            raise _refused(self, "seed", "expected 0 to 2**32 - 1")
+        positive = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
+        for name in positive:
+            self._require(name, getattr(self, name) >= 1, "expected 1 or more")
+        self._require("keep_best", self.keep_best >= 0, "expected 0 or more")
+        self._require(
+            "export",
+            self.export == "last" or self.keep_best > 0,
+            "none is kept; set --loop.keep-best to 1 or more",
+        )
+        self._require("seed", 0 <= self.seed < 2**32, "expected 0 to 2**32 - 1")
         for name in ("progress_seconds", "stall_seconds"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise _refused(self, name, "expected more than 0")
-        profiled_steps(self)
+            self._require(name, value is None or value > 0, "expected more than 0")
+        _ = self.profiled_steps  # refuses what is no range
+
+    def _require(self, name: str, is_good: bool, why: str) -> None:
+        if not is_good:
+            raise InputError(f"--loop.{name.replace('_', '-')} {getattr(self, name)}: {why}")
+
+    @property
+    def profiled_steps(self) -> range:
+        """The updates to trace, counted from 1; empty if there are none."""
+        if self.profile_steps is None:
+            return range(0)
+        first, _, last = self.profile_steps.partition(":")
+        is_range = first.isdecimal() and last.isdecimal()
+        expected = f"expected A:B with 1 <= A <= B <= --loop.steps {self.steps}, such as 10:12"
+        self._require("profile_steps", is_range, expected)
+        self._require("profile_steps", 1 <= int(first) <= int(last) <= self.steps, expected)
+        return range(int(first), int(last) + 1)
 
 
 # Fields that decide what is kept and shown, never what is computed: a run may go on with other
@@ -66,25 +83,3 @@ CHANGEABLE = {
     "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric", "best_is", "export",
     "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
 }  # fmt: skip
-
-
-def profiled_steps(config: LoopConfig) -> range:
-    """The updates to trace, counted from 1; empty if there are none.
-
-    Raises:
-      InputError: `profile_steps` is not two numbers A:B with 1 <= A <= B <= steps.
-    """
-    if config.profile_steps is None:
-        return range(0)
-    first, colon, last = config.profile_steps.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal()):
-        raise _refused(config, "profile_steps", "expected two counts of updates, such as 10:12")
-    if not 1 <= int(first) <= int(last) <= config.steps:
-        raise _refused(
-            config, "profile_steps", f"expected 1 <= A <= B <= --loop.steps {config.steps}"
-        )
-    return range(int(first), int(last) + 1)
-
-
-def _refused(config: LoopConfig, name: str, why: str) -> InputError:
-    return InputError(f"--loop.{name.replace('_', '-')} {getattr(config, name)}: {why}")

@@ -43,34 +43,27 @@ class OptimizerConfig:
     """Gradients of a larger global norm are scaled down to it; None never does."""
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise self._refused("learning_rate", "expected more than 0")
-        if self.warmup_steps < 0:
-            raise self._refused("warmup_steps", "expected 0 or more")
-        if self.schedule == "rsqrt" and self.warmup_steps == 0:
-            raise self._refused("warmup_steps", "schedule rsqrt starts from it, set 1 or more")
-        if (self.schedule == "cosine") != (self.total_steps is not None):
-            raise self._refused(
+        warmup, total, is_cosine = self.warmup_steps, self.total_steps, self.schedule == "cosine"
+        for name, is_good, expected in (
+            ("learning_rate", self.learning_rate > 0, "more than 0"),
+            ("warmup_steps", warmup >= 0, "0 or more"),
+            ("warmup_steps", warmup or self.schedule != "rsqrt", "1 or more with schedule rsqrt"),
+            (
                 "total_steps",
-                "schedule cosine needs it, the others must leave it at None; here --optimizer."
-                f"schedule {self.schedule}",
-            )
-        if self.total_steps is not None and self.total_steps <= self.warmup_steps:
-            raise self._refused(
-                "total_steps", f"expected more than --optimizer.warmup-steps {self.warmup_steps}"
-            )
-        if not 0 <= self.final_fraction <= 1:
-            raise self._refused("final_fraction", "expected 0 to 1")
-        for name in ("b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise self._refused(name, f"expected 0 <= {name} < 1")
-        if self.weight_decay < 0:
-            raise self._refused("weight_decay", "expected 0 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise self._refused("clip_norm", "expected more than 0, or None")
-
-    def _refused(self, name: str, why: str) -> InputError:
-        return InputError(f"--optimizer.{name.replace('_', '-')} {getattr(self, name)}: {why}")
+                total is not None or not is_cosine,
+                "the step at which schedule cosine ends",
+            ),
+            ("total_steps", total is None or is_cosine, f"None with schedule {self.schedule}"),
+            ("total_steps", total is None or total > warmup, f"more than the warm-up's {warmup}"),
+            ("final_fraction", 0 <= self.final_fraction <= 1, "0 to 1"),
+            ("b1", 0 <= self.b1 < 1, "0 to below 1"),
+            ("b2", 0 <= self.b2 < 1, "0 to below 1"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or None"),
+        ):
+            if not is_good:
+                flag = f"--optimizer.{name.replace('_', '-')} {getattr(self, name)}"
+                raise InputError(f"{flag}: expected {expected}")
 
 
 def learning_rate_schedule(config: OptimizerConfig) -> Callable[[Any], jax.Array]:
