@@ -41,9 +41,10 @@ def prefetch(source: Callable[[], Iterator[Item]], depth: int) -> Generator[Item
             put(_END, error)
 
     def end() -> None:
-        stopped.set()
-        thread.join(timeout=10)  # what hangs is left behind
-        atexit.unregister(end)
+        if not stopped.is_set():
+            stopped.set()
+            thread.join(timeout=10)  # what hangs is left behind
+            atexit.unregister(end)
 
     thread = threading.Thread(target=fill, name="prefetch", daemon=True)
     thread.start()

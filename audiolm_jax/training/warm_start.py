@@ -57,7 +57,7 @@ class WarmStart:
     facts: dict[str, Any]  # what the manifest and the model folder say of the source
 
     def apply(self, state: TrainState) -> TrainState:
-        """A freshly initialised state with the source's values, on the same devices.
+        """A freshly initialized state with the source's values, on the same devices.
 
         Raises:
           InputError: a name or a shape does not fit, or an array is neither named nor let go.

@@ -145,9 +145,9 @@ def test_heldout_batches_hold_every_sample_once(index):
 def test_abandoned_stream_ends_its_thread_and_errors_arrive(index, tmp_path):
     stream = AudioCrops(index, "train", CROP, 4, seed=0).batches(0)
     next(stream)
-    assert any(thread.name == "audio-prefetch" for thread in threading.enumerate())
+    assert any(thread.name == "prefetch" for thread in threading.enumerate())
     stream.close()
-    assert not any(thread.name == "audio-prefetch" for thread in threading.enumerate())
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
     path = tmp_path / "a.wav"
     write_wav(path, np.full(8000, 0.1, np.float32), 16000, None)
     gone = list_clips(AudioDataConfig(audio_dir=str(tmp_path), heldout_percent=0))

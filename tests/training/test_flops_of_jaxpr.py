@@ -51,7 +51,7 @@ def test_rematerialisation_counts_what_runs_again():
     )
 
 
-def test_conditionals_count_their_dearest_branch():
+def test_conditionals_count_their_most_expensive_branch():
     def either(x, w):
         return jax.lax.cond(x[0, 0] > 0, lambda: product(product(x, w), w), lambda: product(x, w))
 
