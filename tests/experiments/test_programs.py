@@ -31,7 +31,8 @@ LOOP = LoopConfig(steps=1)
 
 def audio_experiment(kind, model, directory, **fields):
     data = AudioDataConfig(str(directory), heldout_percent=0)
-    return kind("run", data, LOOP, crop_seconds=0.5, batch_size=4, model=model, **fields)
+    sizes = {"crop_seconds": 0.5, "batch_size": 4}
+    return kind(directory="run", data=data, loop=LOOP, **sizes, model=model, **fields)
 
 
 def stage_experiment(name):
