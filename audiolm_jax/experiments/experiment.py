@@ -32,8 +32,7 @@ from audiolm_jax.lm.train import StageTrainConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig
 from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig

@@ -198,9 +198,9 @@ def _train_codec(experiment: CodecExperiment, directory: Path) -> None:
 
 
 def _train_encoder(experiment: EncoderExperiment, directory: Path) -> None:
-    from audiolm_jax.tokenizers.semantic.w2v_bert import train
+    from audiolm_jax.tokenizers.semantic.w2v_bert.config import KIND
 
-    _train_on_audio(experiment, directory, train.KIND, None, None)
+    _train_on_audio(experiment, directory, KIND, None, None)
 
 
 def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
@@ -222,7 +222,7 @@ def _fit_kmeans(experiment: KmeansExperiment, directory: Path) -> None:
         )
         result = fit_kmeans(frames, config, make_mesh(experiment.mesh), directory)
         print(
-            f"k-means: {frames.frames} frames, {len(result.counts)} clusters, inertia "
+            f"k-means: {len(frames)} frames, {len(result.counts)} clusters, inertia "
             f"{result.inertia[0]:.3f} to {result.inertia[-1]:.3f} in {len(result.inertia)} passes"
         )
         provenance = _provenance(

@@ -11,9 +11,11 @@ temperatures and distractors are wav2vec 2.0's. AudioLM takes layer masked_7 and
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.experiment import EncoderExperiment
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
 from audiolm_jax.training.loop import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.optim import OptimizerConfig

@@ -20,9 +20,11 @@ from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discrimin
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert import train as w2v_train
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
 from audiolm_jax.training.optim import make_optimizer
 
 FILES = sorted(Path("configs").rglob("*.py"))
