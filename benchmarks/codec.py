@@ -39,12 +39,8 @@ from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
-    SoundStreamTrainConfig,
-    build_generator,
-    program,
-)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator, program
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.types import AudioBatch, StreamingTokenizer
 
 SIZES = {

@@ -80,7 +80,7 @@ class KmeansExperiment(TrainedExperiment):
             result = fit_kmeans(frames, config, make_mesh(self.mesh), directory)
             logger.info(
                 "k-means: %d frames, %d clusters, inertia %.3f to %.3f in %d passes",
-                frames.frames,
+                len(frames),
                 len(result.counts),
                 result.inertia[0],
                 result.inertia[-1],

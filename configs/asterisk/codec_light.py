@@ -15,7 +15,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import FrameRateConf
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.optim import OptimizerConfig
 

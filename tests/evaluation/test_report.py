@@ -11,18 +11,12 @@ import pytest
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.bundle import expectations
-from audiolm_jax.evaluation.bundle.report import (
-    AudioClip,
-    Example,
-    ReportContent,
-    TrainerSummary,
-    render,
-    write_report,
-)
+from audiolm_jax.evaluation.bundle.report import ReportContent, TrainerSummary, render, write_report
 from audiolm_jax.evaluation.measures.codec import ClipScore, CodecReport, LevelUse, PrefixScore
 from audiolm_jax.evaluation.measures.likelihood import LevelLikelihood, StageLikelihood
 from audiolm_jax.evaluation.measures.semantic import SemanticReport
 from audiolm_jax.evaluation.page import plots
+from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.evaluation.page.page import element, number
 
 RATE_HZ = 16000

@@ -22,7 +22,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discrimin
 from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.train import build_generator
 from audiolm_jax.training.flops import count_flops
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
 from audiolm_jax.training.step import make_init
 

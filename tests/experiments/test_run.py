@@ -28,9 +28,9 @@ from audiolm_jax.experiments.tokens import TokenizeExperiment
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.metrics import read_metrics
 from audiolm_jax.training.warm_start import WarmStartConfig
 

@@ -10,7 +10,7 @@ from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.metrics import MetricsWriter
 
 pytestmark = pytest.mark.slow

@@ -39,9 +39,11 @@ from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discrimin
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
 
 
 def loop(metric):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from audiolm_jax.cli.train import Processes
 
+from audiolm_jax.cli.configured import Processes
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.sources import BadFile
 from audiolm_jax.data.tokens.provenance import (
@@ -27,7 +27,7 @@ from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows
 from audiolm_jax.training import loop
 from audiolm_jax.training.distributed import joined
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.manifest import build_manifest
 from audiolm_jax.training.mesh import MeshConfig, host_rows, make_mesh
 from audiolm_jax.training.optim import OptimizerConfig

@@ -25,9 +25,9 @@ from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_g
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder, save_semantic_tokenizer
-from audiolm_jax.tokenizers.semantic.w2v_bert import train as w2v_train
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert import config as w2v_bert
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.types import AudioBatch
 
 LEVELS, CODES, CLUSTERS = 4, 16, 8
@@ -102,9 +102,13 @@ def write_codec(directory: Path, seed: int = 0) -> str:
     return save_model(directory, codec.KIND, CODEC, arrays, PROVENANCE)
 
 
+def write_w2v_bert(directory: Path, config: W2vBertConfig) -> None:
+    arrays = random_arrays(lambda: W2vBert(config, rngs=nnx.Rngs(params=0)), 1)
+    save_model(directory, w2v_bert.KIND, config, arrays, PROVENANCE)
+
+
 def write_semantic(directory: Path, encoder: Path) -> None:
-    arrays = random_arrays(lambda: W2vBert(ENCODER, rngs=nnx.Rngs(params=0)), 1)
-    save_model(encoder, w2v_train.KIND, ENCODER, arrays, PROVENANCE)
+    write_w2v_bert(encoder, ENCODER)
     write_kmeans(directory, encoder, KMEANS.layer)
 
 

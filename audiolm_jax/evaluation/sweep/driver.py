@@ -12,8 +12,9 @@ import numpy as np
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.data.alignments import AlignedPhone, find_recordings, read_alignments
-from audiolm_jax.data.sources import ClipIndex
+from audiolm_jax.data.sources import ClipIndex, scan
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.features import encoder_features
 from audiolm_jax.evaluation.abx.items import Item, read_items
@@ -25,7 +26,7 @@ from audiolm_jax.evaluation.page.figure_files import training_figures, write_fig
 from audiolm_jax.evaluation.page.run_summary import summarize_run
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment, sweep_table
 from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers, token_shares
-from audiolm_jax.experiments.inputs import model_folder, scan, upstream_of
+from audiolm_jax.experiments.inputs import upstream_of
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
     ClipChoice,
@@ -33,7 +34,6 @@ from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
     store_features,
 )
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
-from audiolm_jax.tokenizers.semantic.kmeans.frames import ArrayFrames, FrameStore
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
 from audiolm_jax.training.manifest import build_manifest, claim_run
@@ -132,7 +132,7 @@ def _measure_layer(
 
 def _clustered(
     experiment: SweepExperiment,
-    frames: FrameStore,
+    frames: np.ndarray,
     made: FrameFeatures,
     config: KmeansConfig,
     directory: Path,
@@ -141,14 +141,14 @@ def _clustered(
     mesh = make_mesh(experiment.mesh)
     result = fit_kmeans(frames, config, mesh, directory)
     files = list(made.by_file)
-    table = ArrayFrames(np.concatenate([made.by_file[file] for file in files]))
+    table = np.concatenate([made.by_file[file] for file in files])
     passes = Passes(table, Scale(result.mean, result.std), config.block_frames, mesh)
     ends = np.cumsum([len(made.by_file[file]) for file in files])[:-1]
     ids = np.split(passes.assign(result.centroids), ends)
     facts = {
         "inertia": [float(x) for x in result.inertia],
         # The variance of a standardised dimension is 1, unless it never varies.
-        "unexplained": float(result.inertia[-1] / frames.width),
+        "unexplained": float(result.inertia[-1] / frames.shape[1]),
         "smallest_cluster": int(result.counts.min()),
     }
     by_file = dict(zip(files, ids, strict=True))

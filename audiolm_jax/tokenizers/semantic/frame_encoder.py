@@ -1,7 +1,7 @@
 """A module that turns audio into frames, compiled for few shapes: what every encoder shares."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,28 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from audiolm_jax.artifacts.model_folder import unflatten_into
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.encoder_config import EncoderConfig
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig, in_windows
 from audiolm_jax.types import AudioBatch
-
-
-class EncoderConfig(Protocol):
-    """What the config of every encoder tells."""
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate of the audio."""
-
-    @property
-    def hop_samples(self) -> int:
-        """Samples of one token."""
-
-    @property
-    def feature_width(self) -> int:
-        """Dimensions of a feature vector."""
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """Layers whose features can be had, the lowest first."""
 
 
 class EncoderModule(Protocol):
@@ -41,24 +22,18 @@ class EncoderModule(Protocol):
     def features(
         self, audio: AudioBatch, layer: str
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """As `records.FrameEncoder.features`, traceable; audio of whole tokens, any lengths."""
+        """Features of one of `config.layer_names`, traceable; runs no block beyond it.
+
+        Padding and batch mates change nothing. Returns float32 [b, ceil(s / hop), d], zero beyond
+        each item, and the tokens of each item, ceil(length / hop).
+        """
 
     def for_inference(self) -> None:
         """Called once with the weights in place: lays them out as this backend likes them."""
 
 
 class ModuleEncoder:
-    """`records.FrameEncoder` of a module and its weights.
-
-    Attributes:
-      config: of the module.
-      sample_rate_hz: of the audio it takes.
-      hop_samples: samples of one frame.
-      layers: names of the layers whose features it gives.
-      fingerprint: of the model folder.
-      window: how long recordings are cut.
-      params: weights, the first argument of `traceable`.
-    """
+    """`types.FrameEncoder` of a module and its weights (`params`)."""
 
     def __init__(
         self,
@@ -99,7 +74,7 @@ class ModuleEncoder:
         if layer not in self.layers:
             raise InputError(f"layer = {layer!r}: this encoder has {', '.join(self.layers)}")
 
-    def module(self, params: nnx.State) -> EncoderModule:
+    def module(self, params: nnx.State) -> Any:
         """The module with these weights."""
         return nnx.merge(self._graphdef, params)
 
@@ -108,7 +83,7 @@ class ModuleEncoder:
         return self.module(params).features(audio, layer)[0]
 
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
-        """As `records.FrameEncoder.features`."""
+        """As `types.FrameEncoder.features`."""
         self.check_layer(layer)
         return in_windows(
             lambda heard: self._compiled(self.params, heard, layer=layer),

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int, Num
+from jaxtyping import Int, Num
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.types import AudioBatch
+from audiolm_jax.types import Array, AudioBatch
 
 SMALLEST_BUCKET = 64  # tokens
 TOKENS_TOGETHER = 256  # short pieces share a program's call up to so many
@@ -31,43 +31,33 @@ class WindowConfig:
 
     Features depend on it wherever an encoder hears farther than the context, and so do those of
     encoders that bring a piece to zero mean and unit variance: it is a part of a tokenizer.
-
-    Attributes:
-      tokens: of a window.
-      context: tokens heard on either side of a window. The default sizes make pieces of at most
-        1024 tokens (41 s), which need no padding.
+    The default sizes make pieces of at most 1024 tokens (41 s), which need no padding.
     """
 
     tokens: int = 768
+    """Tokens of a window."""
     context: int = 128
+    """Tokens heard on either side of a window."""
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or self.context < 0:
-            raise InputError(
-                f"window: tokens = {self.tokens}, context = {self.context}: expected tokens of 1 "
-                "or more and a context of 0 or more"
-            )
+        for name, least in (("tokens", 1), ("context", 0)):
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"--window.{name} = {getattr(self, name)}: expected {least} or more"
+                )
 
 
 DEFAULT = WindowConfig()
 
 
 class Piece(NamedTuple):
-    """Tokens of an item that go through the encoder together, and those that are kept.
+    """Tokens of an item that go through the encoder together, and those that are kept."""
 
-    Attributes:
-      item: row of the batch.
-      begin: first token that is heard.
-      end: behind the last one.
-      first: first token that is kept.
-      last: behind the last one.
-    """
-
-    item: int
-    begin: int
-    end: int
-    first: int
-    last: int
+    item: int  # row of the batch
+    begin: int  # first token that is heard
+    end: int  # behind the last token that is heard
+    first: int  # first token that is kept
+    last: int  # behind the last token that is kept
 
 
 def bucket_tokens(tokens: int) -> int:

@@ -32,7 +32,7 @@ from audiolm_jax.stages import (
     legal_ids,
     unflatten_levels,
 )
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 
 SIZES = TokenSizes(
     semantic_clusters=6, semantic_rate_hz=25, acoustic_rate_hz=50, levels=3, codebook_size=5

@@ -25,8 +25,8 @@ def kaldi_filterbank(bins: int) -> Float[np.ndarray, "f m"]:
     """Filters that are triangles on the mel scale itself, not in Hz; float32 [257, bins]."""
     edges = np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE_HZ / 2), bins + 2)
     places = _mel(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE_HZ / FFT_SIZE)[:, None]
-    low, centre, high = edges[None, :-2], edges[None, 1:-1], edges[None, 2:]
-    rising, falling = (places - low) / (centre - low), (high - places) / (high - centre)
+    low, center, high = edges[None, :-2], edges[None, 1:-1], edges[None, 2:]
+    rising, falling = (places - low) / (center - low), (high - places) / (high - center)
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
@@ -42,18 +42,10 @@ def kaldi_window() -> Float[np.ndarray, " w"]:
 def log_mel_frames(
     samples: Float[Array, "b s"], lengths: Int[Array, " b"], bins: int
 ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-    """Log-mel spectrum of each window that lies wholly within the recording.
+    """Log-mel spectrum of each window that lies wholly within the recording; windows of each item.
 
     Window i holds samples 160 i .. 160 i + 399. Its mean is taken off, then 0.97 times the sample
-    before.
-
-    Args:
-      samples: in [-1, 1], zero beyond each length; at least 400.
-      lengths: of each item.
-      bins: mel filters.
-
-    Returns:
-      [b, 1 + (s - 400) // 160, bins], and the windows of each item.
+    before. `samples` are in [-1, 1] and zero beyond each length; at least 400.
     """
     hop, size = MEL_HOP_SAMPLES, MEL_WINDOW_SAMPLES
     count = 1 + (samples.shape[1] - size) // hop

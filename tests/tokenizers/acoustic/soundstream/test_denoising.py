@@ -18,12 +18,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig, Fi
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig, si_sdr_db, spectral_loss
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
-    SoundStreamTrainConfig,
-    build_generator,
-    program,
-)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator, program
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.checkpoints import Checkpoints
 from audiolm_jax.training.mesh import replicated
 from audiolm_jax.types import AudioBatch, DenoisingBatch

@@ -28,12 +28,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
     synthesis_matrix,
     windows_ending_with_cells,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
-    SoundStreamTrainConfig,
-    build_generator,
-    program,
-)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator, program
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
 from audiolm_jax.types import AudioBatch
 
