@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from audiolm_jax.cli.configured import configured
 from audiolm_jax.cli.options import parse, parse_known
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx import driver as abx_evaluation
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
-from audiolm_jax.evaluation.bundle import driver as evaluation
-from audiolm_jax.evaluation.codecs import driver as codec_evaluation
-from audiolm_jax.evaluation.sweep import driver as sweep_evaluation
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 from audiolm_jax.experiments import run
 from audiolm_jax.experiments.experiment import (
     TRAINED,
-    CodecEvaluateExperiment,
-    EvaluateExperiment,
     Experiment,
     TokenizeExperiment,
 )
@@ -89,15 +85,9 @@ def tokenize(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """`audiolm evaluate`."""
     kinds = (EvaluateExperiment, CodecEvaluateExperiment, AbxExperiment, SweepExperiment)
-    match _configured("evaluate", arguments, kinds):
-        case EvaluateExperiment() as experiment:
-            evaluation.evaluate(experiment)
-        case CodecEvaluateExperiment() as experiment:
-            codec_evaluation.evaluate_codecs(experiment)
-        case AbxExperiment() as experiment:
-            abx_evaluation.evaluate_abx(experiment)
-        case SweepExperiment() as experiment:
-            sweep_evaluation.evaluate_sweep(experiment)
+    experiment = _configured("evaluate", arguments, kinds)
+    if isinstance(experiment, kinds):
+        experiment.run()
 
 
 def _configured(verb: str, arguments: Sequence[str], kinds: tuple[type, ...]) -> Experiment | None:

@@ -14,19 +14,9 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
-from audiolm_jax.evaluation.codecs.comparison import ORIGINAL
-from audiolm_jax.evaluation.codecs.opus import HIGHEST_KBPS, LOWEST_KBPS
-from audiolm_jax.evaluation.codecs.systems import OPUS
-from audiolm_jax.evaluation.measures.quality import (
-    METRICS,
-    RATE_HZ,
-    SHORTEST_SECONDS,
-    VisqolMapping,
-)
-from audiolm_jax.evaluation.measures.recognition import AsrConfig
-from audiolm_jax.evaluation.page.plots import CURVES
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
-from audiolm_jax.generation.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
@@ -203,133 +193,6 @@ class StageExperiment:
 
     def __post_init__(self) -> None:
         _check_batch(self.batch_size)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateExperiment:
-    """Measure all parts on held-out audio and write the report page.
-
-    Attributes:
-      directory: where report.html, report.json and the generated wav files go.
-      title: heading of the page.
-      data: recordings; only held-out clips are continued and measured.
-      bundle: the models.
-      tokens: token store the language models were trained on.
-      runs: run directories whose loss curves and speed are shown.
-      prompts: how many held-out clips are continued, the longest first.
-      prompt_seconds: beginning of each clip that the models hear.
-      continuation_seconds: what they go on for.
-      seeds: one continuation of each prompt for each seed.
-      generation: temperatures and windows.
-      licence: licence and attribution of the recordings, shown on the page.
-    """
-
-    directory: str
-    title: str
-    data: AudioDataConfig
-    bundle: str
-    tokens: str
-    runs: tuple[str, ...]
-    prompts: int = 4
-    prompt_seconds: float = 3.0
-    continuation_seconds: float = 4.0
-    seeds: tuple[int, ...] = (0,)
-    generation: GenerationConfig = GenerationConfig()
-    licence: str = ""
-
-    def __post_init__(self) -> None:
-        if self.prompts < 1 or not self.seeds:
-            raise InputError(
-                f"prompts = {self.prompts}, seeds = {self.seeds}: expected at least one of each"
-            )
-        for name in ("prompt_seconds", "continuation_seconds"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} = {getattr(self, name)}: expected more than 0")
-
-
-@dataclasses.dataclass(frozen=True)
-class CodecEvaluateExperiment:
-    """Measure codecs beside Opus on held-out audio and write a table, figures and a page.
-
-    Attributes:
-      directory: where report.json, table.md, report.html and the figures go.
-      title: heading of the page.
-      data: recordings at 16 kHz; only held-out clips are used.
-      codecs: (label, run directory or model folder) of each codec.
-      levels: numbers of levels to decode; those beyond a codec's own are left out, and all of its
-        levels are always measured.
-      opus_kbps: nominal bitrates of Opus, 6 to 510; empty for no Opus.
-      min_clip_seconds: shorter clips are left out, at least 1.
-      max_clip_seconds: longer clips are left out.
-      max_clips: no more than so many, chosen by hash.
-      visqol_mapping: from similarity to score, "polynomial" or "lattice"; see `quality.visqol`.
-      required: metrics that must be measured; without it a metric whose package is missing is
-        shown as not measured.
-      asr: recogniser for WER and CER.
-      examples: clips to listen to on the page.
-      runs: run directories whose loss curves are shown.
-      seed: of the bootstrap.
-      licence: licence and attribution of the recordings, shown on the page.
-    """
-
-    directory: str
-    title: str
-    data: AudioDataConfig
-    codecs: tuple[tuple[str, str], ...]
-    levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12)
-    opus_kbps: tuple[float, ...] = (6.0, 8.0, 12.0, 24.0)
-    min_clip_seconds: float = 3.0
-    max_clip_seconds: float = 10.0
-    max_clips: int = 60
-    visqol_mapping: VisqolMapping = "polynomial"
-    required: tuple[str, ...] = ()
-    asr: AsrConfig = AsrConfig()
-    examples: int = 4
-    runs: tuple[str, ...] = ()
-    seed: int = 0
-    licence: str = ""
-
-    def __post_init__(self) -> None:
-        if self.data.sample_rate_hz != RATE_HZ:
-            raise InputError(
-                f"data.sample_rate_hz = {self.data.sample_rate_hz}: expected {RATE_HZ}, the rate "
-                "of wideband PESQ and ViSQOL's speech mode; codecs of other rates are converted"
-            )
-        labels = [label for label, _ in self.codecs]
-        if len(labels) > CURVES - 2:
-            raise InputError(
-                f"codecs = {labels}: expected at most {CURVES - 2}, a figure also shows Opus and "
-                "the original"
-            )
-        if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
-            raise InputError(
-                f"codecs = {labels}: expected at least one, each under a label of its own other "
-                f"than {OPUS!r} and {ORIGINAL!r}"
-            )
-        if not self.levels or min(self.levels) < 1:
-            raise InputError(f"levels = {self.levels}: expected numbers from 1 on")
-        for kbps in self.opus_kbps:
-            if not LOWEST_KBPS <= kbps <= HIGHEST_KBPS:
-                raise InputError(
-                    f"opus_kbps holds {kbps:g}: expected {LOWEST_KBPS:g} to {HIGHEST_KBPS:g}"
-                )
-        if not SHORTEST_SECONDS <= self.min_clip_seconds < self.max_clip_seconds:
-            raise InputError(
-                f"min_clip_seconds = {self.min_clip_seconds}, max_clip_seconds = "
-                f"{self.max_clip_seconds}: expected {SHORTEST_SECONDS:g} or more, and more"
-            )
-        if self.max_clips < 1 or self.examples < 0:
-            raise InputError(
-                f"max_clips = {self.max_clips}, examples = {self.examples}: expected at least 1 "
-                "and 0"
-            )
-        known = [metric.name for metric in METRICS]
-        if unknown := [name for name in self.required if name not in known]:
-            raise InputError(f"required holds {unknown[0]!r}: expected {', '.join(known)}")
-        if self.asr.model is None and {"wer", "cer"} & set(self.required):
-            raise InputError(
-                "required holds wer or cer, but asr.model is None: name a Whisper folder"
-            )
 
 
 TRAINED = (CodecExperiment, EncoderExperiment, KmeansExperiment, StageExperiment)

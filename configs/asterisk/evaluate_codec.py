@@ -6,8 +6,8 @@ Without --asr.model words are not counted. What each measure needs: docs/codec_e
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
-from audiolm_jax.experiments.experiment import CodecEvaluateExperiment
 
 
 def experiment() -> CodecEvaluateExperiment:

@@ -4,7 +4,7 @@ audiolm evaluate configs/demo/evaluate.py
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import EvaluateExperiment
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.generation.pipeline import GenerationConfig
 
 

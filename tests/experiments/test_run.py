@@ -18,12 +18,11 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.bundle import driver as evaluation
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.experiments import inputs, run
 from audiolm_jax.experiments.experiment import (
     CodecExperiment,
     EncoderExperiment,
-    EvaluateExperiment,
     KmeansExperiment,
     StageExperiment,
     TokenizeExperiment,
@@ -237,7 +236,7 @@ def test_the_report_is_written_from_measurements(trained, root, data):
         seeds=(0, 1),
         generation=GenerationConfig(context_seconds=1.0),
     )
-    page = evaluation.evaluate(experiment)
+    page = experiment.run()
     assert page.read_text().count("<audio") == 5
     record = json.loads((root / "report" / "report.json").read_text())
     assert [stage["stage"] for stage in record["likelihood"]] == ["semantic", "coarse", "fine"]
@@ -246,5 +245,5 @@ def test_the_report_is_written_from_measurements(trained, root, data):
         assert total["level"] == "all"
         assert np.isfinite([total["model_nats"], total["unigram_nats"], total["bigram_nats"]]).all()
     before = page.stat().st_mtime_ns
-    evaluation.evaluate(experiment)
+    experiment.run()
     assert page.stat().st_mtime_ns == before
