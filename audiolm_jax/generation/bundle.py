@@ -96,7 +96,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     if len(rates) != 1:
         raise InputError("bundle: the stages were trained on different token stores")
     fingerprint = bundle_fingerprint(parts)
-    if (out / BUNDLE_JSON).exists() and _read_json(out)["fingerprint"] == fingerprint:
+    if (out / BUNDLE_JSON).exists() and read_record(out)["fingerprint"] == fingerprint:
         return fingerprint
     record = {
         "format": FORMAT,
@@ -119,7 +119,7 @@ def load_bundle(directory: Path) -> Bundle:
     Raises:
       InputError: not a bundle, a file missing or damaged, or parts that do not belong together.
     """
-    record = _read_json(directory)
+    record = read_record(directory)
     parts = record["parts"]
     for part, fingerprint in parts.items():
         found = load_model(directory / part).fingerprint
@@ -155,7 +155,8 @@ def load_bundle(directory: Path) -> Bundle:
     )
 
 
-def _read_json(directory: Path) -> dict[str, Any]:
+def read_record(directory: Path) -> dict[str, Any]:
+    """What bundle.json of a bundle holds."""
     path = directory / BUNDLE_JSON
     if not path.is_file():
         raise InputError(f"{path}: not found; `audiolm bundle` writes a folder that has it")

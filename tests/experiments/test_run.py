@@ -20,6 +20,7 @@ from audiolm_jax.data.sources import AudioDataConfig, scan
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.kmeans import KmeansExperiment

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from support.tiny_models import CODES, LEVELS, PROVENANCE, voice, write_codec
 
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.bundle.report import TrainerSummary
 from audiolm_jax.evaluation.codecs import compare
-from audiolm_jax.evaluation.codecs import driver as codec_evaluation
+from audiolm_jax.evaluation.codecs import experiment as codec_evaluation
 from audiolm_jax.evaluation.codecs.comparison import ClipRecord, Row
-from audiolm_jax.evaluation.codecs.driver import evaluate_codecs
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.measures.recognition import AsrConfig, TextErrors
+from audiolm_jax.evaluation.page import training
+from audiolm_jax.evaluation.page.training import TrainerSummary
 
 VISQOL = "pip install visqol-python"
 
@@ -52,16 +52,17 @@ def experiment(root, tmp_path):
 
 @pytest.fixture(autouse=True)
 def few_packages(monkeypatch):
-    """ViSQOL and PESQ are not installed, the recogniser's packages are."""
+    """ViSQOL and PESQ are not installed, the recognizer's packages are; nothing is spawned."""
 
     def missing(metric, mapping):
         return tuple(name for name in ("visqol-python", "pesq") if metric.name in name)
 
     monkeypatch.setattr(codec_evaluation, "missing_packages", missing)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
 class Deaf:
-    """A recogniser that hears "tone 1" in everything."""
+    """A recognizer that hears "tone 1" in everything."""
 
     fingerprint = "f" * 64
 
@@ -79,21 +80,21 @@ def words_apart(transcript, heard):
     return TextErrors(len(pairs), wrong, len(transcript), wrong)
 
 
-def test_the_whole_road(experiment, monkeypatch, capsys, root):
+def test_the_whole_road(experiment, monkeypatch, caplog, root):
+    caplog.set_level("INFO")
     monkeypatch.setattr(codec_evaluation, "Recognizer", Deaf)
     monkeypatch.setattr(codec_evaluation, "text_normalizer", lambda language: str.upper)
     monkeypatch.setattr(compare, "count_errors", words_apart)
     metrics = ({"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0, "heldout/loss": 2.5})
     run = TrainerSummary("light run", 2, "4 x 1 s", 10, 0.1, "1 x cpu", metrics, ("loss",))
-    monkeypatch.setattr(codec_evaluation, "summarize_run", {Path("runs/light_run"): run}.get)
+    monkeypatch.setattr(training, "summarize_run", {Path("runs/light_run"): run}.get)
     experiment = dataclasses.replace(
         experiment, asr=AsrConfig("whisper", max_clips=3), runs=("runs/light_run",)
     )
-    page = evaluate_codecs(experiment, workers=1)
-    output = capsys.readouterr()
-    assert f"visqol: not measured: {VISQOL}" in output.err
+    page = experiment.run()
+    assert f"visqol: not measured: {VISQOL}" in caplog.text
     text = (page.parent / "table.md").read_text()
-    assert text in output.out
+    assert text in caplog.text
     record = json.loads((page.parent / "report.json").read_text())
     rows = [config_from_dict(Row, row, "row") for row in record["rows"]]
     assert [row.condition.label for row in rows] == [
@@ -126,7 +127,7 @@ def test_the_whole_road(experiment, monkeypatch, capsys, root):
         "training_1_light_run"
     }
     before = page.stat().st_mtime_ns
-    evaluate_codecs(experiment, workers=1)
+    experiment.run()
     assert page.stat().st_mtime_ns == before
 
 
@@ -144,17 +145,15 @@ def test_processes_answer_as_one_does(experiment):
 
 def test_what_is_asked_for_must_be_there(experiment, tmp_path):
     with pytest.raises(InputError, match=f"required asks for visqol.*{VISQOL}"):
-        evaluate_codecs(dataclasses.replace(experiment, required=("visqol",)))
+        dataclasses.replace(experiment, required=("visqol",)).run()
     with pytest.raises(InputError, match="no trained model here"):
-        evaluate_codecs(dataclasses.replace(experiment, codecs=(("a", str(tmp_path)),)))
-    with pytest.raises(InputError, match=r"asr.model = .*no model.bin"):
-        evaluate_codecs(dataclasses.replace(experiment, asr=AsrConfig(str(tmp_path))))
+        dataclasses.replace(experiment, codecs=(("a", str(tmp_path)),)).run()
+    with pytest.raises(InputError, match=r"--asr.model .*no model.bin"):
+        dataclasses.replace(experiment, asr=AsrConfig(str(tmp_path))).run()
     with pytest.raises(InputError, match=r"none of . held-out clips is 9 to 10 s long"):
-        evaluate_codecs(dataclasses.replace(experiment, min_clip_seconds=9.0))
+        dataclasses.replace(experiment, min_clip_seconds=9.0).run()
     with pytest.raises(InputError, match="no finished run here"):
-        evaluate_codecs(
-            dataclasses.replace(experiment, runs=(str(tmp_path),), min_clip_seconds=9.0)
-        )
+        dataclasses.replace(experiment, runs=(str(tmp_path),), min_clip_seconds=9.0).run()
     assert not (tmp_path / "out").exists()
 
 
@@ -163,8 +162,8 @@ def test_a_codec_that_learnt_from_the_clips_is_refused(experiment, root, tmp_pat
     monkeypatch.setitem(PROVENANCE, "config", {"data": data})
     write_codec(tmp_path / "codec")
     seen = dataclasses.replace(experiment, codecs=(("seen", str(tmp_path / "codec")),))
-    with pytest.raises(InputError, match=r"heldout_percent = 60: .* was trained on tones with 59"):
-        evaluate_codecs(seen)
+    with pytest.raises(InputError, match=r"heldout-percent 60: .* was trained on tones with 59"):
+        seen.run()
 
 
 @pytest.mark.parametrize(
@@ -175,12 +174,12 @@ def test_a_codec_that_learnt_from_the_clips_is_refused(experiment, root, tmp_pat
         ({"codecs": (("Opus", "x"),)}, "other than 'Opus'"),
         ({"codecs": tuple((c, "x") for c in "abcde")}, "expected at most 4"),
         ({"levels": (0, 1)}, "numbers from 1"),
-        ({"opus_kbps": (5.0,)}, "opus_kbps holds 5: expected 6 to 510"),
-        ({"min_clip_seconds": 0.5}, "min_clip_seconds = 0.5"),
-        ({"max_clip_seconds": 1.0}, "max_clip_seconds = 1.0"),
-        ({"max_clips": 0}, "max_clips = 0"),
-        ({"required": ("mos",)}, "required holds 'mos': expected visqol, pesq"),
-        ({"required": ("wer",)}, "asr.model is None"),
+        ({"opus_kbps": (5.0,)}, "--opus-kbps 5: expected 6 to 510"),
+        ({"min_clip_seconds": 0.5}, "--min-clip-seconds 0.5"),
+        ({"max_clip_seconds": 1.0}, "--max-clip-seconds 1.0"),
+        ({"max_clips": 0}, "--max-clips 0"),
+        ({"required": ("mos",)}, "--required mos: expected visqol, pesq"),
+        ({"required": ("wer",)}, "name a Whisper folder in --asr.model"),
         ({"data": AudioDataConfig("x", sample_rate_hz=24000)}, "expected 16000"),
     ],
 )

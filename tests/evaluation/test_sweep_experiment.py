@@ -18,9 +18,9 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
 from audiolm_jax.evaluation.abx.items import read_items, triphones, write_items
 from audiolm_jax.evaluation.abx.score import abx_score
-from audiolm_jax.evaluation.bundle.report import TrainerSummary
-from audiolm_jax.evaluation.page.run_summary import summarize_run
-from audiolm_jax.evaluation.sweep import driver as sweep_evaluation
+from audiolm_jax.evaluation.page import training
+from audiolm_jax.evaluation.page.training import TrainerSummary, summarize_run
+from audiolm_jax.evaluation.sweep import layer as layer_sweep
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers
 from audiolm_jax.experiments.kmeans import KmeansExperiment
@@ -68,25 +68,26 @@ def cells_of(root):
 
 
 @pytest.mark.slow
-def test_a_sweep_measures_each_cell_once(root, tiny_bundle, monkeypatch, capsys):
+def test_a_sweep_measures_each_cell_once(root, tiny_bundle, monkeypatch, caplog):
+    caplog.set_level("INFO")
     parts = tiny_bundle.parent / "parts"
     small = experiment(root, parts, ("masked_1",), (4,))
-    sweep_evaluation.evaluate_sweep(small)
-    assert "k-means: 150 of 180 frames, 9 of 10 training clips" in capsys.readouterr().out
+    small.run()
+    assert "k-means: 150 of 180 frames, 9 of 10 training clips" in caplog.text
     first = cells_of(root)
     assert set(first) == {"masked_1_features.json", "masked_1_k4.json"}
 
-    def stopped(*words, kept=sweep_evaluation.fit_kmeans):
+    def stopped(*words, kept=layer_sweep.fit_kmeans):
         kept(*words)
         raise KeyboardInterrupt
 
     large = experiment(root, parts, ("contrastive_1", "masked_1"), (4, 6))
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_evaluation, "fit_kmeans", stopped)
+        patch.setattr(layer_sweep, "fit_kmeans", stopped)
         with pytest.raises(KeyboardInterrupt):
-            sweep_evaluation.evaluate_sweep(large)
+            large.run()
     assert set(cells_of(root)) == {*first, "contrastive_1_features.json"}
-    table = sweep_evaluation.evaluate_sweep(large).read_text()
+    table = large.run().read_text()
     after = cells_of(root)
     assert len(after) == 6
     assert {name: after[name] for name in first} == first
@@ -103,9 +104,10 @@ def test_a_sweep_measures_each_cell_once(root, tiny_bundle, monkeypatch, capsys)
         assert cell["speaker"]["chance"] == 0.5
     assert 0 < cells["masked_1", 6]["unexplained"] < cells["masked_1", 4]["unexplained"] < 1
     with pytest.raises(InputError, match=r"config\.speaker_probe is true in this run directory"):
-        sweep_evaluation.evaluate_sweep(
-            experiment(root, parts, ("masked_1",), (4,), speaker_probe=False)
-        )
+        experiment(root, parts, ("masked_1",), (4,), speaker_probe=False).run()
+    caplog.clear()
+    large.run()
+    assert "finished already" in caplog.text
 
 
 def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle, monkeypatch):
@@ -113,19 +115,19 @@ def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle, monkeypatch):
     parts = tiny_bundle.parent / "parts"
     metrics = ({"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0})
     curves = TrainerSummary("the run", 2, "4 x 1 s", 10, 0.1, "1 x cpu", metrics, ("loss",))
-    monkeypatch.setattr(sweep_evaluation, "summarize_run", {Path("runs/the_run"): curves}.get)
+    monkeypatch.setattr(training, "summarize_run", {Path("runs/the_run"): curves}.get)
     sweep = experiment(root, parts, ("masked_1",), (4,), runs=("runs/the_run",))
-    sweep_evaluation.evaluate_sweep(sweep)
+    sweep.run()
     drawn = (root / "out/figures/training_1_the_run.svg").read_text()
-    assert drawn.startswith("<svg")
-    assert "Training curves: loss" in drawn
-    sweep_evaluation.evaluate_sweep(dataclasses.replace(sweep, runs=()))  # the same directory
+    assert "<svg" in drawn
+    assert "Training curves of the run: loss" in drawn
+    dataclasses.replace(sweep, runs=()).run()  # the same directory
     cell = json.loads((root / "out/cells/masked_1_k4.json").read_text())
     config = KmeansConfig(4, "masked_1", iterations=4, max_frames=150)
     folder = KmeansExperiment(
         directory=str(root / "run"), data=sweep.data, encoder=sweep.encoder, kmeans=config
     ).run()
-    with pytest.raises(InputError, match=r"run: no loss in metrics\.jsonl; runs takes"):
+    with pytest.raises(InputError, match=r"run: no loss in metrics\.jsonl; --runs takes"):
         summarize_run(root / "run")
     provenance = load_model(folder).provenance
     assert provenance["inertia"] == cell["inertia"]
@@ -159,7 +161,7 @@ def experiment():
     )
 """)
     assert main(["evaluate", str(root / "sweep.py")]) != 0
-    assert "layers holds 'masked_9': this encoder has contrastive_1, m" in capsys.readouterr().err
+    assert "--layers masked_9: this encoder has contrastive_1, m" in capsys.readouterr().err
 
 
 def test_probe():
@@ -178,11 +180,11 @@ def test_probe():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"layers": ()}, r"layers = \(\): expected at least one"),
-        ({"clusters": (4, 4)}, r"clusters = \(4, 4\): expected at least one, each once"),
+        ({"layers": ()}, r"--layers \(\): expected at least one"),
+        ({"clusters": (4, 4)}, r"--clusters \(4, 4\): expected at least one, each once"),
         ({"clusters": (0,)}, r"kmeans\.clusters = 0"),
         ({"clusters": (4, 2_000_000)}, r"max_frames = 1000000: expected at least clusters = 2"),
-        ({"kmeans": KmeansConfig(clusters=3)}, r"kmeans\.clusters = 3: a sweep takes them from"),
+        ({"kmeans": KmeansConfig(clusters=3)}, r"--kmeans\.clusters 3: a sweep takes them from"),
     ],
 )
 def test_bad_config(fields, message):
