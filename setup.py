@@ -9,5 +9,9 @@ setup(
         *(f"audiolm_jax.{name}" for name in configs),
     ],
     package_dir={f"audiolm_jax.{name}": name.replace(".", "/") for name in configs},
-    package_data={f"audiolm_jax.{name}": ["*.txt"] for name in configs},
+    package_data={
+        "audiolm_jax": ["py.typed"],
+        "audiolm_jax.evaluation.page": ["templates/*"],
+        **{f"audiolm_jax.{name}": ["*.txt"] for name in configs},
+    },
 )

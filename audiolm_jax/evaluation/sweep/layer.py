@@ -19,7 +19,6 @@ from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers, token_sha
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.feature_store import ClipChoice, store_features
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
-from audiolm_jax.tokenizers.semantic.kmeans.frames import ArrayFrames, FrameStore
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig
 from audiolm_jax.training.mesh import MeshConfig, make_mesh
@@ -79,13 +78,13 @@ class LayerSweep:
         shutil.rmtree(folder)
 
     def _cluster(
-        self, frames: FrameStore, features: FrameFeatures, config: KmeansConfig, fit: Path
+        self, frames: np.ndarray, features: FrameFeatures, config: KmeansConfig, fit: Path
     ) -> tuple[FrameFeatures, dict[str, Any]]:
         """The clusters of the measured recordings, and what is known of the fit."""
         mesh = make_mesh(self.mesh)
         result = fit_kmeans(frames, config, mesh, fit)
         arrays = list(features.by_file.values())
-        table = ArrayFrames(np.concatenate(arrays))
+        table = np.concatenate(arrays)
         passes = Passes(table, Scale(result.mean, result.std), config.block_frames, mesh)
         ends = np.cumsum([len(array) for array in arrays])[:-1]
         ids = np.split(passes.assign(result.centroids), ends)
@@ -93,7 +92,7 @@ class LayerSweep:
         facts = {
             "inertia": [float(x) for x in result.inertia],
             # The variance of a standardized dimension is 1, unless it never varies.
-            "unexplained": float(result.inertia[-1] / frames.width),
+            "unexplained": float(result.inertia[-1] / frames.shape[1]),
             "smallest_cluster": int(result.counts.min()),
         }
         return FrameFeatures(by_file, features.rate_hz, config.clusters, result.centroids), facts
