@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-from audiolm_jax.tpu_plan.largest import largest_results
+from audiolm_jax.tpu_plan.largest_arrays import largest_results
 
 
 def test_residuals_and_products_of_loops_and_calls_by_size():

@@ -1,4 +1,4 @@
-"""A training step compiled ahead of time for devices that are not there, and what it needs."""
+"""A training step compiled for devices that are not there, and what it needs."""
 
 import dataclasses
 import re
@@ -12,9 +12,10 @@ from jax.extend import core
 from jax.sharding import Mesh, PartitionSpec
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.flash.cost import kernel_cycles
+from audiolm_jax.nn.flash.cost import FlashKernel
 from audiolm_jax.tpu_plan.cycles import Analysis, Collective, Kernel, analyze
-from audiolm_jax.tpu_plan.largest import largest_results
+from audiolm_jax.tpu_plan.hlo import read_module
+from audiolm_jax.tpu_plan.largest_arrays import largest_results
 from audiolm_jax.training.mesh import (
     MeshConfig,
     batch_sharding,
@@ -34,93 +35,55 @@ from audiolm_jax.training.topology import (
 )
 
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
-_DEAREST = 20
+_LISTED = 20  # most expensive instructions, largest buffers
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Main memory of one device, in bytes.
+    """Main memory of one device, in bytes; None where a step that does not fit leaves it unsaid."""
 
-    Attributes:
-      limit: what the compiler may fill.
-      needed: by the whole step; None if it does not fit and the compiler does not say.
-      arguments: state, batch and key; None if the step does not fit.
-      temporaries: everything that lives only within the step, code included; likewise.
-    """
-
-    limit: int
-    needed: int | None
-    arguments: int | None = None
-    temporaries: int | None = None
+    limit: int  # what the compiler may fill
+    needed: int | None  # by the whole step
+    arguments: int | None = None  # state, batch and key
+    temporaries: int | None = None  # what lives only within the step, code included
 
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """The compiler's estimate for one device.
+    """The compiler's estimate for one device."""
 
-    Attributes:
-      seconds: of computing in a step, conditionals at their dearest branch.
-      cheapest_seconds: with conditionals at their cheapest branch.
-      is_complete: whether everything that computes has an estimate.
-      kernels: runs and seconds, None if unknown, of each kind of custom kernel in a step.
-      without_estimate: runs and seconds of other instructions that the compiler has no estimate
-        for; the seconds are those of their memory traffic.
-      unknown_loops: loops counted as one trip.
-      dearest: the instructions that take longest: share of the seconds, opcode, origin.
-    """
-
-    seconds: float
-    cheapest_seconds: float
-    is_complete: bool
-    kernels: dict[str, tuple[int, float | None]]
-    without_estimate: dict[str, tuple[int, float]]
-    unknown_loops: tuple[str, ...]
-    dearest: tuple[tuple[float, str, str], ...]
+    seconds: float  # of computing in a step, conditionals at their most expensive branch
+    cheapest_seconds: float  # with conditionals at their cheapest branch
+    is_complete: bool  # whether everything that computes has an estimate
+    kernels: dict[str, tuple[int, float | None]]  # by kind: runs and seconds, None if unknown
+    without_estimate: dict[str, tuple[int, float]]  # by opcode: runs and seconds of memory traffic
+    unknown_loops: tuple[str, ...]  # counted as one trip
+    most_expensive: tuple[tuple[float, str, str], ...]  # share of the seconds, opcode, origin
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One step on one topology.
+    """One step on one topology."""
 
-    Attributes:
-      topology: name of a slice.
-      slices: how many of them.
-      chip: generation.
-      chips: how many.
-      devices: how many JAX sees; a device may be a core of a chip.
-      mesh: devices along each axis.
-      preset: of the mesh.
-      parameters: numbers trained by gradient.
-      batch_size: over all devices.
-      units: what a step learns from ("tokens" or "audio_seconds") and how much of it.
-      model_flops: of a step over all devices.
-      peak_flops: of all chips, bfloat16, per second.
-      parameter_traffic: bytes that a device must exchange for its parameters alone.
-      memory: see there.
-      compile_seconds: tracing and compiling.
-      collectives: by kind; None if the step does not fit.
-      compute: None if the step does not fit.
-      largest_buffers: if the step does not fit, lines of the compiler; if it names none, the
-        largest results of the step as written, over all devices.
-    """
-
-    topology: str
-    slices: int
-    chip: str
+    topology: str  # name of a slice
+    slices: int  # how many of them
+    chip: str  # generation
     chips: int
-    devices: int
-    mesh: dict[str, int]
-    preset: str
-    parameters: int
-    batch_size: int
-    units: tuple[str, float]
-    model_flops: float
-    peak_flops: float
-    parameter_traffic: int
+    devices: int  # as JAX sees them; one may be a core of a chip
+    mesh: dict[str, int]  # devices along each axis
+    preset: str  # of the mesh
+    parameters: int  # numbers trained by gradient
+    batch_size: int  # over all devices
+    units: tuple[str, float]  # what a step learns from, "tokens" or "audio_seconds", and how much
+    model_flops: float  # of a step over all devices
+    peak_flops: float  # of all chips, bfloat16, per second
+    parameter_traffic: int  # bytes that a device must exchange for its parameters alone
     memory: Memory
-    compile_seconds: float
-    collectives: dict[str, Collective] | None = None
-    compute: Compute | None = None
+    compile_seconds: float  # tracing and compiling
+    collectives: dict[str, Collective] | None = None  # by kind; None if the step does not fit
+    compute: Compute | None = None  # None if the step does not fit
+    # If the step does not fit, lines of the compiler; if it names none, the largest results of the
+    # step as written, over all devices.
     largest_buffers: tuple[str, ...] = ()
 
     @property
@@ -148,15 +111,9 @@ def plan_step(
     model_flops: float,
     units: tuple[str, float],
 ) -> Plan:
-    """Compiles the step that `loop.train` would run on a slice.
+    """Compiles the step that `loop.train` would run on a slice, or `mesh_config.slices` of them.
 
-    Args:
-      program: what would be trained.
-      batch: its batch as shapes.
-      mesh_config: how it would be spread.
-      topology: name of the slice; `mesh_config.slices` of them.
-      model_flops: of a step over all devices.
-      units: what a step learns from and how much of it.
+    The batch is given as shapes; for the other arguments see `Plan`.
 
     Raises:
       InputError: no such slice; a mesh, batch or parameter that does not divide over it.
@@ -168,6 +125,7 @@ def plan_step(
         )
     devices = slice_devices(topology, mesh_config.slices)
     mesh, rules = make_mesh(mesh_config, devices), mesh_config.rules
+    assert mesh is not None  # there is one with every other preset
     chip, chips = CHIPS[devices[0].device_kind], count_chips(devices)
     key = jax.eval_shape(lambda: jax.random.key(0))
     started = time.monotonic()
@@ -200,17 +158,25 @@ def plan_step(
         if _OUT_OF_MEMORY not in str(error):
             raise
         needed, largest = read_out_of_memory(str(error))
-        largest = largest or _largest(traced.jaxpr.jaxpr)
         return dataclasses.replace(
             plan,
             memory=dataclasses.replace(plan.memory, needed=needed),
             compile_seconds=time.monotonic() - started,
-            largest_buffers=largest,
+            largest_buffers=largest or _largest(traced.jaxpr.jaxpr),
         )
     compile_seconds = time.monotonic() - started
     bytes_per_cycle = chip.hbm_bytes_per_second / chip.clock_hz * chips / len(devices)
-    kernel_costs = _kernel_costs(chip, devices[0], bytes_per_cycle)
-    found = analyze(compiled.as_text(), kernel_costs, 1 / bytes_per_cycle)
+
+    def kernel_cycles(kernel: Kernel) -> float | None:
+        query = kernel.operands[0]
+        flash = FlashKernel.from_program(kernel.name, query.dtype, query.shape)
+        if flash is None:
+            return None
+        return flash.cycles(chip.name, devices[0].num_cores, bytes_per_cycle)
+
+    (module,) = compiled.runtime_executable().hlo_modules()
+    entry = read_module(module.as_serialized_hlo_module_proto())
+    found = analyze(entry, kernel_cycles, 1 / bytes_per_cycle)
     return dataclasses.replace(
         plan,
         memory=_memory(plan.memory.limit, compiled.memory_analysis()),
@@ -221,7 +187,11 @@ def plan_step(
 
 
 def read_out_of_memory(message: str) -> tuple[int | None, tuple[str, ...]]:
-    """Bytes needed, if the compiler says, and its largest buffers, from its error message."""
+    """Bytes needed, if the compiler says, and its largest buffers, from its error message.
+
+    The text of the error is all that the compiler gives when a step does not fit: there is no
+    executable to ask.
+    """
     used = re.search(r"Used ([\d.]+[BKMGT]) of|temporaries \(([\d.]+[BKMGT])\)", message)
     needed = binary_bytes(used[1] or used[2]) if used else None
     buffers = []
@@ -236,7 +206,7 @@ def read_out_of_memory(message: str) -> tuple[int | None, tuple[str, ...]]:
 def _largest(jaxpr: core.Jaxpr) -> tuple[str, ...]:
     return tuple(
         f"{size / 2**30:.2f}G over all devices  {shape}  {origin}"
-        for size, shape, origin in largest_results(jaxpr, _DEAREST)
+        for size, shape, origin in largest_results(jaxpr, _LISTED)
     )
 
 
@@ -248,39 +218,24 @@ def _memory(limit: int, stats: Any) -> Memory:
     return Memory(limit, arguments + temporaries, arguments, temporaries)
 
 
-def _kernel_costs(chip: Chip, device: Any, bytes_per_cycle: float) -> Any:
-    def cycles(kernel: Kernel) -> float | None:
-        return kernel_cycles(
-            kernel.name,
-            kernel.operands[0],
-            generation=chip.name,
-            cores=device.num_cores,
-            bytes_per_cycle=bytes_per_cycle,
-        )
-
-    return cycles
-
-
 def _compute(found: Analysis, chip: Chip) -> Compute:
-    def seconds(
-        costs: dict[str, tuple[int, float | None]],
-    ) -> dict[str, tuple[int, float | None]]:
-        return {
-            name: (runs, None if cycles is None else cycles / chip.clock_hz)
-            for name, (runs, cycles) in costs.items()
-        }
-
     unknown = any(cycles is None for _, cycles in found.kernels.values())
     return Compute(
         seconds=found.cycles / chip.clock_hz,
         cheapest_seconds=found.cheapest_cycles / chip.clock_hz,
         is_complete=not (unknown or found.unknown_loops),
-        kernels=seconds(found.kernels),
-        without_estimate=seconds(found.without_estimate),
+        kernels={
+            name: (runs, None if cycles is None else cycles / chip.clock_hz)
+            for name, (runs, cycles) in found.kernels.items()
+        },
+        without_estimate={
+            name: (runs, cycles / chip.clock_hz)
+            for name, (runs, cycles) in found.without_estimate.items()
+        },
         unknown_loops=tuple(found.unknown_loops),
-        dearest=tuple(
-            (cycles / found.cycles, one.opcode, one.op_name or one.name)
-            for cycles, one in found.dearest[:_DEAREST]
+        most_expensive=tuple(
+            (cycles / found.cycles, instruction.opcode, instruction.op_name or instruction.name)
+            for cycles, instruction in found.most_expensive[:_LISTED]
         ),
     )
 

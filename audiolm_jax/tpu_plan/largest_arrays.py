@@ -14,17 +14,13 @@ _WRITERS = frozenset(
 def largest_results(jaxpr: core.Jaxpr, count: int) -> list[tuple[int, str, str]]:
     """Results of products, loops, kernels and gathers, the largest first, equal ones once.
 
-    Args:
-      jaxpr: of the whole function, loops and calls included.
-      count: how many at most.
-
     Returns:
-      For each its bytes over all devices, its dtype and shape, and the operation with the names
-      of the scopes that it stands in.
+      For each of at most `count` its bytes over all devices, its dtype and shape, and the operation
+      with the names of the scopes that it stands in.
     """
     found: dict[tuple[str, str], int] = {}
     _collect(jaxpr, "", found)
-    ordered = sorted(found.items(), key=lambda one: -one[1])
+    ordered = sorted(found.items(), key=lambda item: -item[1])
     return [(size, shape, origin) for (shape, origin), size in ordered[:count]]
 
 
