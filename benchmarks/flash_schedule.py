@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _report(args: argparse.Namespace, folder: str) -> None:
-    from audiolm_jax.training.topology import prepare_compiler
+    from audiolm_jax.tpu_plan.topology import prepare_compiler
 
     prepare_compiler()
     import jax

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
 
 FORMAT = 1
@@ -82,7 +83,8 @@ def save_model(
     }
     with atomic_path(directory) as scratch:
         scratch.mkdir()
-        save_file(arrays, scratch / WEIGHTS)
+        with ask_disk(scratch, sum(array.nbytes for array in arrays.values())):
+            save_file(arrays, scratch / WEIGHTS)
         write_json(scratch / MODEL_JSON, record)
     return fingerprint
 

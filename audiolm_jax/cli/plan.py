@@ -14,7 +14,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment
 from audiolm_jax.tpu_plan.plan import Plan, plan_step
 from audiolm_jax.tpu_plan.text import describe, table
-from audiolm_jax.training.topology import count_chips, prepare_compiler, slice_devices
+from audiolm_jax.tpu_plan.topology import count_chips, prepare_compiler, slice_devices
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,18 +7,16 @@ start, uniform over where a whole crop fits, gives the crop. Clips no longer tha
 whole and padded with zeros.
 """
 
-import atexit
-import contextlib
 import itertools
-import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.share import own_rows
 from audiolm_jax.data.shuffle import generator, shuffled_index
 from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
@@ -81,14 +79,9 @@ class AudioCrops:
           AudioBatch of numpy arrays: samples float32 [rows of this host, crop_samples], zeros
           beyond `lengths`.
         """
-        steps = iter(range(start_step, 1 << 62))
-        return _prefetch(
-            self._batch(
-                [self.locate(step * self._batch_size + row) for row in self._rows],
-                pool,
-            )
-            for pool in _pools()
-            for step in steps
+        return self._read(
+            [self.locate(step * self._batch_size + row) for row in self._rows]
+            for step in itertools.count(start_step)
         )
 
     def heldout_batches(self) -> Iterator[AudioBatch]:
@@ -106,11 +99,9 @@ class AudioCrops:
             edges = [part * clip.num_samples // parts for part in range(parts + 1)]
             windows += [(number, start, stop) for start, stop in itertools.pairwise(edges)]
         windows += [(0, 0, 0)] * (-len(windows) % self._batch_size)
-        firsts = range(0, len(windows), self._batch_size)
-        return _prefetch(
-            self._batch([windows[first + row] for row in self._rows], pool)
-            for pool in _pools()
-            for first in firsts
+        return self._read(
+            [windows[first + row] for row in self._rows]
+            for first in range(0, len(windows), self._batch_size)
         )
 
     def locate(self, position: int) -> tuple[int, int, int]:
@@ -124,6 +115,16 @@ class AudioCrops:
             return number, 0, self._clips[number].num_samples
         start = int(rng.integers(spare + 1))
         return number, start, start + self.crop_samples
+
+    def _read(self, batches: Iterable[list[tuple[int, int, int]]]) -> Iterator[AudioBatch]:
+        """Decodes windows on threads, some batches ahead."""
+
+        def read() -> Iterator[AudioBatch]:
+            with ThreadPoolExecutor(DECODE_THREADS) as pool:
+                for windows in batches:
+                    yield self._batch(windows, pool)
+
+        return prefetch(read, PREFETCH_BATCHES)
 
     def _batch(self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor) -> AudioBatch:
         def cut(window: tuple[int, int, int]) -> np.ndarray:
@@ -171,53 +172,3 @@ def whole_samples(crop_seconds: float, sample_rate_hz: int) -> int:
             f"{sample_rate_hz} Hz"
         )
     return samples
-
-
-def _pools() -> Iterator[ThreadPoolExecutor]:
-    """One pool, shut down when the consumer is done with it."""
-    with ThreadPoolExecutor(DECODE_THREADS) as pool:
-        yield pool
-
-
-def _prefetch(batches: Iterator[AudioBatch]) -> Iterator[AudioBatch]:
-    """Runs an iterator in a thread, a few elements ahead; closing the result ends the thread."""
-    ready: queue.Queue = queue.Queue(PREFETCH_BATCHES)
-    stop = threading.Event()
-
-    def put(item: tuple[str, object]) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                put(("batch", batch))
-                if stop.is_set():
-                    break
-            put(("end", None))
-        except BaseException as error:
-            put(("error", error))
-        finally:
-            batches.close()
-
-    def end() -> None:
-        if not stop.is_set():
-            stop.set()
-            thread.join()
-            atexit.unregister(end)
-
-    thread = threading.Thread(target=work, name="audio-prefetch", daemon=True)
-    thread.start()
-    atexit.register(end)  # while threads can still run; a stream may never be closed by its user
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        end()

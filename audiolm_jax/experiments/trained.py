@@ -172,7 +172,7 @@ class StepExperiment(TrainedExperiment):
         if source is not None:
             manifest["warm_start"] = source
         has_flops = self.has_flops_formula or peak_flops(jax.devices()[0].device_kind)
-        surroundings = loop.Surroundings(
+        context = loop.LoopContext(
             units=self.units_per_step(),
             model_flops=self.model_flops() if has_flops else None,
             describe=data.describe,
@@ -181,7 +181,7 @@ class StepExperiment(TrainedExperiment):
         )
         state = loop.train(
             program, self.loop, directory, data.batches, data.heldout, manifest, self.mesh,
-            surroundings,
+            context,
         )  # fmt: skip
         exported: dict[str, Any] = {"steps": self.loop.steps}
         if self.loop.export == "best":

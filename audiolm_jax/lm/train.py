@@ -15,8 +15,8 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.lm.decoder import StageModelConfig, make_decoder
 from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
-from audiolm_jax.training.optim import norms
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
+from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
 
 # Rows of a TPU's tile of bfloat16: at a length that is no multiple of it the compiler copies
@@ -150,15 +150,14 @@ def program(
             (_, sums), grads = gradient(state.params, batch, total_weight, key)
         else:
             grads, sums = gradient_in_parts(state.params, batch, total_weight, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params, opt_state, norms = apply_gradients(optimizer, state.params, state.opt_state, grads)
         per_level = sums.level_totals / jnp.maximum(sums.level_counts, 1.0)
         metrics = {
             "loss": sums.cross_entropy / total_weight,
             "z_loss": sums.z_loss / total_weight,
             "accuracy": sums.correct / total_weight,
             **{f"loss/{name}": per_level[row] for row, name in enumerate(names)},
-            **norms(grads, params),
+            **norms,
         }
         state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
         return state, metrics

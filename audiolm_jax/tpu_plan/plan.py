@@ -16,6 +16,7 @@ from audiolm_jax.nn.flash.cost import FlashKernel
 from audiolm_jax.tpu_plan.cycles import Analysis, Collective, Kernel, analyze
 from audiolm_jax.tpu_plan.hlo import read_module
 from audiolm_jax.tpu_plan.largest_arrays import largest_results
+from audiolm_jax.tpu_plan.topology import binary_bytes, count_chips, hbm_limit, slice_devices
 from audiolm_jax.training.mesh import (
     MeshConfig,
     batch_sharding,
@@ -25,14 +26,7 @@ from audiolm_jax.training.mesh import (
 )
 from audiolm_jax.training.state import Batch, TrainProgram
 from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
-from audiolm_jax.training.topology import (
-    CHIPS,
-    Chip,
-    binary_bytes,
-    count_chips,
-    hbm_limit,
-    slice_devices,
-)
+from audiolm_jax.training.topology import CHIPS, Chip
 
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 _LISTED = 20  # most expensive instructions, largest buffers
