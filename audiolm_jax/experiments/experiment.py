@@ -9,9 +9,8 @@ import dataclasses
 import runpy
 from pathlib import Path
 
-from audiolm_jax.data.noise import NoiseConfig
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 from audiolm_jax.evaluation.codecs.comparison import ORIGINAL

@@ -16,10 +16,11 @@ import jax
 
 from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
 from audiolm_jax.artifacts.model_folder import MODEL_JSON
-from audiolm_jax.data.batch_rows import describe_audio, describe_noisy_audio, describe_tokens
+from audiolm_jax.data.batch_contents import describe_audio, describe_noisy_audio, describe_tokens
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.noise import NoiseConfig, NoisyCrops
-from audiolm_jax.data.sources import ClipIndex
+from audiolm_jax.data.index import ClipIndex
+from audiolm_jax.data.noise import NoisyCrops
+from audiolm_jax.data.sources import NoiseConfig
 from audiolm_jax.data.tokens.store import TokenStore, check_store
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.experiment import (

@@ -17,7 +17,6 @@ from flax import nnx
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from audiolm_jax.artifacts.model_folder import unflatten_into
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
@@ -27,6 +26,7 @@ from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
+from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.stages import StageConfig
 
 KIND = "stage"  # of model folders, whose config is a StageModelConfig

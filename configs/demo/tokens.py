@@ -4,7 +4,7 @@ audiolm tokenize configs/demo/tokens.py
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.experiment import TokenizeExperiment
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audiolm_jax.artifacts.config_json import config_hash
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.data.alignments import find_recordings, read_alignments
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment, AbxRow, abx_table
 from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
@@ -13,7 +14,6 @@ from audiolm_jax.evaluation.abx.items import read_items
 from audiolm_jax.evaluation.abx.phone_purity import phone_purity
 from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.abx.segments import SLICINGS
-from audiolm_jax.experiments.inputs import fingerprint_of, model_folder
 
 
 def evaluate_abx(experiment: AbxExperiment) -> Path:

@@ -8,10 +8,9 @@ import jax
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.config_json import config_hash
-from audiolm_jax.data.sources import ClipInfo
+from audiolm_jax.data.index import ClipInfo, scan
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.experiments.experiment import EvaluateExperiment
-from audiolm_jax.experiments.inputs import scan
 from audiolm_jax.generation.bundle import load_bundle
 from audiolm_jax.generation.output import save_generated
 from audiolm_jax.generation.pipeline import Generated, Generator

@@ -8,7 +8,7 @@ import optax
 from flax import nnx
 from jax import numpy as jnp
 
-from audiolm_jax.data.sources import ClipIndex, ClipInfo
+from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.tokens.loader import heldout_batches
 from audiolm_jax.data.tokens.sequences import stage_sequences
 from audiolm_jax.data.tokens.store import TokenStore

@@ -15,7 +15,8 @@ from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.config_json import config_hash
 from audiolm_jax.artifacts.model_folder import MODEL_JSON
-from audiolm_jax.data.sources import ClipIndex
+from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.data.index import ClipIndex, scan
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs import page as codec_page
 from audiolm_jax.evaluation.codecs.compare import Listener, Measurer, compare, conditions_of
@@ -42,7 +43,6 @@ from audiolm_jax.evaluation.page.figure_files import training_figures, write_fig
 from audiolm_jax.evaluation.page.listening import Example
 from audiolm_jax.evaluation.page.run_summary import summarize_run
 from audiolm_jax.experiments.experiment import CodecEvaluateExperiment
-from audiolm_jax.experiments.inputs import model_folder, scan
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 
 

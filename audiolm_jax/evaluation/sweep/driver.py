@@ -12,8 +12,9 @@ import numpy as np
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.data.alignments import AlignedPhone, find_recordings, read_alignments
-from audiolm_jax.data.sources import ClipIndex
+from audiolm_jax.data.index import ClipIndex, scan
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.features import encoder_features
 from audiolm_jax.evaluation.abx.items import Item, read_items
@@ -25,7 +26,7 @@ from audiolm_jax.evaluation.page.figure_files import training_figures, write_fig
 from audiolm_jax.evaluation.page.run_summary import summarize_run
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment, sweep_table
 from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers, token_shares
-from audiolm_jax.experiments.inputs import model_folder, scan, upstream_of
+from audiolm_jax.experiments.inputs import upstream_of
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
     ClipChoice,
