@@ -34,7 +34,7 @@ import optax
 from flax import nnx
 from turns import take_turns
 
-from audiolm_jax.artifacts.model_folder import flatten_state
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig

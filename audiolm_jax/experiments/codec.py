@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from audiolm_jax.data.noise import NoiseConfig
-from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import AudioExperiment
 from audiolm_jax.experiments.trained import TrainingData

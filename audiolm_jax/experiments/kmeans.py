@@ -49,7 +49,7 @@ class KmeansExperiment(TrainedExperiment):
         """Stores the features, fits the centroids, and writes the semantic tokenizer."""
         import jax
 
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
             choose_clips,
             store_features,

@@ -83,7 +83,7 @@ class StageExperiment(StepExperiment):
 
     def open_data(self) -> TrainingData:
         """Opens the token store, which must come from the tokenizers that are named."""
-        from audiolm_jax.data.batch_rows import describe_tokens
+        from audiolm_jax.data.batch_contents import describe_tokens
         from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
         from audiolm_jax.data.tokens.store import TokenStore, check_store
         from audiolm_jax.lm.decoder import check_backend

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 
@@ -39,7 +39,7 @@ class TokenizeExperiment(Experiment):
 
     def run(self) -> Path:
         """Writes the token store, or what is left of it."""
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.tokenize import precompute
 
         index = scan(self.data)

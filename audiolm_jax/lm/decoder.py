@@ -17,7 +17,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from audiolm_jax.artifacts.model_folder import unflatten_into
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
@@ -28,6 +27,7 @@ from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
+from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.stages import StageConfig
 
 KIND = "stage"  # of model folders, whose config is a StageModelConfig

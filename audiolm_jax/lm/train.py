@@ -10,11 +10,11 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.decoder import StageModelConfig, make_decoder
 from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch

@@ -8,7 +8,8 @@ import pytest
 from support.tiny_models import voice
 
 from audiolm_jax.artifacts.config_json import config_from_dict
-from audiolm_jax.data.sources import AudioDataConfig, ClipIndex, ClipInfo
+from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import (
     ORIGINAL,

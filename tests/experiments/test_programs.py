@@ -9,8 +9,9 @@ from support.tiny_models import CODEC, DECODER, ENCODER, stage, voice
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.noise import NoiseConfig, NoisyCrops
-from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.noise import NoisyCrops
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
@@ -58,7 +59,7 @@ def test_audio_batch_is_that_of_the_crops(tmp_path, kind, model):
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
     experiment = audio_experiment(kind, model, tmp_path)
-    crops = AudioCrops(list_clips(experiment.data), "train", 0.5, 4, seed=0)
+    crops = AudioCrops(scan(experiment.data), "train", 0.5, 4, seed=0)
     assert shapes(experiment.abstract_batch()) == shapes(next(crops.batches(0)))
     assert experiment.units_per_step() == ("audio_seconds", 2.0)
 
@@ -69,7 +70,7 @@ def test_noise_and_the_switch_come_together(tmp_path):
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
     experiment = audio_experiment(CodecExperiment, model, tmp_path, noise=noise)
-    index = list_clips(data)
+    index = scan(data)
     crops = NoisyCrops(index, index, "train", 0.5, 4, 0, None, noise)
     assert shapes(experiment.abstract_batch()) == shapes(next(crops.batches(0)))
     with pytest.raises(InputError, match="noise = None: denoising needs both"):

@@ -14,11 +14,12 @@ from support.tiny_models import CODEC, DECODER, ENCODER, KMEANS, stage, voice, w
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.cli.bundle import bundle
-from audiolm_jax.data.batch_rows import describe_audio, describe_tokens
+from audiolm_jax.data.batch_contents import describe_audio, describe_tokens
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.sources import AudioDataConfig, scan
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.store import TokenStore
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.experiments.codec import CodecExperiment

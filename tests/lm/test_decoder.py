@@ -9,7 +9,6 @@ import pytest
 from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
-from audiolm_jax.artifacts.model_folder import flatten_shapes, flatten_state
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.lm.decoder import (
@@ -24,6 +23,7 @@ from audiolm_jax.lm.decoder import (
 )
 from audiolm_jax.nn.attention import causal_attention
 from audiolm_jax.nn.flash import attention as flash_attention
+from audiolm_jax.nn.state_arrays import flatten_shapes, flatten_state
 from audiolm_jax.stages import StageConfig
 
 STAGE = StageConfig(

@@ -75,7 +75,7 @@ class EvaluateExperiment(Evaluation):
         """Continues held-out prompts, measures every part, writes wav files and the page."""
         import jax
 
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.store import TokenStore
         from audiolm_jax.evaluation.bundle import heldout
         from audiolm_jax.evaluation.bundle.report import ReportContent, render

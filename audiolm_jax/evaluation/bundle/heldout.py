@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from audiolm_jax.data.sources import ClipIndex, ClipInfo
+from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.tokens.loader import heldout_batches
 from audiolm_jax.data.tokens.sequences import stage_sequences
 from audiolm_jax.data.tokens.store import TokenStore

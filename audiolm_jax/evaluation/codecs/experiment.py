@@ -152,7 +152,7 @@ class CodecEvaluateExperiment(Evaluation):
 
         from audiolm_jax.artifacts.model_folder import MODEL_JSON
         from audiolm_jax.artifacts.run_folder import model_folder
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 

@@ -5,7 +5,7 @@ import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator
 
-from audiolm_jax.data.sources import ClipIndex, ClipInfo
+from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.compare import HeldoutClip
 from audiolm_jax.evaluation.measures.recognition import AsrConfig

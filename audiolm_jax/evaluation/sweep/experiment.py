@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.sources import AudioDataConfig, ClipIndex
+from audiolm_jax.data.index import ClipIndex
+from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.cells import AbxConfig
 from audiolm_jax.evaluation.abx.results import PURITIES, SCORES, purity_cells, score_cells
@@ -98,7 +99,7 @@ class SweepExperiment(Evaluation):
           TrainingStopped: a k-means was asked to stop; start again to go on from there.
         """
         from audiolm_jax.artifacts.run_folder import model_folder
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.abx.results import read_recordings
         from audiolm_jax.evaluation.page.charts import write_charts
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts

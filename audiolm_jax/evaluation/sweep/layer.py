@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiolm_jax.artifacts.atomic import write_json
-from audiolm_jax.data.sources import ClipIndex
+from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.evaluation.abx.cells import AbxConfig
 from audiolm_jax.evaluation.abx.features import encoder_features
 from audiolm_jax.evaluation.abx.results import Recordings, measure_features

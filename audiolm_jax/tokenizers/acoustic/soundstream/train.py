@@ -11,11 +11,11 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.audio.spectral import zero_beyond
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import initialize
 from audiolm_jax.nn.partition import constrain
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
 from audiolm_jax.tokenizers.acoustic.soundstream.balancer import balance, empty_averages
 from audiolm_jax.tokenizers.acoustic.soundstream.film import condition

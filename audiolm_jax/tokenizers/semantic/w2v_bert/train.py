@@ -12,8 +12,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.nn.padding import valid_frames
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws, losses
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert
