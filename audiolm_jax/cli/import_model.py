@@ -115,12 +115,14 @@ def import_hubert(arguments: Sequence[str]) -> None:
     options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
     if (options.kmeans is None) != (options.layer is None):
         raise InputError(
-            "kmeans and layer: give both or neither; the file does not say which layer it divides"
+            "--kmeans and --layer: give both or neither; the file does not say which layer it divides"
         )
     folder = read_hubert(options.weights, options.token_rate_hz, options.licence)
-    if options.kmeans is None:
+    if options.kmeans is None or options.layer is None:
         if options.window != WindowConfig():
-            raise InputError("window: belongs to a semantic tokenizer; give --kmeans, or leave it")
+            raise InputError(
+                "--window: belongs to a semantic tokenizer; give --kmeans, or leave it"
+            )
         _save_encoder(folder, options)
         return
     centroids = read_kmeans_file(options.kmeans)

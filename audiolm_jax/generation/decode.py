@@ -60,7 +60,7 @@ def prefill(
     """
     bias = distance_bias(model)
     x = model.embedding(prompts)
-    caches = []
+    caches: list[KVCache] = []
     for block in model.blocks:
 
         def attend(query: Array, key: Array, value: Array) -> tuple[Array, KVCache]:
@@ -69,8 +69,8 @@ def prefill(
             written = cache.write(key, value, jnp.zeros((), jnp.int32))
             return causal_attention(query, key, value, bias), written
 
-        x, cache = block(x, attend)
-        caches.append(cache)
+        x, filled = block(x, attend)
+        caches.append(filled)
     return x, caches
 
 
@@ -108,8 +108,8 @@ def decode_step(
             written = cache.write(key, value, prompt_slots + index)
             return cached_attention(query, written, distances, visible, bias), written
 
-        x, cache = block(x, attend, positions=positions)
-        updated.append(cache)
+        x, filled = block(x, attend, positions=positions)
+        updated.append(filled)
     return output_logits(model, x)[:, 0], updated
 
 

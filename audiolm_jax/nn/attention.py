@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.nn.linear import Linear
@@ -47,7 +48,7 @@ class KVCache:
         )
 
 
-def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: str) -> KVCache:
+def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
     """A cache with nothing written: zeros, because a masked value still gets multiplied by 0."""
     zeros = jnp.zeros((batch, heads, slots, head_width), dtype)
     return KVCache(zeros, zeros)

@@ -77,7 +77,7 @@ def test_without_libtpu_one_line_says_how_to_install_it(capsys):
     ("words", "fragment"),
     [
         ([DEMO], "--topology"),
-        ([DEMO, "--topology", "v5e:2x2", "--batch-per-chip", "0"], "--batch-per-chip = 0"),
+        ([DEMO, "--topology", "v5e:2x2", "--batch-per-chip", "0"], "--batch-per-chip 0"),
         ([DEMO, "--topology", "v5e:2x2", "--mesh.presett", "dp"], "--mesh.presett"),
         (["configs/demo/kmeans.py", "--topology", "v5e:2x2"], "KmeansExperiment"),
         (["configs/nothing.py", "--topology", "v5e:2x2"], "no such config"),
