@@ -115,7 +115,8 @@ def import_hubert(arguments: Sequence[str]) -> None:
     options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
     if (options.kmeans is None) != (options.layer is None):
         raise InputError(
-            "--kmeans and --layer: give both or neither; the file does not say which layer it divides"
+            "--kmeans and --layer: give both or neither; the file does not say which layer it "
+            "divides"
         )
     folder = read_hubert(options.weights, options.token_rate_hz, options.licence)
     if options.kmeans is None or options.layer is None:
