@@ -20,10 +20,7 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 def config_from_dict(cls: type[Config], fields: dict[str, Any], where: str) -> Config:
     """Builds a config from JSON values: every field must be present, no other may be.
 
-    `where` is the file or place they came from, for the error.
-
-    Raises:
-      InputError: an unknown, missing or mistyped field, or a value the config itself refuses.
+    An unknown, missing or mistyped field is an InputError at `where`, the place they came from.
     """
     known = {field.name for field in dataclasses.fields(cast(Any, cls))}
     if missing := sorted(known - fields.keys()):

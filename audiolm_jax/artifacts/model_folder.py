@@ -118,16 +118,12 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
 
 
 def read_kind(directory: Path) -> str:
-    """What kind of model a folder says it holds, read without its weights.
-
-    Raises:
-      InputError: no model folder, or its JSON file is damaged.
-    """
+    """What kind of model a folder says it holds, read without its weights; InputError if none."""
     return _read_field(directory, "kind")
 
 
 def read_fingerprint(directory: Path) -> str:
-    """The fingerprint that a folder states, read without its weights; raises as `read_kind`."""
+    """The fingerprint that a folder states, read without its weights; InputError if none."""
     return _read_field(directory, "fingerprint")
 
 

@@ -9,11 +9,7 @@ MODEL = "model"  # what the trained model is exported to, inside the run folder
 
 
 def model_folder(path: str | Path) -> Path:
-    """The model folder of a run folder, or the folder itself if it is one.
-
-    Raises:
-      InputError: the run is not finished, or the folder is something else.
-    """
+    """The model folder of a run folder, or the folder itself; InputError if there is none yet."""
     path = Path(path)
     for folder in (path, path / MODEL):
         if (folder / MODEL_JSON).is_file():

@@ -29,11 +29,7 @@ class AlignedPhone:
 
 
 def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decimal]:
-    """(onset, offset) of a line in seconds; `where` is its file and number, for messages.
-
-    Raises:
-      InputError: no numbers, a negative onset, or an offset that is not after the onset.
-    """
+    """(onset, offset) in seconds, 0 <= onset < offset, or InputError at `where`, "file:line"."""
     try:
         start, end = Decimal(onset), Decimal(offset)
     except InvalidOperation:
@@ -48,11 +44,7 @@ def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decima
 def read_lines(
     path: Path, header: Sequence[str], separator: str | None
 ) -> list[tuple[str, list[str]]]:
-    """("file:line", fields) of every line after the header of a table.
-
-    Raises:
-      InputError: the file cannot be read, another header, or a line with another number of fields.
-    """
+    """("file:line", fields) of every line of a table after its header; InputError if it is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
@@ -74,11 +66,7 @@ def read_lines(
 
 
 def read_alignments(path: Path) -> list[AlignedPhone]:
-    """The phones of a file, in its order.
-
-    Raises:
-      InputError: the file, its header or a line is not as this module says.
-    """
+    """The phones of a file, in its order; InputError unless it is as this module says."""
     return [
         AlignedPhone(file, phone, *parse_interval(onset, offset, where), speaker)
         for where, (file, phone, onset, offset, speaker) in read_lines(path, HEADER, "\t")
@@ -96,10 +84,7 @@ def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
     """Path of the recording of each file name of an alignment, searched in depth.
 
     A file is named by its path below the directory without the suffix, or by its name without it
-    where that occurs once.
-
-    Raises:
-      InputError: no such folder, or a recording that is missing or there more than once.
+    where that occurs once. Anything but exactly one recording is an InputError.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder of recordings")

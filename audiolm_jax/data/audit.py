@@ -80,9 +80,5 @@ class AuditReport:
 
 
 def audit(config: AudioDataConfig) -> AuditReport:
-    """Decodes every file of a folder and reports on it.
-
-    Raises:
-      InputError: no such folder, or no audio file in it. Bad files are no error here.
-    """
+    """Decodes every file of a folder; raises as `index_folder`: bad files are no error here."""
     return AuditReport(index_folder(config))

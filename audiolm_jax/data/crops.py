@@ -156,11 +156,7 @@ class _ClipCache:
 
 
 def whole_samples(crop_seconds: float, sample_rate_hz: int) -> int:
-    """Samples of a crop.
-
-    Raises:
-      InputError: not a positive whole number of them.
-    """
+    """Samples of a crop; InputError if they are no positive whole number."""
     samples = round(crop_seconds * sample_rate_hz)
     if samples < 1 or abs(samples - crop_seconds * sample_rate_hz) > 1e-6:
         raise InputError(

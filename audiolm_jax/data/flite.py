@@ -20,11 +20,7 @@ VOICES = ("awb", "kal16", "rms", "slt")  # all four are at 16 kHz
 
 
 def find_flite(program: str) -> str:
-    """Path of the program.
-
-    Raises:
-      InputError: it is not installed.
-    """
+    """Path of the program; InputError if it is not installed."""
     path = shutil.which(program)
     if path is None:
         raise InputError(
@@ -41,11 +37,7 @@ def list_voices(program: str) -> tuple[str, ...]:
 
 
 def read_sentences(path: Path) -> list[str]:
-    """Lines that are not empty.
-
-    Raises:
-      InputError: the file cannot be read or holds none.
-    """
+    """Lines that are not empty; InputError if there are none."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeError) as error:
@@ -102,10 +94,8 @@ def speak(
 def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
     """The phones of one utterance from flite's line of `phone:end_seconds` words.
 
-    A phone of no length at the printed precision is left out: no frame can be its own.
-
-    Raises:
-      InputError: another format, or times that go back.
+    A phone of no length at the printed precision is left out: no frame can be its own. Another
+    format, or times that go back, are an InputError.
     """
     phones, onset = [], Decimal(0)
     for word in printed.split():

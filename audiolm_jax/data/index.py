@@ -65,11 +65,7 @@ class ClipIndex:
     other_files: tuple[tuple[str, int], ...]  # (suffix, count) of those not audio by name
 
     def of(self, split: Split) -> tuple[ClipInfo, ...]:
-        """The clips of one split.
-
-        Raises:
-          InputError: there is none.
-        """
+        """The clips of one split; InputError if there is none."""
         chosen = tuple(clip for clip in self.clips if clip.split == split)
         if not chosen:
             raise InputError(
@@ -91,7 +87,7 @@ class ClipIndex:
         return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
-        """The samples of a clip: float32 [clip.num_samples] mono at the config's rate.
+        """float32 [clip.num_samples], mono at the config's rate.
 
         Raises:
           InputError: the file is gone, or no longer what was listed.

@@ -75,4 +75,4 @@ class NoiseConfig:
                 flag = f"--noise.{name.replace('_', '-')}"
                 raise InputError(f"{flag} = {getattr(self, name)}: expected 0 to 1")
         if not self.gain_db[0] <= self.gain_db[1] < float("inf"):
-            raise InputError(f"--noise.gain-db = {self.gain_db}: expected the lower one first")
+            raise InputError(f"--noise.gain-db = {self.gain_db}: expected the lower level first")

@@ -41,11 +41,7 @@ def shuffled_index(position: int, size: int, seed: int) -> int:
 
 
 def own_rows(batch_size: int, rows: Sequence[int] | None) -> tuple[int, ...]:
-    """The rows of every batch that a host reads; None takes all.
-
-    Raises:
-      InputError: no batch, or rows that are not in it, not in order or named twice.
-    """
+    """The rows of every batch that a host reads, checked; None takes all."""
     if batch_size < 1:
         raise InputError(f"--batch-size = {batch_size}: expected 1 or more")
     own = tuple(range(batch_size)) if rows is None else tuple(rows)

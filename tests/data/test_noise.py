@@ -131,8 +131,8 @@ def test_a_bad_batch_can_be_named(indices, config):
     [
         ({"probability": 1.5}, "--noise.probability = 1.5"),
         ({"denoise_probability": -0.1}, "--noise.denoise-probability"),
-        ({"gain_db": (0.0, -30.0)}, "lower one first"),
-        ({"gain_db": (float("nan"), 0.0)}, "lower one first"),
+        ({"gain_db": (0.0, -30.0)}, "lower level first"),
+        ({"gain_db": (float("nan"), 0.0)}, "lower level first"),
     ],
 )
 def test_bad_config_is_refused(config, changes, message):

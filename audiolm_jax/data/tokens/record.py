@@ -61,11 +61,7 @@ def encode_record(record: TokenRecord) -> bytes:
 
 
 def decode_record(data: bytes, where: str) -> TokenRecord:
-    """Inverse of `encode_record`; `where` is the file, for the error.
-
-    Raises:
-      InputError: not such a record, or streams of inconsistent sizes.
-    """
+    """Inverse of `encode_record`; InputError at `where`, a file, if the bytes are no record."""
     from google.protobuf.message import DecodeError
 
     example = _example_class()()

@@ -63,9 +63,8 @@ def write_shard(
             for record in records:
                 check_record(record, sizes, str(path))
                 writer.write(encode_record(record))
-                clusters += np.bincount(
-                    deduplicate(record.clusters.astype(np.int32)), minlength=len(clusters)
-                )
+                kept = deduplicate(record.clusters.astype(np.int32))
+                clusters += np.bincount(kept, minlength=len(clusters))
                 for level, row in enumerate(codes):
                     row += np.bincount(record.codes[:, level], minlength=len(row))
                 lengths.append(len(record.clusters))
@@ -90,11 +89,7 @@ def write_shard(
 def write_manifest(
     directory: Path, provenance: TokenProvenance, shards: dict[Split, int], bad: Iterable[BadFile]
 ) -> None:
-    """Writes MANIFEST.json over finished shards; `shards` is their number in each split.
-
-    Raises:
-      RuntimeError: a shard is missing.
-    """
+    """Writes MANIFEST.json over finished shards; `shards` is their number in each split."""
     splits = {}
     for split, count in shards.items():
         summaries = []
@@ -119,11 +114,7 @@ def write_manifest(
 
 
 def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
-    """Holds a record against the sizes of its store.
-
-    Raises:
-      InputError: other levels or rates, or an id that does not exist.
-    """
+    """InputError if a record has not the levels, rates and ids of its store."""
     frames, levels = record.codes.shape
     per_token = sizes.frames_per_semantic
     if levels != sizes.levels or frames != per_token * len(record.clusters):
@@ -141,11 +132,7 @@ def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
 
 
 def check_store(store: "TokenStore", stage: StageConfig) -> None:
-    """Holds a stage's sizes against the tokens it is to learn.
-
-    Raises:
-      InputError: the first size that differs.
-    """
+    """InputError if a stage has other sizes than the tokens it is to learn."""
     for field in dataclasses.fields(TokenSizes):
         wanted, written = getattr(stage, field.name), getattr(store.sizes, field.name)
         if wanted != written:
@@ -167,35 +154,32 @@ class TokenStore:
         """Use `open`."""
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
         self._readers: dict[str, Any] = {}
+        self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
-            split: np.cumsum([shard["records"] for shard in part["shards"]], dtype=np.int64)
-            for split, part in manifest["splits"].items()
+            split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
+            for split, shards in self._shards.items()
         }
 
     @classmethod
     def open(cls, directory: Path | str, verify: bool = True) -> "TokenStore":
-        """Opens a finished store and, if wanted, proves its shards whole.
+        """Opens a finished store and, if wanted, proves its shards whole; InputError if it is not.
 
         File sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
-
-        Raises:
-          InputError: no store, an unfinished one, or one whose files are not what was written.
         """
         directory = Path(directory)
         path = directory / MANIFEST
         if not path.exists():
             state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
-            raise InputError(
-                f"{directory}: token store {state} (no {MANIFEST}); run audiolm tokenize"
-            )
+            no_store = f"{directory}: token store {state} (no {MANIFEST})"
+            raise InputError(f"{no_store}; run audiolm tokenize")
         try:
             manifest = json.loads(path.read_text())
             provenance = config_from_dict(TokenProvenance, manifest["provenance"], str(path))
             store = cls(directory, provenance, manifest)
-            total = sum(shard["bytes"] for shard in store._shards())
+            total = sum(shard["bytes"] for shard in store._all_shards())
+        except InputError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{path}: damaged: {error!r}; delete it, tokenize again") from error
         if provenance.format_version != FORMAT_VERSION:
             raise InputError(
@@ -219,19 +203,14 @@ class TokenStore:
         return self.provenance.fingerprint
 
     def verify(self, hashes: bool) -> None:
-        """Compares sizes and, if wanted, SHA-256 sums of all shards with the manifest.
-
-        Raises:
-          InputError: the first shard that differs.
-        """
-        for shard in self._shards():
+        """InputError unless all shards have the manifest's sizes and, if wanted, SHA-256 sums."""
+        for shard in self._all_shards():
             path = self.directory / shard["name"]
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
                 state = "missing" if size is None else f"{size} bytes"
-                raise InputError(
-                    f"{path}: {state}, expected {shard['bytes']} bytes; tokenize again"
-                )
+                wanted = f"expected {shard['bytes']} bytes"
+                raise InputError(f"{path}: {state}, {wanted}; tokenize again")
             if hashes and file_sha256(path) != shard["sha256"]:
                 raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
 
@@ -241,13 +220,9 @@ class TokenStore:
         return int(ends[-1]) if ends is not None and len(ends) else 0
 
     def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
-        """Semantic tokens of each record, before de-duplication.
-
-        Raises:
-          InputError: the JSON of a shard is missing or damaged.
-        """
+        """Semantic tokens of each record, before de-duplication, from the shards' JSON files."""
         lengths: list[int] = []
-        for shard in self._shards(split):
+        for shard in self._shards.get(split, []):
             path = self.directory / shard["name"]
             summary = read_shard_summary(path, self.fingerprint) or {}
             part = summary.get("semantic_lengths", [])
@@ -258,17 +233,13 @@ class TokenStore:
         return np.array(lengths, np.int64)
 
     def record(self, split: Split, index: int) -> TokenRecord:
-        """Clip number `index` of a split.
-
-        Raises:
-          InputError: the shard cannot be read, or holds something else.
-        """
+        """Clip number `index` of a split; InputError if its shard is damaged."""
         from array_record.python.array_record_module import ArrayRecordReader
 
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
         number = int(np.searchsorted(self._ends[split], index, side="right"))
-        shard = self._shards(split)[number]
+        shard = self._shards[split][number]
         name, count = shard["name"], shard["records"]
         path = self.directory / name
         try:
@@ -293,9 +264,8 @@ class TokenStore:
         for index in range(self.num_records(split)):
             yield self.record(split, index)
 
-    def _shards(self, split: Split | None = None) -> list[dict[str, Any]]:
-        parts = self.manifest["splits"]
-        return [shard for name in parts if split in (None, name) for shard in parts[name]["shards"]]
+    def _all_shards(self) -> list[dict[str, Any]]:
+        return [shard for shards in self._shards.values() for shard in shards]
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The task of a stage is named `audiolm:<dataset>:<stage>` (SeqIO allows no "/" in names). Its
 features are `tokens`, ids of the stage, and `levels`, for each token the row of
-`StageConfig.level_names` it is judged under, -1 where it is no target. No rule anywhere depends on
+`StageConfig.level_names` it counts under, -1 where it is no target. No rule anywhere depends on
 an id being 0.
 """
 
@@ -168,11 +168,7 @@ class TokenWindows(seqio.DataSource):
 
 
 def stage_task(store: TokenStore, stage: StageConfig) -> seqio.Task:
-    """Registers the task of a stage, in place of one of that name, and returns it.
-
-    Raises:
-      InputError: the stage and the store do not fit.
-    """
+    """Registers the task of a stage, in place of one of that name; `check_store` holds."""
     check_store(store, stage)
     name = f"audiolm:{store.provenance.dataset}:{stage.name}"
     vocabularies = {"tokens": stage.vocab_size, "levels": len(stage.level_names)}
@@ -193,7 +189,7 @@ def _build_sequences(stage: StageConfig) -> Callable[[tf.data.Dataset], tf.data.
     """Preprocessor: the stage's sequence from the tokens of a window."""
 
     def sequence(
-        semantic: bytes, acoustic: bytes, ends_here: bool
+        semantic: bytes, acoustic: bytes, ends_here: np.bool_
     ) -> tuple[np.ndarray, np.ndarray]:
         clusters = np.frombuffer(semantic, "<u2").astype(np.int32)
         if not len(clusters):

@@ -38,7 +38,6 @@ from audiolm_jax.types import AcousticTokenizer, AudioBatch, SemanticTokenizer
 
 LoadTokenizers = Callable[[], tuple[AcousticTokenizer, SemanticTokenizer]]
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -60,11 +59,7 @@ def precompute(
     frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
     norms run over the clip, that fill is padding like what follows it in a batch.
 
-    Args:
-      index: the clips.
-      load_tokenizers: picklable; called once in each worker and once here.
-      directory: of the store; made if missing.
-      config: how the work is cut.
+    `load_tokenizers` must be picklable: it is called once in each worker and once here.
 
     Raises:
       InputError: tokenizers that do not fit the audio or each other, other tokens in `directory`,

@@ -126,6 +126,12 @@ def test_store_round_trip(pristine):
         store.record("train", 4)
 
 
+def test_sizes_are_known_without_the_shards(store):
+    for path in store.glob("*.array_record"):
+        path.unlink()
+    assert TokenStore.open(store, verify=False).sizes == PROVENANCE.sizes
+
+
 def test_statistics_are_those_of_the_records(pristine):
     directory, records = pristine
     found = TokenStore.open(directory).manifest["splits"]["train"]["statistics"]

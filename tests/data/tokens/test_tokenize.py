@@ -40,6 +40,9 @@ class FakeCodec:
     def decode(self, tokens):
         pytest.fail("tokenizing turned tokens back into sound")
 
+    def latents(self, codes):
+        pytest.fail("tokenizing asked for code vectors")
+
 
 @dataclasses.dataclass
 class FakeSemantic:
@@ -138,6 +141,9 @@ def test_interrupted_equals_uninterrupted(index, tmp_path, caplog, monkeypatch):
     assert 0 < len(written) < 5
     with pytest.raises(InputError, match="unfinished"):
         TokenStore.open(tmp_path / "broken")
+    # What a process leaves that is killed while it writes a shard.
+    leftover = ".0123456789ab.train-00000-of-00005.array_record"
+    (tmp_path / "broken" / leftover).write_bytes(b"half")
     caplog.clear()
     precompute(index, load, tmp_path / "broken", config)
     assert caplog.text.count("already written") == len(written)
