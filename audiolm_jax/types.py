@@ -20,7 +20,7 @@ Array = jax.Array | np.ndarray
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class AudioBatch:
-    """Mono audio of unequal lengths; what lies beyond a length may hold anything, NaN included."""
+    """Mono audio of unequal lengths. What lies beyond them may be anything, even NaN, to no effect."""
 
     samples: Array  # float32 [b, s], nominally in [-1, 1]
     lengths: Array  # int32 [b], valid samples, 0 <= length <= s
