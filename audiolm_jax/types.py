@@ -3,12 +3,12 @@
 Dimensions, everywhere: b batch, s samples, t codec frames (50 Hz), u semantic frames (25 Hz),
 q quantizer levels, l positions of a token sequence, d width, h heads, k head width, v vocabulary.
 
-Records are pytrees. Their shapes stand beside the fields and are not checked, because JAX also
-fills a record with whatever a tree map returns: shapes, shardings, None.
+Records are pytrees. Their shapes stand beside the fields and are not checked at run time, because
+JAX also fills a record with whatever a tree map returns: shapes, shardings, None.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import Protocol, no_type_check, runtime_checkable
 
 import jax
 import numpy as np
@@ -19,8 +19,9 @@ Array = jax.Array | np.ndarray
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class AudioBatch:
-    """Mono audio of unequal lengths; what lies beyond a length may hold anything, NaN included."""
+    """Mono audio of unequal lengths; what lies beyond a length, even NaN, changes no result."""
 
     samples: Array  # float32 [b, s], nominally in [-1, 1]
     lengths: Array  # int32 [b], valid samples, 0 <= length <= s
@@ -37,6 +38,7 @@ class AudioBatch:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class DenoisingBatch:
     """Audio with the noise to mix into it, for a codec with a denoising switch."""
 
@@ -47,6 +49,7 @@ class DenoisingBatch:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class AcousticTokens:
     """Codes of a residual quantizer (AudioLM section III-B: Y, 50 Hz, Q levels of N codes)."""
 
@@ -56,6 +59,7 @@ class AcousticTokens:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class SemanticTokens:
     """Clusters of self-supervised features (AudioLM section III-B: z, 25 Hz, K clusters)."""
 
@@ -65,6 +69,7 @@ class SemanticTokens:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class TokenBatch:
     """A batch of next-token prediction for one stage; ids as in `stages`."""
 
@@ -94,6 +99,7 @@ class AcousticTokenizer(Protocol):
         """Sum of the code vectors of the first q levels, float32."""
 
 
+@runtime_checkable
 class SampleStream(Protocol):
     """One recording from start to end, samples in, codes out."""
 
@@ -106,6 +112,7 @@ class SampleStream(Protocol):
         """Codes of what still waits; a partial last frame is filled with zeros."""
 
 
+@runtime_checkable
 class CodeStream(Protocol):
     """One recording from start to end, codes in, samples out."""
 

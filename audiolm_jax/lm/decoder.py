@@ -190,7 +190,7 @@ class Decoder(nnx.Module):
         )
 
     def __call__(
-        self, inputs: Int[Array, "b l"], *, dropout_key: Array | None = None
+        self, inputs: Int[Array | np.ndarray, "b l"], *, dropout_key: Array | None = None
     ) -> Float[Array, "b l v"]:
         """Float32 logits of the token after each input; without a key there is no dropout.
 

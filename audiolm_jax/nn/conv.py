@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -34,11 +33,11 @@ class NormalDraws:
     counted only, and zeros are handed out.
     """
 
-    def __init__(self, values: Float[Array | np.ndarray, " n"] | None):
+    def __init__(self, values: Float[Array, " n"] | None):
         self._values = values
         self.used = 0
 
-    def take(self, shape: tuple[int, ...]) -> Float[Array | np.ndarray, "..."]:
+    def take(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """The next numbers, in the given shape."""
         start, self.used = self.used, self.used + math.prod(shape)
         if self._values is None:

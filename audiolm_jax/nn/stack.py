@@ -42,8 +42,8 @@ def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) ->
 
 
 def run_stack(
-    apply: Callable[[Layer, Array, Any], Array],
-    stacked: Layer,
+    apply: Callable[[Tree, Array, Any], Array],
+    stacked: Tree,
     x: Array,
     per_layer: Any = None,
     remat: Remat = "none",
@@ -61,7 +61,7 @@ def run_stack(
         by itself, and what the backward pass keeps is not copied into one array and out again.
     """
 
-    def body(x: Array, inputs: tuple[Layer, Any]) -> tuple[Array, None]:
+    def body(x: Array, inputs: tuple[Tree, Any]) -> tuple[Array, None]:
         layer, extra = inputs
         return apply(layer, x, extra), None
 
@@ -83,7 +83,7 @@ def unstack(stacked: Layer) -> list[Layer]:
     return layers
 
 
-def _each(stacked: nnx.Module, tree: Tree) -> Iterator[Tree]:
+def _each(stacked: Any, tree: Tree) -> Iterator[Tree]:
     """The part of each layer of a pytree with one entry per layer along axis 0."""
     for index in range(jax.tree.leaves(stacked)[0].shape[0]):
         yield jax.tree.map(lambda leaf, index=index: leaf[index], tree)

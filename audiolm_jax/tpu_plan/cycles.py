@@ -153,7 +153,7 @@ class _Walk:
         if instruction.target == KERNEL_TARGET:
             return self._kernel_cycles(_kernel(instruction))
         if instruction.cycles is not None:
-            return instruction.cycles
+            return float(instruction.cycles)
         if _is_free(instruction):
             return 0.0
         operands = [operand.nbytes for operand in instruction.operands]

@@ -143,7 +143,7 @@ def test_warping_moves_a_tone_and_a_factor_of_one_nothing():
 
     def mel_of(tones):
         samples = np.sin(2 * np.pi * tones[:, None] * np.arange(8000) / 16000)
-        return log_mel_spectrogram(samples.astype(np.float32), np.full(3, 8000), **MEL)[0]
+        return log_mel_spectrogram(jnp.asarray(samples, jnp.float32), jnp.full(3, 8000), **MEL)[0]
 
     warped = warp_frequencies(mel_of(hz), jnp.asarray(factors), 16000)
     np.testing.assert_array_equal(warped[1], mel_of(hz)[1])
@@ -156,6 +156,6 @@ def test_warping_moves_a_tone_and_a_factor_of_one_nothing():
 
 def test_warping_repeats_the_outermost_bins_beyond_them():
     mel = np.random.default_rng(0).normal(size=(2, 3, 80)).astype(np.float32)
-    low, high = np.asarray(warp_frequencies(mel, jnp.array([4.0, 0.25]), 16000))
+    low, high = np.asarray(warp_frequencies(jnp.asarray(mel), jnp.array([4.0, 0.25]), 16000))
     np.testing.assert_array_equal(low[:, :2], mel[0, :, :1].repeat(2, axis=1))
     np.testing.assert_array_equal(high[:, -20:], mel[1, :, -1:].repeat(20, axis=1))
