@@ -102,11 +102,11 @@ def main() -> None:
 
 
 def _report(args: argparse.Namespace, folder: str) -> None:
-    from audiolm_jax.training.topology import prepare_compiler
+    from audiolm_jax.tpu_plan.topology import prepare_compiler
 
     prepare_compiler()
     import jax
-    from jax import numpy as jnp
+    import jax.numpy as jnp
     from jax.experimental import topologies
 
     from audiolm_jax.nn.flash.attention import flash_causal_attention

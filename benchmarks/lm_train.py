@@ -8,7 +8,7 @@ python benchmarks/lm_train.py --cases own --width 128 --layers 3 --heads 2 --ff-
 Steps and matrix products take turns, so that other work on the machine slows both; every figure is
 a median. The peak is the fastest of several large products in the same number format with the same
 threads. FLOPs of a step are `lm.flops.model_flops`: recomputation, norms, softmax, dropout and
-optimiser never count. The host's share is the time that the same call takes when the step computes
+optimizer never count. The host's share is the time that the same call takes when the step computes
 nothing (same state, same batch, donated), plus fetching the metrics, over the time of a step.
 """
 
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import numpy as jnp
 
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.flops import model_flops

@@ -15,21 +15,18 @@ _DEFAULTS = AudioDataConfig(audio_dir=".")
 
 @dataclasses.dataclass(frozen=True)
 class AuditOptions:
-    """Decode every file of a folder and report on it.
-
-    Attributes:
-      audio_dir: folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth.
-      heldout_percent: share of the files that training would never see; chosen by content.
-      min_seconds: shorter files are listed as bad.
-      max_seconds: longer files are read as consecutive clips.
-      exclude: patterns of files to leave out, as paths below audio_dir, such as "*/beep.*".
-    """
+    """Decode every file of a folder and report on it."""
 
     audio_dir: tyro.conf.Positional[str]
+    """Folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     heldout_percent: int = _DEFAULTS.heldout_percent
+    """Share of the files that training would never see; chosen by content."""
     min_seconds: float = _DEFAULTS.min_seconds
+    """Shorter files are listed as bad."""
     max_seconds: float = _DEFAULTS.max_seconds
+    """Longer files are read as consecutive clips."""
     exclude: tuple[str, ...] = _DEFAULTS.exclude
+    """Patterns of files to leave out, as paths below audio_dir, such as "*/beep.*"."""
 
 
 def audit(arguments: Sequence[str]) -> None:

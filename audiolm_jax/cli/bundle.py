@@ -8,9 +8,9 @@ from pathlib import Path
 import tyro
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.inputs import model_folder
 from audiolm_jax.generation.bundle import STAGE_PARTS, write_bundle
 from audiolm_jax.tokenizers.acoustic.load import ACOUSTIC_KINDS
 from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC_KIND
@@ -18,18 +18,15 @@ from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC_KIND
 
 @dataclasses.dataclass(frozen=True)
 class BundleOptions:
-    """Copy trained parts into one folder that can be shared, checked against each other.
-
-    Attributes:
-      runs: run directories or model folders: codec (trained or imported), semantic tokenizer
-        (k-means), and the language models of the stages; which is which is read from them.
-      out: bundle folder to write.
-      licence: licence and attribution of the weights, for the model card.
-    """
+    """Copy trained parts into one folder that can be shared, checked against each other."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories or model folders: codec (trained or imported), semantic tokenizer
+    (k-means), and the language models of the stages; which is which is read from them."""
     out: Path
+    """Bundle folder to write."""
     licence: str = "not stated"
+    """Licence and attribution of the weights, for the model card."""
 
 
 def bundle(arguments: Sequence[str]) -> None:

@@ -27,26 +27,24 @@ class CodecOptions:
     Audio of any rate (4 to 768 kHz) and number of channels is read: the channels are averaged and
     the rate is converted to the codec's by soxr_hq. Decoded audio is 16-bit mono at the codec's
     rate, as long as the recording was.
-
-    Attributes:
-      verb: encode (audio to codes), decode (codes to audio) or roundtrip (audio to audio).
-      source: recording (wav, flac, mp3, ogg, opus, m4a or g722), for decode a .codes file; or a
-        folder of them. Other files of a folder are named and skipped; one that fails is named,
-        the rest is done, and the exit status is 2.
-      model: codec folder: the `model` folder of a run or the `codec` folder of a bundle.
-      out: file to write, ending in .codes for encode, else in .wav; for a folder the folder to
-        write, of the same structure.
-      levels: use only the first levels of the quantiser, a lower bitrate; None uses all.
-      denoise: remove the background, with a codec that was trained to: at encode or at decode,
-        whichever side its switch is on, or at roundtrip.
     """
 
     verb: tyro.conf.Positional[Literal["encode", "decode", "roundtrip"]]
+    """Encode (audio to codes), decode (codes to audio) or roundtrip (audio to audio)."""
     source: tyro.conf.Positional[Path]
+    """Recording (wav, flac, mp3, ogg, opus, m4a or g722), for decode a .codes file; or a folder
+    of them. Other files of a folder are named and skipped; one that fails is named, the rest
+    is done, and the exit status is 2."""
     model: Path
+    """Codec folder: the `model` folder of a run or the `codec` folder of a bundle."""
     out: Path
+    """File to write, ending in .codes for encode, else in .wav; for a folder the folder to
+    write, of the same structure."""
     levels: int | None = None
+    """Use only the first levels of the quantiser, a lower bitrate; None uses all."""
     denoise: bool = False
+    """Remove the background, with a codec that was trained to: at encode or at decode, whichever
+    side its switch is on, or at roundtrip."""
 
 
 def codec(arguments: Sequence[str]) -> None:

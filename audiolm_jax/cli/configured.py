@@ -1,36 +1,130 @@
-"""A config file on the command line, its fields overridden by flags."""
+"""`audiolm train`, `tokenize` and `evaluate`: a config file, its fields overridden by flags."""
 
+import contextlib
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from audiolm_jax.cli.options import parse
+from audiolm_jax.cli.console import show_errors_alone
+from audiolm_jax.cli.options import parse, parse_known
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import Experiment, load_experiment
+from audiolm_jax.experiments.base import Experiment
+from audiolm_jax.experiments.load import kinds_of, load_experiment
+from audiolm_jax.training.distributed import DistributedConfig, is_first_host, joined
+
+Kind = TypeVar("Kind", bound=Experiment)
+
+USAGE = """usage: audiolm {verb} CONFIG.py [--FIELD VALUE ...]
+
+  CONFIG.py  a file whose function experiment() describes the run, such as those in configs/
+  --FIELD    overrides a field of it, such as --loop.steps 100
+
+`audiolm {verb} CONFIG.py --help` shows the fields with the values of that config. All fields of
+each kind of config, with the defaults of their dataclasses:
+"""
+PROCESSES = """Several processes train one model when each is started with
+
+  --distributed auto       on a TPU pod, or under SLURM, Open MPI or Kubernetes
+  --distributed HOST:PORT --num-processes N --process-id I
+                           elsewhere; HOST is that of process 0, PORT is free there
+  --distributed-timeout S  seconds to wait for the others, 300 if left out
+"""
 
 
-def configured(verb: str, arguments: Sequence[str], kinds: tuple[type, ...]) -> Experiment:
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """The flags that say how the processes of a run find each other; see `PROCESSES`."""
+
+    distributed: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    distributed_timeout: int = 300
+
+    @property
+    def config(self) -> DistributedConfig | None:
+        """None for the only process of its run.
+
+        Raises:
+          InputError: flags that do not fit together.
+        """
+        if self.distributed is None:
+            if self != Processes():
+                raise InputError(
+                    "--num-processes, --process-id and --distributed-timeout belong to "
+                    "--distributed auto or HOST:PORT, which is missing"
+                )
+            return None
+        return DistributedConfig(
+            self.distributed, self.num_processes, self.process_id, self.distributed_timeout
+        )
+
+
+def train(arguments: Sequence[str]) -> None:
+    """`audiolm train`."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(PROCESSES)
+    if _asks_for_help("train", arguments):
+        return
+    processes, rest = parse_known(Processes, arguments, "audiolm train")
+    experiment = configured("train", rest)
+    with joined(processes.config):
+        if not is_first_host():
+            show_errors_alone()
+        experiment.run()
+
+
+def tokenize(arguments: Sequence[str]) -> None:
+    """`audiolm tokenize`."""
+    if not _asks_for_help("tokenize", arguments):
+        configured("tokenize", arguments).run()
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """`audiolm evaluate`."""
+    if not _asks_for_help("evaluate", arguments):
+        configured("evaluate", arguments).run()
+
+
+def _asks_for_help(verb: str, arguments: Sequence[str]) -> bool:
+    """Whether help was asked for and printed: of all kinds, or of the config that is named."""
+    if not arguments:
+        raise InputError(f"expected a config file; see audiolm {verb} --help")
+    if arguments[0] in ("-h", "--help"):
+        print(USAGE.format(verb=verb))
+        for kind in kinds_of(verb):
+            with contextlib.suppress(SystemExit):
+                parse(kind, ["--help"], f"audiolm {verb} CONFIG.py")
+        return True
+    if {"-h", "--help"} & set(arguments):
+        configured(verb, arguments)
+    return False
+
+
+def configured(verb: str, arguments: Sequence[str], kind: type[Kind] = Experiment) -> Kind:  # type: ignore[assignment,type-abstract]
     """The experiment of a config file, its fields overridden by flags.
 
     Args:
-      verb: for messages.
+      verb: of the command line.
       arguments: the file and the flags.
-      kinds: the dataclasses that the verb takes.
+      kind: what the verb takes; without one, every kind that says so by its own verb.
 
     Raises:
       InputError: as `load_experiment` and `parse`, another kind of experiment, or a directory that
         is no path.
+      SystemExit: `--help` was asked for and printed.
     """
     path = Path(arguments[0])
     experiment = load_experiment(path)
-    if not isinstance(experiment, kinds):
-        wanted = " or ".join(kind.__name__ for kind in kinds)
+    if not isinstance(experiment, kind) or (kind is Experiment and experiment.verb != verb):
         raise InputError(
-            f"{path}: describes a {type(experiment).__name__}, audiolm {verb} takes {wanted}"
+            f"{path}: describes a {type(experiment).__name__}, which audiolm {verb} does not take; "
+            f"it is for audiolm {experiment.verb}"
         )
     experiment = parse(type(experiment), arguments[1:], f"audiolm {verb} {path}", experiment)
     if "://" in experiment.directory:
         raise InputError(
-            f"directory = {experiment.directory}: object stores are not supported; use a folder, "
+            f"--directory {experiment.directory}: object stores are not supported; use a folder, "
             "for several hosts on a file system that all of them share (docs/multihost.md)"
         )
     return experiment

@@ -21,13 +21,10 @@ DEFAULT_AUDIO = "data/asterisk"
 
 @dataclasses.dataclass(frozen=True)
 class DemoOptions:
-    """Recorded speech to continuations one can listen to; run again to go on after a stop.
-
-    Attributes:
-      audio_dir: folder of recordings; ./launch/demo.sh fetches some if it is given none.
-    """
+    """Recorded speech to continuations one can listen to; run again to go on after a stop."""
 
     audio_dir: str = DEFAULT_AUDIO
+    """Folder of recordings; ./launch/demo.sh fetches some if it is given none."""
 
 
 def steps(audio_dir: str) -> list[tuple[str, list[str]]]:

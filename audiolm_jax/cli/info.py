@@ -22,13 +22,10 @@ from audiolm_jax.training.manifest import MANIFEST as RUN_MANIFEST
 
 @dataclasses.dataclass(frozen=True)
 class InfoOptions:
-    """Say what a path is and where it came from; models and stores are verified on the way.
-
-    Attributes:
-      path: a run directory, model folder, bundle, token store or wav file.
-    """
+    """Say what a path is and where it came from; models and stores are verified on the way."""
 
     path: tyro.conf.Positional[Path]
+    """A run directory, model folder, bundle, token store or wav file."""
 
 
 def info(arguments: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import tyro
 
@@ -12,13 +11,10 @@ from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.cli.configured import configured
 from audiolm_jax.cli.options import parse_known
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import CodecExperiment, EncoderExperiment, StageExperiment
-from audiolm_jax.experiments.programs import abstract_batch, model_flops, program_of, units_per_step
-from audiolm_jax.tpu_plan.ahead import Plan, plan_step
+from audiolm_jax.experiments.trained import StepExperiment
+from audiolm_jax.tpu_plan.plan import Plan, plan_step
 from audiolm_jax.tpu_plan.text import describe, table
-from audiolm_jax.training.topology import count_chips, prepare_compiler, slice_devices
-
-PLANNED = (CodecExperiment, EncoderExperiment, StageExperiment)
+from audiolm_jax.tpu_plan.topology import count_chips, prepare_compiler, slice_devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +25,17 @@ class PlanOptions:
     (pip install 'audiolm_jax[tpu]'). Any field of the config follows as a flag, such as
     --mesh.preset fsdp; `audiolm train CONFIG.py --help` lists them. Exit status 1: a step does not
     fit. docs/tpu.md says how to read the figures.
-
-    Attributes:
-      config: file whose function experiment() describes a codec, an encoder or a stage.
-      topology: slices, such as v4:2x2x4 v5e:4x4 v5p:2x2x4 v6e:4x4; with --mesh.slices N each
-        stands for N of them.
-      json: file for everything, rewritten after each topology.
-      batch_per_chip: takes the place of batch_size, which becomes this times the chips.
     """
 
     config: tyro.conf.Positional[Path]
+    """File whose function experiment() describes a codec, an encoder or a stage."""
     topology: tuple[str, ...]
+    """Slices, such as v4:2x2x4 v5e:4x4 v5p:2x2x4 v6e:4x4; with --mesh.slices N each stands for N
+    of them."""
     json: Path | None = None
+    """File for everything, rewritten after each topology."""
     batch_per_chip: int | None = None
+    """Takes the place of batch_size, which becomes this times the chips."""
 
 
 def plan(arguments: Sequence[str]) -> int:
@@ -51,7 +45,7 @@ def plan(arguments: Sequence[str]) -> int:
         raise InputError("--topology: expected one name or more, such as v5p:2x2x4")
     if options.batch_per_chip is not None and options.batch_per_chip < 1:
         raise InputError(f"--batch-per-chip = {options.batch_per_chip}: expected 1 or more")
-    experiment = configured("plan", [str(options.config), *overrides], PLANNED)
+    experiment = configured("plan", [str(options.config), *overrides], StepExperiment)
     prepare_compiler()
     plans: list[Plan] = []
     for topology in options.topology:
@@ -65,17 +59,17 @@ def plan(arguments: Sequence[str]) -> int:
     return 0 if all(one.fits for one in plans) else 1
 
 
-def _plan(experiment: Any, topology: str, batch_per_chip: int | None) -> Plan:
+def _plan(experiment: StepExperiment, topology: str, batch_per_chip: int | None) -> Plan:
     if batch_per_chip is not None:
         chips = count_chips(slice_devices(topology, experiment.mesh.slices))
         experiment = dataclasses.replace(experiment, batch_size=batch_per_chip * chips)
     return plan_step(
-        program_of(experiment),
-        abstract_batch(experiment),
+        experiment.program(),
+        experiment.abstract_batch(),
         experiment.mesh,
         topology,
-        model_flops(experiment),
-        units_per_step(experiment),
+        experiment.model_flops(),
+        experiment.units_per_step(),
     )
 
 

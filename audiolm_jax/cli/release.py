@@ -12,9 +12,9 @@ import numpy as np
 import tyro
 
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
+from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.inputs import model_folder
 
 README = "README.md"
 
@@ -25,16 +25,14 @@ class ReleaseOptions:
 
     Unpacked it is a model folder like any other, with a fingerprint of its own, for rounding
     makes it another model. The same model gives the same bytes.
-
-    Attributes:
-      model: run directory or model folder.
-      out: archive to write, NAME.zip; it holds the folder NAME.
-      licence: licence and attribution of the weights, for the model card.
     """
 
     model: tyro.conf.Positional[Path]
+    """Run directory or model folder."""
     out: Path
+    """Archive to write, NAME.zip; it holds the folder NAME."""
     licence: str
+    """Licence and attribution of the weights, for the model card."""
 
 
 def release(arguments: Sequence[str]) -> None:

@@ -19,30 +19,17 @@ SILENCES = frozenset({"pau", "sil", "SIL", "sp", "spn", "SPN", "h#", "<sil>"})
 
 @dataclasses.dataclass(frozen=True)
 class AlignedPhone:
-    """One phone of one recording.
+    """One phone of one recording."""
 
-    Attributes:
-      file: path of the recording below its folder, without the suffix, or only its name.
-      phone: symbol, any alphabet.
-      onset: where it begins, seconds.
-      offset: where it ends, seconds, more than `onset`.
-      speaker: who says it.
-    """
-
-    file: str
-    phone: str
-    onset: Decimal
-    offset: Decimal
+    file: str  # path of the recording below its folder, without the suffix, or only its name
+    phone: str  # symbol, any alphabet
+    onset: Decimal  # seconds
+    offset: Decimal  # seconds, more than `onset`
     speaker: str
 
 
 def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decimal]:
-    """(onset, offset) of a line.
-
-    Args:
-      onset: decimal digits, seconds.
-      offset: the same.
-      where: file and line, for messages.
+    """(onset, offset) of a line in seconds; `where` is its file and number, for messages.
 
     Raises:
       InputError: no numbers, a negative onset, or an offset that is not after the onset.
@@ -58,7 +45,9 @@ def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decima
     return start, end
 
 
-def read_lines(path: Path, header: Sequence[str], separator: str | None) -> list[tuple[str, list]]:
+def read_lines(
+    path: Path, header: Sequence[str], separator: str | None
+) -> list[tuple[str, list[str]]]:
     """("file:line", fields) of every line after the header of a table.
 
     Raises:
@@ -70,9 +59,9 @@ def read_lines(path: Path, header: Sequence[str], separator: str | None) -> list
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from error
     wanted = (separator or " ").join(header)
-    found = lines[0] if lines else ""
-    if found.split(separator) != list(header):
-        raise InputError(f"{path}:1: header {found[:80]!r}: expected {wanted!r}")
+    first = lines[0] if lines else ""
+    if first.split(separator) != list(header):
+        raise InputError(f"{path}:1: header {first[:80]!r}: expected {wanted!r}")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         fields = line.split(separator)
@@ -90,10 +79,10 @@ def read_alignments(path: Path) -> list[AlignedPhone]:
     Raises:
       InputError: the file, its header or a line is not as this module says.
     """
-    phones = []
-    for where, (file, phone, onset, offset, speaker) in read_lines(path, HEADER, "\t"):
-        phones.append(AlignedPhone(file, phone, *parse_interval(onset, offset, where), speaker))
-    return phones
+    return [
+        AlignedPhone(file, phone, *parse_interval(onset, offset, where), speaker)
+        for where, (file, phone, onset, offset, speaker) in read_lines(path, HEADER, "\t")
+    ]
 
 
 def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
@@ -104,11 +93,10 @@ def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
 
 
 def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
-    """Path of the recording of each file name of an alignment.
+    """Path of the recording of each file name of an alignment, searched in depth.
 
-    Args:
-      directory: folder of recordings, searched in depth.
-      files: paths below it without suffix, or names without suffix that occur once.
+    A file is named by its path below the directory without the suffix, or by its name without it
+    where that occurs once.
 
     Raises:
       InputError: no such folder, or a recording that is missing or there more than once.
@@ -121,7 +109,7 @@ def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
             below = path.relative_to(directory).with_suffix("").as_posix()
             for name in {below, path.stem}:
                 by_name.setdefault(name, []).append(path)
-    found = {}
+    recordings = {}
     for file in files:
         paths = by_name.get(file, [])
         if len(paths) != 1:
@@ -129,5 +117,5 @@ def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
                 f"{directory}: {len(paths)} recordings of {file!r}: expected one, "
                 f"{file} with one of the suffixes {' '.join(sorted(FORMATS))}"
             )
-        found[file] = paths[0]
-    return found
+        recordings[file] = paths[0]
+    return recordings

@@ -7,21 +7,20 @@ start, uniform over where a whole crop fits, gives the crop. Clips no longer tha
 whole and padded with zeros.
 """
 
-import atexit
-import contextlib
 import itertools
-import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.data.share import own_rows
-from audiolm_jax.data.shuffle import generator, shuffled_index
-from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
+from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.prefetch import prefetch
+from audiolm_jax.data.sources import Split
+from audiolm_jax.data.stream import generator, own_rows, shuffled_index
+from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AudioBatch
 
@@ -47,13 +46,10 @@ class AudioCrops:
         """Describes the stream; nothing is decoded yet.
 
         Args:
-          index: clips of a folder.
-          split: "train" or "heldout".
           crop_seconds: length of each crop, a whole number of samples.
           batch_size: crops in a batch over all hosts.
-          seed: of the stream.
-          rows: which rows of each batch to read, from 0 to batch_size - 1: the share of this host,
-            as `runtime.mesh.host_rows` tells it. The clips of the others are not read. None: all.
+          rows: which rows of each batch to read: the share of this host, as
+            `training.mesh.host_rows` tells it. The clips of the others are not read. None: all.
           cache_bytes: bound on the decoded audio kept in memory.
 
         Raises:
@@ -71,46 +67,33 @@ class AudioCrops:
         """Positions in an epoch: the split's samples over the crop's, rounded up."""
         return -(-int(self._ends[-1]) // self.crop_samples)
 
-    def batches(self, start_step: int) -> Iterator[AudioBatch]:
+    def batches(self, start_step: int) -> Generator[AudioBatch, None, None]:
         """Endless batches from a step on, decoded ahead in the background.
-
-        Args:
-          start_step: number of the first batch, >= 0.
 
         Yields:
           AudioBatch of numpy arrays: samples float32 [rows of this host, crop_samples], zeros
           beyond `lengths`.
         """
-        steps = iter(range(start_step, 1 << 62))
-        return _prefetch(
-            self._batch(
-                [self.locate(step * self._batch_size + row) for row in self._rows],
-                pool,
-            )
-            for pool in _pools()
-            for step in steps
+        return self._read(
+            [self.locate(step * self._batch_size + row) for row in self._rows]
+            for step in itertools.count(start_step)
         )
 
-    def heldout_batches(self) -> Iterator[AudioBatch]:
-        """Every clip of the split exactly once, in order: for evaluation.
+    def heldout_batches(self) -> Generator[AudioBatch, None, None]:
+        """Every clip of the split exactly once, in order, the same each time: for evaluation.
 
-        A clip longer than the crop is cut into the fewest windows that fit, of lengths equal to
-        within a sample. Rows missing in the last batch have length 0.
-
-        Yields:
-          AudioBatch as from `batches`, the same each time.
+        A clip longer than the crop is cut into even windows. Rows missing in the last batch have
+        length 0.
         """
-        windows = []
-        for number, clip in enumerate(self._clips):
-            parts = -(-clip.num_samples // self.crop_samples)
-            edges = [part * clip.num_samples // parts for part in range(parts + 1)]
-            windows += [(number, start, stop) for start, stop in itertools.pairwise(edges)]
+        windows = [
+            (number, start, stop)
+            for number, clip in enumerate(self._clips)
+            for start, stop in even_windows(clip.num_samples, self.crop_samples)
+        ]
         windows += [(0, 0, 0)] * (-len(windows) % self._batch_size)
-        firsts = range(0, len(windows), self._batch_size)
-        return _prefetch(
-            self._batch([windows[first + row] for row in self._rows], pool)
-            for pool in _pools()
-            for first in firsts
+        return self._read(
+            [windows[first + row] for row in self._rows]
+            for first in range(0, len(windows), self._batch_size)
         )
 
     def locate(self, position: int) -> tuple[int, int, int]:
@@ -125,11 +108,25 @@ class AudioCrops:
         start = int(rng.integers(spare + 1))
         return number, start, start + self.crop_samples
 
+    def _read(
+        self, batches: Iterable[list[tuple[int, int, int]]]
+    ) -> Generator[AudioBatch, None, None]:
+        """Decodes windows on threads, some batches ahead."""
+
+        def read() -> Iterator[AudioBatch]:
+            with ThreadPoolExecutor(DECODE_THREADS) as pool:
+                for windows in batches:
+                    yield self._batch(windows, pool)
+
+        return prefetch(read, PREFETCH_BATCHES)
+
     def _batch(self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor) -> AudioBatch:
         def cut(window: tuple[int, int, int]) -> np.ndarray:
             number, start, stop = window
-            samples = self._cache.get(self._clips[number])[start:stop] if stop > start else []
-            return np.pad(np.asarray(samples, np.float32), (0, self.crop_samples - (stop - start)))
+            row = np.zeros(self.crop_samples, np.float32)
+            if stop > start:
+                row[: stop - start] = self._cache.get(self._clips[number])[start:stop]
+            return row
 
         lengths = np.array([stop - start for _, start, stop in windows], np.int32)
         return AudioBatch(np.stack(list(pool.map(cut, windows))), lengths)
@@ -167,57 +164,7 @@ def whole_samples(crop_seconds: float, sample_rate_hz: int) -> int:
     samples = round(crop_seconds * sample_rate_hz)
     if samples < 1 or abs(samples - crop_seconds * sample_rate_hz) > 1e-6:
         raise InputError(
-            f"crop_seconds = {crop_seconds}: expected a positive whole number of samples at "
+            f"--crop-seconds = {crop_seconds}: expected a positive whole number of samples at "
             f"{sample_rate_hz} Hz"
         )
     return samples
-
-
-def _pools() -> Iterator[ThreadPoolExecutor]:
-    """One pool, shut down when the consumer is done with it."""
-    with ThreadPoolExecutor(DECODE_THREADS) as pool:
-        yield pool
-
-
-def _prefetch(batches: Iterator[AudioBatch]) -> Iterator[AudioBatch]:
-    """Runs an iterator in a thread, a few elements ahead; closing the result ends the thread."""
-    ready: queue.Queue = queue.Queue(PREFETCH_BATCHES)
-    stop = threading.Event()
-
-    def put(item: tuple[str, object]) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                put(("batch", batch))
-                if stop.is_set():
-                    break
-            put(("end", None))
-        except BaseException as error:
-            put(("error", error))
-        finally:
-            batches.close()
-
-    def end() -> None:
-        if not stop.is_set():
-            stop.set()
-            thread.join()
-            atexit.unregister(end)
-
-    thread = threading.Thread(target=work, name="audio-prefetch", daemon=True)
-    thread.start()
-    atexit.register(end)  # while threads can still run; a stream may never be closed by its user
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        end()

@@ -38,23 +38,20 @@ class StageModel:
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """Everything that generation needs.
-
-    Attributes:
-      codec: the acoustic tokenizer.
-      semantic_tokenizer: the semantic tokenizer.
-      stages: "semantic", "coarse" and, unless all levels are coarse, "fine".
-      semantic_tokens_per_second: mean rate after de-duplication over the training tokens.
-      fingerprint: 64 hexadecimal digits over the fingerprints of all parts.
-      parts: fingerprint of each part folder.
-    """
+    """Everything that generation needs."""
 
     codec: AcousticTokenizer
+    """The acoustic tokenizer."""
     semantic_tokenizer: SemanticTokenizer
+    """The semantic tokenizer."""
     stages: dict[str, StageModel]
+    """By name: semantic, coarse and, unless all levels are coarse, fine."""
     semantic_tokens_per_second: float
+    """Mean rate after de-duplication over the training tokens."""
     fingerprint: str
+    """64 hexadecimal digits over the fingerprints of all parts."""
     parts: dict[str, str]
+    """Fingerprint of each part folder."""
 
 
 def bundle_fingerprint(parts: dict[str, str]) -> str:
@@ -99,7 +96,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     if len(rates) != 1:
         raise InputError("bundle: the stages were trained on different token stores")
     fingerprint = bundle_fingerprint(parts)
-    if (out / BUNDLE_JSON).exists() and _read_json(out)["fingerprint"] == fingerprint:
+    if (out / BUNDLE_JSON).exists() and read_record(out)["fingerprint"] == fingerprint:
         return fingerprint
     record = {
         "format": FORMAT,
@@ -122,7 +119,7 @@ def load_bundle(directory: Path) -> Bundle:
     Raises:
       InputError: not a bundle, a file missing or damaged, or parts that do not belong together.
     """
-    record = _read_json(directory)
+    record = read_record(directory)
     parts = record["parts"]
     for part, fingerprint in parts.items():
         found = load_model(directory / part).fingerprint
@@ -158,7 +155,8 @@ def load_bundle(directory: Path) -> Bundle:
     )
 
 
-def _read_json(directory: Path) -> dict[str, Any]:
+def read_record(directory: Path) -> dict[str, Any]:
+    """What bundle.json of a bundle holds."""
     path = directory / BUNDLE_JSON
     if not path.is_file():
         raise InputError(f"{path}: not found; `audiolm bundle` writes a folder that has it")

@@ -12,9 +12,9 @@ compiled for each (rows, P, room). How many steps actually run is decided inside
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from audiolm_jax.generation.sampling import check_temperature, legal_next, legal_table, sample
@@ -32,15 +32,12 @@ BUCKET = 256
 
 
 class Continuation(NamedTuple):
-    """What one row generated.
-
-    Attributes:
-      ids: int32, new ids of the stage's vocabulary without EOS.
-      ended: whether the row stopped at EOS rather than at the number of steps asked for.
-    """
+    """What one row generated."""
 
     ids: np.ndarray
+    """Int32, new ids of the stage's vocabulary without EOS."""
     ended: bool
+    """Whether the row stopped at EOS rather than at the number of steps asked for."""
 
 
 def round_up(length: int) -> int:

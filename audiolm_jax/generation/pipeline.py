@@ -7,7 +7,6 @@ keeps its own, longer history.
 """
 
 import dataclasses
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from jaxtyping import Float, Int
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import Bundle
+from audiolm_jax.generation.config import DEFAULT, GenerationConfig
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.stages import (
     BOS,
@@ -31,47 +31,17 @@ from audiolm_jax.types import AcousticTokens, AudioBatch
 
 
 @dataclasses.dataclass(frozen=True)
-class GenerationConfig:
-    """How the three stages are sampled.
-
-    Attributes:
-      semantic_temperature: of stage 1 (paper: 0.6). 0 takes the likeliest token.
-      coarse_temperature: of stage 2 (paper: 0.8).
-      fine_temperature: of stage 3 (paper: 0.6).
-      context_seconds: sound that prompts each window of the coarse stage.
-      stop: "duration" makes exactly the seconds asked for; "end_token" may stop earlier, where
-        the models say that the recording ends.
-    """
-
-    semantic_temperature: float = 0.6
-    coarse_temperature: float = 0.8
-    fine_temperature: float = 0.6
-    context_seconds: float = 3.0
-    stop: Literal["duration", "end_token"] = "duration"
-
-    def __post_init__(self) -> None:
-        for field in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field} = {getattr(self, field)}: expected 0 or more")
-        if not self.context_seconds > 0:
-            raise InputError(f"context_seconds = {self.context_seconds}: expected more than 0")
-
-
-@dataclasses.dataclass(frozen=True)
 class Generated:
-    """One result.
-
-    Attributes:
-      samples: float32 [s], prompt and continuation decoded together.
-      codes: int32 [t, q].
-      prompt_samples: how many of the samples are the prompt, 0 without one.
-      ended: whether the models ended the recording before the asked duration.
-    """
+    """One result."""
 
     samples: np.ndarray
+    """float32 [s], prompt and continuation decoded together."""
     codes: np.ndarray
+    """int32 [t, q]."""
     prompt_samples: int
+    """How many of the samples are the prompt, 0 without one."""
     ended: bool
+    """Whether the models ended the recording before the asked duration."""
 
 
 @dataclasses.dataclass
@@ -88,7 +58,7 @@ class _Track:
 class Generator:
     """A bundle made ready to generate: compiled once, used for many prompts."""
 
-    def __init__(self, bundle: Bundle, config: GenerationConfig):
+    def __init__(self, bundle: Bundle, config: GenerationConfig = DEFAULT):
         """Unstacks the weights for decoding.
 
         Raises:
@@ -106,8 +76,8 @@ class Generator:
         coarse = self._stages["coarse"]
         if config.context_seconds >= coarse.crop_seconds:
             raise InputError(
-                f"context_seconds = {config.context_seconds}: expected less than the coarse "
-                f"stage's window of {coarse.crop_seconds} s"
+                f"--generation.context-seconds {config.context_seconds}: expected less than the "
+                f"coarse stage's window of {coarse.crop_seconds} s"
             )
         self._context_frames = self._semantic_frames(config.context_seconds) * self._ratio
 
@@ -194,7 +164,7 @@ class Generator:
 
     def _extend(self, tracks: list[_Track], seconds: float) -> list[Generated]:
         if not seconds > 0:
-            raise InputError(f"seconds = {seconds}: expected more than 0")
+            raise InputError(f"--seconds {seconds}: expected more than 0")
         prompt_samples = [len(track.samples) for track in tracks]
         remaining, window = self._semantic_frames(seconds) * self._ratio, 0
         while remaining and (live := [track for track in tracks if not track.ended]):

@@ -6,8 +6,8 @@ Paper: AudioLM section IV-B names temperature sampling alone: no top-k, no nucle
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from audiolm_jax.errors import InputError

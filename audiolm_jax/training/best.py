@@ -17,9 +17,7 @@ BEST = "best.json"
 def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[int]:
     """The steps of the `keep_best` best values, the best first; of equal ones the earlier step.
 
-    Args:
-      config: of the loop.
-      values: step -> held-out value of `best_metric`; what is not a finite number is never best.
+    `values` are those of `best_metric` by step; what is not a finite number is never best.
     """
     sign = 1 if config.best_is == "lowest" else -1
     ranked = sorted(
@@ -31,14 +29,10 @@ def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[i
 
 
 def decisive(config: LoopConfig, means: Mapping[str, float]) -> float:
-    """The value of `best_metric` among held-out means.
-
-    Raises:
-      InputError: there is no such metric.
-    """
+    """The value of `best_metric` among held-out means; InputError if there is none."""
     if config.best_metric not in means:
         raise InputError(
-            f"loop.best_metric = {config.best_metric!r}: not a held-out metric of this trainer; "
+            f"--loop.best-metric {config.best_metric}: not a held-out metric of this trainer; "
             f"choose one of {', '.join(sorted(means))}"
         )
     return means[config.best_metric]
@@ -78,6 +72,6 @@ def best_kept(directory: Path) -> dict[str, Any]:
                 "value": checkpoint["value"],
             }
     raise InputError(
-        f"{directory}: export = 'best', but no checkpoint was kept at an evaluation; keep_best "
-        "must be set while the run trains; export = 'last' takes the last one"
+        f"{directory}: --loop.export best, but no checkpoint was kept at an evaluation; "
+        "--loop.keep-best must be set while the run trains; --loop.export last takes the last one"
     )

@@ -8,20 +8,22 @@ lets pass is noticed too, and the checkpoint before is taken. Nothing is ever pi
 
 import contextlib
 import errno
+import logging
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import SingleDeviceSharding
 
+from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.distributed import from_first_host
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "checkpoints_unreadable"
@@ -45,6 +47,8 @@ def free_bytes(directory: Path) -> int:
 
 def name_arrays(state: Any) -> dict[str, Any]:
     """The arrays of a state by dotted name, in the order of its leaves."""
+    from flax import nnx
+
     paths, _ = jax.tree_util.tree_flatten_with_path(
         state, is_leaf=lambda x: isinstance(x, nnx.Variable)
     )
@@ -68,9 +72,9 @@ def checksum(arrays: Mapping[str, jax.Array | np.ndarray]) -> int:
     if jax.process_count() > 1 and any(isinstance(x, jax.Array) for x in arrays.values()):
         from jax.experimental import multihost_utils
 
-        parts = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
-        parts = multihost_utils.process_allgather(parts).astype(object)
-        total = sum(int(high) << 32 | int(low) for high, low in parts)
+        halves = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
+        of_hosts = multihost_utils.process_allgather(halves).astype(object)
+        total = sum(int(high) << 32 | int(low) for high, low in of_hosts)
     return total % 2**64
 
 
@@ -86,7 +90,7 @@ def _own_parts(
 
 
 def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> int:
-    places = np.uint64(1)
+    places: Any = np.uint64(1)
     for axis, (part, stride) in enumerate(zip(index, strides, strict=False)):
         start = part.start or 0
         along = np.arange(start, start + values.shape[axis], dtype=np.uint64) * stride
@@ -110,15 +114,18 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
-        self._keep, self._protected = keep, frozenset()
         self._root = directory.absolute() / CHECKPOINTS
         self._unreadable = directory.absolute() / UNREADABLE
         self._read_only = keep is None
+        self._begun_bytes = 0  # of the last save
+        policies = ocp.checkpoint_managers
+        self._newest = policies.LatestN(keep)
+        self._preserved = policies.AnyPreservationPolicy([self._newest])
         if self._read_only:
             options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
         else:
             options = ocp.CheckpointManagerOptions(
-                preservation_policy=self, cleanup_tmp_directories=True
+                preservation_policy=self._preserved, cleanup_tmp_directories=True
             )
         self._manager = ocp.CheckpointManager(self._root, options=options)
 
@@ -126,16 +133,13 @@ class Checkpoints:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._manager.close()
+        with self._asking_disk():
+            self._manager.close()
 
     def protect(self, steps: Iterable[int]) -> None:
         """Keeps the checkpoints of these steps too, from the next save on, and no others."""
-        self._protected = frozenset(steps)
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Orbax asks this after a save: the newest and the protected ones stay."""
-        newest = len(checkpoints) - self._keep
-        return [i >= newest or info.step in self._protected for i, info in enumerate(checkpoints)]
+        protected = self._ocp.checkpoint_managers.CustomSteps(list(steps))
+        self._preserved.policies = [self._newest, protected]
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
         """Starts writing a checkpoint; returns as soon as `state` may be donated.
@@ -146,33 +150,33 @@ class Checkpoints:
           record: JSON values that belong to it (data position, manifest).
 
         Raises:
-          OSError: there is not enough space on the disk, so nothing was begun.
+          OSError: there is not enough space on the disk.
         """
         arrays = name_arrays(state)
-        self._check_space(arrays)
         record = {
             "record": record,
             "checksum": f"{checksum(arrays):016x}",
             "arrays": {n: [str(a.dtype), list(a.shape)] for n, a in arrays.items()},
         }
-        self._manager.save(
-            step,
-            args=self._ocp.args.Composite(
-                state=self._ocp.args.StandardSave(arrays), record=self._ocp.args.JsonSave(record)
-            ),
-        )
-
-    def _check_space(self, arrays: dict[str, jax.Array]) -> None:
+        own = [s for a in arrays.values() for s in a.addressable_shards if s.replica_id == 0]
+        self._begun_bytes = sum(shard.data.nbytes for shard in own) + _OVERHEAD_BYTES
         # Ahead of time, because a write that fails half-way leaves its threads in disarray.
-        own = [
-            s.data.nbytes for a in arrays.values() for s in a.addressable_shards if not s.replica_id
-        ]
-        needed, free = sum(own) + _OVERHEAD_BYTES, free_bytes(self._root)
-        if free < needed:
+        if (free := free_bytes(self._root)) < self._begun_bytes:
             raise OSError(
                 errno.ENOSPC,
-                f"No space left: a checkpoint takes {needed:,} bytes, {free:,} bytes are free",
+                f"No space left: a checkpoint takes {self._begun_bytes:,} bytes, {free:,} bytes "
+                "are free",
             )
+        args = self._ocp.args
+        with self._asking_disk():
+            self._manager.save(
+                step,
+                args=args.Composite(state=args.StandardSave(arrays), record=args.JsonSave(record)),
+            )
+
+    def _asking_disk(self) -> contextlib.AbstractContextManager[None]:
+        # The library that Orbax writes with says only in words what went wrong.
+        return ask_disk(self._root, self._begun_bytes)
 
     def reached_preemption(self, step: int) -> bool:
         """Whether the cluster's preemption notice asks all hosts to save at this step."""
@@ -180,16 +184,17 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when every checkpoint is complete on disk; raises what went wrong."""
-        self._manager.wait_until_finished()
+        with self._asking_disk():
+            self._manager.wait_until_finished()
 
     def restore(
         self, abstract_state: Any, shardings: Any, step: int | None = None
     ) -> tuple[Any, dict[str, Any]] | None:
         """Reads the newest checkpoint that is whole, or the one of a certain step.
 
-        A damaged one is named on standard error and the one before is taken; unless opened for
-        reading only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts
-        the first reads all of it ahead and decides for the others.
+        A damaged one is named in the log and the one before is taken; unless opened for reading
+        only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts the
+        first reads all of it ahead and decides for the others.
 
         Args:
           abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
@@ -204,18 +209,16 @@ class Checkpoints:
             one of `step` is damaged.
         """
         wanted = name_arrays(abstract_state)
-        found = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
-        if found is None:
+        whole = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
+        if whole is None:
             return None
-        whole, saved = found
+        step, saved = whole
         target = {
             name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
             for (name, x), sharding in zip(wanted.items(), jax.tree.leaves(shardings), strict=True)
         }
-        args = self._ocp.args
-        arrays = self._manager.restore(
-            whole, args=args.Composite(state=args.StandardRestore(target))
-        )["state"]
+        args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))
+        arrays = self._manager.restore(step, args=args)["state"]
         leaves = [arrays[name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves), saved["record"]
 
@@ -229,24 +232,26 @@ class Checkpoints:
         Raises:
           InputError: there is none, or none can be read.
         """
-        found = self._agree(lambda step, saved: None, None)
-        if found is None:
+        whole = self._agree(lambda step, saved: None, None)
+        if whole is None:
             raise InputError(f"{self._root}: no checkpoint here; train first")
-        step, saved = found
+        step, saved = whole
         return self._read_arrays(step, saved), saved
 
     def _agree(
         self, check: Callable[[int, dict[str, Any]], None], only: int | None
     ) -> tuple[int, dict[str, Any]] | None:
-        """What the first host finds, on every host."""
-        found = from_first_host(lambda: self._newest_whole(check, only))
+        """Step of the newest whole checkpoint and what was saved with it, as the first host says.
+
+        `check` raises InputError for a checkpoint of something else.
+        """
+        whole = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
-        return found
+        return whole
 
     def _newest_whole(
         self, check: Callable[[int, dict[str, Any]], None], only: int | None
     ) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what was saved with it."""
         damaged: list[tuple[int, str]] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             if only not in (None, step):
@@ -265,11 +270,8 @@ class Checkpoints:
                 damaged.append((step, reason))
                 continue
             for bad, why in damaged:
-                print(
-                    f"{self._root / str(bad)}: damaged checkpoint ({why}); taking step {step}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                path = self._root / str(bad)
+                logger.warning("%s: damaged checkpoint (%s); taking step %d", path, why, step)
                 if not self._read_only:
                     self._set_aside(bad)
             return step, saved
@@ -283,17 +285,14 @@ class Checkpoints:
         return None
 
     def _check_layout(self, step: int, wanted: dict[str, Any], saved: dict[str, Any]) -> None:
-        layout = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
-        found = saved["arrays"]
-        if layout != found:
-            differing = min(
-                name for name in layout.keys() | found.keys() if layout.get(name) != found.get(name)
-            )
+        new = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
+        old = saved["arrays"]
+        if new != old:
+            name = min(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
             raise InputError(
-                f"{self._root / str(step)}: array {differing!r} is "
-                f"{found.get(differing, 'absent')} in the checkpoint and "
-                f"{layout.get(differing, 'absent')} in this program; train in another directory "
-                "or with the version that wrote it"
+                f"{self._root / str(step)}: array {name!r} is {old.get(name, 'absent')} in the "
+                f"checkpoint and {new.get(name, 'absent')} in this program; train in another "
+                "directory or with the version that wrote it"
             )
 
     def _read_arrays(self, step: int, saved: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -309,9 +308,9 @@ class Checkpoints:
         return {name: np.asarray(arrays[name]) for name in target}
 
     def _set_aside(self, step: int) -> None:
-        self._unreadable.mkdir(exist_ok=True)
         target = self._unreadable / str(step)
-        with contextlib.suppress(FileNotFoundError):
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
             shutil.rmtree(target)
         (self._root / str(step)).rename(target)
 
@@ -328,7 +327,8 @@ def _cpu() -> jax.Device:
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
+        platforms = jax.config.values["jax_platforms"]
         raise InputError(
-            f"JAX_PLATFORMS = {jax.config.jax_platforms}: a checkpoint is checked in the CPU's "
-            f"memory; set it to {jax.config.jax_platforms},cpu or leave it out"
+            f"JAX_PLATFORMS = {platforms}: a checkpoint is checked in the CPU's memory; set it to "
+            f"{platforms},cpu or leave it out"
         ) from error

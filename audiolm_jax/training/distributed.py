@@ -34,53 +34,48 @@ _calls = itertools.count()
 
 @dataclasses.dataclass(frozen=True)
 class DistributedConfig:
-    """Where the processes of a run meet.
-
-    Attributes:
-      coordinator: "HOST:PORT", an address of the process with number 0 and a free port there; or
-        "auto": a TPU pod, SLURM, Open MPI or Kubernetes tells address, number and count.
-      num_processes: how many there are; None with "auto".
-      process_id: number of this one, from 0; None with "auto".
-      timeout_seconds: how long to wait for the others.
-    """
+    """Where the processes of a run meet."""
 
     coordinator: str
+    """HOST:PORT, an address of the process with number 0 and a free port there; or auto: a TPU pod,
+    SLURM, Open MPI or Kubernetes tells address, number and count."""
     num_processes: int | None = None
+    """How many there are; None with auto."""
     process_id: int | None = None
+    """Number of this process, from 0; None with auto."""
     timeout_seconds: int = 300
+    """How long to wait for the others."""
 
     def __post_init__(self) -> None:
         if self.timeout_seconds < 1:
             raise InputError(
-                f"distributed-timeout = {self.timeout_seconds}: expected 1 second or more"
+                f"--distributed-timeout {self.timeout_seconds}: expected 1 second or more"
             )
-        given = {"num-processes": self.num_processes, "process-id": self.process_id}
+        count, number = self.num_processes, self.process_id
         if self.coordinator == "auto":
-            for name, value in given.items():
+            for flag, value in (("--num-processes", count), ("--process-id", number)):
                 if value is not None:
                     raise InputError(
-                        f"{name} = {value}: with distributed = auto the cluster tells; leave it "
-                        "out, or give distributed as HOST:PORT"
+                        f"{flag} {value}: with --distributed auto the cluster tells; leave it "
+                        "out, or give --distributed HOST:PORT"
                     )
             return
         address = _ADDRESS.fullmatch(self.coordinator)
         if not address or not 1 <= int(address["port"]) <= 65535:
             raise InputError(
-                f"distributed = {self.coordinator!r}: expected auto, or HOST:PORT of process 0 "
+                f"--distributed {self.coordinator!r}: expected auto, or HOST:PORT of process 0 "
                 "with a port from 1 to 65535"
             )
-        for name, value in given.items():
-            if value is None:
-                raise InputError(
-                    f"{name} is missing: distributed = {self.coordinator} needs the number of "
-                    "processes and, from 0, the number of this one"
-                )
-        if self.num_processes < 1:
-            raise InputError(f"num-processes = {self.num_processes}: expected 1 or more")
-        if not 0 <= self.process_id < self.num_processes:
+        if count is None or number is None:
             raise InputError(
-                f"process-id = {self.process_id}: expected 0 to {self.num_processes - 1} with "
-                f"num-processes = {self.num_processes}"
+                f"--{'num-processes' if count is None else 'process-id'} is missing: --distributed "
+                f"{self.coordinator} needs the number of processes and, from 0, that of this one"
+            )
+        if count < 1:
+            raise InputError(f"--num-processes {count}: expected 1 or more")
+        if not 0 <= number < count:
+            raise InputError(
+                f"--process-id {number}: expected 0 to {count - 1} with --num-processes {count}"
             )
 
 
@@ -99,7 +94,7 @@ def initialize(config: DistributedConfig) -> None:
         _end,
         args=(
             2,
-            f"audiolm: distributed = {config.coordinator}: {who}did not meet the others within "
+            f"audiolm: --distributed {config.coordinator}: {who}did not meet the others within "
             f"{config.timeout_seconds} s; check that process 0 runs there, that its port is open "
             "and that all were started, each with a number of its own",
         ),
@@ -118,11 +113,11 @@ def initialize(config: DistributedConfig) -> None:
         reason = " ".join(str(error).split())[:200]
         if auto:
             raise InputError(
-                f"distributed = auto: no TPU pod, SLURM, Open MPI or Kubernetes job joined "
+                f"--distributed auto: no TPU pod, SLURM, Open MPI or Kubernetes job joined "
                 f"({reason}); give HOST:PORT with --num-processes and --process-id"
             ) from error
         raise InputError(
-            f"distributed = {config.coordinator}: {who}could not join ({reason})"
+            f"--distributed {config.coordinator}: {who}could not join ({reason})"
         ) from error
     finally:
         late.cancel()
@@ -161,9 +156,7 @@ def from_first_host(make: Callable[[], Value]) -> Value:
     """What `make` returns on the first host, which alone calls it, on every host.
 
     All hosts must come here in the same order. A host returns no sooner than the first has ended.
-
-    Args:
-      make: returns a JSON value; may write files.
+    `make` returns a JSON value and may write files.
 
     Raises:
       InputError: `make` raised it on the first host, or failed there in another way.

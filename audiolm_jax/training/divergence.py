@@ -1,9 +1,9 @@
 """What is said when a number is no longer finite: which steps, and which recordings they saw."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import latest_step
 from audiolm_jax.training.distributed import is_first_host
@@ -40,7 +40,7 @@ def diverged(
         record = {"what": what, "last_finite_step": finite, "seen_at_step": step, "batches": rows}
         path = directory / NONFINITE
         if is_first_host():
-            path.write_text(json.dumps(record, indent=1) + "\n")
+            write_json(path, record)
         few = rows[step][:_ROWS_IN_MESSAGE]
         more = len(rows[step]) - len(few)
         data = f"the batch of step {step}: {', '.join(few)}"

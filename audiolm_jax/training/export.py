@@ -22,14 +22,6 @@ def export_model(
 
     All hosts must call it: each holds a part of the weights. Every host gathers all of them in
     its memory, without the state of the optimizer.
-
-    Args:
-      directory: the model folder.
-      kind: what the part is.
-      config: of the model.
-      program: whose `export` names the arrays.
-      state: on the mesh.
-      provenance: where the model came from.
     """
     whole = gather(dataclasses.replace(state, opt_state=()))
     return from_first_host(

@@ -1,10 +1,10 @@
 """Floating-point operations of a function, counted in its jaxpr: matrix products, convolutions.
 
 Everything else (norms, activations, random numbers, sorting, Fourier transforms) counts nothing:
-what is left is the work of a matrix unit. Loops count their trips, conditionals their dearest
-branch (of branches for kinds of devices, the default one), a Pallas kernel the operations that it
-states itself. What no result depends on counts nothing, such as the gradient of a kernel that is
-held constant: the compiler leaves it out too.
+what is left is the work of a matrix unit. Loops count their trips, conditionals their most
+expensive branch (of branches for kinds of devices, the default one), a Pallas kernel the operations
+that it states itself. What no result depends on counts nothing, such as the gradient of a kernel
+that is held constant: the compiler leaves it out too.
 """
 
 import math
@@ -17,12 +17,8 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 
-def count_flops(fn: Callable, *arguments: Any) -> float:
-    """Operations of one call; a multiplication and an addition are two.
-
-    Args:
-      fn: a function that can be traced.
-      *arguments: pytrees of arrays or of shapes.
+def count_flops(fn: Callable[..., Any], *arguments: Any) -> float:
+    """Operations of one call with arrays or shapes; a multiplication and an addition are two.
 
     Raises:
       ValueError: a loop without a known number of trips holds matrix products, or a kernel
@@ -82,16 +78,15 @@ def _called(equation: core.JaxprEqn) -> list[core.Jaxpr]:
 
 def _dot_flops(equation: core.JaxprEqn) -> float:
     (contracted, _), _ = equation.params["dimension_numbers"]
-    left = equation.invars[0].aval.shape
-    return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+    left = _shape(equation.invars[0])
+    return 2.0 * math.prod(_shape(equation.outvars[0])) * math.prod(left[i] for i in contracted)
 
 
 def _convolution_flops(equation: core.JaxprEqn) -> float:
     """Products with real inputs only: neither padding nor the zeros of a dilated input count."""
     params = equation.params
     numbers = params["dimension_numbers"]
-    left, right = (variable.aval.shape for variable in equation.invars[:2])
-    out = equation.outvars[0].aval.shape
+    left, right, out = map(_shape, (*equation.invars[:2], equation.outvars[0]))
     # A kernel's input features are those of one group already.
     products = out[numbers.out_spec[0]] * out[numbers.out_spec[1]] * right[numbers.rhs_spec[1]]
     for axis in range(len(params["window_strides"])):
@@ -107,15 +102,14 @@ def _convolution_flops(equation: core.JaxprEqn) -> float:
     return 2.0 * products
 
 
+def _shape(variable: Any) -> tuple[int, ...]:  # a variable or a literal of a jaxpr
+    return variable.aval.shape
+
+
 def _real_products(
-    inputs: int,
-    taps: int,
-    outputs: int,
-    stride: int,
-    padding: int,
-    input_dilation: int,
-    tap_dilation: int,
-) -> int:
+    *, inputs: int, taps: int, outputs: int, stride: int, padding: int,
+    input_dilation: int, tap_dilation: int,
+) -> int:  # fmt: skip
     """How many pairs of an output and a tap meet an input along one dimension."""
     total = 0
     # One after the other along the shorter side, whole rows along the longer one.

@@ -1,20 +1,16 @@
 """A full disk as one clear line, whichever library met it."""
 
 import contextlib
-import errno
 import gc
 import logging
-import re
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from audiolm_jax.artifacts.disk_space import FULL
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import latest_step
-
-_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_WORDS = re.compile(r"ENOSPC|EDQUOT|EFBIG|No space left|quota exceeded|File too large", re.I)
 
 
 @contextlib.contextmanager
@@ -30,7 +26,7 @@ def name_full_disk(directory: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not any(map(_is_full_disk, _chain(error))):
+        if not any(isinstance(x, OSError) and x.errno in FULL for x in _chain(error)):
             raise
         _drop_unfinished_writes(error)
         reason = " ".join(str(error).split())[:200]
@@ -42,8 +38,8 @@ def name_full_disk(directory: Path) -> Iterator[None]:
 
 def _drop_unfinished_writes(error: BaseException) -> None:
     """Ends the tasks of a failed save now: at the end of the process they would complain."""
-    for one in _chain(error):
-        traceback.clear_frames(one.__traceback__)
+    for cause in _chain(error):
+        traceback.clear_frames(cause.__traceback__)
     tasks = logging.getLogger("asyncio")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -56,9 +52,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    if isinstance(error, InputError):
-        return False
-    return getattr(error, "errno", None) in _NUMBERS or bool(_WORDS.search(str(error)))

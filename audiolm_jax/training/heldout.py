@@ -20,15 +20,9 @@ def heldout_means(
     stop: StopRequest,
     progress: Callable[[int], None],
 ) -> dict[str, float] | None:
-    """Means over all held-out batches; None if asked to stop meanwhile.
+    """Means over all held-out batches of this host; None if asked to stop meanwhile.
 
-    Args:
-      evaluate: jitted.
-      state: of the trainer.
-      batches: of the host.
-      mesh: from `make_mesh`.
-      stop: asked before each batch.
-      progress: called before each batch with its number.
+    `evaluate` is jitted; `progress` is called before each batch with its number.
 
     Raises:
       InputError: there is no batch.

@@ -13,7 +13,6 @@ Exit status when asked to stop (the run goes on from there when started again): 
 import contextlib
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
 from audiolm_jax.training.checkpoints import Checkpoints, saved_steps
@@ -40,7 +40,6 @@ from audiolm_jax.training.mesh import (
 )
 from audiolm_jax.training.metrics import MetricsWriter
 from audiolm_jax.training.preemption import TrainingStopped, watch_signals
-from audiolm_jax.training.prefetch import Prefetch
 from audiolm_jax.training.profile import Profile
 from audiolm_jax.training.progress import Progress, StepClock
 from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
@@ -49,28 +48,25 @@ from audiolm_jax.training.topology import peak_flops
 from audiolm_jax.training.warm_start import WarmStart
 from audiolm_jax.training.watchdog import Watchdog
 
-# Never the number of a step, so no step shares its key with the initialisation.
+# Never the number of a step, so no step shares its key with the initialization.
 _INIT = 0xFFFFFFFF
-_LOSS = re.compile(r"(.*[/_])?loss")
+_READY_BATCHES = 2  # on the devices, ahead of the step
 
 
 @dataclasses.dataclass(frozen=True)
-class Surroundings:
-    """What a run may tell the loop beyond the trainer and its data; all of it may be left out.
+class LoopContext:
+    """What a run may tell the loop beyond the trainer and its data; all of it may be left out."""
 
-    Attributes:
-      units: what a step gets through and how much, such as ("tokens", 4096.0), for the timing.
-      model_flops: operations of a step as the model needs them, for the timing.
-      describe: completed steps -> one line for each row of the next batch, for the error if a loss
-        is not finite.
-      warm_start: the weights to start from where there is no checkpoint yet.
-      on_evaluate: (step, state, writer), called after each evaluation: sounds to listen to.
-    """
-
+    # For the timing: what a step gets through and how much, such as ("tokens", 4096.0); and the
+    # operations of a step as the model needs them.
     units: tuple[str, float] | None = None
     model_flops: float | None = None
+    # Completed steps -> one line for each row of the next batch, for the error of a loss that is
+    # not finite.
     describe: Describe | None = None
+    # The weights to start from where there is no checkpoint yet.
     warm_start: WarmStart | None = None
+    # (step, state, writer), called after each evaluation: sounds to listen to.
     on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
 
 
@@ -82,7 +78,7 @@ def train(
     heldout: Callable[[], Iterable[Batch]],
     manifest: dict[str, Any],
     mesh_config: MeshConfig,
-    surroundings: Surroundings = Surroundings(),
+    context: LoopContext = LoopContext(),
 ) -> TrainState:
     """Trains, or goes on training, until `config.steps` updates are done.
 
@@ -96,7 +92,7 @@ def train(
       heldout: makes the held-out batches, all of which are evaluated.
       manifest: from `build_manifest`; goes into the directory and into every checkpoint.
       mesh_config: devices and sharding.
-      surroundings: what else the loop may use.
+      context: what else the loop may use.
 
     Returns:
       The final state, on the mesh.
@@ -124,14 +120,15 @@ def train(
         abstract = jax.eval_shape(init, init_key)
         shardings = state_shardings(mesh, rules, abstract)
         restored = checkpoints.restore(abstract, shardings)
-        if restored is None:
-            state = jax.jit(init, out_shardings=shardings)(init_key)
-            if surroundings.warm_start is not None:
-                state = surroundings.warm_start.apply(state)
-            done, saved = 0, None
-        else:
+        if restored is not None:
             state, record = restored
             done = saved = record["step"]
+        else:
+            state = jax.jit(init, out_shardings=shardings)(init_key)
+            if context.warm_start is not None:
+                state = context.warm_start.apply(state)
+            done, saved = 0, None
+        start = done
         writer = stack.enter_context(
             MetricsWriter(
                 directory, done, config.tensorboard, config.wandb_project, manifest["config"]
@@ -161,71 +158,70 @@ def train(
         step_fn = jit_step(program, mesh, shardings)
         evaluate_fn = jax.jit(program.evaluate, out_shardings=replicated(mesh))
         finite_fn = jax.jit(_all_finite, out_shardings=replicated(mesh))
+        peak = peak_flops(jax.devices()[0].device_kind)
+        if peak is not None and mesh is not None:
+            peak *= mesh.size
+        clock = StepClock(context.units, context.model_flops, peak)
+        profile = stack.enter_context(Profile(directory, profiled_steps(config)))
+        stop = stack.enter_context(watch_signals())
 
         def look(step: int, metrics: Metrics) -> None:
-            nonlocal looked
+            """Checks and writes what an update computed."""
             values = {n: float(value) for n, value in jax.device_get(dict(metrics)).items()}
-            losses = [n for n in values if _LOSS.fullmatch(n)] or list(values)
+            losses = [n for n in values if n == "loss" or n.endswith(("/loss", "_loss"))]
+            losses = losses or list(values)
             for name in losses:
                 if not math.isfinite(values[name]):
                     checkpoints.wait()
                     what = f"{name} = {values[name]}"
-                    raise diverged(directory, what, step, step - 1, surroundings.describe)
-            looked = True
+                    raise diverged(directory, what, step, step - 1, context.describe)
             clock.tick()
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
                 writer.write_timing(step, clock.report())
-            progress.update(
-                step, {n: values[n] for n in (["loss"] if "loss" in values else losses[:2])}
-            )
+            shown = ["loss"] if "loss" in values else losses[:2]
+            progress.update(step, {name: values[name] for name in shown})
 
-        def save() -> None:
-            watchdog.at("writing a checkpoint", done)
+        def save(step: int, state: TrainState, last_finite: int) -> None:
+            watchdog.at("writing a checkpoint", step)
             if not jax.device_get(finite_fn((state.params, state.rest))):
                 checkpoints.wait()
                 what = "a parameter is not finite"
-                raise diverged(directory, what, done, saved or 0, surroundings.describe)
-            if (own := int(jax.device_get(state.step))) != done:
-                raise RuntimeError(f"the step function counts {own} steps after {done}")
+                raise diverged(directory, what, step, last_finite, context.describe)
+            if (own := int(jax.device_get(state.step))) != step:
+                raise RuntimeError(f"the step function counts {own} steps after {step}")
             writer.sync()
             # The step is the data position too: batches are a function of it.
-            checkpoints.save(done, state, {"step": done, "manifest": manifest})
+            checkpoints.save(step, state, {"step": step, "manifest": manifest})
             if config.keep_best and is_first_host():
                 write_best(directory, config, ranked)
 
-        def evaluate() -> bool:
+        def evaluate(step: int, state: TrainState) -> bool:
             """Whether the evaluation came to its end."""
 
             def next_batch(number: int) -> None:  # the first one compiles
-                watchdog.at("evaluating held-out data", done, limited=number > 0)
+                watchdog.at("evaluating held-out data", step, limited=number > 0)
 
             means = heldout_means(evaluate_fn, state, heldout(), mesh, stop, next_batch)
             if means is None:
                 return False
-            writer.write_heldout(done, means)
+            writer.write_heldout(step, means)
             if (reason := program.verdict(means)) is not None:
                 checkpoints.wait()
-                raise InputError(f"{directory}: held-out data at step {done}: {reason}")
+                raise InputError(f"{directory}: held-out data at step {step}: {reason}")
             if config.keep_best:
-                ranked[done] = decisive(config, means)
+                ranked[step] = decisive(config, means)
                 checkpoints.protect(best_steps(config, ranked))
-            if surroundings.on_evaluate is not None:
-                watchdog.at("making samples", done, limited=False)
-                surroundings.on_evaluate(done, state, writer)
+            if context.on_evaluate is not None:
+                watchdog.at("making samples", step, limited=False)
+                context.on_evaluate(step, state, writer)
             return True
 
-        peak = peak_flops(jax.devices()[0].device_kind)
-        if peak is not None:
-            peak *= 1 if mesh is None else mesh.size
-        clock = StepClock(surroundings.units, surroundings.model_flops, peak)
-        profile = stack.enter_context(Profile(directory, profiled_steps(config)))
+        def to_devices() -> Iterator[Batch]:
+            return (to_global(batch, mesh) for batch in batches(start))
+
+        ready = stack.enter_context(contextlib.closing(prefetch(to_devices, _READY_BATCHES)))
         pending: Metrics | None = None  # what update `done` computed, not yet looked at
-        looked = False
-        stop = stack.enter_context(watch_signals())
-        ready = stack.enter_context(
-            Prefetch(lambda start=done: (to_global(batch, mesh) for batch in batches(start)))
-        )
         while True:
             last = done >= config.steps
             halt = stop.seen(done, checkpoints.reached_preemption)
@@ -237,14 +233,14 @@ def train(
                 pending = None
             if due and evaluated != done and not halt:
                 with clock.paused():
-                    if evaluate():
+                    if evaluate(done, state):
                         evaluated = done
                         keep = keep or done in best_steps(config, ranked)
                     else:
                         keep = halt = True
             if keep and saved != done:
                 with clock.paused():
-                    save()
+                    save(done, state, last_finite=saved or 0)
                 saved = done
             if last and evaluated == done:
                 checkpoints.wait()
@@ -259,11 +255,11 @@ def train(
                 batch = next(ready, None)
             if batch is None:
                 raise InputError(
-                    f"steps = {config.steps}: the data ended after {done} batches; they must go "
-                    "on, epoch after epoch"
+                    f"--loop.steps {config.steps}: the data ended after {done} batches; they must "
+                    "go on, epoch after epoch"
                 )
             # The first update is compiled, and hosts do not all take the same time for it.
-            watchdog.at("running", done + 1, limited=looked)
+            watchdog.at("running", done + 1, limited=done > start + 1)
             profile.before(done + 1)
             with clock.dispatching(), jax.transfer_guard("disallow"):
                 state, metrics = step_fn(state, batch, seed_key)
@@ -290,8 +286,10 @@ def load_state(
     mesh, rules = make_mesh(mesh_config), mesh_config.rules
     with use_mesh(mesh, rules), Checkpoints(directory, keep=None) as checkpoints:
         abstract = jax.eval_shape(program.init, jax.random.key(0))
-        state, _ = checkpoints.restore(abstract, state_shardings(mesh, rules, abstract), step)
-    return state
+        restored = checkpoints.restore(abstract, state_shardings(mesh, rules, abstract), step)
+    if restored is None:
+        raise InputError(f"{directory}: the checkpoints went away while they were read")
+    return restored[0]
 
 
 def _all_finite(tree: Any) -> jax.Array:

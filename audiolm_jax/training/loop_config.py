@@ -8,68 +8,60 @@ from audiolm_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
-    """How long to train and how often to do what, all counted in steps.
-
-    Attributes:
-      steps: updates in all; may be raised later, which extends the run.
-      seed: decides the initial parameters and every random draw of training.
-      log_every: steps between two lines of metrics.
-      evaluate_every: steps between two passes over the held-out data; one more ends the run.
-      checkpoint_every: steps between two checkpoints; one more ends the run.
-      keep_checkpoints: how many of the newest checkpoints to keep.
-      keep_best: how many more to keep, those of the best evaluations (a checkpoint is written at
-        each evaluation that is among them); 0 keeps none. best.json in the run directory names
-        them.
-      best_metric: the held-out metric that decides, named as in metrics.jsonl without `heldout/`.
-      best_is: whether its lowest or its highest value is the best.
-      export: which state the model folder gets: the last one, or the best one that is kept.
-      tensorboard: also write TensorBoard event files.
-      wandb_project: also log to this project of Weights & Biases; None does not.
-      profile_steps: "A:B" writes a trace of the updates A to B (counted from 1) to the folder
-        `profile`; None does not.
-      stall_seconds: a process that makes no progress for so long writes the stacks of all its
-        threads to standard error and ends with status 124; None lets it hang. The time to compile
-        the step does not count.
-      progress_seconds: seconds between two progress lines where there is no terminal.
-    """
+    """How long to train and how often to do what, all counted in steps."""
 
     steps: int
+    """Updates in all; may be raised later, which extends the run."""
     seed: int = 0
+    """Decides the initial parameters and every random draw of training."""
     log_every: int = 10
+    """Steps between two lines of metrics."""
     evaluate_every: int = 500
+    """Steps between two passes over the held-out data; one more ends the run."""
     checkpoint_every: int = 500
+    """Steps between two checkpoints; one more ends the run."""
     keep_checkpoints: int = 2
+    """How many of the newest checkpoints to keep."""
     keep_best: int = 0
+    """How many more to keep, those of the best evaluations (a checkpoint is written at each
+    evaluation that is among them); 0 keeps none. best.json in the run directory names them."""
     best_metric: str = "loss"
+    """The held-out metric that decides, named as in metrics.jsonl without `heldout/`."""
     best_is: Literal["lowest", "highest"] = "lowest"
+    """Whether its lowest or its highest value is the best."""
     export: Literal["last", "best"] = "last"
+    """Which state the model folder gets: the last one, or the best one that is kept."""
     tensorboard: bool = True
+    """Also write TensorBoard event files."""
     wandb_project: str | None = None
+    """Also log to this project of Weights & Biases; None does not."""
     profile_steps: str | None = None
+    """"A:B" writes a trace of the updates A to B (counted from 1) to the folder `profile`; None
+    does not."""
     stall_seconds: float | None = 1800.0
+    """A process that makes no progress for so long writes the stacks of all its threads to standard
+    error and ends with status 124; None lets it hang. Compiling the step does not count."""
     progress_seconds: float = 10.0
+    """Seconds between two progress lines where there is no terminal."""
 
-    def __post_init__(self):
-        for name in ("steps", "log_every", "evaluate_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} = {getattr(self, name)}: expected 1 or more")
-        if self.keep_checkpoints < 1:
-            raise InputError(f"keep_checkpoints = {self.keep_checkpoints}: expected 1 or more")
-        if self.keep_best < 0:
-            raise InputError(f"keep_best = {self.keep_best}: expected 0 (none) or more")
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "log_every": 1, "evaluate_every": 1, "checkpoint_every": 1}
+        for name, limit in (least | {"keep_checkpoints": 1, "keep_best": 0}).items():
+            if getattr(self, name) < limit:
+                raise _refused(self, name, f"expected {limit} or more")
         if self.export == "best" and not self.keep_best:
-            raise InputError("export = 'best': none is kept; set keep_best to 1 or more")
+            raise _refused(self, "export", "none is kept; set --loop.keep-best to 1 or more")
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed = {self.seed}: expected 0 to 2**32 - 1")
+            raise _refused(self, "seed", "expected 0 to 2**32 - 1")
         for name in ("progress_seconds", "stall_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InputError(f"{name} = {value}: expected more than 0")
+                raise _refused(self, name, "expected more than 0")
         profiled_steps(self)
 
 
-# Fields of the loop that decide what is kept and shown, never what is computed: a run may go on
-# with other values of them.
+# Fields that decide what is kept and shown, never what is computed: a run may go on with other
+# values of them.
 CHANGEABLE = (
     "checkpoint_every",
     "keep_checkpoints",
@@ -95,13 +87,13 @@ def profiled_steps(config: LoopConfig) -> range:
         return range(0)
     first, colon, last = config.profile_steps.partition(":")
     if not (colon and first.isdecimal() and last.isdecimal()):
-        raise InputError(
-            f"profile_steps = {config.profile_steps!r}: expected two counts of updates, such as "
-            "10:12"
-        )
+        raise _refused(config, "profile_steps", "expected two counts of updates, such as 10:12")
     if not 1 <= int(first) <= int(last) <= config.steps:
-        raise InputError(
-            f"profile_steps = {config.profile_steps!r}: expected 1 <= A <= B <= steps = "
-            f"{config.steps}"
+        raise _refused(
+            config, "profile_steps", f"expected 1 <= A <= B <= --loop.steps {config.steps}"
         )
     return range(int(first), int(last) + 1)
+
+
+def _refused(config: LoopConfig, name: str, why: str) -> InputError:
+    return InputError(f"--loop.{name.replace('_', '-')} {getattr(config, name)}: {why}")

@@ -39,7 +39,7 @@ def build_manifest(
     upstream: dict[str, str],
     mesh: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Collects what it takes to repeat a run.
+    """Collects what it takes to repeat a run, as JSON values.
 
     Args:
       config: the resolved config dataclass of the whole run.
@@ -47,9 +47,6 @@ def build_manifest(
       data: fingerprints and counts of the data.
       upstream: fingerprint by name of every model that the run builds on.
       mesh: the mesh config as JSON values; it may change between starts.
-
-    Returns:
-      JSON values. `git` is None outside a git checkout.
     """
     return {
         "config": config_to_dict(config),
@@ -77,8 +74,8 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
 
     Writes the manifest if there is none. Otherwise the parts config, seeds, data, upstream and
     warm_start must equal those of the manifest there; only the config field `loop.steps` may have
-    grown, which extends the run, the fields of `mesh` may differ, which changes the rounding only,
-    and so may those fields of `loop` that change no result (`loop_config.CHANGEABLE`).
+    grown, which extends the run; the fields of `mesh`, which change the rounding only, and those of
+    `loop_config.CHANGEABLE` may differ.
 
     Raises:
       InputError: another process trains here, or the directory belongs to another run; the
@@ -148,11 +145,7 @@ def _show(value: Any) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a run directory.
-
-    Raises:
-      InputError: it is damaged.
-    """
+    """The manifest of a run directory; InputError if it is damaged."""
     path = directory / MANIFEST
     try:
         return json.loads(path.read_text())

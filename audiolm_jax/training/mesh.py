@@ -8,23 +8,27 @@ is no mesh at all.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.partition import Rules, logical_to_spec, use_rules
 from audiolm_jax.training.state import Batch
 
-AXES = ("data", "fsdp", "model")
+# As in `nn.partition`. That imports Flax, which `audiolm train CONFIG --help` cannot wait for, so
+# here it is imported where it is used.
+Rules = Mapping[str, str | tuple[str, ...] | None]
 
-_REPLICATED: dict[str, Any] = {
-    "batch": ("data", "fsdp"),
+AXES = ("data", "fsdp", "model")
+_BATCH_AXES = ("data", "fsdp")
+
+_REPLICATED: Rules = {
+    "batch": _BATCH_AXES,
     "length": None,
     "time": None,
     "embed": None,
@@ -41,40 +45,38 @@ _REPLICATED: dict[str, Any] = {
 }
 RULES: dict[str, Rules] = {
     "dp": _REPLICATED,
-    "fsdp": _REPLICATED | {"embed": "fsdp"},
-    "fsdp_tp": _REPLICATED | {"embed": "fsdp", "mlp": "model", "heads": "model", "vocab": "model"},
+    "fsdp": {**_REPLICATED, "embed": "fsdp"},
+    "fsdp_tp": {**_REPLICATED, "embed": "fsdp"} | dict.fromkeys(("mlp", "heads", "vocab"), "model"),
 }
+# Which sizes a preset has.
+_SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How a run is spread over devices; whatever the sizes leave over goes to the main axis.
-
-    Attributes:
-      preset: none: one device and no mesh. dp: every device holds all parameters and a part of the
-        batch. fsdp: parameters and optimizer state are sharded as well. fsdp_tp: and the width of
-        each layer is split over `model` devices.
-      slices: slices (pods) joined by a data-centre network. The parameters are never sharded
-        across slices: between them only gradients travel.
-      replicas: copies of the sharded parameters within a slice (fsdp and fsdp_tp).
-      model: devices that split each layer between them (fsdp_tp).
-    """
+    """How a run is spread over devices; whatever the sizes leave over goes to the main axis."""
 
     preset: Literal["none", "dp", "fsdp", "fsdp_tp"] = "none"
+    """none: one device and no mesh. dp: every device holds all parameters and a part of the batch.
+    fsdp: parameters and optimizer state are sharded as well. fsdp_tp: and the width of each layer
+    is split over `model` devices."""
     slices: int = 1
+    """Slices (pods) joined by a data-centre network. The parameters are never sharded across
+    slices: between them only gradients travel."""
     replicas: int = 1
+    """Copies of the sharded parameters within a slice (fsdp and fsdp_tp)."""
     model: int = 1
+    """Devices that split each layer between them (fsdp_tp)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("slices", "replicas", "model"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} = {getattr(self, name)}: expected 1 or more")
-        used = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
-        for name in ("slices", "replicas", "model"):
-            if getattr(self, name) != 1 and name not in used.get(self.preset, (name,)):
+            value = getattr(self, name)
+            if value < 1:
+                raise InputError(f"--mesh.{name} {value}: expected 1 or more")
+            if value != 1 and name not in _SIZES.get(self.preset, (name,)):
                 raise InputError(
-                    f"{name} = {getattr(self, name)}: has no meaning with preset = {self.preset!r};"
-                    " leave it at 1 or choose another preset"
+                    f"--mesh.{name} {value}: has no meaning with --mesh.preset {self.preset}; "
+                    "leave it at 1 or choose another preset"
                 )
 
     @property
@@ -84,14 +86,11 @@ class MeshConfig:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
-    """Lays the devices out as a mesh with the axes `AXES`.
+    """Lays the devices out as a mesh with the axes `AXES`; None with the preset `none`.
 
     Args:
       config: the preset and its sizes.
       devices: all devices of the run; None takes every device that JAX sees.
-
-    Returns:
-      The mesh, or None with the preset `none`.
 
     Raises:
       InputError: the sizes do not divide the number of devices, or are not the slices there are;
@@ -102,7 +101,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     if config.preset == "none":
         return None
     devices = list(jax.devices() if devices is None else devices)
-    _check_slices(config, devices)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
+    if devices[0].platform == "tpu" and slices != config.slices:
+        raise InputError(
+            f"--mesh.slices {config.slices}: the devices form {slices} slices; set --mesh.slices "
+            f"{slices}"
+        )
     fixed = config.slices * config.replicas * config.model
     if len(devices) % fixed:
         raise InputError(
@@ -113,7 +118,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     inner = (rest, 1, 1) if config.preset == "dp" else (config.replicas, rest, config.model)
     if config.slices == 1:
         grid = mesh_utils.create_device_mesh(inner, devices, allow_split_physical_axes=True)
-    elif _count_slices(devices) == config.slices:
+    elif slices == config.slices:
         grid = mesh_utils.create_hybrid_device_mesh(
             inner, (config.slices, 1, 1), devices, allow_split_physical_axes=True
         )
@@ -131,31 +136,19 @@ def _check_processes(config: MeshConfig) -> None:
         )
     if processes > 1 and config.preset == "none":
         raise InputError(
-            f"mesh.preset = 'none': uses one device, but {processes} processes were started; "
+            f"--mesh.preset none: uses one device, but {processes} processes were started; "
             "choose dp, fsdp or fsdp_tp"
         )
-
-
-def _check_slices(config: MeshConfig, devices: Sequence[jax.Device]) -> None:
-    slices = _count_slices(devices)
-    # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
-    if devices[0].platform == "tpu" and slices != config.slices:
-        raise InputError(
-            f"mesh.slices = {config.slices}: the devices form {slices} slices; set "
-            f"--mesh.slices {slices}"
-        )
-
-
-def _count_slices(devices: Sequence[jax.Device]) -> int:
-    return len({getattr(device, "slice_index", 0) for device in devices})
 
 
 @contextlib.contextmanager
 def use_mesh(mesh: Mesh | None, rules: Rules | None) -> Iterator[None]:
     """Makes mesh and rules the ones that `partition.constrain` follows; nothing without a mesh."""
-    if mesh is None:
+    if mesh is None or rules is None:
         yield
         return
+    from audiolm_jax.nn.partition import use_rules
+
     with jax.set_mesh(mesh), use_rules(rules):
         yield
 
@@ -185,30 +178,30 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
     Raises:
       InputError: a dimension does not divide over its mesh axes.
     """
+    from flax import nnx
 
-    def one(path: Any, leaf: Any) -> Any:
+    from audiolm_jax.nn.partition import logical_to_spec
+
+    def sharding_of(path: Any, leaf: Any) -> Any:
         if not isinstance(leaf, nnx.Variable):
             return replicated(mesh)
-        value = leaf.get_value()
+        shape = leaf.get_value().shape
         names = leaf.get_metadata().get("out_sharding")
-        if mesh is None or not names or len(names) != len(value.shape):
+        if mesh is None or rules is None or not names or len(names) != len(shape):
             return leaf.replace(replicated(mesh))
         spec = logical_to_spec(tuple(names), rules)
         # Adafactor leaves arrays of one element where it keeps nothing.
-        spec = PartitionSpec(
-            *(None if size == 1 else axes for size, axes in zip(value.shape, spec, strict=True))
-        )
-        for name, size, axes in zip(names, value.shape, spec, strict=True):
-            parts = _count(mesh, axes)
-            if size % parts:
+        placed = [None if size == 1 else axes for size, axes in zip(shape, spec, strict=True)]
+        for name, size, axes in zip(names, shape, placed, strict=True):
+            if size % (parts := _count(mesh, axes)):
                 raise InputError(
                     f"mesh: dimension {name!r} of {jax.tree_util.keystr(path)} is {size} long and "
                     f"does not divide over {parts} devices; choose a multiple or another mesh"
                 )
-        return leaf.replace(NamedSharding(mesh, spec))
+        return leaf.replace(NamedSharding(mesh, PartitionSpec(*placed)))
 
     return jax.tree_util.tree_map_with_path(
-        one, abstract_state, is_leaf=lambda x: isinstance(x, nnx.Variable)
+        sharding_of, abstract_state, is_leaf=lambda x: isinstance(x, nnx.Variable)
     )
 
 
@@ -222,26 +215,22 @@ def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
     Raises:
       InputError: the batch does not divide over the devices.
     """
-    axes = _REPLICATED["batch"]
-    parts = _count(mesh, axes)
+    parts = _count(mesh, _BATCH_AXES)
     for leaf in jax.tree.leaves(batch):
         if np.shape(leaf)[0] % parts:
             raise InputError(
-                f"batch size = {np.shape(leaf)[0]}: does not divide over the {parts} devices of "
-                f"the mesh axes {' x '.join(axes)}; choose a multiple of {parts} or another mesh"
+                f"--batch-size {np.shape(leaf)[0]}: does not divide over the {parts} devices of "
+                f"the mesh axes {' x '.join(_BATCH_AXES)}; choose a multiple of {parts} or another "
+                "mesh"
             )
-    return NamedSharding(mesh, PartitionSpec(axes))
+    return NamedSharding(mesh, PartitionSpec(_BATCH_AXES))
 
 
 def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
-    """The rows of the global batch that this host's devices hold, in order: its share to read.
+    """The rows of a batch of all devices that this host's hold, in order: its share to read.
 
     They need not be neighbours: on a TPU torus the devices of a host are spread over the mesh.
     Hosts that split the width of layers between them (`model`) hold the same rows.
-
-    Args:
-      mesh: from `make_mesh`.
-      batch_size: rows of a step over all devices.
 
     Raises:
       InputError: the batch does not divide over the devices.
@@ -249,7 +238,7 @@ def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
     if mesh is None:
         return tuple(range(batch_size))
     batch_sharding(mesh, jax.ShapeDtypeStruct((batch_size,), np.int32))
-    size = batch_size // _count(mesh, _REPLICATED["batch"])
+    size = batch_size // _count(mesh, _BATCH_AXES)
     return tuple(part * size + row for part in _host_parts(mesh) for row in range(size))
 
 
@@ -280,23 +269,20 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
                 "read the rows that host_rows names"
             )
         own = {part * size: first * size for first, part in enumerate(parts)}
-        shape = (size * _count(mesh, _REPLICATED["batch"]), *rows.shape[1:])
-        whole = jax.ShapeDtypeStruct(shape, rows.dtype)
+        shape = (size * _count(mesh, _BATCH_AXES), *rows.shape[1:])
+        sharding = batch_sharding(mesh, jax.ShapeDtypeStruct(shape, rows.dtype))
 
-        def part_of(index: tuple[slice, ...]) -> np.ndarray:
+        def part_of(index: Any) -> np.ndarray:  # a slice for each dimension
             first = own[index[0].start or 0]
             return rows[first : first + size]
 
-        return jax.make_array_from_callback(shape, batch_sharding(mesh, whole), part_of)
+        return jax.make_array_from_callback(shape, sharding, part_of)
 
     return jax.tree.map(place, batch)
 
 
 def gather(tree: Any) -> Any:
-    """The whole values of global arrays as numpy arrays, on every host.
-
-    All hosts must call it, with the same tree.
-    """
+    """The whole values of global arrays as numpy arrays, on every host; all hosts must call it."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     from jax.experimental import multihost_utils
@@ -313,4 +299,4 @@ def _host_parts(mesh: Mesh) -> tuple[int, ...]:
 
 def _count(mesh: Mesh, axes: str | tuple[str, ...] | None) -> int:
     names = (axes,) if isinstance(axes, str) else (axes or ())
-    return int(np.prod([mesh.shape[name] for name in names], dtype=int))
+    return math.prod(mesh.shape[name] for name in names)

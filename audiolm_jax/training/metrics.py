@@ -38,9 +38,6 @@ class MetricsWriter:
       wandb_project: also log to this project of Weights & Biases, unless None.
       run_config: JSON values shown with the run there.
 
-    Attributes:
-      heldout: held-out means by step, without `heldout/`, as they were at the start.
-
     Raises:
       InputError: Weights & Biases is asked for and not installed.
     """
@@ -54,10 +51,12 @@ class MetricsWriter:
         run_config: Any = None,
     ):
         self._directory = directory
-        self._events = self._wandb = None
+        self._events: Any = None
+        self._wandb: Any = None
         self._writes = jax.process_index() == 0
         if self._writes:
             truncate_after(directory / METRICS, restored_step)
+        # Held-out means by step, without `heldout/`, as they were at the start.
         self.heldout: dict[int, dict[str, float | None]] = {}
         for line in read_metrics(directory / METRICS):
             means = {n.removeprefix(HELDOUT): x for n, x in line.items() if n.startswith(HELDOUT)}
@@ -70,9 +69,8 @@ class MetricsWriter:
         if tensorboard and self._writes:
             from tensorboardX import SummaryWriter
 
-            self._events = SummaryWriter(
-                str(directory / "tensorboard"), purge_step=restored_step + 1
-            )
+            folder = str(directory / "tensorboard")
+            self._events = SummaryWriter(folder, purge_step=restored_step + 1)
 
     def __enter__(self) -> "MetricsWriter":
         return self
@@ -111,14 +109,7 @@ class MetricsWriter:
     def write_audio(
         self, step: int, name: str, samples: Float[np.ndarray, " s"], sample_rate_hz: int
     ) -> None:
-        """Writes `samples/<name>_step_<step>.wav`, and the sound to TensorBoard.
-
-        Args:
-          step: completed steps.
-          name: of the file, without suffix.
-          samples: mono, within [-1, 1].
-          sample_rate_hz: its rate.
-        """
+        """Writes mono audio in [-1, 1] to `samples/<name>_step_<step>.wav` and to TensorBoard."""
         if not self._writes:
             return
         from audiolm_jax.audio.files import write_wav
@@ -131,7 +122,7 @@ class MetricsWriter:
 
     def sync(self) -> None:
         """Returns when the lines are on disk: no checkpoint may be ahead of its metrics."""
-        if self._metrics.name != os.devnull:
+        if self._writes:
             os.fsync(self._metrics.fileno())
 
 
@@ -140,18 +131,14 @@ def _start_wandb(project: str, directory: Path, config: Any) -> Any:
         import wandb
     except ImportError:
         raise InputError(
-            f"loop.wandb_project = {project!r}: the package wandb is not installed; "
-            "`pip install wandb`, or leave the field at None"
+            f"--loop.wandb-project {project}: the package wandb is not installed; `pip install "
+            "wandb`, or leave the field at None"
         ) from None
     # The same directory is the same run there, however often it is started again.
     name = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:16]
+    folder = str(directory)
     return wandb.init(
-        project=project,
-        dir=str(directory),
-        name=directory.name,
-        id=name,
-        resume="allow",
-        config=config,
+        project=project, dir=folder, name=directory.name, id=name, resume="allow", config=config
     )
 
 

@@ -28,11 +28,9 @@ class StopRequest:
         return EXIT_STATUS[self.signal or signal.SIGTERM]
 
     def seen(self, step: int, reached_preemption: Callable[[int], bool]) -> bool:
-        """Whether to stop at this step; all hosts answer the same.
+        """Whether to stop after `step` updates; all hosts answer the same.
 
-        Args:
-          step: completed steps.
-          reached_preemption: agrees on a step between the hosts of a run.
+        `reached_preemption` agrees on a step between the hosts of a run.
         """
         if jax.process_count() > 1:
             return reached_preemption(step)
@@ -49,15 +47,17 @@ def watch_signals() -> Iterator[StopRequest]:
         return
     usual = {number: signal.getsignal(number) for number in EXIT_STATUS}
 
+    def give_back() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
     def handle(number: int, frame: FrameType | None) -> None:
         request.signal = signal.Signals(number)
-        for other, handler in usual.items():
-            signal.signal(other, handler)
+        give_back()
 
     for number in usual:
         signal.signal(number, handle)
     try:
         yield request
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+        give_back()

@@ -9,12 +9,9 @@ PROFILE = "profile"
 
 
 class Profile:
-    """Traces a range of updates; use as a context manager.
+    """Traces a range of updates, counted from 1, to the folder `profile` of a run directory.
 
-    Args:
-      directory: the run directory; the trace goes to its folder `profile`.
-      steps: updates to trace, counted from 1; empty traces nothing. A run that goes on in their
-        midst traces the rest of them.
+    Use as a context manager. A run that goes on in the midst of them traces the rest of them.
     """
 
     def __init__(self, directory: Path, steps: range):

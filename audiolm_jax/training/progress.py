@@ -1,6 +1,8 @@
 """How far a run is and how fast: the progress line, and the clock of the steps."""
 
 import contextlib
+import datetime
+import logging
 import math
 import sys
 import time
@@ -9,24 +11,26 @@ from typing import TextIO
 
 import jax
 
+logger = logging.getLogger(__name__)
+
 
 class Progress:
-    """Shows how far a run is: one line that updates on a terminal, plain lines elsewhere.
+    """Shows how far a run is: a line that updates on a terminal, lines of the log elsewhere.
 
-    Use as a context manager. Of several hosts only the first one prints.
+    Use as a context manager.
 
     Args:
       total: steps of the whole run.
-      seconds: time between two plain lines; a terminal is updated ten times as often.
-      stream: where to; None is standard error.
+      seconds: time between two lines of the log; a terminal is updated ten times as often.
+      stream: the terminal, if it is one; None is standard error.
     """
 
     def __init__(self, total: int, seconds: float, stream: TextIO | None = None):
         self._stream = sys.stderr if stream is None else stream
-        self._terminal = self._stream.isatty()
-        self._prints = jax.process_index() == 0
+        # Of several hosts only the first one draws.
+        self._draws = self._stream.isatty() and jax.process_index() == 0
         self._total = total
-        self._interval = seconds / 10 if self._terminal else seconds
+        self._interval = seconds / 10 if self._draws else seconds
         self._first: tuple[int, float] | None = None
         self._shown = -math.inf
         self._open_line = False
@@ -50,9 +54,10 @@ class Progress:
         if step > first_step:
             rate = (step - first_step) / (now - since)
             parts.append(f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step")
-            parts.append(f"ETA {_clock((self._total - step) / rate)}")
+            left = datetime.timedelta(seconds=round((self._total - step) / rate))
+            parts.append(f"ETA {left}")
         text = "  ".join(parts)
-        if self._terminal and self._prints:
+        if self._draws:
             self._stream.write("\r\x1b[K" + text)
             self._stream.flush()
             self._open_line = True
@@ -60,15 +65,14 @@ class Progress:
             self.note(text)
 
     def note(self, text: str) -> None:
-        """Prints a line of its own."""
+        """Logs a line of its own."""
         self._end_line()
-        if self._prints:
-            self._stream.write(text + "\n")
-            self._stream.flush()
+        logger.info("%s", text)
 
     def _end_line(self) -> None:
         if self._open_line:
             self._stream.write("\n")
+            self._stream.flush()
             self._open_line = False
 
 
@@ -76,11 +80,10 @@ class StepClock:
     """Measures seconds per step since the last report, without evaluation and checkpoints.
 
     Args:
-      units: what a step gets through and how much of it, such as ("tokens", 4096.0); None is not
-        reported.
+      units: what a step gets through and how much of it, such as ("tokens", 4096.0).
       model_flops: floating-point operations of a step as the model needs them, recomputation not
-        counted; None is not reported.
-      peak_flops: FLOP/s that all devices of the run can reach; None where it is not known.
+        counted.
+      peak_flops: FLOP/s that all devices of the run can reach.
     """
 
     def __init__(
@@ -94,29 +97,28 @@ class StepClock:
         self._start()
 
     def _start(self) -> None:
-        self._since, self._paused, self._waited, self._steps = time.monotonic(), 0.0, 0.0, 0
+        self._since, self._steps = time.monotonic(), 0
+        self._spent = {"paused": 0.0, "waiting": 0.0}
 
     def tick(self) -> None:
         """Counts a step whose metrics have arrived."""
         self._steps += 1
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> contextlib.AbstractContextManager[None]:
         """Leaves the time of the block out."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self._paused += time.monotonic() - started
+        return self._spending("paused")
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Counts the time of the block as waiting for data."""
+        return self._spending("waiting")
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts the time of the block as waiting for data."""
+    def _spending(self, what: str) -> Iterator[None]:
         started = time.monotonic()
         try:
             yield
         finally:
-            self._waited += time.monotonic() - started
+            self._spent[what] += time.monotonic() - started
 
     @contextlib.contextmanager
     def dispatching(self) -> Iterator[None]:
@@ -124,10 +126,10 @@ class StepClock:
         if self._compiled is not None:
             yield
             return
-        paused = self._paused
+        before = self._spent["paused"]
         with self.paused():
             yield
-        self._compiled = self._paused - paused
+        self._compiled = self._spent["paused"] - before
 
     def report(self) -> dict[str, float]:
         """Seconds per step and what follows from them; starts anew.
@@ -137,14 +139,14 @@ class StepClock:
           <units>_per_second, model_flops_per_second and mfu (of the peak) as far as they are
           known; and in the first report compile_seconds, which count for no step.
         """
-        seconds = time.monotonic() - self._since - self._paused
+        seconds = time.monotonic() - self._since - self._spent["paused"]
         steps = max(self._steps, 1)
         report = {
             "seconds_per_step": seconds / steps,
-            "data_wait_seconds_per_step": self._waited / steps,
+            "data_wait_seconds_per_step": self._spent["waiting"] / steps,
         }
         if seconds > 0:
-            report["data_wait_share"] = self._waited / seconds
+            report["data_wait_share"] = self._spent["waiting"] / seconds
             rate = self._steps / seconds
             if self._units is not None:
                 name, amount = self._units
@@ -158,9 +160,3 @@ class StepClock:
             self._compiled = 0.0
         self._start()
         return report
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

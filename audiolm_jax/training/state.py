@@ -1,4 +1,4 @@
-"""What every trainer is made of: one kind of state, and four pure functions over it."""
+"""What every trainer is made of: one kind of state, and pure functions over it."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,32 +6,24 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 Batch = Any  # a pytree of arrays whose leading dimension is the global batch
-Metrics = Mapping[str, Array]  # scalars
+Metrics = Mapping[str, jax.Array]  # scalars
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Everything that a step reads and writes, as one pytree.
+    """Everything that a step reads and writes, as one pytree."""
 
-    Attributes:
-      step: int32 [], completed steps.
-      params: trained by gradient; an `nnx.State`, or a dict of several (generator, discriminator).
-      rest: not trained by gradient: EMA codebooks and other statistics; {} if there are none.
-      opt_state: optax state of the same grouping as `params`.
-      ema: moving average of `params`, or {} if the trainer keeps none.
-    """
-
-    step: Array
-    params: Any
-    rest: Any
-    opt_state: Any
-    ema: Any
+    step: Any  # int32 [], completed steps
+    params: Any  # trained by gradient: an `nnx.State`, or a dict of several
+    rest: Any  # not trained by gradient: EMA codebooks and other statistics; {} if there are none
+    opt_state: Any  # optax's, of the same grouping as `params`
+    ema: Any  # moving average of `params`; {} if the trainer keeps none
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sums:
     """Held-out metrics that add up over batches: `totals[name] / counts[name]` is the mean."""
@@ -40,24 +32,17 @@ class Sums:
     counts: Metrics
 
 
-jax.tree_util.register_dataclass(Sums, data_fields=["totals", "counts"], meta_fields=[])
-
-
 @dataclasses.dataclass(frozen=True)
 class TrainProgram:
-    """A trainer as pure functions: the loop jits them, shards them and feeds them.
+    """A trainer as pure functions: the loop jits them, shards them and feeds them."""
 
-    Attributes:
-      init: key -> state. Runs under `jax.jit`, so it may be `eval_shape`d.
-      step: (state, batch, key) -> (state, metrics). `key` is already unique to the step. All sums
-        over the batch are global sums, so the result does not depend on the mesh.
-      evaluate: (state, batch) -> Sums, deterministic.
-      export: state -> arrays of the model folder by dotted name (numpy, float32 or integer).
-      verdict: held-out means -> why training on is in vain, or None if it is not.
-    """
-
-    init: Callable[[Array], TrainState]
-    step: Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]
-    evaluate: Callable[[TrainState, Batch], Sums]
+    # key -> state. Runs under `jax.jit`, so it may be `eval_shape`d.
+    init: Callable[[jax.Array], TrainState]
+    # (state, batch, key) -> (state, metrics). The key is already unique to the step. All sums over
+    # the batch are global sums, so the result does not depend on the mesh.
+    step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+    evaluate: Callable[[TrainState, Batch], Sums]  # deterministic
+    # Arrays of the model folder by dotted name (numpy, float32 or integer).
     export: Callable[[TrainState], dict[str, np.ndarray]]
+    # Held-out means -> why training on is in vain, or None if it is not.
     verdict: Callable[[Mapping[str, float]], str | None] = lambda heldout: None

@@ -27,10 +27,8 @@ def make_init(program: TrainProgram) -> Any:
 def jit_step(program: TrainProgram, mesh: Mesh | None, shardings: Any) -> Any:
     """The jitted update (state, batch, seed key) -> (state, metrics); the state is donated.
 
-    Args:
-      program: the trainer; its step gets the seed key folded with the number of completed steps.
-      mesh: from `make_mesh`; trace the step inside `use_mesh`.
-      shardings: of the state, from `state_shardings`.
+    The program's step gets the seed key folded with the number of completed steps. Call it inside
+    `use_mesh`; `shardings` are those of the state.
     """
 
     def run_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:

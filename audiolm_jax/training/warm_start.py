@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
 from audiolm_jax.training.state import TrainState
@@ -19,26 +18,24 @@ _PARTS = ("params.", "rest.", "ema.")
 
 @dataclasses.dataclass(frozen=True)
 class WarmStartConfig:
-    r"""Where the first values of a model come from, instead of chance.
+    """Where the first values of a model come from, instead of chance.
 
     Every array of the new model (`params.`, `rest.` and `ema.` of its state, by the names that its
     checkpoints have) must be found in the source or be left fresh by name, and every array of the
     source must be used or be dropped by name. Patterns are regular expressions that match whole
     names. Optimizer state, step, data position and random draws start anew.
-
-    Attributes:
-      source: a run directory with checkpoints (its newest is taken), or a model folder, whose
-        arrays are called as they are there with `params.` before.
-      renames: pattern of new names -> old name, in which \1 stands for the first group of the
-        pattern; the first pattern that matches decides, and names without one stay the same.
-      fresh: patterns of new names that keep their random values.
-      dropped: patterns of old names that are not wanted.
     """
 
     source: str
+    """A run directory with checkpoints (its newest is taken), or a model folder, whose arrays are
+    called as they are there with `params.` before."""
     renames: dict[str, str] = dataclasses.field(default_factory=dict)
+    r"""Pattern of new names -> old name, in which \1 stands for the first group of the pattern; the
+    first pattern that matches decides, and names without one stay the same."""
     fresh: tuple[str, ...] = ()
+    """Patterns of new names that keep their random values."""
     dropped: tuple[str, ...] = ()
+    """Patterns of old names that are not wanted."""
 
     def __post_init__(self) -> None:
         for field in ("renames", "fresh", "dropped"):
@@ -47,23 +44,17 @@ class WarmStartConfig:
                     re.compile(pattern)
                 except re.error as error:
                     raise InputError(
-                        f"warm_start.{field}: {pattern!r} is not a regular expression ({error})"
+                        f"--warm-start.{field}: {pattern!r} is not a regular expression ({error})"
                     ) from None
 
 
 @dataclasses.dataclass(frozen=True)
 class WarmStart:
-    """The weights of another run, read and verified.
-
-    Attributes:
-      config: names.
-      arrays: by old name.
-      facts: what the manifest and the model folder say of the source.
-    """
+    """The weights of another run, read and verified."""
 
     config: WarmStartConfig
-    arrays: Mapping[str, np.ndarray]
-    facts: dict[str, Any]
+    arrays: Mapping[str, np.ndarray]  # by old name
+    facts: dict[str, Any]  # what the manifest and the model folder say of the source
 
     def apply(self, state: TrainState) -> TrainState:
         """A freshly initialised state with the source's values, on the same devices.
@@ -89,32 +80,32 @@ class WarmStart:
             old = self._old_name(name)
             if old not in self.arrays:
                 raise InputError(
-                    f"warm_start: {name!r} would come from {old!r}, which {source} does not hold; "
-                    "name another array in warm_start.renames, or this one in warm_start.fresh"
+                    f"warm start: {name!r} would come from {old!r}, which {source} does not hold; "
+                    "name another array in --warm-start.renames, or this one in --warm-start.fresh"
                 )
             if self.arrays[old].shape != shape:
                 raise InputError(
-                    f"warm_start: {name!r} has shape {shape}, but {old!r} of {source} has "
-                    f"{self.arrays[old].shape}; change the model, or name it in warm_start.fresh"
+                    f"warm start: {name!r} has shape {shape}, but {old!r} of {source} has "
+                    f"{self.arrays[old].shape}; change the model, or name it in --warm-start.fresh"
                 )
             origin[name] = old
         unused = sorted(set(self.arrays) - set(origin.values()))
         for old in unused:
             if not any(re.fullmatch(pattern, old) for pattern in config.dropped):
                 raise InputError(
-                    f"warm_start: {old!r} of {source} would be used nowhere; name it in "
-                    "warm_start.renames or in warm_start.dropped"
+                    f"warm start: {old!r} of {source} would be used nowhere; name it in "
+                    "--warm-start.renames or in --warm-start.dropped"
                 )
         return origin
 
     def _old_name(self, name: str) -> str:
         for pattern, old in self.config.renames.items():
-            if found := re.fullmatch(pattern, name):
+            if match := re.fullmatch(pattern, name):
                 try:
-                    return found.expand(old)
+                    return match.expand(old)
                 except (re.error, IndexError) as error:
                     raise InputError(
-                        f"warm_start.renames: {old!r} does not fit its pattern {pattern!r} "
+                        f"--warm-start.renames: {old!r} does not fit its pattern {pattern!r} "
                         f"({error})"
                     ) from None
         return name
@@ -123,7 +114,7 @@ class WarmStart:
         value = np.asarray(self.arrays[old])
         if value.dtype != fresh.dtype:
             raise InputError(
-                f"warm_start: {name!r} is {fresh.dtype}, but {old!r} of {self.config.source} is "
+                f"warm start: {name!r} is {fresh.dtype}, but {old!r} of {self.config.source} is "
                 f"{value.dtype}"
             )
         return jax.make_array_from_callback(value.shape, fresh.sharding, lambda part: value[part])
@@ -135,6 +126,9 @@ def read_warm_start(config: WarmStartConfig) -> WarmStart:
     Raises:
       InputError: it is neither a run with a whole checkpoint nor a model folder.
     """
+    # Here, because it imports Flax, which `audiolm train CONFIG --help` cannot wait for.
+    from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
+
     source = Path(config.source)
     facts: dict[str, Any] = {"source": config.source}
     if latest_step(source) is not None:
@@ -153,6 +147,6 @@ def read_warm_start(config: WarmStartConfig) -> WarmStart:
         facts["fingerprint"] = folder.fingerprint
         return WarmStart(config, {f"params.{n}": a for n, a in folder.arrays.items()}, facts)
     raise InputError(
-        f"warm_start.source = {config.source}: neither a run directory with a checkpoint nor a "
+        f"--warm-start.source {config.source}: neither a run directory with a checkpoint nor a "
         f"model folder (no {MODEL_JSON}); name one of the two"
     )

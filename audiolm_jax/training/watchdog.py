@@ -21,14 +21,14 @@ class Watchdog:
     """
 
     def __init__(self, seconds: float | None):
-        self._seconds = seconds
         self._seen: tuple[float, str, int, bool] = (time.monotonic(), "starting", 0, False)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        if seconds is not None:
+            self._thread = threading.Thread(target=self._watch, args=(seconds,), daemon=True)
 
     def __enter__(self) -> "Watchdog":
-        if self._seconds is not None:
-            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        if self._thread is not None:
             self._thread.start()
         return self
 
@@ -39,27 +39,25 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def at(self, stage: str, step: int, limited: bool = True) -> None:
-        """Reports progress.
+        """Reports that a stage of an update begins.
 
-        Args:
-          stage: what begins now.
-          step: of which update.
-          limited: False while the stage may take as long as it likes (compiling).
+        Not `limited`, it may take as long as it likes: it compiles.
         """
         self._seen = (time.monotonic(), stage, step, limited)
 
-    def _watch(self) -> None:
-        interval = min(self._seconds / 10, 5.0)
-        output = sys.__stderr__
+    def _watch(self, seconds: float) -> None:
+        interval = min(seconds / 10, 5.0)
+        output = sys.__stderr__ or sys.stderr
         while not self._stopped.wait(interval):
             since, stage, step, limited = self._seen
             # A thread of C, which needs no interpreter: it acts if this thread cannot any more.
-            faulthandler.dump_traceback_later(self._seconds + 2 * interval, exit=True, file=output)
-            if limited and time.monotonic() - since > self._seconds:
+            faulthandler.dump_traceback_later(seconds + 2 * interval, exit=True, file=output)
+            if limited and time.monotonic() - since > seconds:
+                # Printed, because the process ends here, whatever holds the locks of the log.
                 print(
-                    f"stuck: {stage}, step {step}: no progress for {self._seconds:g} s "
-                    f"(loop.stall_seconds); ending with status {EXIT_STATUS}, the run goes on from "
-                    "its last checkpoint when started again; stacks of all threads:",
+                    f"stuck: {stage}, step {step}: no progress for {seconds:g} s "
+                    f"(--loop.stall-seconds); ending with status {EXIT_STATUS}, the run goes on "
+                    "from its last checkpoint when started again; stacks of all threads:",
                     file=output,
                     flush=True,
                 )

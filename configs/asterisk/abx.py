@@ -7,9 +7,11 @@ audiolm evaluate configs/asterisk/abx.py
 
 from pathlib import Path
 
+from defaults import FLITE
+
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 from audiolm_jax.evaluation.abx.features import FeatureConfig
-from audiolm_jax.experiments.experiment import load_experiment
+from audiolm_jax.experiments.load import load_experiment
 
 CODEC = "models/asterisk_codec_light"
 
@@ -19,9 +21,7 @@ def experiment() -> AbxExperiment:
     kmeans = load_experiment(Path(__file__).with_name("kmeans.py"))
     return AbxExperiment(
         directory="runs/asterisk/abx",
-        audio_dir="data/flite",
-        items="data/flite/triphones.item",
-        alignments="data/flite/alignments.tsv",
+        **FLITE,
         features=(
             FeatureConfig("MFCC", "mfcc"),
             FeatureConfig("codec, 2 kbit/s", "codec", CODEC, levels=4),

@@ -7,15 +7,16 @@ A step takes 0.4 s on two cores until the discriminators join.
 
 import dataclasses
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import CodecExperiment
+from defaults import DATA
+
+from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import FrameRateConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.optim import OptimizerConfig
 
 STEPS = 8_000
@@ -32,11 +33,7 @@ def experiment() -> CodecExperiment:
     """12 levels of 1024 codes at 50 Hz, 6 kbit/s, as in AudioLM; the network runs at 50 Hz too."""
     return CodecExperiment(
         directory="runs/asterisk/codec_light",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk_voices",
-            dataset="asterisk_voices",
-            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         crop_seconds=1.28,
         batch_size=6,
         model=SoundStreamConfig(

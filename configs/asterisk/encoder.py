@@ -5,14 +5,15 @@ audiolm train configs/asterisk/encoder.py
 --loop.seed and --directory make another of the same kind.
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import EncoderExperiment
+from defaults import DATA
+
+from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
     ConformerConfig,
     W2vBertConfig,
     W2vBertTrainConfig,
 )
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.optim import OptimizerConfig
 
 STEPS = 5_000
@@ -22,11 +23,7 @@ def experiment() -> EncoderExperiment:
     """2 + 2 conformers of width 160."""
     return EncoderExperiment(
         directory="runs/asterisk/encoder",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk_voices",
-            dataset="asterisk_voices",
-            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         crop_seconds=3.2,
         batch_size=8,
         model=W2vBertConfig(

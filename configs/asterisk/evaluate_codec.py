@@ -2,12 +2,13 @@
 
 audiolm evaluate configs/asterisk/evaluate_codec.py --asr.model WHISPER_FOLDER
 
-Without --asr.model words are not counted. What each measure needs: docs/codec_evaluation.md.
+Without --asr.model words are not counted. What each measure needs: docs/guide/codec_evaluation.md.
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
+from defaults import DATA
+
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
-from audiolm_jax.experiments.experiment import CodecEvaluateExperiment
 
 
 def experiment() -> CodecEvaluateExperiment:
@@ -15,11 +16,7 @@ def experiment() -> CodecEvaluateExperiment:
     return CodecEvaluateExperiment(
         directory="runs/asterisk/evaluate_codec",
         title="Codecs on the five Asterisk voices",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk_voices",
-            dataset="asterisk_voices",
-            exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         codecs=(
             ("light", "runs/asterisk/codec_light"),
             ("SoundStream", "runs/asterisk/soundstream"),

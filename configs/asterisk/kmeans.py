@@ -5,7 +5,8 @@ audiolm train configs/asterisk/kmeans.py
 
 from pathlib import Path
 
-from audiolm_jax.experiments.experiment import KmeansExperiment, load_experiment
+from audiolm_jax.experiments.kmeans import KmeansExperiment
+from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 

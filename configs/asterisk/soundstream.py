@@ -10,7 +10,8 @@ allows.
 import dataclasses
 from pathlib import Path
 
-from audiolm_jax.experiments.experiment import CodecExperiment, load_experiment
+from audiolm_jax.experiments.codec import CodecExperiment
+from audiolm_jax.experiments.load import load_experiment
 
 
 def experiment() -> CodecExperiment:

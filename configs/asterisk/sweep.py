@@ -6,8 +6,10 @@ audiolm evaluate configs/asterisk/sweep.py
 
 from pathlib import Path
 
+from defaults import FLITE
+
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
-from audiolm_jax.experiments.experiment import load_experiment
+from audiolm_jax.experiments.load import load_experiment
 
 
 def experiment() -> SweepExperiment:
@@ -15,12 +17,10 @@ def experiment() -> SweepExperiment:
     encoder = load_experiment(Path(__file__).with_name("encoder.py"))
     return SweepExperiment(
         directory="runs/asterisk/sweep",
+        **FLITE,
         data=encoder.data,
         encoder=encoder.directory,
         layers=encoder.model.layer_names,
         clusters=(100, 500),
         runs=(encoder.directory,),
-        audio_dir="data/flite",
-        items="data/flite/triphones.item",
-        alignments="data/flite/alignments.tsv",
     )

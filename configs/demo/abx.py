@@ -4,6 +4,8 @@
 audiolm evaluate configs/demo/abx.py
 """
 
+from defaults import FLITE
+
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 from audiolm_jax.evaluation.abx.features import FeatureConfig
 
@@ -12,9 +14,7 @@ def experiment() -> AbxExperiment:
     """The layer that the demo's k-means divides, before and after it."""
     return AbxExperiment(
         directory="runs/demo/abx",
-        audio_dir="data/flite",
-        items="data/flite/triphones.item",
-        alignments="data/flite/alignments.tsv",
+        **FLITE,
         features=(
             FeatureConfig("MFCC", "mfcc"),
             FeatureConfig("SoundStream", "codec", "runs/demo/codec"),

@@ -5,13 +5,13 @@ audiolm train configs/demo/codec.py
 
 import dataclasses
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import CodecExperiment
+from defaults import DATA, loop
+
+from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.optim import OptimizerConfig
 
 STEPS = 700
@@ -28,11 +28,7 @@ def experiment() -> CodecExperiment:
     """8 levels of 256 codes at 50 Hz: 3.2 kbit/s."""
     return CodecExperiment(
         directory="runs/demo/codec",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         crop_seconds=1.0,
         batch_size=4,
         # Most of the time goes into the layers near the sample rate: they are narrow here.
@@ -59,5 +55,5 @@ def experiment() -> CodecExperiment:
         ),
         optimizer=_OPTIMIZER,
         discriminator_optimizer=dataclasses.replace(_OPTIMIZER, learning_rate=5e-4),
-        loop=LoopConfig(steps=STEPS, log_every=20, evaluate_every=STEPS // 4, checkpoint_every=100),
+        loop=loop(STEPS),
     )

@@ -3,14 +3,14 @@
 audiolm train configs/demo/encoder.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import EncoderExperiment
+from defaults import DATA, loop
+
+from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
     ConformerConfig,
     W2vBertConfig,
     W2vBertTrainConfig,
 )
-from audiolm_jax.training.loop import LoopConfig
 from audiolm_jax.training.optim import OptimizerConfig
 
 STEPS = 500
@@ -20,11 +20,7 @@ def experiment() -> EncoderExperiment:
     """2 + 2 conformers of width 128."""
     return EncoderExperiment(
         directory="runs/demo/encoder",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         crop_seconds=3.0,
         batch_size=8,
         model=W2vBertConfig(
@@ -53,5 +49,5 @@ def experiment() -> EncoderExperiment:
             final_fraction=0.05,
             weight_decay=0.01,
         ),
-        loop=LoopConfig(steps=STEPS, log_every=20, evaluate_every=STEPS // 4, checkpoint_every=100),
+        loop=loop(STEPS),
     )

@@ -3,9 +3,10 @@
 audiolm evaluate configs/demo/evaluate.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import EvaluateExperiment
-from audiolm_jax.generation.pipeline import GenerationConfig
+from defaults import DATA
+
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
+from audiolm_jax.generation.config import GenerationConfig
 
 
 def experiment() -> EvaluateExperiment:
@@ -13,11 +14,7 @@ def experiment() -> EvaluateExperiment:
     return EvaluateExperiment(
         directory="runs/demo",
         title="AudioLM, trained on this machine",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         bundle="runs/demo/bundle",
         tokens="runs/demo/tokens",
         runs=tuple(

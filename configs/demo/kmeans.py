@@ -3,8 +3,9 @@
 audiolm train configs/demo/kmeans.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import KmeansExperiment
+from defaults import DATA
+
+from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 
@@ -12,11 +13,7 @@ def experiment() -> KmeansExperiment:
     """64 clusters of the first masked-prediction layer."""
     return KmeansExperiment(
         directory="runs/demo/kmeans",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         encoder="runs/demo/encoder",
         kmeans=KmeansConfig(clusters=64, layer="masked_1"),
     )

@@ -4,7 +4,8 @@
 audiolm evaluate configs/demo/sweep.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
+from defaults import DATA, FLITE
+
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 
 
@@ -12,15 +13,9 @@ def experiment() -> SweepExperiment:
     """All four layers with three numbers of clusters each."""
     return SweepExperiment(
         directory="runs/demo/sweep",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        **FLITE,
+        data=DATA,
         encoder="runs/demo/encoder",
         layers=("contrastive_1", "contrastive_2", "masked_1", "masked_2"),
         clusters=(32, 64, 128),
-        audio_dir="data/flite",
-        items="data/flite/triphones.item",
-        alignments="data/flite/alignments.tsv",
     )

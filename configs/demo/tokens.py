@@ -3,20 +3,17 @@
 audiolm tokenize configs/demo/tokens.py
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
-from audiolm_jax.experiments.experiment import TokenizeExperiment
+from defaults import DATA
+
+from audiolm_jax.data.tokens.config import TokenizeConfig
+from audiolm_jax.experiments.tokens import TokenizeExperiment
 
 
 def experiment() -> TokenizeExperiment:
     """8 shards of training clips, 1 of held-out clips."""
     return TokenizeExperiment(
         directory="runs/demo/tokens",
-        data=AudioDataConfig(
-            audio_dir="data/asterisk",
-            dataset="asterisk_en",
-            exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
-        ),
+        data=DATA,
         codec="runs/demo/codec",
         semantic="runs/demo/kmeans",
         tokenize=TokenizeConfig(shards=8),

@@ -15,13 +15,13 @@ EnCodec's balancer: --train.losses.adversarial-weight 3 --train.losses.feature-w
 train.balancer:balancer-config
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import CodecExperiment
+from defaults import DATA, loop
+
+from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.optim import OptimizerConfig
 
@@ -32,7 +32,7 @@ def experiment() -> CodecExperiment:
     """C = 32, 12 levels of 1024 codes at 50 Hz: 6 kbit/s."""
     return CodecExperiment(
         directory="runs/librilight_paper/codec",
-        data=AudioDataConfig(audio_dir="data/librilight/unlab-60k", dataset="librilight_60k"),
+        data=DATA,
         crop_seconds=3.0,
         batch_size=128,
         model=SoundStreamConfig(
@@ -47,12 +47,6 @@ def experiment() -> CodecExperiment:
         ),
         optimizer=_OPTIMIZER,
         discriminator_optimizer=_OPTIMIZER,
-        loop=LoopConfig(
-            steps=600_000,
-            log_every=100,
-            evaluate_every=10_000,
-            checkpoint_every=1_000,
-            keep_checkpoints=3,
-        ),
+        loop=loop(600_000),
         mesh=MeshConfig(preset="dp"),
     )

@@ -9,14 +9,14 @@ schedule, 25,000 steps of warm-up, batches of 2048 and 400,000 steps are the pap
 temperatures and distractors are wav2vec 2.0's. AudioLM takes layer masked_7 and 1024 clusters.
 """
 
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import EncoderExperiment
+from defaults import DATA, loop
+
+from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
     ConformerConfig,
     W2vBertConfig,
     W2vBertTrainConfig,
 )
-from audiolm_jax.training.loop import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.optim import OptimizerConfig
 
@@ -25,7 +25,7 @@ def experiment() -> EncoderExperiment:
     """Crops of 16 s, 24 conformers of width 1024, batch 2048."""
     return EncoderExperiment(
         directory="runs/librilight_paper/encoder",
-        data=AudioDataConfig(audio_dir="data/librilight/unlab-60k", dataset="librilight_60k"),
+        data=DATA,
         crop_seconds=16.0,
         batch_size=2048,
         model=W2vBertConfig(
@@ -46,12 +46,6 @@ def experiment() -> EncoderExperiment:
         optimizer=OptimizerConfig(
             learning_rate=2e-3, warmup_steps=25_000, schedule="rsqrt", clip_norm=None
         ),
-        loop=LoopConfig(
-            steps=400_000,
-            log_every=100,
-            evaluate_every=10_000,
-            checkpoint_every=1_000,
-            keep_checkpoints=3,
-        ),
+        loop=loop(400_000),
         mesh=MeshConfig(preset="fsdp"),
     )

@@ -27,9 +27,14 @@ def test_a_failure_leaves_the_old_one(tmp_path, is_folder):
 
     with atomic_path(path) as scratch:
         write(scratch, "old")
-    with pytest.raises(RuntimeError, match="stop"), atomic_path(path) as scratch:
-        write(scratch, "new")
-        raise RuntimeError("stop")
+
+    def fail():
+        with atomic_path(path) as scratch:
+            write(scratch, "new")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert list(tmp_path.iterdir()) == [path]
     assert (path / "inner" if is_folder else path).read_text() == "old"
     with atomic_path(path) as scratch:

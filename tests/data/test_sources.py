@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.sources import AudioDataConfig, list_clips, split_of
+from audiolm_jax.data.index import scan, split_of
+from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
 
@@ -29,7 +30,7 @@ def folder(tmp_path):
 
 
 def listed(folder, **changes):
-    return list_clips(AudioDataConfig(audio_dir=str(folder), **{"heldout_percent": 40, **changes}))
+    return scan(AudioDataConfig(audio_dir=str(folder), **{"heldout_percent": 40, **changes}))
 
 
 def test_clips_are_sorted_whole_and_repeatable(folder):
@@ -90,7 +91,7 @@ def test_bad_files_are_listed_and_the_rest_is_used(folder):
     assert "text file" in reasons["text.wav"]
     assert "truncated" in reasons["cut.wav"]
     assert "empty" in reasons["empty.wav"]
-    assert reasons["short.wav"] == "too short: 0.100 s, data.min_seconds = 0.3"
+    assert reasons["short.wav"] == "too short: 0.100 s, --data.min-seconds = 0.3"
     assert "silent" in reasons["silent.wav"]
     assert len(index.clips) == 13
     assert index.other_files == ((".pdf", 1),)
@@ -124,12 +125,12 @@ def test_files_left_out_are_listed_by_pattern(folder):
     assert [clip.path for clip in index.clips] == [
         clip.path for clip in everything.clips if clip.path[:-3] != name[:-3]
     ]
-    assert f"bad: {name}: left out: data.exclude has" in str(audit(index.config))
+    assert f"bad: {name}: left out: --data.exclude has" in str(audit(index.config))
     assert index.fingerprint != everything.fingerprint
 
 
 def test_missing_split_names_the_field(folder):
-    with pytest.raises(InputError, match=r"no heldout clip among 12 .*heldout_percent = 0"):
+    with pytest.raises(InputError, match=r"no heldout clip among 12 .*heldout-percent = 0"):
         listed(folder, heldout_percent=0).of("heldout")
 
 
@@ -189,5 +190,5 @@ def test_linked_folders_are_followed_once(folder):
 )
 def test_config_names_the_refused_field(change):
     (field,) = change
-    with pytest.raises(InputError, match=f"data.{field} = "):
+    with pytest.raises(InputError, match=f"--data.{field.replace('_', '-')} = "):
         AudioDataConfig(audio_dir="x", **change)

@@ -208,7 +208,7 @@ def test_subsampling():
         across = [one for one in found if one.mode == "across"]
         for a in {(one.a.phone, one.a.speaker) for one in across}:
             assert sum((one.a.phone, one.a.speaker) == a for one in across) == 2
-    with pytest.raises(InputError, match="max_size_group = 1: expected 2 or more"):
+    with pytest.raises(InputError, match=r"--abx\.max-size-group 1: expected 2 or more"):
         AbxConfig(max_size_group=1)
 
 

@@ -9,16 +9,13 @@ from support.tiny_models import CODEC, DECODER, ENCODER, stage, voice
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.noise import NoiseConfig, NoisyCrops
-from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.noise import NoisyCrops
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import (
-    CodecExperiment,
-    EncoderExperiment,
-    KmeansExperiment,
-    StageExperiment,
-)
-from audiolm_jax.experiments.programs import abstract_batch, model_flops, program_of, units_per_step
+from audiolm_jax.experiments.codec import CodecExperiment
+from audiolm_jax.experiments.encoder import EncoderExperiment
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm import flops
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.nn.conv import initialize
@@ -26,7 +23,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discrimin
 from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.train import build_generator
 from audiolm_jax.training.flops import count_flops
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
 from audiolm_jax.training.step import make_init
 
@@ -35,12 +32,19 @@ LOOP = LoopConfig(steps=1)
 
 def audio_experiment(kind, model, directory, **fields):
     data = AudioDataConfig(str(directory), heldout_percent=0)
-    return kind("run", data, LOOP, crop_seconds=0.5, batch_size=4, model=model, **fields)
+    sizes = {"crop_seconds": 0.5, "batch_size": 4}
+    return kind(directory="run", data=data, loop=LOOP, **sizes, model=model, **fields)
 
 
 def stage_experiment(name):
     return StageExperiment(
-        "run", "tokens", "codec", "semantic", LOOP, StageModelConfig(stage(name), DECODER), 2
+        directory="run",
+        tokens="tokens",
+        codec="codec",
+        semantic="semantic",
+        loop=LOOP,
+        model=StageModelConfig(stage(name), DECODER),
+        batch_size=2,
     )
 
 
@@ -55,9 +59,9 @@ def test_audio_batch_is_that_of_the_crops(tmp_path, kind, model):
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
     experiment = audio_experiment(kind, model, tmp_path)
-    crops = AudioCrops(list_clips(experiment.data), "train", 0.5, 4, seed=0)
-    assert shapes(abstract_batch(experiment)) == shapes(next(crops.batches(0)))
-    assert units_per_step(experiment) == ("audio_seconds", 2.0)
+    crops = AudioCrops(scan(experiment.data), "train", 0.5, 4, seed=0)
+    assert shapes(experiment.abstract_batch()) == shapes(next(crops.batches(0)))
+    assert experiment.units_per_step() == ("audio_seconds", 2.0)
 
 
 def test_noise_and_the_switch_come_together(tmp_path):
@@ -66,21 +70,21 @@ def test_noise_and_the_switch_come_together(tmp_path):
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
     experiment = audio_experiment(CodecExperiment, model, tmp_path, noise=noise)
-    index = list_clips(data)
+    index = scan(data)
     crops = NoisyCrops(index, index, "train", 0.5, 4, 0, None, noise)
-    assert shapes(abstract_batch(experiment)) == shapes(next(crops.batches(0)))
+    assert shapes(experiment.abstract_batch()) == shapes(next(crops.batches(0)))
     with pytest.raises(InputError, match="noise = None: denoising needs both"):
         audio_experiment(CodecExperiment, model, tmp_path)
     with pytest.raises(InputError, match=r"model\.denoising = None: denoising needs both"):
         audio_experiment(CodecExperiment, CODEC, tmp_path, noise=noise)
     wrong = NoiseConfig(dataclasses.replace(data, sample_rate_hz=24000))
-    with pytest.raises(InputError, match=r"noise: model\.sample_rate_hz = 16000 differs"):
+    with pytest.raises(InputError, match=r"--noise\.data\.sample-rate-hz 24000: differs"):
         audio_experiment(CodecExperiment, model, tmp_path, noise=wrong)
 
 
 def test_model_flops_of_a_stage_are_the_usual_count():
     experiment = stage_experiment("coarse")
-    assert model_flops(experiment) == flops.model_flops(experiment.model, 2)
+    assert experiment.model_flops() == flops.model_flops(experiment.model, 2)
 
 
 @pytest.mark.slow
@@ -88,20 +92,20 @@ def test_model_flops_leave_rematerialisation_out(tmp_path):
     plain = audio_experiment(EncoderExperiment, ENCODER, tmp_path)
     conformer = dataclasses.replace(ENCODER.conformer, remat="full")
     again = dataclasses.replace(plain, model=dataclasses.replace(ENCODER, conformer=conformer))
-    assert model_flops(plain) == model_flops(again) > 0
+    assert plain.model_flops() == again.model_flops() > 0
 
 
 @pytest.mark.slow
 def test_model_flops_of_the_codec_grow_with_the_batch(tmp_path):
     experiment = audio_experiment(CodecExperiment, CODEC, tmp_path)
     double = dataclasses.replace(experiment, batch_size=8)
-    assert model_flops(double) == pytest.approx(2 * model_flops(experiment), rel=1e-6)
+    assert double.model_flops() == pytest.approx(2 * experiment.model_flops(), rel=1e-6)
 
 
 @pytest.mark.slow
 def test_model_flops_of_the_codec_are_those_of_its_networks(tmp_path):
     experiment = audio_experiment(CodecExperiment, CODEC, tmp_path)
-    samples = abstract_batch(experiment).samples
+    samples = experiment.abstract_batch().samples
     pairs = jax.ShapeDtypeStruct((2 * len(samples), samples.shape[1]), np.float32)
     judges = experiment.train.discriminators
 
@@ -116,7 +120,7 @@ def test_model_flops_of_the_codec_are_those_of_its_networks(tmp_path):
     # Forward, gradient in inputs and in weights; the discriminators twice, the second time with
     # the gradient in those inputs alone that are generated. The quantiser adds little.
     expected = 3 * count_flops(generate, samples) + 4.5 * count_flops(judge, pairs)
-    found = model_flops(experiment)
+    found = experiment.model_flops()
     assert found == pytest.approx(expected, rel=0.05)
     # Neither the first step's k-means nor zeros between joined groups are the model's work.
     quantizer = dataclasses.replace(CODEC.quantizer, kmeans_iterations=99)
@@ -124,7 +128,7 @@ def test_model_flops_of_the_codec_are_those_of_its_networks(tmp_path):
     judges = dataclasses.replace(judges, grouped_convolution="lane_blocks")
     train = dataclasses.replace(experiment.train, discriminators=judges)
     other = dataclasses.replace(experiment, model=model, train=train)
-    assert model_flops(other) == pytest.approx(found, rel=1e-9)
+    assert other.model_flops() == pytest.approx(found, rel=1e-9)
 
 
 @pytest.mark.parametrize("preset", ["dp", "fsdp", "fsdp_tp"])
@@ -138,15 +142,8 @@ def test_every_trainer_has_a_place_on_every_mesh(tmp_path, kind, model, preset):
     else:
         experiment = audio_experiment(kind, model, tmp_path)
     config = MeshConfig(preset, model=2 if preset == "fsdp_tp" else 1)
-    mesh, program = make_mesh(config), program_of(experiment)
+    mesh, program = make_mesh(config), experiment.program()
     with use_mesh(mesh, config.rules):
         abstract = jax.eval_shape(make_init(program), jax.random.key(0))
         shardings = state_shardings(mesh, config.rules, abstract)
     assert len(jax.tree.leaves(shardings)) == len(jax.tree.leaves(abstract)) > 0
-
-
-def test_k_means_has_no_step(tmp_path):
-    experiment = KmeansExperiment("run", AudioDataConfig(str(tmp_path)), "encoder")
-    for function in (program_of, abstract_batch, units_per_step):
-        with pytest.raises(InputError, match="no training step"):
-            function(experiment)

@@ -7,33 +7,32 @@ import shutil
 
 import numpy as np
 import pytest
+
+# TMP from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from support.tiny_models import CODEC, DECODER, ENCODER, KMEANS, stage, voice, write_codec
 
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.cli.bundle import bundle
-from audiolm_jax.data.batch_rows import describe_audio, describe_tokens
+from audiolm_jax.data.batch_contents import describe_audio, describe_tokens
 from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.index import scan
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.store import TokenStore
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.bundle import driver as evaluation
-from audiolm_jax.experiments import inputs, run
-from audiolm_jax.experiments.experiment import (
-    CodecExperiment,
-    EncoderExperiment,
-    EvaluateExperiment,
-    KmeansExperiment,
-    StageExperiment,
-    TokenizeExperiment,
-)
-from audiolm_jax.generation.pipeline import GenerationConfig
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
+from audiolm_jax.experiments.codec import CodecExperiment
+from audiolm_jax.experiments.encoder import EncoderExperiment
+from audiolm_jax.experiments.kmeans import KmeansExperiment
+from audiolm_jax.experiments.stage import StageExperiment
+from audiolm_jax.experiments.tokens import TokenizeExperiment
+from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.metrics import read_metrics
 from audiolm_jax.training.warm_start import WarmStartConfig
 
@@ -64,9 +63,9 @@ def trained(root, data):
     )
     experiments = {
         "codec": CodecExperiment(
-            str(root / "codec"),
-            data,
-            dataclasses.replace(LOOP, keep_best=1, best_metric="spectral_loss", export="best"),
+            directory=str(root / "codec"),
+            data=data,
+            loop=dataclasses.replace(LOOP, keep_best=1, best_metric="spectral_loss", export="best"),
             crop_seconds=0.5,
             batch_size=2,
             model=CODEC,
@@ -74,50 +73,48 @@ def trained(root, data):
             samples=1,
         ),
         "encoder": EncoderExperiment(
-            str(root / "encoder"),
-            data,
-            LOOP,
+            directory=str(root / "encoder"),
+            data=data,
+            loop=LOOP,
             crop_seconds=1.0,
             batch_size=2,
             model=ENCODER,
             train=W2vBertTrainConfig(distractors=4),
         ),
         "kmeans": KmeansExperiment(
-            str(root / "kmeans"), data, str(root / "encoder"), kmeans=KMEANS
+            directory=str(root / "kmeans"), data=data, encoder=str(root / "encoder"), kmeans=KMEANS
         ),
         "tokens": TokenizeExperiment(
-            str(root / "tokens"),
-            data,
-            str(root / "codec"),
-            str(root / "kmeans"),
+            directory=str(root / "tokens"),
+            data=data,
+            codec=str(root / "codec"),
+            semantic=str(root / "kmeans"),
             tokenize=TokenizeConfig(shards=2),
         ),
         **{
             f"{name}_lm": StageExperiment(
-                str(root / f"{name}_lm"),
-                str(root / "tokens"),
-                str(root / "codec"),
-                str(root / "kmeans"),
-                LOOP,
-                StageModelConfig(stage(name, crop), DECODER),
+                directory=str(root / f"{name}_lm"),
+                tokens=str(root / "tokens"),
+                codec=str(root / "codec"),
+                semantic=str(root / "kmeans"),
+                loop=LOOP,
+                model=StageModelConfig(stage(name, crop), DECODER),
                 batch_size=2,
             )
             for name, crop in (("semantic", 4.0), ("coarse", 2.0), ("fine", 1.0))
         },
     }
-    for name, experiment in experiments.items():
-        run.tokenize(experiment) if name == "tokens" else run.train(experiment)
+    for experiment in experiments.values():
+        experiment.run()
     return experiments
 
 
-def test_a_finished_run_is_left_alone_and_says_so(trained, capsys):
-    for name, experiment in trained.items():
-        if name == "tokens":
-            run.tokenize(experiment)
-            assert "nothing to do" in capsys.readouterr().err
-        else:
-            run.train(experiment)
-            assert "finished already" in capsys.readouterr().out
+def test_a_finished_run_is_left_alone_and_says_so(trained, caplog):
+    caplog.set_level("INFO")
+    for experiment in trained.values():
+        caplog.clear()
+        experiment.run()
+        assert "nothing to do" in caplog.text
 
 
 def test_the_best_codec_is_exported_and_can_be_heard(trained, root):
@@ -146,7 +143,7 @@ def test_a_run_starts_from_the_weights_of_another_and_says_so(trained, root, tmp
         loop=loop,
         warm_start=WarmStartConfig(str(source)),
     )
-    run.train(experiment)
+    experiment.run()
     facts = json.loads((tmp_path / "run" / "manifest.json").read_text())["warm_start"]
     assert (facts["source"], facts["step"]) == (str(source), 2)
     assert load_model(tmp_path / "run" / "model").provenance["warm_start"] == facts
@@ -154,7 +151,7 @@ def test_a_run_starts_from_the_weights_of_another_and_says_so(trained, root, tmp
     warm = read_metrics(tmp_path / "run" / "metrics.jsonl")[0]
     assert cold["loss"] != warm["loss"]
     shutil.rmtree(source)  # not needed any more
-    run.train(dataclasses.replace(experiment, loop=LOOP))
+    dataclasses.replace(experiment, loop=LOOP).run()
     assert load_model(tmp_path / "run" / "model").provenance["steps"] == 2
 
 
@@ -167,7 +164,7 @@ def test_timing_and_metrics_hold_rates_and_norms(trained, root):
 
 
 def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
-    index = inputs.scan(data)
+    index = scan(data)
     clips = {clip.clip_id: clip for clip in index.of("train")}
     batch = next(AudioCrops(index, "train", 0.5, 2, seed=3).batches(5))
     for row, text in enumerate(describe_audio(index, 0.5, 2, seed=3)(5)):
@@ -184,16 +181,16 @@ def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
     assert all(text.split()[2] in names for text in rows)
 
 
-def test_bad_files_are_listed_and_good_ones_used(trained, data, capsys):
-    index = inputs.scan(data)
+def test_bad_files_are_listed_and_good_ones_used(trained, data, caplog):
+    index = scan(data)
     assert len(index.clips) == 12
-    assert "skipped broken.wav: " in capsys.readouterr().err
+    assert "skipped broken.wav: " in caplog.text
 
 
 def test_another_config_in_the_same_directory_is_refused(trained):
     other = dataclasses.replace(trained["coarse_lm"], batch_size=3)
     with pytest.raises(InputError, match="batch_size is 2 in this run directory and 3 now"):
-        run.train(other)
+        other.run()
 
 
 def test_tokens_of_another_codec_are_refused(trained, root, tmp_path):
@@ -202,12 +199,12 @@ def test_tokens_of_another_codec_are_refused(trained, root, tmp_path):
         experiment = dataclasses.replace(
             trained["coarse_lm"], directory=str(tmp_path / "run"), **changed
         )
-        with pytest.raises(InputError, match=r"tokens = .*written by .* tokenize again"):
-            run.train(experiment)
+        with pytest.raises(InputError, match=r"--tokens .*written by .* tokenize again"):
+            experiment.run()
     assert not (tmp_path / "run").exists()
     retokenize = dataclasses.replace(trained["tokens"], codec=str(tmp_path / "other"))
     with pytest.raises(InputError, match="holds tokens of fingerprint"):
-        run.tokenize(retokenize)
+        retokenize.run()
 
 
 def test_a_stage_that_does_not_fit_the_tokens_is_refused(trained, tmp_path):
@@ -218,7 +215,7 @@ def test_a_stage_that_does_not_fit_the_tokens_is_refused(trained, tmp_path):
         model=StageModelConfig(wrong, DECODER),
     )
     with pytest.raises(InputError, match=r"codebook_size = 32.*written with 16"):
-        run.train(experiment)
+        experiment.run()
 
 
 def test_the_report_is_written_from_measurements(trained, root, data):
@@ -237,7 +234,7 @@ def test_the_report_is_written_from_measurements(trained, root, data):
         seeds=(0, 1),
         generation=GenerationConfig(context_seconds=1.0),
     )
-    page = evaluation.evaluate(experiment)
+    page = experiment.run()
     assert page.read_text().count("<audio") == 5
     record = json.loads((root / "report" / "report.json").read_text())
     assert [stage["stage"] for stage in record["likelihood"]] == ["semantic", "coarse", "fine"]
@@ -246,5 +243,5 @@ def test_the_report_is_written_from_measurements(trained, root, data):
         assert total["level"] == "all"
         assert np.isfinite([total["model_nats"], total["unigram_nats"], total["bigram_nats"]]).all()
     before = page.stat().st_mtime_ns
-    evaluation.evaluate(experiment)
+    experiment.run()
     assert page.stat().st_mtime_ns == before

@@ -8,11 +8,9 @@ from support.tiny_models import DECODER, LEVELS, stage, write_codec
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import StageExperiment
-from audiolm_jax.experiments.programs import program_of
-from audiolm_jax.experiments.samples import stage_samples
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.metrics import MetricsWriter
 
 pytestmark = pytest.mark.slow
@@ -31,19 +29,19 @@ class Store:
 def experiment(tiny_bundle):
     parts = tiny_bundle.parent / "parts"
     return StageExperiment(
-        "run",
-        "tokens",
-        str(parts / "codec"),
-        str(parts / "semantic"),
-        LoopConfig(1),
-        StageModelConfig(stage("coarse", 2.0), DECODER),
+        directory="run",
+        tokens="tokens",
+        codec=str(parts / "codec"),
+        semantic=str(parts / "semantic"),
+        loop=LoopConfig(1),
+        model=StageModelConfig(stage("coarse", 2.0), DECODER),
         sample_bundle=str(tiny_bundle),
     )
 
 
 def test_a_stage_is_heard_with_its_weights_of_now(experiment, tmp_path):
-    on_evaluate = stage_samples(experiment, Store())
-    program = program_of(experiment)
+    on_evaluate = experiment.write_samples(Store())
+    program = experiment.program()
     with MetricsWriter(tmp_path, 0, tensorboard=False) as writer:
         for step in (1, 2):
             on_evaluate(step, program.init(jax.random.key(step)), writer)
@@ -58,8 +56,8 @@ def test_a_stage_is_heard_with_its_weights_of_now(experiment, tmp_path):
 
 def test_a_bundle_that_does_not_fit_is_refused(experiment, tmp_path):
     write_codec(tmp_path / "other", seed=3)
-    with pytest.raises(InputError, match="its codec is not codec = "):
-        stage_samples(dataclasses.replace(experiment, codec=str(tmp_path / "other")), Store())
+    with pytest.raises(InputError, match="its codec is not --codec "):
+        dataclasses.replace(experiment, codec=str(tmp_path / "other")).write_samples(Store())
     other = StageModelConfig(stage("coarse", 1.0), DECODER)
     with pytest.raises(InputError, match="holds no coarse stage with the tokens and windows"):
-        stage_samples(dataclasses.replace(experiment, model=other), Store())
+        dataclasses.replace(experiment, model=other).write_samples(Store())

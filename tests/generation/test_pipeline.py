@@ -7,7 +7,8 @@ from support.tiny_models import LEVELS, voice
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import load_bundle
-from audiolm_jax.generation.pipeline import GenerationConfig, Generator
+from audiolm_jax.generation.config import GenerationConfig
+from audiolm_jax.generation.pipeline import Generator
 from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.stages import condition_tokens, flatten_levels
 from audiolm_jax.types import AudioBatch

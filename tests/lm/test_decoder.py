@@ -3,15 +3,14 @@ import functools
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import numpy as jnp
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
-from audiolm_jax.artifacts.model_folder import flatten_shapes, flatten_state
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.experiment import load_experiment
+from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.lm.decoder import (
     DecoderConfig,
     StageModelConfig,
@@ -24,6 +23,7 @@ from audiolm_jax.lm.decoder import (
 )
 from audiolm_jax.nn.attention import causal_attention
 from audiolm_jax.nn.flash import attention as flash_attention
+from audiolm_jax.nn.state_arrays import flatten_shapes, flatten_state
 from audiolm_jax.stages import StageConfig
 
 STAGE = StageConfig(
@@ -43,7 +43,7 @@ CONFIG = StageModelConfig(STAGE, DECODER)
 
 
 def random_arrays(config):
-    """Weights from numpy: initialising with jax.random compiles for seconds."""
+    """Weights from numpy: initializing with jax.random compiles for seconds."""
     state = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
     rng = np.random.default_rng(0)
     return {

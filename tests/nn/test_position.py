@@ -1,8 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import numpy as jnp
 
 from audiolm_jax.nn.position import RelativePositionBias, causal_bias, distance_buckets, rotate
 

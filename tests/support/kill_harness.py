@@ -29,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 
 HEAD = """
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import CodecExperiment, EncoderExperiment, StageExperiment
+from audiolm_jax.experiments.codec import CodecExperiment
+from audiolm_jax.experiments.encoder import EncoderExperiment
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.stages import StageConfig
@@ -57,8 +59,10 @@ STAGE = """
     stage = StageConfig("semantic", semantic_clusters=8, codebook_size=16, levels=2,
                         coarse_levels=1, crop_seconds=1.0)
     decoder = DecoderConfig(layers=1, heads=2, head_width=4, width=8, ff_width=8, dropout=0.1)
-    return StageExperiment("{run}", "{root}/tokens", "{root}/codec", "{root}/semantic",
-                           loop("loss"), StageModelConfig(stage, decoder), batch_size=2)
+    return StageExperiment(
+        directory="{run}", tokens="{root}/tokens", codec="{root}/codec", semantic="{root}/semantic",
+        loop=loop("loss"), model=StageModelConfig(stage, decoder), batch_size=2,
+    )
 """
 CODEC = """
     model = SoundStreamConfig(
@@ -69,16 +73,21 @@ CODEC = """
                                  stft_window=128, stft_hop=64)
     train = SoundStreamTrainConfig(discriminators=judges, discriminator_start_step=4,
                                    discriminator_every=2, generator_ema_decay=0.9)
-    return CodecExperiment("{run}", AudioDataConfig("{root}/audio", heldout_percent=30),
-                           loop("spectral_loss"), 0.2, 2, model, train)
+    return CodecExperiment(
+        directory="{run}", data=AudioDataConfig("{root}/audio", heldout_percent=30),
+        loop=loop("spectral_loss"), crop_seconds=0.2, batch_size=2, model=model, train=train,
+    )
 """
 ENCODER = """
     model = W2vBertConfig(
         mel_bins=16, subsample_channels=4, contrastive_layers=1, masked_layers=1, codebook_size=8,
         code_width=8, conformer=ConformerConfig(width=16, heads=2, ff_width=16, remat="none"),
     )
-    return EncoderExperiment("{run}", AudioDataConfig("{root}/audio", heldout_percent=30),
-                             loop("loss"), 1.0, 2, model, W2vBertTrainConfig(distractors=4))
+    return EncoderExperiment(
+        directory="{run}", data=AudioDataConfig("{root}/audio", heldout_percent=30),
+        loop=loop("loss"), crop_seconds=1.0, batch_size=2, model=model,
+        train=W2vBertTrainConfig(distractors=4),
+    )
 """
 TRAINERS = {"stage": STAGE, "codec": CODEC, "encoder": ENCODER}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from audiolm_jax.cli.configured import Processes
 from audiolm_jax.cli.options import parse
-from audiolm_jax.cli.train import Processes
-from audiolm_jax.data.sources import BadFile
+from audiolm_jax.data.index import BadFile
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -22,13 +22,12 @@ from audiolm_jax.data.tokens.provenance import (
 )
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import shard_name, write_manifest, write_shard
-from audiolm_jax.experiments.experiment import StageExperiment
-from audiolm_jax.experiments.programs import program_of
+from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows
 from audiolm_jax.training import loop
 from audiolm_jax.training.distributed import joined
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.manifest import build_manifest
 from audiolm_jax.training.mesh import MeshConfig, host_rows, make_mesh
 from audiolm_jax.training.optim import OptimizerConfig
@@ -147,7 +146,7 @@ def run_lm(directory: Path, steps: int, mesh: MeshConfig, **changes):
 
     record = build_manifest(config, {"loop": 0}, {}, {}, None)
     return loop.train(
-        program_of(config),
+        config.program(),
         config.loop,
         Path(config.directory),
         batches,

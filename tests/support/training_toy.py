@@ -1,9 +1,10 @@
-"""A tiny trainer for the tests of the runtime; run as a script it trains in a process of its own.
+"""A tiny trainer for the tests of training; run as a script it trains in a process of its own.
 
 Usage: python training_toy.py DIRECTORY STEPS [SECONDS_PER_BATCH [STALL_SECONDS]]
 """
 
 import dataclasses
+import logging
 import sys
 import time
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.training import loop, manifest, mesh, optim, state
+from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.update import apply_gradients, moving_average
 
 LAYERS, WIDTH, HIDDEN, BATCH = 1, 8, 16, 16
 
@@ -67,11 +69,10 @@ def make_program(config=None, poison_step=None):
         loss, grads = jax.value_and_grad(loss_fn)(s.params, batch, noise)
         if poison_step is not None:
             loss = jnp.where(s.step == poison_step, jnp.nan, loss)
-        updates, opt_state = optimizer.update(grads, s.opt_state, s.params)
-        params = optax.apply_updates(s.params, updates)
+        params, opt_state, norms = apply_gradients(optimizer, s.params, s.opt_state, grads)
         mean = 0.9 * s.rest["mean"] + 0.1 * jnp.mean(batch["x"], axis=0)
-        ema = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, s.ema, params["a"])
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
+        ema = moving_average(s.ema, params["a"], 0.9)
+        metrics = {"loss": loss, "gradient_norm": norms["grad_norm"]}
         return state.TrainState(s.step + 1, params, {"mean": mean}, opt_state, ema), metrics
 
     def evaluate(s, batch):
@@ -100,13 +101,13 @@ def heldout():
 
 @dataclasses.dataclass(frozen=True)
 class ToyConfig:
-    loop: loop.LoopConfig
+    loop: LoopConfig
     rate: float = 0.5
 
 
 def loop_config(steps, **fields):
     defaults = {"log_every": 2, "evaluate_every": 6, "checkpoint_every": 4, "tensorboard": False}
-    return loop.LoopConfig(steps, **(defaults | fields))
+    return LoopConfig(steps, **(defaults | fields))
 
 
 def run_toy(directory, config, preset="none", program=None, batches=batches, **sizes):
@@ -119,6 +120,7 @@ def run_toy(directory, config, preset="none", program=None, batches=batches, **s
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
 
     def slow_batches(start):

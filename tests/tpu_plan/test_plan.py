@@ -9,10 +9,10 @@ import pytest
 
 from audiolm_jax.cli import plan as command
 from audiolm_jax.cli.main import main
-from audiolm_jax.tpu_plan.ahead import Compute, Memory, Plan, read_out_of_memory
+from audiolm_jax.tpu_plan import topology
 from audiolm_jax.tpu_plan.cycles import Collective
+from audiolm_jax.tpu_plan.plan import Compute, Memory, Plan, read_out_of_memory
 from audiolm_jax.tpu_plan.text import describe, table
-from audiolm_jax.training import topology
 
 DEMO = "configs/demo/coarse_lm.py"
 GIB = 2**30
@@ -40,7 +40,7 @@ PLAN = Plan(
         kernels={"flash_attention_forward": (12, 0.025)},
         without_estimate={"reshape": (3, 0.001)},
         unknown_loops=(),
-        dearest=((0.5, "fusion", "jit(run_step)/dot_general"),),
+        most_expensive=((0.5, "fusion", "jit(run_step)/dot_general"),),
     ),
 )
 FULL = dataclasses.replace(

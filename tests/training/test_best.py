@@ -86,12 +86,12 @@ def test_a_damaged_best_one_is_an_error_not_another_one(tmp_path):
 
 
 def test_an_unknown_metric_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(InputError, match=r"best_metric = 'los': not a held-out .* one of loss"):
+    with pytest.raises(InputError, match=r"--loop\.best-metric los: not a held-out .* one of loss"):
         toy.run_toy(tmp_path, config(12, best_metric="los"))
 
 
 def test_no_best_kept_is_an_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(InputError, match=r"export = 'best', but no checkpoint was kept"):
+    with pytest.raises(InputError, match=r"--loop\.export best, but no checkpoint was kept"):
         best_kept(tmp_path)
-    with pytest.raises(InputError, match="set keep_best to 1 or more"):
+    with pytest.raises(InputError, match=r"set --loop\.keep-best to 1 or more"):
         LoopConfig(9, export="best")

@@ -111,7 +111,7 @@ def test_restores_onto_another_mesh(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "empty"])
-def test_damaged_newest_falls_back_and_says_so(tmp_path, capsys, damage):
+def test_damaged_newest_falls_back_and_says_so(tmp_path, caplog, damage):
     save_all(tmp_path, [1, 2])
     files = [f for f in (tmp_path / "checkpoints" / "2" / "state").rglob("*") if f.is_file()]
     payload = max(files, key=lambda f: f.stat().st_size if f.parent.name == "d" else 0)
@@ -131,9 +131,8 @@ def test_damaged_newest_falls_back_and_says_so(tmp_path, capsys, damage):
     state, record = restore(tmp_path)
     assert record["step"] == 1
     assert_same_bits(state, make_state(1))
-    said = capsys.readouterr().err
-    assert "checkpoints/2: damaged checkpoint" in said
-    assert "taking step 1" in said
+    assert "checkpoints/2: damaged checkpoint" in caplog.text
+    assert "taking step 1" in caplog.text
     assert (tmp_path / "checkpoints_unreadable" / "2").is_dir()
     save_all(tmp_path, [2])  # the place is free again
     assert restore(tmp_path)[1]["step"] == 2

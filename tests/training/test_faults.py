@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from support import training_toy as toy
 
+from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
 from audiolm_jax.training import loop, manifest
 from audiolm_jax.training.checkpoints import latest_step
@@ -108,13 +110,34 @@ def test_only_a_lack_of_space_is_called_that(tmp_path):
         fail(PermissionError(13, "Permission denied"))
     with pytest.raises(InputError, match=r"^clip: No space left$"):
         fail(InputError("clip: No space left"))
+    with pytest.raises(ValueError, match="ENOSPC"):  # words are no proof
+        fail(ValueError("ENOSPC: No space left on device"))
 
 
-def run_with(directory, program, config, **surroundings):
+def test_the_disk_is_asked_where_a_library_has_only_words(tmp_path):
+    def fail(size):
+        with name_full_disk(tmp_path), ask_disk(tmp_path, size):
+            raise ValueError("it went wrong")
+
+    with pytest.raises(ValueError, match="it went wrong"):
+        fail(100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        fail(100_000)
+    except Exception as error:
+        said = error
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "no space left on the disk ([Errno 27] File too large)" in str(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_with(directory, program, config, **context):
     record = manifest.build_manifest(toy.ToyConfig(config), {"loop": config.seed}, {}, {})
     return loop.train(
         program, config, directory, toy.batches, toy.heldout, record, MeshConfig(),
-        loop.Surroundings(**surroundings),
+        loop.LoopContext(**context),
     )  # fmt: skip
 
 
@@ -177,15 +200,15 @@ def test_a_trace_of_chosen_steps_is_written(tmp_path):
 
 @pytest.mark.parametrize("text", ["3", "a:b", "3:", ":3", "0:2", "4:3", "3:10", "-1:2", "1:2:3"])
 def test_profile_steps_are_validated(text):
-    with pytest.raises(InputError, match=f"profile_steps = '{text}': expected"):
+    with pytest.raises(InputError, match=f"--loop.profile-steps {text}: expected"):
         LoopConfig(9, profile_steps=text)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"stall_seconds": 0.0}, "stall_seconds = 0.0"),
-        ({"keep_best": -1}, "keep_best = -1"),
+        ({"stall_seconds": 0.0}, "--loop.stall-seconds 0.0"),
+        ({"keep_best": -1}, "--loop.keep-best -1"),
     ],
 )
 def test_config_refuses(fields, words):

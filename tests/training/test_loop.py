@@ -17,7 +17,8 @@ from support import training_toy as toy
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import latest_step, saved_steps
 from audiolm_jax.training.divergence import NonFiniteError
-from audiolm_jax.training.loop import LoopConfig, load_state
+from audiolm_jax.training.loop import load_state
+from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.metrics import read_metrics
 from audiolm_jax.training.preemption import TrainingStopped
@@ -177,28 +178,29 @@ def test_stopped_while_evaluating_it_evaluates_later(reference, tmp_path, monkey
     assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
 
 
-def test_a_damaged_newest_checkpoint_costs_steps_but_not_the_result(reference, tmp_path, capsys):
+def test_a_damaged_newest_checkpoint_costs_steps_but_not_the_result(reference, tmp_path, caplog):
     toy.run_toy(tmp_path, toy.loop_config(STEPS))
     for path in (tmp_path / "checkpoints" / str(STEPS)).rglob("*"):
         if path.is_file() and path.parent.name == "d":
             path.write_bytes(path.read_bytes()[:10])
+    caplog.set_level("INFO")
     state = toy.run_toy(tmp_path, toy.loop_config(STEPS))
-    assert "going on from step 12" in capsys.readouterr().err
+    assert "going on from step 12" in caplog.text
     assert_ends_like(reference, tmp_path, state)
 
 
-def test_more_steps_extend_a_finished_run(reference, tmp_path, capsys):
+def test_more_steps_extend_a_finished_run(reference, tmp_path, caplog):
     toy.run_toy(tmp_path, toy.loop_config(12))
     state = toy.run_toy(tmp_path, toy.loop_config(STEPS))
     assert_ends_like(reference, tmp_path, state)
-    capsys.readouterr()
+    caplog.set_level("INFO")
 
     def no_batches(start):
         raise AssertionError("a finished run needs no data")
 
     again = toy.run_toy(tmp_path, toy.loop_config(STEPS), batches=no_batches)
     assert_ends_like(reference, tmp_path, again)
-    assert "finished, 15 steps" in capsys.readouterr().err
+    assert "finished, 15 steps" in caplog.text
     assert_ends_like(reference, tmp_path, load_state(toy.make_program(), tmp_path, MeshConfig()))
 
 
@@ -284,7 +286,7 @@ def test_a_second_trainer_is_refused(tmp_path):
 
 
 def test_data_that_end_are_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"steps = 15: the data ended after 3 batches"):
+    with pytest.raises(InputError, match=r"--loop\.steps 15: the data ended after 3 batches"):
         toy.run_toy(
             tmp_path,
             toy.loop_config(STEPS),
@@ -325,11 +327,11 @@ def test_heldout_count_of_zero_is_null_not_a_crash(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"steps": 0}, "steps = 0"),
-        ({"steps": 5, "seed": -1}, "seed = -1"),
-        ({"steps": 5, "log_every": 0}, "log_every = 0"),
-        ({"steps": 5, "keep_checkpoints": 0}, "keep_checkpoints = 0"),
-        ({"steps": 5, "progress_seconds": 0.0}, "progress_seconds = 0.0"),
+        ({"steps": 0}, "--loop.steps 0"),
+        ({"steps": 5, "seed": -1}, "--loop.seed -1"),
+        ({"steps": 5, "log_every": 0}, "--loop.log-every 0"),
+        ({"steps": 5, "keep_checkpoints": 0}, "--loop.keep-checkpoints 0"),
+        ({"steps": 5, "progress_seconds": 0.0}, "--loop.progress-seconds 0.0"),
     ],
 )
 def test_config_refuses(fields, words):

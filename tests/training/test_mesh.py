@@ -100,9 +100,9 @@ def test_parameters_stay_within_a_slice():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"preset": "dp", "model": 2}, ["model = 2", "'dp'"]),
-        ({"preset": "none", "slices": 2}, ["slices = 2", "'none'"]),
-        ({"preset": "fsdp", "replicas": 0}, ["replicas = 0"]),
+        ({"preset": "dp", "model": 2}, ["--mesh.model 2", "--mesh.preset dp"]),
+        ({"preset": "none", "slices": 2}, ["--mesh.slices 2", "--mesh.preset none"]),
+        ({"preset": "fsdp", "replicas": 0}, ["--mesh.replicas 0"]),
     ],
 )
 def test_config_refuses_sizes_without_meaning(fields, words):
@@ -118,7 +118,7 @@ def test_sizes_must_divide_the_devices():
 
 def test_batch_must_divide():
     mesh = make_mesh(MeshConfig("fsdp"))
-    with pytest.raises(InputError, match=r"batch size = 12: .* 8 devices .*data x fsdp.*"):
+    with pytest.raises(InputError, match=r"--batch-size 12: .* 8 devices .*data x fsdp.*"):
         to_global({"x": np.zeros((12, 3))}, mesh)
 
 
@@ -167,7 +167,7 @@ def test_a_host_gets_the_rows_that_its_devices_hold(monkeypatch, shape, processe
 def test_one_host_gets_all_rows_and_gathers_them():
     mesh = make_mesh(MeshConfig("fsdp_tp", model=2))
     assert host_rows(mesh, 16) == host_rows(None, 16) == tuple(range(16))
-    with pytest.raises(InputError, match=r"batch size = 6: does not divide over the 4 devices"):
+    with pytest.raises(InputError, match=r"--batch-size 6: does not divide over the 4 devices"):
         host_rows(mesh, 6)
     x = np.arange(48).reshape(16, 3)
     np.testing.assert_array_equal(gather(to_global({"x": x}, mesh))["x"], x)
@@ -188,7 +188,7 @@ def test_several_hosts_build_the_same_global_batch(monkeypatch):
 @pytest.mark.parametrize(("slices", "found"), [(1, 2), (4, 2), (2, 1)])
 def test_slices_of_a_tpu_are_those_there_are(slices, found):
     devices = [FakeDevice(i, 0, i * found // 8) for i in range(8)]
-    with pytest.raises(InputError, match=f"mesh.slices = {slices}: the devices form {found}"):
+    with pytest.raises(InputError, match=f"--mesh.slices {slices}: the devices form {found}"):
         make_mesh(MeshConfig("fsdp", slices=slices), devices)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from support import lm_run
 
-from audiolm_jax.experiments.programs import program_of
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.training import loop
 from audiolm_jax.training.loop import load_state
@@ -83,7 +82,7 @@ def test_saved_under_fsdp_on_eight_it_goes_on_elsewhere(tmp_path, monkeypatch, d
     monkeypatch.setattr(
         loop, "make_mesh", lambda config: make_mesh(config, jax.devices()[:devices])
     )
-    program = program_of(lm_run.experiment(tmp_path, 4, mesh_config))
+    program = lm_run.experiment(tmp_path, 4, mesh_config).program()
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
     state = load_state(program, tmp_path / "run", mesh_config)
     kernel = state.params["layers"]["feed_forward"]["down"]["kernel"][...]

@@ -70,31 +70,29 @@ def test_tensorboard_files_are_written_without_tensorflow(tmp_path):
     assert b"loss" in events.read_bytes()
 
 
-def test_plain_lines_elsewhere_and_one_line_on_a_terminal():
+def test_lines_of_the_log_elsewhere_and_one_line_on_a_terminal(caplog):
+    caplog.set_level("INFO")
     plain, terminal = io.StringIO(), Terminal()
     for stream in (plain, terminal):
         with Progress(3, seconds=1e-9, stream=stream) as progress:
             for step in (1, 2, 3):
                 progress.update(step, {"loss": 0.25})
             progress.note("done")
-    lines = plain.getvalue().splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["step 1/3", "step 2/3", "step 3/3", "done"]
-    assert "loss 0.25" in lines[1]
-    assert "ETA 0:00" in lines[2]
-    assert "\r" not in plain.getvalue()
-    assert terminal.getvalue().count("\n") == 2
+    assert plain.getvalue() == ""
+    began = [line.split("  ")[0] for line in caplog.messages]
+    assert began == ["step 1/3", "step 2/3", "step 3/3", "done", "done"]
+    assert "loss 0.25" in caplog.messages[1]
+    assert "ETA 0:00:00" in caplog.messages[2]
+    assert terminal.getvalue().count("\n") == 1
     assert terminal.getvalue().count("\r") == 3
 
 
-def test_plain_lines_are_rare_but_the_last_one_is_shown():
-    stream = io.StringIO()
-    progress = Progress(100, seconds=1e6, stream=stream)
+def test_lines_of_the_log_are_rare_but_the_last_one_is_shown(caplog):
+    caplog.set_level("INFO")
+    progress = Progress(100, seconds=1e6, stream=io.StringIO())
     for step in range(1, 101):
         progress.update(step, {})
-    assert [line.split("  ")[0] for line in stream.getvalue().splitlines()] == [
-        "step 1/100",
-        "step 100/100",
-    ]
+    assert [line.split("  ")[0] for line in caplog.messages] == ["step 1/100", "step 100/100"]
 
 
 def test_clock_leaves_out_pauses_and_compiling(monkeypatch):
@@ -183,7 +181,7 @@ def test_weights_and_biases_gets_every_line_and_the_same_run_again(tmp_path, mon
 
 def test_weights_and_biases_asked_for_but_not_installed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match=r"loop\.wandb_project = 'p': the package wandb is not"):
+    with pytest.raises(InputError, match=r"--loop\.wandb-project p: the package wandb is not"):
         MetricsWriter(tmp_path, 0, False, "p")
 
 

@@ -247,5 +247,5 @@ def test_a_mesh_of_one_device_is_refused_on_several_hosts(monkeypatch):
     with pytest.raises(InputError, match="start each of them with --distributed auto"):
         make_mesh(MeshConfig("dp"))
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
-    with pytest.raises(InputError, match="'none': uses one device, but 2 processes"):
+    with pytest.raises(InputError, match=r"--mesh\.preset none: uses one device, but 2 processes"):
         make_mesh(MeshConfig())

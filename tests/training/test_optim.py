@@ -6,12 +6,8 @@ import pytest
 from flax import nnx
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.optim import (
-    OptimizerConfig,
-    learning_rate_schedule,
-    make_optimizer,
-    norms,
-)
+from audiolm_jax.training.optim import OptimizerConfig, learning_rate_schedule, make_optimizer
+from audiolm_jax.training.update import norms
 
 
 def test_warmup_grows_linearly_and_its_first_step_moves():
@@ -94,17 +90,20 @@ def test_optimizers_reduce_a_quadratic(kind):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"learning_rate": 0.0}, "learning_rate = 0.0"),
-        ({"learning_rate": float("nan")}, "learning_rate = nan"),
-        ({"warmup_steps": -1}, "warmup_steps = -1"),
-        ({"schedule": "cosine"}, "total_steps = None"),
-        ({"schedule": "constant", "total_steps": 5}, "total_steps = 5"),
-        ({"schedule": "cosine", "total_steps": 100, "warmup_steps": 100}, "total_steps = 100"),
-        ({"schedule": "rsqrt", "warmup_steps": 0}, "warmup_steps = 0"),
-        ({"b1": 1.0}, "b1 = 1.0"),
-        ({"clip_norm": 0.0}, "clip_norm = 0.0"),
-        ({"weight_decay": -0.1}, "weight_decay = -0.1"),
-        ({"final_fraction": 1.5}, "final_fraction = 1.5"),
+        ({"learning_rate": 0.0}, "--optimizer.learning-rate 0.0"),
+        ({"learning_rate": float("nan")}, "--optimizer.learning-rate nan"),
+        ({"warmup_steps": -1}, "--optimizer.warmup-steps -1"),
+        ({"schedule": "cosine"}, "--optimizer.total-steps None"),
+        ({"schedule": "constant", "total_steps": 5}, "--optimizer.total-steps 5"),
+        (
+            {"schedule": "cosine", "total_steps": 100, "warmup_steps": 100},
+            "--optimizer.total-steps 100",
+        ),
+        ({"schedule": "rsqrt", "warmup_steps": 0}, "--optimizer.warmup-steps 0"),
+        ({"b1": 1.0}, "--optimizer.b1 1.0"),
+        ({"clip_norm": 0.0}, "--optimizer.clip-norm 0.0"),
+        ({"weight_decay": -0.1}, "--optimizer.weight-decay -0.1"),
+        ({"final_fraction": 1.5}, "--optimizer.final-fraction 1.5"),
     ],
 )
 def test_config_refuses(fields, words):

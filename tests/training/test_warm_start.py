@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from support import training_toy as toy
 
-from audiolm_jax.artifacts.model_folder import flatten_state, save_model
+from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.training import loop, manifest
 from audiolm_jax.training.checkpoints import name_arrays
 from audiolm_jax.training.mesh import MeshConfig
@@ -97,7 +98,7 @@ def test_what_does_not_fit_is_one_line(source, fields, words):
 
 
 def test_bad_patterns_and_sources_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"warm_start\.fresh: '\(' is not a regular expression"):
+    with pytest.raises(InputError, match=r"--warm-start\.fresh: '\(' is not a regular expression"):
         WarmStartConfig("run", fresh=("(",))
     with pytest.raises(InputError, match="neither a run directory with a checkpoint nor a model"):
         read_warm_start(WarmStartConfig(str(tmp_path)))
@@ -112,7 +113,7 @@ def test_a_run_starts_from_it_and_goes_on_without_it(source, tmp_path):
         record = manifest.build_manifest(toy.ToyConfig(config), {"loop": 0}, {}, {})
         return loop.train(
             toy.make_program(), config, path, toy.batches, toy.heldout, record,
-            mesh or MeshConfig(), loop.Surroundings(warm_start=warm_start),
+            mesh or MeshConfig(), loop.LoopContext(warm_start=warm_start),
         )  # fmt: skip
 
     one = train(tmp_path / "one", 6, warm)

@@ -34,7 +34,7 @@ with Watchdog(0.3) as watchdog:
     assert done.returncode == 124
     first, _, stacks = done.stderr.partition("\n")
     assert first.startswith("stuck: waiting for data, step 12: no progress for 0.3 s")
-    assert "loop.stall_seconds" in first
+    assert "--loop.stall-seconds" in first
     assert "124" in first
     assert "stuck_here" in stacks
     assert "deep_in_the_loader" in stacks

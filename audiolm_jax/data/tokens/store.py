@@ -16,7 +16,8 @@ from jaxtyping import Int
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.sources import BadFile, Split
+from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.sources import Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
 from audiolm_jax.errors import InputError
@@ -36,20 +37,18 @@ def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The JSON beside a finished shard of the given fingerprint; None if it must be written."""
     try:
         summary = json.loads(_summary_path(path).read_text())
-        good = summary["fingerprint"] == fingerprint and path.stat().st_size == summary["bytes"]
+        is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return summary if good else None
+    return summary if is_right else None
 
 
 def write_shard(
     path: Path, records: Iterable[TokenRecord], provenance: TokenProvenance
 ) -> dict[str, Any]:
-    """Writes one shard and the JSON beside it; the same records give the same bytes.
+    """Writes one shard and the JSON beside it, which it returns.
 
-    Returns:
-      The JSON: name, fingerprint, records, frames, semantic tokens of each record and, after
-      de-duplication, in all, how often each id occurs, bytes and SHA-256 of the shard.
+    The same records give the same bytes.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -76,7 +75,7 @@ def write_shard(
         "name": path.name,
         "fingerprint": provenance.fingerprint,
         "records": len(lengths),
-        "frames": sum(lengths) * (sizes.acoustic_rate_hz // sizes.semantic_rate_hz),
+        "frames": sum(lengths) * sizes.frames_per_semantic,
         "semantic_lengths": lengths,
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
@@ -126,21 +125,18 @@ def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
       InputError: other levels or rates, or an id that does not exist.
     """
     frames, levels = record.codes.shape
-    per_token = sizes.acoustic_rate_hz // sizes.semantic_rate_hz
+    per_token = sizes.frames_per_semantic
     if levels != sizes.levels or frames != per_token * len(record.clusters):
         raise InputError(
             f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels and "
             f"{len(record.clusters)} semantic tokens, expected {per_token} frames of "
             f"{sizes.levels} levels a token; tokenize again"
         )
-    if (
-        record.codes.max() >= sizes.codebook_size
-        or record.clusters.max() >= sizes.semantic_clusters
-    ):
+    code, cluster = record.codes.max(), record.clusters.max()
+    if code >= sizes.codebook_size or cluster >= sizes.semantic_clusters:
         raise InputError(
-            f"{where}: record {record.clip_id!r} holds code {record.codes.max()} and cluster "
-            f"{record.clusters.max()}, expected below {sizes.codebook_size} and "
-            f"{sizes.semantic_clusters}; tokenize again"
+            f"{where}: record {record.clip_id!r} holds code {code} and cluster {cluster}, expected "
+            f"below {sizes.codebook_size} and {sizes.semantic_clusters}; tokenize again"
         )
 
 
@@ -150,31 +146,21 @@ def check_store(store: "TokenStore", stage: StageConfig) -> None:
     Raises:
       InputError: the first size that differs.
     """
-    sizes = store.provenance.sizes
-    for name in (
-        "semantic_clusters",
-        "codebook_size",
-        "levels",
-        "semantic_rate_hz",
-        "acoustic_rate_hz",
-    ):
-        wanted, found = getattr(stage, name), getattr(sizes, name)
-        if wanted != found:
+    for field in dataclasses.fields(TokenSizes):
+        wanted, written = getattr(stage, field.name), getattr(store.sizes, field.name)
+        if wanted != written:
             raise InputError(
-                f"stage.{name} = {wanted}, but the tokens in {store.directory} were written with "
-                f"{found}; change the stage or tokenize with other models"
+                f"--model.stage.{field.name.replace('_', '-')} = {wanted}, but the tokens in "
+                f"{store.directory} were written with {written}; change the stage or tokenize with "
+                "other models"
             )
 
 
 class TokenStore:
     """A finished store, read by split and number.
 
-    Attributes:
-      directory: where it lies.
-      provenance: what decided its tokens.
-      manifest: the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds clips,
-        seconds, token counts, de-duplicated semantic tokens per second, ids in use and unigram
-        entropies in nats.
+    `manifest` is the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds what
+    `_statistics` counts.
     """
 
     def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
@@ -187,10 +173,10 @@ class TokenStore:
         }
 
     @classmethod
-    def open(cls, directory: Path | str) -> "TokenStore":
-        """Opens a finished store and proves it whole.
+    def open(cls, directory: Path | str, verify: bool = True) -> "TokenStore":
+        """Opens a finished store and, if wanted, proves its shards whole.
 
-        Sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
+        File sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
 
         Raises:
           InputError: no store, an unfinished one, or one whose files are not what was written.
@@ -218,8 +204,14 @@ class TokenStore:
             )
         if provenance.fingerprint != manifest.get("fingerprint"):
             raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
-        store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
+        if verify:
+            store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
         return store
+
+    @property
+    def sizes(self) -> TokenSizes:
+        """What the tokenizers wrote; known without a shard."""
+        return self.provenance.sizes
 
     @property
     def fingerprint(self) -> str:
@@ -236,9 +228,9 @@ class TokenStore:
             path = self.directory / shard["name"]
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
-                found = "missing" if size is None else f"{size} bytes"
+                state = "missing" if size is None else f"{size} bytes"
                 raise InputError(
-                    f"{path}: {found}, expected {shard['bytes']} bytes; tokenize again"
+                    f"{path}: {state}, expected {shard['bytes']} bytes; tokenize again"
                 )
             if hashes and file_sha256(path) != shard["sha256"]:
                 raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
@@ -255,12 +247,12 @@ class TokenStore:
           InputError: the JSON of a shard is missing or damaged.
         """
         lengths: list[int] = []
-        per_token = self.provenance.sizes.acoustic_rate_hz // self.provenance.sizes.semantic_rate_hz
-        for shard in self.manifest["splits"].get(split, {"shards": []})["shards"]:
+        for shard in self._shards(split):
             path = self.directory / shard["name"]
             summary = read_shard_summary(path, self.fingerprint) or {}
             part = summary.get("semantic_lengths", [])
-            if len(part) != shard["records"] or sum(part) * per_token != shard["frames"]:
+            frames = sum(part) * self.sizes.frames_per_semantic
+            if (len(part), frames) != (shard["records"], shard["frames"]):
                 raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
             lengths += part
         return np.array(lengths, np.int64)
@@ -275,26 +267,25 @@ class TokenStore:
 
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
-        shard = int(np.searchsorted(self._ends[split], index, side="right"))
-        described = self.manifest["splits"][split]["shards"][shard]
-        path = self.directory / described["name"]
-        first = int(self._ends[split][shard]) - described["records"]
+        number = int(np.searchsorted(self._ends[split], index, side="right"))
+        shard = self._shards(split)[number]
+        name, count = shard["name"], shard["records"]
+        path = self.directory / name
         try:
-            if described["name"] not in self._readers:
+            if name not in self._readers:
                 # One record at a time at random places: reading ahead would only cost.
                 options = "readahead_buffer_size:0,max_parallelism:0"
-                self._readers[described["name"]] = ArrayRecordReader(str(path), options)
-            reader = self._readers[described["name"]]
-            if reader.num_records() != described["records"]:
+                self._readers[name] = ArrayRecordReader(str(path), options)
+            reader = self._readers[name]
+            if reader.num_records() != count:
                 raise InputError(
-                    f"{path}: {reader.num_records()} records, expected {described['records']}; "
-                    "tokenize again"
+                    f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
                 )
-            (data,) = reader.read([index - first])
+            (data,) = reader.read([index - (int(self._ends[split][number]) - count)])
         except (RuntimeError, IndexError) as error:
             raise InputError(f"{path}: cannot be read; tokenize again") from error
         record = decode_record(data, str(path))
-        check_record(record, self.provenance.sizes, str(path))
+        check_record(record, self.sizes, str(path))
         return record
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
@@ -302,11 +293,13 @@ class TokenStore:
         for index in range(self.num_records(split)):
             yield self.record(split, index)
 
-    def _shards(self) -> list[dict[str, Any]]:
-        return [shard for part in self.manifest["splits"].values() for shard in part["shards"]]
+    def _shards(self, split: Split | None = None) -> list[dict[str, Any]]:
+        parts = self.manifest["splits"]
+        return [shard for name in parts if split in (None, name) for shard in parts[name]["shards"]]
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:
+    """Clips, seconds, token counts, ids in use and unigram entropies of a split."""
     frames = sum(summary["frames"] for summary in summaries)
     seconds = frames / sizes.acoustic_rate_hz
     deduplicated = sum(summary["semantic_deduplicated"] for summary in summaries)

@@ -64,7 +64,7 @@ def about_codec(report: CodecReport) -> str:
 
 
 def about_stage(report: StageLikelihood) -> str:
-    """What a stage has learnt, by its held-out loss against counting."""
+    """What a stage has learned, by its held-out loss against counting."""
     row = report.total
     name = report.stage
     below_unigram, below_bigram = row.percent_below_unigram, row.percent_below_bigram

@@ -17,38 +17,32 @@ from audiolm_jax.evaluation.measures.quality import RATE_HZ, VisqolMapping, meas
 from audiolm_jax.evaluation.measures.recognition import Recognizer, TextErrors, count_errors
 
 Scores = dict[str, float | None]
+Heard = tuple[str | None, TextErrors | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
-    """A held-out clip and what is to be measured on it.
-
-    Attributes:
-      clip_id: its name.
-      sha256: of the file.
-      samples: float32 [s] at 16 kHz.
-      waveform: whether the measures of the waveform are taken.
-      transcript: as given, to count words against; None if the recogniser need not listen.
-    """
+class HeldoutClip:
+    """A clip and what is to be measured on it."""
 
     clip_id: str
-    sha256: str
-    samples: Float[np.ndarray, " s"]
-    waveform: bool
-    transcript: str | None
+    sha256: str  # of the file
+    samples: Float[np.ndarray, " s"]  # at 16 kHz
+    has_waveform: bool  # whether the measures of the waveform are taken
+    transcript: str | None  # to count words against; None if the recognizer need not listen
 
 
 class Listener:
-    """Counts the errors of a recogniser."""
+    """Counts the errors of a recognizer."""
 
     def __init__(self, recognizer: Recognizer, normalize: Callable[[str], str]):
-        """Args: recognizer; normalize: applied to both texts before they are compared."""
-        self._recognizer, self._normalize = recognizer, normalize
+        """`normalize` is applied to both texts before they are compared."""
+        self._recognizer, self.normalize = recognizer, normalize
+        self.fingerprint = recognizer.fingerprint
 
-    def __call__(self, samples: np.ndarray, transcript: str) -> tuple[str, TextErrors]:
+    def __call__(self, samples: Float[np.ndarray, " s"], transcript: str) -> Heard:
         """What was heard, and its distance from the transcript."""
         heard = self._recognizer(samples)
-        return heard, count_errors(self._normalize(transcript), self._normalize(heard))
+        return heard, count_errors(self.normalize(transcript), self.normalize(heard))
 
 
 class Measurer:
@@ -58,7 +52,6 @@ class Measurer:
     """
 
     def __init__(self, metrics: Sequence[str], mapping: VisqolMapping, workers: int):
-        """Args: metrics: names of waveform metrics; mapping: ViSQOL's; workers: processes."""
         self._measure = functools.partial(measure, names=tuple(metrics), mapping=mapping)
         self._pool = None
         if workers > 1:
@@ -85,15 +78,15 @@ def _one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"  # the processes fill the cores already
 
 
-def conditions_of(systems: Sequence[System], listened: bool) -> tuple[Condition, ...]:
-    """The rows of the table; the original is one if a recogniser listens."""
-    original = (Condition(ORIGINAL, ORIGINAL, None, None),) if listened else ()
-    return original + tuple(one for system in systems for one in system.conditions)
+def conditions_of(systems: Sequence[System], is_heard: bool) -> tuple[Condition, ...]:
+    """The rows of the table; the original is the first if a recognizer listens."""
+    original = (Condition(ORIGINAL, ORIGINAL, None, None),) if is_heard else ()
+    return original + tuple(condition for system in systems for condition in system.conditions)
 
 
 def compare(
     systems: Sequence[System],
-    clips: Iterable[Judged],
+    clips: Iterable[HeldoutClip],
     measurer: Measurer,
     listener: Listener | None,
     pending: int = 4,
@@ -110,25 +103,27 @@ def compare(
     Yields:
       The record of a clip, and its audio in each condition of `conditions_of`.
     """
-    waiting: collections.deque[tuple[Callable[[], ClipRecord], list[np.ndarray]]] = (
-        collections.deque()
-    )
-    labels = [one.label for one in conditions_of(systems, listener is not None)]
+    waiting: collections.deque[tuple[functools.partial[ClipRecord], list[np.ndarray]]]
+    waiting = collections.deque()
+    labels = [condition.label for condition in conditions_of(systems, listener is not None)]
     for clip in clips:
-        made = [answer for system in systems for answer in system(clip.samples)]
-        everything: list[Resynthesis | None] = [*([None] if listener else []), *made]
-        audio = [clip.samples if answer is None else answer.samples for answer in everything]
-        scores = [
+        # None is the original.
+        answers: list[Resynthesis | None] = [None] if listener else []
+        for system in systems:
+            answers += system(clip.samples)
+        audio = [clip.samples if answer is None else answer.samples for answer in answers]
+        scores: list[Callable[[], Scores]] = [
             measurer.submit(clip.samples, answer.samples)
-            if clip.waveform and answer is not None
-            else dict[str, float | None]
-            for answer in everything
+            if clip.has_waveform and answer is not None
+            else dict
+            for answer in answers
         ]
-        words = [
-            listener(one, clip.transcript) if listener and clip.transcript else (None, None)
-            for one in audio
+        heard: list[Heard] = [
+            listener(samples, clip.transcript) if listener and clip.transcript else (None, None)
+            for samples in audio
         ]
-        waiting.append((functools.partial(_record, clip, labels, everything, scores, words), audio))
+        finish = functools.partial(_record, clip, labels, answers, scores, heard)
+        waiting.append((finish, audio))
         while len(waiting) > pending:
             finish, audio = waiting.popleft()
             yield finish(), audio
@@ -137,11 +132,11 @@ def compare(
 
 
 def _record(
-    clip: Judged,
-    labels: list[str],
-    answers: list[Resynthesis | None],
-    scores: list[Callable[[], Scores]],
-    words: list[tuple[str | None, TextErrors | None]],
+    clip: HeldoutClip,
+    labels: Sequence[str],
+    answers: Sequence[Resynthesis | None],
+    scores: Sequence[Callable[[], Scores]],
+    heard: Sequence[Heard],
 ) -> ClipRecord:
     results = tuple(
         ClipResult(
@@ -149,13 +144,10 @@ def _record(
             packet_bits=answer.packet_bits if answer else None,
             file_bits=answer.file_bits if answer else None,
             scores=score(),
-            heard=heard,
+            heard=text,
             errors=errors,
         )
-        for label, answer, score, (heard, errors) in zip(
-            labels, answers, scores, words, strict=True
-        )
+        for label, answer, score, (text, errors) in zip(labels, answers, scores, heard, strict=True)
     )
-    return ClipRecord(
-        clip.clip_id, clip.sha256, len(clip.samples) / RATE_HZ, clip.transcript, results
-    )
+    seconds = len(clip.samples) / RATE_HZ
+    return ClipRecord(clip.clip_id, clip.sha256, seconds, clip.transcript, results)

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from audiolm_jax.audio.resample import read_resampled
 
@@ -15,17 +15,11 @@ SETTINGS = {"application": "voip", "vbr": "on", "frame_duration": "20"}
 
 @dataclasses.dataclass(frozen=True)
 class OpusClip:
-    """A clip that went through Opus.
+    """A clip that went through Opus."""
 
-    Attributes:
-      samples: float32 [s], in step with the original and as long.
-      packet_bits: of the Opus packets alone.
-      file_bits: of the Ogg file, headers included.
-    """
-
-    samples: Float[np.ndarray, " s"]
-    packet_bits: int
-    file_bits: int
+    samples: Float32[np.ndarray, " s"]  # in step with the original and as long
+    packet_bits: int  # of the Opus packets alone
+    file_bits: int  # of the Ogg file, headers included
 
 
 def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float) -> OpusClip:
@@ -35,7 +29,7 @@ def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: 
     is converted back by the resampler of the data pipeline.
 
     Args:
-      samples: float32 [s].
+      samples: mono.
       sample_rate_hz: 8000, 12000, 16000, 24000 or 48000.
       kbps: the bitrate asked for, 6 to 510; the encoder keeps it on average only.
     """
@@ -61,6 +55,6 @@ def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: 
     return OpusClip(fit_length(decoded, len(samples)), packet_bits, file_bits)
 
 
-def fit_length(samples: Float[np.ndarray, " n"], length: int) -> Float[np.ndarray, " s"]:
+def fit_length(samples: Float[np.ndarray, " n"], length: int) -> Float32[np.ndarray, " s"]:
     """The first `length` samples, zeros behind them if there are fewer."""
     return np.pad(samples[:length], (0, max(0, length - len(samples)))).astype(np.float32)

@@ -57,4 +57,4 @@ def decode_recording(
             codes = file.codes[start : start + block].astype(np.int32)
             wav.write(stream.push(codes)[: file.samples - wav.samples])
         wav.write(stream.finish()[: file.samples - wav.samples])
-    return wav.cut
+    return wav.clipped

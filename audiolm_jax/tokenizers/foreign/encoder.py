@@ -14,8 +14,9 @@ import numpy as np
 from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_to_dict
-from audiolm_jax.artifacts.model_folder import ModelFolder, compute_fingerprint, flatten_shapes
+from audiolm_jax.artifacts.model_folder import ModelFolder, compute_fingerprint
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_shapes
 from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256_of
 from audiolm_jax.tokenizers.foreign.fields import PublishedFields
 from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder

@@ -9,8 +9,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from audiolm_jax.artifacts.model_folder import ModelFolder, unflatten_into
+from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.semantic.encoder_config import EncoderConfig
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig, in_windows
 from audiolm_jax.types import AudioBatch

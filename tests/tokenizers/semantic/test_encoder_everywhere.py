@@ -11,8 +11,8 @@ from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.cli.main import main
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.experiments.experiment import KmeansExperiment
-from audiolm_jax.experiments.run import LoadTokenizers, train
+from audiolm_jax.experiments.kmeans import KmeansExperiment
+from audiolm_jax.experiments.tokens import LoadTokenizers
 from audiolm_jax.generation.bundle import load_bundle
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder, load_semantic_tokenizer
@@ -66,8 +66,14 @@ def test_kmeans_and_tokens_of_recordings(bundle, tmp_path):
     data = AudioDataConfig(str(tmp_path / "audio"), heldout_percent=0)
     import_encoder(tmp_path / "encoder", W2V_BERT2)
     kmeans = KmeansConfig(clusters=CLUSTERS, layer="layer_1", iterations=3)
-    experiment = KmeansExperiment(str(tmp_path / "run"), data, str(tmp_path / "encoder"), 8, kmeans)
-    folder = load_model(train(experiment), "semantic")
+    experiment = KmeansExperiment(
+        directory=str(tmp_path / "run"),
+        data=data,
+        encoder=str(tmp_path / "encoder"),
+        batch_size=8,
+        kmeans=kmeans,
+    )
+    folder = load_model(experiment.run(), "semantic")
     encoder = load_frame_encoder(tmp_path / "encoder")
     assert folder.provenance["upstream"]["encoder"] == encoder.fingerprint
     assert folder.provenance["config"]["kmeans"]["iterations"] == 3

@@ -7,7 +7,8 @@ import pytest
 from support.tiny_models import voice
 
 from audiolm_jax.audio.files import write_wav
-from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans import feature_store
 from audiolm_jax.tokenizers.semantic.kmeans.feature_store import choose_clips, store_features
@@ -37,7 +38,7 @@ def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audio")
     for i in range(12):
         write_wav(folder / f"{i}.wav", voice(0.2 + 0.11 * i, 90 + 9 * i, i), 16000, None)
-    return list_clips(AudioDataConfig(str(folder), heldout_percent=20))
+    return scan(AudioDataConfig(str(folder), heldout_percent=20))
 
 
 def store(folder, index, choice, encoder, layer="x"):

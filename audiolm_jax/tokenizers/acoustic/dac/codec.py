@@ -10,9 +10,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from audiolm_jax.artifacts.config_json import config_from_dict
-from audiolm_jax.artifacts.model_folder import load_model, unflatten_into
+from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws
+from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
 from audiolm_jax.tokenizers.acoustic.dac.layers import Span
 from audiolm_jax.tokenizers.acoustic.dac.model import Dac

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from audiolm_jax.artifacts.model_folder import flatten_shapes, save_model
+from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_shapes
 from audiolm_jax.tokenizers.acoustic.dac.codec import KIND, abstract_state
 from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
 from audiolm_jax.tokenizers.acoustic.dac.names import convolutional_layers, quantizer_level

@@ -20,6 +20,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.losses import (
     generator_hinge,
 )
 from audiolm_jax.training.state import Metrics
+from audiolm_jax.training.update import apply_gradients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +87,10 @@ class Adversary:
 
         def update():
             gradient = jax.grad(lambda p: discriminator_hinge(*judge_both(p)))(params)
-            updates, new_opt_state = self.optimizer.update(gradient, opt_state, params)
-            norm = optax.tree.norm(gradient)
-            return optax.apply_updates(params, updates), new_opt_state, norm
+            new_params, new_opt_state, norms = apply_gradients(
+                self.optimizer, params, opt_state, gradient
+            )
+            return new_params, new_opt_state, norms["grad_norm"]
 
         def run():
             if self.every == 1:

@@ -11,8 +11,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from audiolm_jax.artifacts.config_json import config_from_dict
-from audiolm_jax.artifacts.model_folder import load_model, unflatten_into
+from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.acoustic.soundstream.film import condition
 from audiolm_jax.tokenizers.acoustic.soundstream.model import (
     SoundStream,

@@ -11,11 +11,11 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.audio.spectral import zero_beyond
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import initialize
 from audiolm_jax.nn.partition import constrain
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
 from audiolm_jax.tokenizers.acoustic.soundstream.balancer import balance, empty_averages
 from audiolm_jax.tokenizers.acoustic.soundstream.film import condition
@@ -47,8 +47,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.train_config import (
     RECONSTRUCTION,
     SoundStreamTrainConfig,
 )
-from audiolm_jax.training.optim import norms
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
+from audiolm_jax.training.update import apply_gradients, moving_average
 from audiolm_jax.types import AudioBatch, DenoisingBatch
 
 CODEBOOKS = "quantizer.codebooks"  # name of the exported array [q, n, d]
@@ -230,10 +230,12 @@ class _Trainer:
         (gradient,) = backward(
             (output_gradient, jnp.full_like(commitment, weights.commitment_weight))
         )
-        updates, generator_opt = self.generator_optimizer.update(
-            gradient, state.opt_state["generator"], state.params["generator"]
+        generator, generator_opt, norms = apply_gradients(
+            self.generator_optimizer,
+            state.params["generator"],
+            state.opt_state["generator"],
+            gradient,
         )
-        generator = optax.apply_updates(state.params["generator"], updates)
         usage = average_usage(statistics, codebooks, quantizer)
         codebooks = update_codebooks(statistics, codebooks, revival_key, quantizer)
 
@@ -246,7 +248,7 @@ class _Trainer:
             "spectral_loss": reconstruction[0],
             **({"complex_loss": reconstruction[1]} if weights.complex_weight else {}),
             "commitment_loss": commitment,
-            **norms(gradient, generator),
+            **norms,
             "param_norm/discriminator": optax.tree.norm(judges),
             **adversarial,
             **output_norms,
@@ -347,9 +349,7 @@ class _Trainer:
 
     def _average(self, ema: Any, params: Any) -> Any:
         decay = self.config.generator_ema_decay
-        if not decay:
-            return ema
-        return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, params)
+        return moving_average(ema, params, decay) if decay else ema
 
 
 def _usage_metrics(usage: Float[Array, "q n"], config: QuantizerConfig) -> dict[str, Array]:

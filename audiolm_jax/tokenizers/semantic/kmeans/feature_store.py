@@ -15,7 +15,7 @@ import numpy as np
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
-from audiolm_jax.data.sources import ClipIndex, ClipInfo
+from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig
 from audiolm_jax.types import AudioBatch, FrameEncoder

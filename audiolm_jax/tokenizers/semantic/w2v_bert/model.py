@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from audiolm_jax.audio.spectral import log_mel_spectrogram, warp_frequencies
-from audiolm_jax.nn.padding import standardise_over_time, valid_frames
+from audiolm_jax.nn.padding import standardize_over_time, valid_frames
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws
 from audiolm_jax.tokenizers.semantic.w2v_bert.best_rq import random_projection_ids
@@ -81,7 +81,7 @@ class GumbelQuantizer(nnx.Module):
         frames. LayerNorm would leave a large part that all frames share, and with it most frames
         would get the same few codes from the first step on.
         """
-        logits_BxUxC = self.logits(standardise_over_time(features, valid, FEATURE_VARIANCE_FLOOR))
+        logits_BxUxC = self.logits(standardize_over_time(features, valid, FEATURE_VARIANCE_FLOOR))
         ids = jnp.argmax(logits_BxUxC, axis=-1).astype(jnp.int32)
         noisy_BxUxC = logits_BxUxC
         if key is not None:
@@ -140,7 +140,7 @@ class W2vBert(nnx.Module):
         if warp is not None:
             mel = warp_frequencies(mel, warp, config.sample_rate_hz)
         valid = valid_frames(frames, mel.shape[1])
-        return standardise_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
+        return standardize_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
 
     def for_inference(self) -> None:
         """Nothing to do: blocks of a size that a CPU trains are small."""

@@ -12,13 +12,13 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.nn.padding import valid_frames
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws, losses
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert
-from audiolm_jax.training.optim import norms
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
+from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import AudioBatch
 
 _EVALUATION_SEED = 0
@@ -135,12 +135,13 @@ def program(
             return measure(outputs, drawn, train_config)
 
         (_, sums), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params, opt_state, norms = apply_gradients(
+            optimizer, state.params, state.opt_state, gradients
+        )
         metrics = {name: value.mean() for name, value in sums.items()}
         if model_config.objective == "w2v_bert":
             metrics["gumbel_temperature"] = temperature
-        metrics |= norms(gradients, params)
+        metrics |= norms
         return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
     def evaluate(state: TrainState, batch: AudioBatch) -> Sums:

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.audio.spectral import zero_beyond
-from audiolm_jax.nn.padding import standardise_over_time, valid_frames
+from audiolm_jax.nn.padding import standardize_over_time, valid_frames
 from audiolm_jax.nn.stack import init_stack
 from audiolm_jax.tokenizers.semantic.transformer import (
     FeedForward,
@@ -142,7 +142,7 @@ class W2vBert2(StackedEncoder):
         lengths = fill_to_frame(lengths, config.reach_samples)
         mel, frames = log_mel_frames(samples, lengths, config.mel_bins)
         own, n = valid_frames(frames, mel.shape[1]), config.stacked_frames
-        mel = standardise_over_time(mel, own, MEL_VARIANCE_FLOOR, ddof=1)
+        mel = standardize_over_time(mel, own, MEL_VARIANCE_FLOOR, ddof=1)
         pairs = mel[:, : mel.shape[1] // n * n].reshape(mel.shape[0], -1, n * config.mel_bins)
         return pairs, frames // n
 

@@ -9,7 +9,7 @@ from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.cli.main import main
-from audiolm_jax.experiments.run import LoadTokenizers
+from audiolm_jax.experiments.tokens import LoadTokenizers
 from audiolm_jax.generation.bundle import load_bundle
 from audiolm_jax.tokenizers.acoustic.code_file import CodeFile, read_codes, write_codes
 from audiolm_jax.tokenizers.acoustic.dac.codec import KIND, DacCodec

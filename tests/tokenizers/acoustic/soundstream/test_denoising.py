@@ -9,8 +9,8 @@ import optax
 import pytest
 from flax import nnx
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.soundstream.balancer import BalancerConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
@@ -18,12 +18,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig, Fi
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig, si_sdr_db, spectral_loss
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
-    SoundStreamTrainConfig,
-    build_generator,
-    program,
-)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator, program
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.checkpoints import Checkpoints
 from audiolm_jax.training.mesh import replicated
 from audiolm_jax.types import AudioBatch, DenoisingBatch

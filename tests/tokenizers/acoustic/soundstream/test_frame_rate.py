@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import FrameRateConfig
@@ -28,12 +28,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
     synthesis_matrix,
     windows_ending_with_cells,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
-    SoundStreamTrainConfig,
-    build_generator,
-    program,
-)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator, program
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
 from audiolm_jax.types import AudioBatch
 

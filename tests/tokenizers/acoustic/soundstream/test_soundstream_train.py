@@ -16,11 +16,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discrimin
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
-    SoundStreamTrainConfig,
-    program,
-)
+from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, program
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 from audiolm_jax.types import AudioBatch
 
 MODEL = SoundStreamConfig(

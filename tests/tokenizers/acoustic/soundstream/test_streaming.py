@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig

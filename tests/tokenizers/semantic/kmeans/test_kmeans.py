@@ -143,7 +143,8 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch, sto
     assert metrics[0].count('"inertia"') == len(whole.inertia)
 
 
-def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, capsys):
+def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
     config = KmeansConfig(12, iterations=8, block_frames=256)
     whole = fit_kmeans(noise(), config)
 
@@ -156,7 +157,7 @@ def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, capsys):
         with pytest.raises(TrainingStopped) as stopped:
             fit_kmeans(noise(), config, directory=tmp_path)
     assert stopped.value.code == 75
-    assert "stopped, saved at step 1; start it again" in capsys.readouterr().err
+    assert "stopped, saved at step 1; start it again" in caplog.text
     again = fit_kmeans(noise(), config, directory=tmp_path)
     np.testing.assert_array_equal(again.centroids, whole.centroids)
     np.testing.assert_array_equal(again.inertia, whole.inertia)

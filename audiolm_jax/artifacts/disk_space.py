@@ -1,0 +1,36 @@
+"""A disk that is full, a quota that is used up, a limit on file sizes: the disk itself says so."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def ask_disk(folder: Path, size: int) -> Iterator[None]:
+    """Gives a failure to write its reason where a library's exception carries no errno.
+
+    Args:
+      folder: where the block writes.
+      size: bytes of all that it writes.
+
+    Raises:
+      OSError: in place of another exception, if `folder` does not take `size` more bytes. What the
+        block has written is still there, so a disk that was too full for it is too full now.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                os.posix_fallocate(probe.fileno(), 0, max(size, 1))
+        except OSError as answer:
+            if answer.errno in FULL:
+                raise answer from error
+        raise

@@ -1,0 +1,28 @@
+"""The folder of a training run: where the model it trained lies."""
+
+from pathlib import Path
+
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_fingerprint
+from audiolm_jax.errors import InputError
+
+MODEL = "model"  # what the trained model is exported to, inside the run folder
+
+
+def model_folder(path: str | Path) -> Path:
+    """The model folder of a run folder, or the folder itself if it is one.
+
+    Raises:
+      InputError: the run is not finished, or the folder is something else.
+    """
+    path = Path(path)
+    for folder in (path, path / MODEL):
+        if (folder / MODEL_JSON).is_file():
+            return folder
+    raise InputError(
+        f"{path}: no trained model here (no {MODEL}/{MODEL_JSON}); finish its training first"
+    )
+
+
+def fingerprint_of(path: str | Path) -> str:
+    """Fingerprint of a trained model, read without its weights."""
+    return read_fingerprint(model_folder(path))

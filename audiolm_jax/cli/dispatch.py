@@ -1,0 +1,46 @@
+"""From a word on the command line to the function that it names, imported only then."""
+
+import contextlib
+import dataclasses
+import importlib
+from collections.abc import Mapping, Sequence
+
+from audiolm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A word of the command line."""
+
+    place: str
+    """`module:function` in this package; the function takes the words that follow."""
+    text: str
+    """What it does, in a line."""
+
+
+def table(verbs: Mapping[str, Verb]) -> str:
+    """The verbs, a line each."""
+    width = max(map(len, verbs))
+    return "\n".join(f"  {name:{width}}  {verb.text}" for name, verb in verbs.items())
+
+
+def dispatch(program: str, verbs: Mapping[str, Verb], words: Sequence[str]) -> int:
+    """Runs the verb that the first word names with the words that follow it.
+
+    Raises:
+      InputError: there is no such verb.
+    """
+    word = words[0] if words else ""
+    if word in ("-h", "--help"):
+        print(f"usage: {program} KIND ...\n\n{table(verbs)}\n")
+        for name in verbs:
+            with contextlib.suppress(SystemExit):
+                dispatch(program, verbs, [name, "--help"])
+        return 0
+    if word not in verbs:
+        raise InputError(
+            f"{word!r}: expected one of {', '.join(verbs)}; {program} --help says what they do"
+        )
+    module, _, function = verbs[word].place.partition(":")
+    run = getattr(importlib.import_module(f"audiolm_jax.cli.{module}"), function)
+    return run(words[1:]) or 0

@@ -1,0 +1,81 @@
+"""What the parts that learn from audio have in common."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
+from audiolm_jax.experiments.trained import StepExperiment, TrainingData
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.index import ClipIndex
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AudioExperiment(StepExperiment):
+    """A model that learns from crops of recordings."""
+
+    data: AudioDataConfig
+    """Recordings."""
+    crop_seconds: float
+    """Length of a training crop."""
+
+    def abstract_batch(self) -> Any:
+        """`AudioBatch` of shapes.
+
+        Raises:
+          InputError: a crop is no whole number of samples.
+        """
+        import jax
+        import numpy as np
+
+        from audiolm_jax.data.crops import whole_samples
+        from audiolm_jax.types import AudioBatch
+
+        size = whole_samples(self.crop_seconds, self.data.sample_rate_hz)
+        samples: Any = jax.ShapeDtypeStruct((self.batch_size, size), np.float32)
+        lengths: Any = jax.ShapeDtypeStruct((self.batch_size,), np.int32)
+        return AudioBatch(samples, lengths)
+
+    def units_per_step(self) -> tuple[str, float]:
+        """Seconds of audio."""
+        return "audio_seconds", self.batch_size * self.crop_seconds
+
+    def open_data(self) -> TrainingData:
+        """Lists the clips and opens the stream of crops."""
+        return self.open_crops(None)
+
+    def open_crops(self, noise: NoiseConfig | None) -> TrainingData:
+        """Crops of the recordings, with noise to remove from them if there is any."""
+        from audiolm_jax.data.batch_contents import describe_audio, describe_noisy_audio
+        from audiolm_jax.data.crops import AudioCrops
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.data.noise import NoisyCrops
+        from audiolm_jax.training.mesh import host_rows, make_mesh
+
+        index = scan(self.data)
+        stream = (self.crop_seconds, self.batch_size, self.loop.seed)
+        rows = host_rows(make_mesh(self.mesh), self.batch_size)
+        facts = audio_facts(index)
+        crops: AudioCrops | NoisyCrops
+        heldout: AudioCrops | NoisyCrops
+        if noise is None:
+            crops = AudioCrops(index, "train", *stream, rows)
+            heldout = AudioCrops(index, "heldout", *stream, rows)
+            describe = describe_audio(index, *stream)
+        else:
+            noises = scan(noise.data)
+            facts["noise"] = audio_facts(noises)
+            crops = NoisyCrops(index, noises, "train", *stream, rows, noise)
+            heldout = NoisyCrops(index, noises, "heldout", *stream, rows, noise)
+            describe = describe_noisy_audio(index, noises, *stream, noise)
+        return TrainingData(crops.batches, heldout.heldout_batches, facts, describe)
+
+
+def audio_facts(index: "ClipIndex") -> dict[str, Any]:
+    """What a manifest says of recordings."""
+    return {
+        "dataset": index.config.dataset,
+        "fingerprint": index.fingerprint,
+        "train_seconds": index.seconds("train"),
+        "heldout_seconds": index.seconds("heldout"),
+    }

@@ -1,0 +1,157 @@
+"""Training SoundStream, the acoustic tokenizer."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.audio import AudioExperiment
+from audiolm_jax.experiments.trained import TrainingData
+from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
+from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.types import AudioBatch
+
+if TYPE_CHECKING:
+    from audiolm_jax.training.metrics import MetricsWriter
+    from audiolm_jax.training.state import TrainProgram, TrainState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CodecExperiment(AudioExperiment):
+    """Train SoundStream."""
+
+    kind = "soundstream"
+
+    crop_seconds: float = 1.0
+    """Length of a training crop."""
+    model: SoundStreamConfig = SoundStreamConfig()
+    """Encoder, quantizer and decoder."""
+    train: SoundStreamTrainConfig = SoundStreamTrainConfig()
+    """Losses, discriminators and codebook updates."""
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig()
+    """Of the discriminators."""
+    samples: int = 0
+    """Held-out recordings whose way through the codec is written at each evaluation, as wav files
+    in the folder `samples` and to TensorBoard."""
+    noise: NoiseConfig | None = None
+    """What a codec with `model.denoising` learns to remove; the others have none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_rate("--data.sample-rate-hz", self.data)
+        if (self.noise is None) != (self.model.denoising is None):
+            lacks = "noise" if self.noise is None else "model.denoising"
+            raise InputError(f"{lacks} = None: denoising needs both noise and model.denoising")
+        if self.noise is not None:
+            self._check_rate("--noise.data.sample-rate-hz", self.noise.data)
+        if not 0 <= self.samples <= self.batch_size:
+            raise InputError(
+                f"--samples {self.samples}: expected 0 to --batch-size {self.batch_size}"
+            )
+
+    def _check_rate(self, flag: str, data: AudioDataConfig) -> None:
+        if self.model.sample_rate_hz != data.sample_rate_hz:
+            raise InputError(
+                f"{flag} {data.sample_rate_hz}: differs from --model.sample-rate-hz "
+                f"{self.model.sample_rate_hz}; make them equal"
+            )
+
+    def program(self) -> "TrainProgram":
+        """Generator and discriminators in turn."""
+        from audiolm_jax.tokenizers.acoustic.soundstream import train
+        from audiolm_jax.training.optim import make_optimizer
+
+        return train.program(
+            self.model,
+            self.train,
+            make_optimizer(self.optimizer),
+            make_optimizer(self.discriminator_optimizer),
+        )
+
+    def abstract_batch(self) -> Any:
+        """`AudioBatch`, or `DenoisingBatch` where there is noise, of shapes."""
+        import jax
+        import numpy as np
+
+        from audiolm_jax.types import DenoisingBatch
+
+        audio = super().abstract_batch()
+        if self.noise is None:
+            return audio
+        switches: Any = jax.ShapeDtypeStruct((self.batch_size,), np.bool_)
+        return DenoisingBatch(audio, audio.samples, switches)
+
+    def model_flops(self) -> float:
+        """Without k-means, which only the very first step runs, and without the zeros between
+        groups of channels that are computed as one."""
+        discriminators = dataclasses.replace(
+            self.train.discriminators, grouped_convolution="grouped"
+        )
+        train = dataclasses.replace(self.train, discriminators=discriminators)
+        plain = dataclasses.replace(self, train=train)
+        return super(CodecExperiment, plain).model_flops() - self._kmeans_flops()
+
+    def _kmeans_flops(self) -> float:
+        import jax
+        import jax.numpy as jnp
+
+        from audiolm_jax.tokenizers.acoustic.soundstream.rvq import (
+            empty_codebooks,
+            initialize_codebooks,
+        )
+        from audiolm_jax.training.flops import count_flops
+
+        model = self.model
+
+        def initialize(codebooks: Any, latents: Any) -> Any:
+            mask = jnp.ones(latents.shape[:2], bool)
+            return initialize_codebooks(
+                codebooks, latents, mask, jax.random.key(0), model.quantizer
+            )
+
+        codebooks = jax.eval_shape(lambda: empty_codebooks(model.quantizer, model.embedding_width))
+        samples = super().abstract_batch().samples.shape[1]
+        shape = (self.batch_size, -(-samples // model.hop_samples), model.embedding_width)
+        return count_flops(initialize, codebooks, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+    def open_data(self) -> TrainingData:
+        """Crops of speech, with noise if the codec learns to remove it."""
+        data = self.open_crops(self.noise)
+        if not self.samples:
+            return data
+        first = next(iter(data.heldout()))
+        audio = first if self.noise is None else first.clean
+        return dataclasses.replace(data, on_evaluate=self._write_samples(audio))
+
+    def _write_samples(
+        self, batch: AudioBatch
+    ) -> "Callable[[int, TrainState, MetricsWriter], None]":
+        """Writes the first held-out crops after the codec, and once as they were recorded."""
+        import jax
+        import numpy as np
+
+        from audiolm_jax.tokenizers.acoustic.soundstream.train import roundtrip
+        from audiolm_jax.training.mesh import gather, make_mesh, replicated, to_global
+
+        mesh = make_mesh(self.mesh)
+        decode = jax.jit(roundtrip(self.model, self.train), out_shardings=replicated(mesh))
+        rate_hz = self.model.sample_rate_hz
+        are_originals_written = False
+
+        def on_evaluate(step: int, state: "TrainState", writer: "MetricsWriter") -> None:
+            nonlocal are_originals_written
+            placed = to_global(batch, mesh)
+            decoded, recorded, lengths = jax.device_get(
+                (decode(state, placed), *gather((placed.samples, placed.lengths)))
+            )
+            for row in range(self.samples):
+                if size := int(lengths[row]):
+                    sound = np.clip(decoded[row, :size], -1, 1)
+                    writer.write_audio(step, f"codec_{row}", sound, rate_hz)
+                    if not are_originals_written:
+                        writer.write_audio(0, f"recorded_{row}", recorded[row, :size], rate_hz)
+            are_originals_written = True
+
+        return on_evaluate

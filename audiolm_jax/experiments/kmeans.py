@@ -1,0 +1,97 @@
+"""Fitting k-means, which turns an encoder into the semantic tokenizer."""
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+
+from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.audio import audio_facts
+from audiolm_jax.experiments.trained import TrainedExperiment, provenance_of
+from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
+from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.training.mesh import MeshConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KmeansExperiment(TrainedExperiment):
+    """Fit k-means on features of an encoder: the result is the semantic tokenizer."""
+
+    directory: str
+    """Run directory."""
+    data: AudioDataConfig
+    """Recordings; the training clips are used."""
+    encoder: str
+    """Run directory of the trained encoder, or model folder of a trained or imported one."""
+    batch_size: int = 8
+    """Clips loaded together."""
+    kmeans: KmeansConfig = KmeansConfig()
+    """Layer, clusters, frames, iterations, seed."""
+    window: WindowConfig = WindowConfig()
+    """How long recordings are cut, here and by the tokenizer."""
+    mesh: MeshConfig = MeshConfig()
+    """Devices that share the frames; the parameters of its presets are never sharded here."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+        self.kmeans.check_frames()
+
+    def upstream(self) -> dict[str, str]:
+        """The encoder."""
+        return {"encoder": fingerprint_of(self.encoder)}
+
+    def fit(self) -> None:
+        """Stores the features, fits the centroids, and writes the semantic tokenizer."""
+        import jax
+
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
+            choose_clips,
+            store_features,
+        )
+        from audiolm_jax.tokenizers.semantic.kmeans.fit import STATE, fit_kmeans
+        from audiolm_jax.tokenizers.semantic.tokenizer import (
+            load_frame_encoder,
+            save_semantic_tokenizer,
+        )
+        from audiolm_jax.training.full_disk import name_full_disk
+        from audiolm_jax.training.manifest import claim_run
+        from audiolm_jax.training.mesh import make_mesh
+
+        if jax.process_count() > 1:
+            raise InputError("k-means runs in one process; start it without --distributed")
+        directory, encoder_folder = Path(self.directory), model_folder(self.encoder)
+        config = self.kmeans
+        index = scan(self.data)
+        manifest = self.manifest(config.seed, audio_facts(index))
+        features = directory / "features"
+        with name_full_disk(directory), claim_run(directory, manifest):
+            encoder = load_frame_encoder(encoder_folder, self.window)
+            choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
+            logger.info("k-means: %s", choice)
+            frames = store_features(
+                features, index, choice, encoder, config.layer, self.window, self.batch_size
+            )
+            result = fit_kmeans(frames, config, make_mesh(self.mesh), directory)
+            logger.info(
+                "k-means: %d frames, %d clusters, inertia %.3f to %.3f in %d passes",
+                len(frames),
+                len(result.counts),
+                result.inertia[0],
+                result.inertia[-1],
+                len(result.inertia),
+            )
+            provenance = provenance_of(
+                manifest, used=choice.facts, inertia=[float(x) for x in result.inertia]
+            )
+            save_semantic_tokenizer(
+                directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
+            )
+            # What the model folder was made of; it is written again if the model is deleted.
+            shutil.rmtree(features)
+            (directory / STATE).unlink()

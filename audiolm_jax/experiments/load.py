@@ -1,0 +1,102 @@
+"""Config files, and the kinds of experiment that `audiolm VERB --help` shows."""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.base import Experiment
+
+# By verb of the command line. A config file may hold any other kind as well; here stands what help
+# can show without one.
+KINDS = {
+    "train": (
+        "experiments.codec:CodecExperiment",
+        "experiments.encoder:EncoderExperiment",
+        "experiments.kmeans:KmeansExperiment",
+        "experiments.stage:StageExperiment",
+    ),
+    "tokenize": ("experiments.tokens:TokenizeExperiment",),
+    "evaluate": (
+        "evaluation.bundle.experiment:EvaluateExperiment",
+        "evaluation.codecs.experiment:CodecEvaluateExperiment",
+        "evaluation.abx.experiment:AbxExperiment",
+        "evaluation.sweep.experiment:SweepExperiment",
+    ),
+}
+
+
+def kinds_of(verb: str) -> list[type[Experiment]]:
+    """The kinds that come with the package and are run by a verb."""
+    places = [place.partition(":") for place in KINDS[verb]]
+    return [
+        getattr(importlib.import_module(f"audiolm_jax.{module}"), name)
+        for module, _, name in places
+    ]
+
+
+def _run(path: Path) -> ModuleType:
+    """A config file as a module, which stays: help texts are read from the source of a class."""
+    name = f"config_{fingerprint(str(path))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError("expected a Python file, ending in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _importable(path.parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets the files of a folder be imported, and forgets them: other folders have equal names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            place = getattr(sys.modules[name], "__file__", None)
+            if (
+                place is not None
+                and Path(place).parent == folder
+                and not name.startswith("config_")
+            ):
+                del sys.modules[name]
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Runs a config file and returns what its `experiment()` describes.
+
+    As a script may, a config file may import the files that lie beside it.
+
+    Raises:
+      InputError: no such file, an error in it, or no experiment in it.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such config file; see the folder configs/")
+    try:
+        module = _run(path.resolve())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, "experiment", None)):
+        raise InputError(f"{path}: no function experiment(); a config file must define one")
+    try:
+        experiment = module.experiment()
+    except (InputError, TypeError) as error:  # TypeError: an unknown or missing field
+        raise InputError(f"{path}: {error}") from error
+    if not isinstance(experiment, Experiment):
+        raise InputError(
+            f"{path}: experiment() returned {type(experiment).__name__}, expected an Experiment, "
+            "such as the CodecExperiment of audiolm_jax.experiments.codec"
+        )
+    return experiment

@@ -1,0 +1,159 @@
+"""Training the language model of one stage."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiolm_jax.artifacts.run_folder import fingerprint_of
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.trained import StepExperiment, TrainingData
+from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.train import StageTrainConfig
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.tokens.store import TokenStore
+    from audiolm_jax.training.metrics import MetricsWriter
+    from audiolm_jax.training.state import TrainProgram, TrainState
+
+# What is continued at each evaluation if there is a `sample_bundle`.
+_PROMPT_SECONDS = 3.0
+_CONTINUATION_SECONDS = 4.0
+_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageExperiment(StepExperiment):
+    """Train the language model of one stage."""
+
+    kind = "stage"
+    has_flops_formula = True
+
+    tokens: str
+    """Token store."""
+    codec: str
+    """Run directory or model folder that the store's acoustic tokens must come from."""
+    semantic: str
+    """Run directory or model folder that the store's semantic tokens must come from."""
+    model: StageModelConfig
+    """The stage's tokens and its decoder."""
+    batch_size: int = 256
+    """Crops in a step, over all devices."""
+    train: StageTrainConfig = StageTrainConfig()
+    """Losses."""
+    sample_bundle: str | None = None
+    """A bundle with which to continue a held-out recording at each evaluation, this stage's model
+    taking the place of the bundle's; None writes no sound."""
+
+    def upstream(self) -> dict[str, str]:
+        """Both tokenizers."""
+        return {
+            "codec": fingerprint_of(self.codec),
+            "semantic": fingerprint_of(self.semantic),
+        }
+
+    def program(self) -> "TrainProgram":
+        """Next-token prediction."""
+        from audiolm_jax.lm import train
+        from audiolm_jax.training.optim import make_optimizer
+
+        return train.program(self.model, self.train, make_optimizer(self.optimizer))
+
+    def abstract_batch(self) -> Any:
+        """`TokenBatch` of shapes."""
+        import jax
+        import numpy as np
+
+        from audiolm_jax.types import TokenBatch
+
+        shape = (self.batch_size, self.model.stage.max_tokens - 1)
+        ids: Any = jax.ShapeDtypeStruct(shape, np.int32)
+        weights: Any = jax.ShapeDtypeStruct(shape, np.float32)
+        return TokenBatch(inputs=ids, targets=ids, loss_weights=weights, levels=ids)
+
+    def units_per_step(self) -> tuple[str, float]:
+        """Tokens."""
+        return "tokens", float(self.batch_size * (self.model.stage.max_tokens - 1))
+
+    def model_flops(self) -> float:
+        """By the usual formula, see `lm.flops`."""
+        from audiolm_jax.lm.flops import model_flops
+
+        return model_flops(self.model, self.batch_size)
+
+    def open_data(self) -> TrainingData:
+        """Opens the token store, which must come from the tokenizers that are named."""
+        from audiolm_jax.data.batch_contents import describe_tokens
+        from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
+        from audiolm_jax.data.tokens.store import TokenStore, check_store
+        from audiolm_jax.lm.decoder import check_backend
+        from audiolm_jax.training.mesh import host_rows, make_mesh
+
+        check_backend(self.model.decoder)
+        store, stage = TokenStore.open(self.tokens), self.model.stage
+        check_store(store, stage)
+        written_by = {
+            "codec": store.provenance.codec_fingerprint,
+            "semantic": store.provenance.semantic_fingerprint,
+        }
+        for part, fingerprint in self.upstream().items():
+            if written_by[part] != fingerprint:
+                raise InputError(
+                    f"--tokens {self.tokens}: written by {part} {written_by[part][:16]}, but "
+                    f"--{part} {getattr(self, part)} is {fingerprint[:16]}; tokenize again with "
+                    "it, or name the one that wrote them"
+                )
+        folder, seed, size = Path(self.tokens), self.loop.seed, self.batch_size
+        rows = host_rows(make_mesh(self.mesh), size)
+        statistics = store.manifest["splits"]["train"]["statistics"]
+        rate = statistics["semantic_deduplicated_per_second"]
+        return TrainingData(
+            batches=token_batches(folder, stage, size, seed, rows=rows),
+            heldout=heldout_batches(folder, stage, size, rows=rows),
+            facts={"dataset": store.provenance.dataset, "tokens": store.fingerprint},
+            describe=describe_tokens(store, stage, size, seed),
+            on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
+            provenance={"semantic_tokens_per_second": rate, **written_by},
+        )
+
+    def write_samples(
+        self, store: "TokenStore"
+    ) -> "Callable[[int, TrainState, MetricsWriter], None]":
+        """Continues a held-out recording, as the codec gives it back, with the stage of now.
+
+        Raises:
+          InputError: the bundle has another codec, or another stage of that name.
+        """
+        import numpy as np
+
+        from audiolm_jax.generation.bundle import StageModel, load_bundle
+        from audiolm_jax.generation.config import GenerationConfig
+        from audiolm_jax.generation.pipeline import Generator
+        from audiolm_jax.training.mesh import gather
+        from audiolm_jax.types import AcousticTokens
+
+        bundle, stage = load_bundle(Path(str(self.sample_bundle))), self.model.stage
+        where = f"--sample-bundle {self.sample_bundle}"
+        if bundle.parts["codec"] != fingerprint_of(self.codec):
+            raise InputError(f"{where}: its codec is not --codec {self.codec}; take that one's")
+        if stage.name not in bundle.stages or bundle.stages[stage.name].config.stage != stage:
+            raise InputError(
+                f"{where}: holds no {stage.name} stage with the tokens and windows of model.stage"
+            )
+        program = self.program()
+        frames = round(_PROMPT_SECONDS * stage.acoustic_rate_hz)
+        codes = store.record("heldout", 0).codes[None, :frames].astype(np.int32)
+        decoded = bundle.codec.decode(AcousticTokens(codes, np.array([codes.shape[1]], np.int32)))
+        prompt = np.asarray(decoded.samples)[0]
+        window = bundle.stages["coarse"].config.stage.crop_seconds
+        config = GenerationConfig(context_seconds=min(_PROMPT_SECONDS, window / 2))
+
+        def on_evaluate(step: int, state: "TrainState", writer: "MetricsWriter") -> None:
+            arrays = program.export(gather(dataclasses.replace(state, opt_state=())))
+            folder = dataclasses.replace(bundle.stages[stage.name].folder, arrays=arrays)
+            stages = bundle.stages | {stage.name: StageModel(self.model, folder)}
+            generator = Generator(dataclasses.replace(bundle, stages=stages), config)
+            (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
+            writer.write_audio(step, "continuation", generated.samples, generator.sample_rate_hz)
+
+        return on_evaluate

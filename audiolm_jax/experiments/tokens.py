@@ -1,0 +1,78 @@
+"""Writing a token store."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
+from audiolm_jax.experiments.base import Experiment
+from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizeExperiment(Experiment):
+    """Turn recordings into a store of acoustic and semantic tokens."""
+
+    verb = "tokenize"
+
+    directory: str
+    """Folder of the token store."""
+    data: AudioDataConfig
+    """Recordings."""
+    codec: str
+    """Run directory or model folder of the acoustic tokenizer."""
+    semantic: str
+    """Run directory or model folder of the semantic tokenizer."""
+    tokenize: TokenizeConfig = TokenizeConfig()
+    """Shards and batches."""
+
+    def upstream(self) -> dict[str, str]:
+        """Both tokenizers."""
+        return {
+            "codec": fingerprint_of(self.codec),
+            "semantic": fingerprint_of(self.semantic),
+        }
+
+    def run(self) -> Path:
+        """Writes the token store, or what is left of it."""
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.data.tokens.tokenize import precompute
+
+        index = scan(self.data)
+        load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
+        store = precompute(index, load, Path(self.directory), self.tokenize)
+        for split, part in store.manifest["splits"].items():
+            facts = part["statistics"]
+            logger.info(
+                "%s: %s: %d clips, %.1f min, %d semantic tokens without repeats, "
+                "%d acoustic tokens",
+                store.directory,
+                split,
+                facts["clips"],
+                facts["seconds"] / 60,
+                facts["semantic_deduplicated"],
+                facts["acoustic_tokens"],
+            )
+        return store.directory
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadTokenizers:
+    """Loads and verifies both tokenizers where a worker needs them; it carries two paths."""
+
+    codec: str
+    semantic: str
+
+    def __call__(self) -> tuple[AcousticTokenizer, SemanticTokenizer]:
+        """(of the codec's folder, of the semantic tokenizer's)."""
+        from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
+        from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
+
+        return (
+            load_acoustic_tokenizer(Path(self.codec)),
+            load_semantic_tokenizer(Path(self.semantic)),
+        )

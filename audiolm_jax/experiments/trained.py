@@ -1,0 +1,207 @@
+"""Experiments that end in a model folder, most of them trained by the one loop.
+
+A finished run is recognized by its model folder and left alone; anything else goes on from its
+last checkpoint. A new trainable part is a subclass of `StepExperiment` in a module of its own, and
+a line in `load.KINDS` that makes `audiolm train --help` show it.
+"""
+
+import abc
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.run_folder import MODEL
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.base import Experiment
+from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.mesh import MeshConfig
+from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.warm_start import WarmStart, WarmStartConfig
+
+if TYPE_CHECKING:
+    from audiolm_jax.training.metrics import MetricsWriter
+    from audiolm_jax.training.state import TrainProgram, TrainState
+
+logger = logging.getLogger(__name__)
+
+
+class TrainedExperiment(Experiment):
+    """An experiment whose result is a model folder, `model` in its run directory."""
+
+    verb = "train"
+
+    def run(self) -> Path:
+        """Trains, or goes on training; returns the model folder."""
+        from audiolm_jax.training.distributed import from_first_host
+
+        folder = Path(self.directory) / MODEL
+        if from_first_host(self.is_finished):
+            logger.info("%s: finished already, nothing to do", self.directory)
+        else:
+            self.fit()
+            logger.info("%s: written", folder)
+        return folder
+
+    @abc.abstractmethod
+    def fit(self) -> None:
+        """Trains, or goes on training, and writes the model folder."""
+
+    def is_finished(self) -> bool:
+        """Whether the model folder is there, of this very config and these upstream models."""
+        path = Path(self.directory) / MODEL / MODEL_JSON
+        if not path.is_file():
+            return False
+        provenance = json.loads(path.read_text())["provenance"]
+        same_config = provenance.get("config_hash") == config_hash(self)
+        return same_config and provenance.get("upstream") == self.upstream()
+
+    def manifest(self, seed: int, data: dict[str, Any]) -> dict[str, Any]:
+        """What it takes to repeat the run; `data` holds fingerprints and counts of the data."""
+        from audiolm_jax.training.manifest import build_manifest
+
+        mesh = getattr(self, "mesh", None)
+        return build_manifest(
+            self,
+            seeds={"loop": seed},
+            data=data,
+            upstream=self.upstream(),
+            mesh=None if mesh is None else config_to_dict(mesh),
+        )
+
+
+def provenance_of(manifest: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What a model folder says of its origin; nothing in it depends on time or place."""
+    kept = ("config", "config_hash", "git", "versions", "seeds", "data", "upstream", "warm_start")
+    return {name: manifest[name] for name in kept if name in manifest} | more
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from, opened."""
+
+    batches: Callable[[int], Iterator[Any]]  # completed steps -> this host's rows from there on
+    heldout: Callable[[], Iterable[Any]]  # this host's rows of the held-out batches
+    facts: dict[str, Any]  # fingerprints and counts, for the manifest
+    describe: Callable[[int], list[str]]  # completed steps -> one line a row of the next batch
+    on_evaluate: "Callable[[int, TrainState, MetricsWriter], None] | None" = None
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)  # for the model folder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepExperiment(TrainedExperiment):
+    """A model that the training loop trains step by step."""
+
+    directory: str
+    """Run directory."""
+    model: Any
+    """Config of the model."""
+    loop: LoopConfig
+    """Steps, seed, checkpoints, metrics."""
+    batch_size: int = 32
+    """Crops in a step, over all devices."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Of all parameters; for a codec of encoder and decoder."""
+    mesh: MeshConfig = MeshConfig()
+    """Devices and sharding."""
+    warm_start: WarmStartConfig | None = None
+    """The weights to start from in place of random ones; None draws them."""
+
+    kind: ClassVar[str]
+    """Of the model folder."""
+    has_flops_formula: ClassVar[bool] = False
+    """Whether `model_flops` costs nothing; else they are counted only where they tell the MFU."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+
+    @abc.abstractmethod
+    def program(self) -> "TrainProgram":
+        """The functions that train the model; no data, models or devices are touched."""
+
+    @abc.abstractmethod
+    def abstract_batch(self) -> Any:
+        """The batch of one step, over all devices, as `jax.ShapeDtypeStruct`s."""
+
+    @abc.abstractmethod
+    def units_per_step(self) -> tuple[str, float]:
+        """What a step learns from and how much: ("tokens", 4096.0) or ("audio_seconds", 32.0)."""
+
+    def model_flops(self) -> float:
+        """Operations of the products and convolutions that one step needs, over all devices.
+
+        Counted in the step itself, every conditional at its most expensive branch.
+        """
+        import jax
+
+        from audiolm_jax.training.flops import count_flops
+
+        program = self.program()
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        state = jax.eval_shape(program.init, key)
+        return count_flops(program.step, state, self.abstract_batch(), key)
+
+    @abc.abstractmethod
+    def open_data(self) -> TrainingData:
+        """Opens what the run learns from.
+
+        Raises:
+          InputError: it is missing or does not fit the model.
+        """
+
+    def fit(self) -> None:
+        """Trains with the loop and exports the last state, or the best one."""
+        import jax
+
+        from audiolm_jax.training import loop
+        from audiolm_jax.training.best import best_kept
+        from audiolm_jax.training.distributed import from_first_host
+        from audiolm_jax.training.export import export_model
+        from audiolm_jax.training.full_disk import name_full_disk
+        from audiolm_jax.training.topology import peak_flops
+
+        directory = Path(self.directory)
+        data, program = self.open_data(), self.program()
+        manifest = self.manifest(self.loop.seed, data.facts)
+        warm_start, source = self._warm_start()
+        if source is not None:
+            manifest["warm_start"] = source
+        has_flops = self.has_flops_formula or peak_flops(jax.devices()[0].device_kind)
+        context = loop.LoopContext(
+            units=self.units_per_step(),
+            model_flops=self.model_flops() if has_flops else None,
+            describe=data.describe,
+            warm_start=warm_start,
+            on_evaluate=data.on_evaluate,
+        )
+        state = loop.train(
+            program, self.loop, directory, data.batches, data.heldout, manifest, self.mesh,
+            context,
+        )  # fmt: skip
+        exported: dict[str, Any] = {"steps": self.loop.steps}
+        if self.loop.export == "best":
+            exported = from_first_host(lambda: best_kept(directory))
+            state = loop.load_state(program, directory, self.mesh, exported["steps"])
+        provenance = provenance_of(manifest, **exported, **data.provenance)
+        with name_full_disk(directory):
+            export_model(directory / MODEL, self.kind, self.model, program, state, provenance)
+
+    def _warm_start(self) -> tuple[WarmStart | None, dict[str, Any] | None]:
+        """The weights to start from, read once, and what the manifest says of them."""
+        from audiolm_jax.training.checkpoints import latest_step
+        from audiolm_jax.training.distributed import from_first_host
+        from audiolm_jax.training.manifest import read_manifest
+        from audiolm_jax.training.warm_start import read_warm_start
+
+        directory = Path(self.directory)
+        if self.warm_start is None:
+            return None, None
+        if from_first_host(lambda: latest_step(directory)) is None:
+            source = read_warm_start(self.warm_start)
+            return source, source.facts
+        return None, from_first_host(lambda: read_manifest(directory).get("warm_start"))

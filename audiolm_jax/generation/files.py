@@ -1,0 +1,74 @@
+"""Prompts from recordings, and generated sound as wav files that say what made them."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax import __version__
+from audiolm_jax.audio.files import write_wav
+from audiolm_jax.audio.resample import read_resampled
+from audiolm_jax.errors import InputError
+from audiolm_jax.generation.pipeline import Generated, Generator
+
+logger = logging.getLogger(__name__)
+
+
+def read_prompt(
+    path: str | Path, rate_hz: int, seconds: float | None = None
+) -> Float[np.ndarray, " s"]:
+    """The beginning of a recording, cut first and converted after: the rest cannot leak into it.
+
+    Args:
+      path: wav, flac, mp3, ogg, opus, m4a or g722 file.
+      rate_hz: of the result, mono.
+      seconds: how much of it; None takes all.
+
+    Raises:
+      InputError: an unreadable file, or one shorter than `seconds`.
+    """
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"--prompt-seconds {seconds}: expected more than 0")
+    prompt = read_resampled(Path(path), rate_hz, "soxr_hq", seconds=seconds)
+    if seconds is not None and len(prompt) < round(seconds * rate_hz):
+        raise InputError(
+            f"--prompt-seconds {seconds}: {path} has only {len(prompt) / rate_hz:.2f} s; "
+            "ask for less or leave the flag out"
+        )
+    return prompt
+
+
+def save_generated(
+    path: str | Path, result: Generated, generator: Generator, seed: int, seconds: float | None
+) -> None:
+    """Writes a result as wav with its provenance inside, and says what was written.
+
+    Args:
+      path: the wav file.
+      result: what to write.
+      generator: what made it.
+      seed: of the sampling.
+      seconds: duration that was asked for; None where the source decides it.
+    """
+    path, rate = Path(path), generator.sample_rate_hz
+    provenance = {
+        "software": f"audiolm_jax {__version__}",
+        "synthetic": True,
+        "seed": seed,
+        "seconds": seconds,
+        "prompt_seconds": result.prompt_samples / rate,
+        "bundle": generator.bundle.fingerprint,
+        "generation": dataclasses.asdict(generator.config),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clipped = write_wav(path, result.samples, rate, provenance)
+    logger.info(
+        "%s: %.2f s, of which %.2f s prompt%s%s",
+        path,
+        len(result.samples) / rate,
+        result.prompt_samples / rate,
+        ", ended by the model" if result.ended else "",
+        f"; {clipped} samples beyond full scale were cut" if clipped else "",
+    )
