@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.semantic.encoder_config import EncoderConfig
@@ -39,25 +40,18 @@ class ModuleEncoder:
         self,
         build: Callable[[], EncoderModule],
         config: EncoderConfig,
-        arrays: dict[str, np.ndarray],
-        fingerprint: str,
+        folder: ModelFolder,
         where: str,
         window: WindowConfig,
     ) -> None:
-        """Args:
-          build: makes the module; only its structure is used, nothing is computed.
-          config: of the module.
-          arrays: its parameters by dotted name.
-          fingerprint: of both.
-          where: folder they came from, for errors.
-          window: how long recordings are cut.
+        """Weights of a folder read from `where` into the structure of what `build` makes.
 
         Raises:
           InputError: the arrays do not fit the module.
         """
         graphdef, state = nnx.split(nnx.eval_shape(build))
         # NumPy arrays until all is in place: taking a stack apart makes views, not copies.
-        module = nnx.merge(graphdef, unflatten_into(state, arrays, where, np.asarray))
+        module = nnx.merge(graphdef, unflatten_into(state, folder.arrays, where, np.asarray))
         module.for_inference()
         self._graphdef, params = nnx.split(module)
         self.params = jax.tree.map(jnp.asarray, params)
@@ -65,7 +59,7 @@ class ModuleEncoder:
         self.sample_rate_hz = config.sample_rate_hz
         self.hop_samples = config.hop_samples
         self.layers = config.layer_names
-        self.fingerprint = fingerprint
+        self.fingerprint = folder.fingerprint
         self.window = window
         self._compiled = jax.jit(self.traceable, static_argnames="layer")
 

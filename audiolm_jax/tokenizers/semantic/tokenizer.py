@@ -82,13 +82,8 @@ def save_semantic_tokenizer(
 ) -> str:
     """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
 
-    Args:
-      directory: where to.
-      encoder: what the features came from, or its folder.
-      layer: the layer they came from.
-      clustering: mean, std and centroids, as k-means gives them.
-      provenance: what is known of its origin; the encoder's fingerprint and provenance are added.
-      window: how long recordings are cut.
+    `layer` of `encoder`, a model folder or its content, is what `clustering` divides. The encoder's
+    fingerprint and provenance are added to `provenance`.
     """
     if isinstance(encoder, Path):
         encoder = _load_encoder_folder(encoder)
@@ -124,12 +119,7 @@ def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT
     config_class, module = ENCODERS[folder.kind]
     config = config_from_dict(config_class, folder.config, where)
     return ModuleEncoder(
-        lambda: module(config, rngs=nnx.Rngs(params=0)),
-        config,
-        folder.arrays,
-        folder.fingerprint,
-        where,
-        window,
+        lambda: module(config, rngs=nnx.Rngs(params=0)), config, folder, where, window
     )
 
 

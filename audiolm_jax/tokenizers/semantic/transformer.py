@@ -121,21 +121,11 @@ def pool_to_tokens(
     hop_samples: int,
     frames_per_token: int,
 ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-    """Mean of the frames of each token.
+    """Mean of the frames of each token, zero beyond each item, and the tokens of each item.
 
     Token u is the mean of frames u n .. u n + n - 1, n = frames_per_token. A recording has
     ceil(samples / hop) tokens; where it has fewer frames than that, its last one is repeated.
-
-    Args:
-      x: frames.
-      frames: valid frames of each item, at least 1 unless the item is empty.
-      samples: of each item.
-      tokens: of the result.
-      hop_samples: samples of a token.
-      frames_per_token: n.
-
-    Returns:
-      [b, tokens, d], zero beyond each item, and the tokens of each item.
+    `frames` is at least 1 unless the item is empty.
     """
     last_Bx1 = jnp.maximum(frames - 1, 0)[:, None]
     place_BxT = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last_Bx1)

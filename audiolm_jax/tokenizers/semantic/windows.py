@@ -137,18 +137,13 @@ def checked(audio: AudioBatch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cut(
-    samples: np.ndarray,
-    lengths: np.ndarray,
-    pieces: list[Piece],
-    rows: int,
-    size: int,
-    hop_samples: int,
+    samples: np.ndarray, lengths: np.ndarray, pieces: list[Piece], rows: int, size: int, hop: int
 ) -> AudioBatch:
     """What is heard of each piece, with zeros behind it and empty items after the last."""
-    padded, counts = np.zeros((rows, size * hop_samples), np.float32), np.zeros(rows, np.int32)
+    padded, counts = np.zeros((rows, size * hop), np.float32), np.zeros(rows, np.int32)
     for row, piece in enumerate(pieces):
-        begin = piece.begin * hop_samples
-        end = min(piece.end * hop_samples, int(lengths[piece.item]))
+        begin = piece.begin * hop
+        end = min(piece.end * hop, int(lengths[piece.item]))
         padded[row, : end - begin] = samples[piece.item, begin:end]
         counts[row] = end - begin
     return AudioBatch(padded, counts)

@@ -56,12 +56,6 @@ def choose_clips(index: ClipIndex, hop_samples: int, max_frames: int, seed: int)
     """Training clips with `max_frames` frames together, or all of them if they have fewer.
 
     Clips are drawn whole, in random order: only what is used has to be encoded.
-
-    Args:
-      index: of recordings at the encoder's rate.
-      hop_samples: samples of a frame.
-      max_frames: most frames.
-      seed: of the order.
     """
     clips = index.of("train")
     counts = [-(-clip.num_samples // hop_samples) for clip in clips]
@@ -93,14 +87,7 @@ def store_features(
 ) -> np.ndarray:
     """Writes the features of a layer, or what is left of them, and maps them into memory.
 
-    Args:
-      directory: where to.
-      index: the recordings.
-      choice: which of them.
-      encoder: of their rate, cutting long ones by `window`.
-      layer: one of its layers.
-      window: the encoder's.
-      batch_size: clips loaded together.
+    `window` is what `encoder` cuts long recordings by; `batch_size` clips are loaded together.
 
     Returns:
       float32 [n, d], read from the disk wherever it is looked at.

@@ -74,11 +74,7 @@ class Passes:
     """Passes over a table in memory or mapped into it, in blocks of up to `block_frames`."""
 
     def __init__(
-        self,
-        source: Float[np.ndarray, "n d"],
-        scale: Scale,
-        block_frames: int,
-        mesh: Mesh | None,
+        self, source: Float[np.ndarray, "n d"], scale: Scale, block_frames: int, mesh: Mesh | None
     ) -> None:
         self.source, self.scale = source, scale
         self._block = min(block_frames, -(-len(source) // _ROUND) * _ROUND)
@@ -117,14 +113,10 @@ class Passes:
         owners: Int[np.ndarray, " n"],
         first: int,
     ) -> None:
-        """Notes where new centroids are nearer than all before.
+        """Notes where new centroids, numbered from `first`, are nearer than all before.
 
-        Args:
-          centroids: the new ones.
-          padded: how many to compile for, at least as many.
-          distances: squared, to the nearest so far; changed in place.
-          owners: number of that one; changed in place.
-          first: number of the first new one.
+        `distances` (squared) and `owners` are those of the nearest so far, and change in place.
+        Compiled for `padded` centroids, at least as many.
         """
         table = np.zeros((padded, centroids.shape[1]), np.float32)
         table[: len(centroids)] = centroids

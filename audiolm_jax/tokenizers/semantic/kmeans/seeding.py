@@ -71,11 +71,7 @@ def plus_plus(
 ) -> Float[Array, "k d"]:
     """k-means++: each next centroid is a point drawn in proportion to its squared distance.
 
-    Args:
-      points: what to draw from.
-      weights: how many points each stands for; 0 is never drawn.
-      clusters: how many to draw.
-      key: of the draws.
+    `weights` tells how many points each stands for; 0 is never drawn.
     """
     keys = jax.random.split(key, clusters)
 

@@ -168,16 +168,9 @@ class W2vBert(nnx.Module):
     ) -> Outputs:
         """The tasks of the objective.
 
-        Args:
-          audio: any lengths.
-          mask: true where a token is hidden from the blocks.
-          mask_vectors: what they see there instead.
-          temperature: of the quantizer's softmax.
-          target_gradient_scale: share of the quantizer's gradient that reaches the subsampling.
-          warp: factors of the frequencies that the blocks hear; the targets are of the voice as it
-            is. None: both hear the same.
-          gumbel_key: switches the quantizer's noise on.
-          dropout_key: switches dropout on.
+        The blocks see `mask_vectors` where `mask` hides a token, and hear all frequencies times
+        `warp`; the targets are of the voice as it is. `target_gradient_scale` is the share of the
+        quantizer's gradient that reaches the subsampling. Keys switch noise and dropout on.
         """
         mel, frames = self.mel(audio)
         subsampled, lengths = self.subsampling(mel, frames)
