@@ -29,8 +29,10 @@ from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 from audiolm_jax.generation.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.lm.train import StageTrainConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig

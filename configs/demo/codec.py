@@ -7,10 +7,12 @@ import dataclasses
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.experiment import CodecExperiment
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.training.loop import LoopConfig
 from audiolm_jax.training.optim import OptimizerConfig
 

@@ -16,9 +16,11 @@ from audiolm_jax.experiments.experiment import (
 )
 from audiolm_jax.lm import train as lm_train
 from audiolm_jax.tokenizers.acoustic.soundstream import train as codec_train
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.tokenizers.semantic.w2v_bert import train as w2v_train
 from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig

@@ -30,8 +30,10 @@ from audiolm_jax.experiments.experiment import (
 )
 from audiolm_jax.generation.pipeline import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
 from audiolm_jax.training.loop import LoopConfig
 from audiolm_jax.training.metrics import read_metrics

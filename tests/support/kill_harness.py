@@ -33,10 +33,12 @@ from audiolm_jax.experiments.experiment import CodecExperiment, EncoderExperimen
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.stages import StageConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
