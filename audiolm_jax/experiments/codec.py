@@ -8,8 +8,10 @@ from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import AudioExperiment
 from audiolm_jax.experiments.trained import TrainingData
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.training.optim import OptimizerConfig
 from audiolm_jax.types import AudioBatch
 

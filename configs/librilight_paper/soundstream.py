@@ -18,10 +18,12 @@ train.balancer:balancer-config
 from defaults import DATA, loop
 
 from audiolm_jax.experiments.codec import CodecExperiment
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.optim import OptimizerConfig
 

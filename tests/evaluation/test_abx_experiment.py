@@ -15,7 +15,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of, mfcc
 from audiolm_jax.evaluation.abx.items import triphones, write_items
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
-from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS
+from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS
 
 CONFIG = """
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment

@@ -19,9 +19,9 @@ from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm import flops
 from audiolm_jax.lm.decoder import StageModelConfig
 from audiolm_jax.nn.conv import initialize
+from audiolm_jax.tokenizers.acoustic.soundstream.config import DenoisingConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discriminators
-from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import build_generator
+from audiolm_jax.tokenizers.acoustic.soundstream.model import build_generator
 from audiolm_jax.training.flops import count_flops
 from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh

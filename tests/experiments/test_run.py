@@ -29,8 +29,10 @@ from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
 from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.metrics import read_metrics

@@ -15,9 +15,8 @@ from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.tokenizers.acoustic.soundstream import codec
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator
+from audiolm_jax.tokenizers.acoustic.soundstream.config import QuantizerConfig, SoundStreamConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS, build_generator
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder, save_semantic_tokenizer

@@ -9,19 +9,12 @@ from audiolm_jax.tokenizers.acoustic.dac.config import DILATIONS, DacConfig
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One layer's names.
+    """Prefixes of one layer's arrays."""
 
-    Attributes:
-      here: prefix of its arrays in our model folders.
-      descript: prefix of its arrays in Descript's torch file.
-      transformers: prefix in the transformers library.
-      kind: how its arrays are laid out.
-    """
-
-    here: str
-    descript: str
-    transformers: str
-    kind: Literal["conv", "transposed", "snake"]
+    here: str  # in our model folders
+    descript: str  # in Descript's torch file
+    transformers: str  # in the transformers library
+    kind: Literal["conv", "transposed", "snake"]  # how its arrays are laid out
 
 
 def convolutional_layers(config: DacConfig) -> Iterator[Layer]:
@@ -57,5 +50,5 @@ def _residual_units(here: str, descript: str, first: int, transformers: str) -> 
 
 
 def quantizer_level(level: int) -> str:
-    """Prefix of a quantiser level's arrays, the same in both sources."""
+    """Prefix of a quantizer level's arrays, the same in both sources."""
     return f"quantizer.quantizers.{level}"
