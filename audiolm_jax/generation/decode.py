@@ -69,6 +69,7 @@ def prefill(
             written = cache.write(key, value, jnp.zeros((), jnp.int32))
             return causal_attention(query, key, value, bias), written
 
+        filled: KVCache
         x, filled = block(x, attend)
         caches.append(filled)
     return x, caches
@@ -108,6 +109,7 @@ def decode_step(
             written = cache.write(key, value, prompt_slots + index)
             return cached_attention(query, written, distances, visible, bias), written
 
+        filled: KVCache
         x, filled = block(x, attend, positions=positions)
         updated.append(filled)
     return output_logits(model, x)[:, 0], updated
