@@ -22,6 +22,7 @@ from jax.sharding import SingleDeviceSharding
 from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.distributed import from_first_host
+from audiolm_jax.types import Array
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,6 @@ def saved_steps(directory: Path) -> list[int]:
     return sorted(int(d.name) for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit())
 
 
-def free_bytes(directory: Path) -> int:
-    """Space left on the disk of a directory."""
-    return shutil.disk_usage(directory).free
-
-
 def name_arrays(state: Any) -> dict[str, Any]:
     """The arrays of a state by dotted name, in the order of its leaves."""
     from flax import nnx
@@ -59,7 +55,7 @@ def name_arrays(state: Any) -> dict[str, Any]:
     return dict(zip(names, leaves, strict=True))
 
 
-def checksum(arrays: Mapping[str, jax.Array | np.ndarray]) -> int:
+def checksum(arrays: Mapping[str, Array]) -> int:
     """A 64-bit sum over all bits and their places, the same however the arrays are sharded.
 
     All hosts sum a `jax.Array` together; a NumPy array is summed by the host that holds it.
@@ -78,9 +74,7 @@ def checksum(arrays: Mapping[str, jax.Array | np.ndarray]) -> int:
     return total % 2**64
 
 
-def _own_parts(
-    array: jax.Array | np.ndarray,
-) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+def _own_parts(array: Array) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
     if isinstance(array, np.ndarray):
         yield array, (slice(None),) * array.ndim
         return
@@ -115,19 +109,19 @@ class Checkpoints:
 
         self._ocp = ocp
         self._root = directory.absolute() / CHECKPOINTS
-        self._unreadable = directory.absolute() / UNREADABLE
         self._read_only = keep is None
         self._begun_bytes = 0  # of the last save
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)
         self._preserved = policies.AnyPreservationPolicy([self._newest])
-        if self._read_only:
-            options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
-        else:
-            options = ocp.CheckpointManagerOptions(
-                preservation_policy=self._preserved, cleanup_tmp_directories=True
-            )
-        self._manager = ocp.CheckpointManager(self._root, options=options)
+        options = (
+            {"read_only": True, "save_interval_steps": 0}
+            if self._read_only
+            else {"preservation_policy": self._preserved, "cleanup_tmp_directories": True}
+        )
+        self._manager = ocp.CheckpointManager(
+            self._root, options=ocp.CheckpointManagerOptions(**options)
+        )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -142,12 +136,9 @@ class Checkpoints:
         self._preserved.policies = [self._newest, protected]
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
-        """Starts writing a checkpoint; returns as soon as `state` may be donated.
+        """Starts writing the state after `step` updates; returns as soon as it may be donated.
 
-        Args:
-          step: completed steps.
-          state: the train state.
-          record: JSON values that belong to it (data position, manifest).
+        `record` holds JSON values that belong to it (data position, manifest).
 
         Raises:
           OSError: there is not enough space on the disk.
@@ -161,12 +152,9 @@ class Checkpoints:
         own = [s for a in arrays.values() for s in a.addressable_shards if s.replica_id == 0]
         self._begun_bytes = sum(shard.data.nbytes for shard in own) + _OVERHEAD_BYTES
         # Ahead of time, because a write that fails half-way leaves its threads in disarray.
-        if (free := free_bytes(self._root)) < self._begun_bytes:
-            raise OSError(
-                errno.ENOSPC,
-                f"No space left: a checkpoint takes {self._begun_bytes:,} bytes, {free:,} bytes "
-                "are free",
-            )
+        if (free := shutil.disk_usage(self._root).free) < self._begun_bytes:
+            needs = f"a checkpoint takes {self._begun_bytes:,} bytes, {free:,} bytes are free"
+            raise OSError(errno.ENOSPC, f"No space left: {needs}")
         args = self._ocp.args
         with self._asking_disk():
             self._manager.save(
@@ -190,7 +178,7 @@ class Checkpoints:
     def restore(
         self, abstract_state: Any, shardings: Any, step: int | None = None
     ) -> tuple[Any, dict[str, Any]] | None:
-        """Reads the newest checkpoint that is whole, or the one of a certain step.
+        """The state and the record of the newest whole checkpoint, or of `step`; None without any.
 
         A damaged one is named in the log and the one before is taken; unless opened for reading
         only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts the
@@ -200,9 +188,6 @@ class Checkpoints:
           abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
           shardings: the same pytree with the sharding that each array is to get.
           step: the only one to take, if given.
-
-        Returns:
-          The state and the record it was saved with, or None if there is no checkpoint.
 
         Raises:
           InputError: there are checkpoints but none can be read, or they hold another model; the
@@ -226,8 +211,8 @@ class Checkpoints:
         """Reads the newest checkpoint that is whole without knowing what it holds.
 
         Returns:
-          The arrays by the names of `name_arrays`, all of them in the memory of every host, and
-          what is known of them: the record under "record", and "checksum".
+          The arrays by name, all of them in the memory of every host, and what was saved with them:
+          "record" and "checksum".
 
         Raises:
           InputError: there is none, or none can be read.
@@ -308,7 +293,7 @@ class Checkpoints:
         return {name: np.asarray(arrays[name]) for name in target}
 
     def _set_aside(self, step: int) -> None:
-        target = self._unreadable / str(step)
+        target = self._root.parent / UNREADABLE / str(step)
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             shutil.rmtree(target)

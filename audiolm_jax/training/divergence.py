@@ -29,8 +29,8 @@ def diverged(
       directory: the run directory.
       what: the name that is not finite, and its value.
       step: the update after which this was seen.
-      finite: the last update after which all was well.
-      describe: what the batches were made of; None if nobody knows.
+      finite: the last update after which all was finite.
+      describe: what the batches were made of; None if that is not known.
     """
     since = f"step {step}" if step == finite + 1 else f"one of the steps {finite + 1} to {step}"
     data = ""

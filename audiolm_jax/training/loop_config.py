@@ -62,19 +62,10 @@ class LoopConfig:
 
 # Fields that decide what is kept and shown, never what is computed: a run may go on with other
 # values of them.
-CHANGEABLE = (
-    "checkpoint_every",
-    "keep_checkpoints",
-    "keep_best",
-    "best_metric",
-    "best_is",
-    "export",
-    "tensorboard",
-    "wandb_project",
-    "profile_steps",
-    "stall_seconds",
-    "progress_seconds",
-)
+CHANGEABLE = {
+    "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric", "best_is", "export",
+    "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
+}  # fmt: skip
 
 
 def profiled_steps(config: LoopConfig) -> range:

@@ -88,9 +88,7 @@ class MeshConfig:
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
     """Lays the devices out as a mesh with the axes `AXES`; None with the preset `none`.
 
-    Args:
-      config: the preset and its sizes.
-      devices: all devices of the run; None takes every device that JAX sees.
+    `devices` are all those of the run; None takes every device that JAX sees.
 
     Raises:
       InputError: the sizes do not divide the number of devices, or are not the slices there are;
@@ -165,15 +163,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
 
     Optimizer moments carry the names of their parameters. Plain arrays are replicated, and so are
     the factored moments of Adafactor, which have lost a dimension of their parameter (they are
-    the square root of its size).
-
-    Args:
-      mesh: from `make_mesh`.
-      rules: from `MeshConfig.rules`.
-      abstract_state: any pytree, such as `jax.eval_shape(program.init, key)`.
-
-    Returns:
-      The same pytree with a sharding for every array.
+    the square root of its size). The state may be any pytree, abstract or not.
 
     Raises:
       InputError: a dimension does not divide over its mesh axes.
@@ -206,11 +196,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
 
 
 def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
-    """The sharding of every array of a batch: the leading dimension over `data` and `fsdp`.
-
-    Args:
-      mesh: from `make_mesh`.
-      batch: pytree of arrays or shapes whose leading dimension is the global batch.
+    """The sharding of every array of a global batch: the leading dimension over `data` and `fsdp`.
 
     Raises:
       InputError: the batch does not divide over the devices.
@@ -227,7 +213,7 @@ def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
 
 
 def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
-    """The rows of a batch of all devices that this host's hold, in order: its share to read.
+    """The rows of a global batch that this host's devices hold, in order: its share to read.
 
     They need not be neighbours: on a TPU torus the devices of a host are spread over the mesh.
     Hosts that split the width of layers between them (`model`) hold the same rows.
@@ -243,14 +229,7 @@ def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
 
 
 def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Puts this host's rows on its devices, as its share of a batch over `data` and `fsdp`.
-
-    Args:
-      batch: a pytree of numpy arrays whose leading dimension are the rows `host_rows` names.
-      mesh: from `make_mesh`.
-
-    Returns:
-      The same pytree of global arrays, whose leading dimension is the whole batch.
+    """Puts the rows that `host_rows` names on this host's devices, as its share of a global batch.
 
     Raises:
       InputError: the batch does not divide over the devices.

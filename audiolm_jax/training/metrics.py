@@ -28,15 +28,8 @@ HELDOUT = "heldout/"
 class MetricsWriter:
     """Writes the metrics of one run directory; use as a context manager.
 
-    Of several hosts only the first one writes.
-
-    Args:
-      directory: the run directory.
-      restored_step: completed steps that the run goes on from; later lines of an earlier start
-        are dropped.
-      tensorboard: also write TensorBoard event files to the folder `tensorboard`.
-      wandb_project: also log to this project of Weights & Biases, unless None.
-      run_config: JSON values shown with the run there.
+    Of several hosts only the first one writes. The run goes on from `restored_step`: later lines of
+    an earlier start are dropped. Weights & Biases shows `run_config`, JSON values, with the run.
 
     Raises:
       InputError: Weights & Biases is asked for and not installed.

@@ -22,7 +22,7 @@ class Progress:
     Args:
       total: steps of the whole run.
       seconds: time between two lines of the log; a terminal is updated ten times as often.
-      stream: the terminal, if it is one; None is standard error.
+      stream: standard error if None; only drawn on if it is a terminal.
     """
 
     def __init__(self, total: int, seconds: float, stream: TextIO | None = None):

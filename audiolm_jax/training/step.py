@@ -48,11 +48,7 @@ def abstract_arguments(
 ) -> tuple[Any, Batch, jax.ShapeDtypeStruct]:
     """What `jit_step`'s function is lowered with, as shapes that know their place on the mesh.
 
-    Args:
-      abstract_state: from `jax.eval_shape(make_init(program), key)`.
-      shardings: of the state.
-      batch: pytree of arrays or shapes [global batch, ...].
-      mesh: of any devices, also of such as are not there.
+    The batch is global, of arrays or shapes; the devices of the mesh need not be there.
 
     Raises:
       InputError: the batch does not divide over the devices.

@@ -154,7 +154,8 @@ class Harness:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
         command = [sys.executable, "-m", "audiolm_jax", "train", str(config)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+        said = subprocess.DEVNULL if errors is None else errors
+        return subprocess.Popen(command, env=environment, stdout=said, stderr=errors)
 
     def finish(self, run: str) -> Path:
         """Trains to the end without being disturbed."""

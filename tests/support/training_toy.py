@@ -4,7 +4,6 @@ Usage: python training_toy.py DIRECTORY STEPS [SECONDS_PER_BATCH [STALL_SECONDS]
 """
 
 import dataclasses
-import logging
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from audiolm_jax.cli.console import show_log
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.training import loop, manifest, mesh, optim, state
@@ -120,7 +120,7 @@ def run_toy(directory, config, preset="none", program=None, batches=batches, **s
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_log()
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
 
     def slow_batches(start):

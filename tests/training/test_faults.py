@@ -50,24 +50,24 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path, com
     place = tmp_path / "disk"
     place.mkdir()
     unaware = (
-        "import runpy, sys, audiolm_jax.training.checkpoints as c; "
-        "c.free_bytes = lambda _: 1 << 60; "
+        "import runpy, shutil, sys, types; "
+        "shutil.disk_usage = lambda _: types.SimpleNamespace(free=1 << 60); "
         f"sys.argv = sys.argv[1:]; runpy.run_path('{toy.__file__}', run_name='__main__')"
     )
     script = f"""
 mount -t tmpfs -o size=3m none {place}
-{sys.executable} {toy.__file__} {place}/run 8 2> first; echo $? >> status
+{sys.executable} {toy.__file__} {place}/run 8 &> first; echo $? >> status
 dd if=/dev/zero of={place}/filler bs=1k 2> /dev/null
 truncate -s -28K {place}/filler
-{sys.executable} {toy.__file__} {place}/run 20 2> ahead; echo $? >> status
-{sys.executable} -c "{unaware}" toy {place}/run 20 2> midway; echo $? >> status
+{sys.executable} {toy.__file__} {place}/run 20 &> ahead; echo $? >> status
+{sys.executable} -c "{unaware}" toy {place}/run 20 &> midway; echo $? >> status
 ls {place}/run/checkpoints > left
 rm {place}/filler
-{sys.executable} {toy.__file__} {place}/run 20 2> again; echo $? >> status
+{sys.executable} {toy.__file__} {place}/run 20 &> again; echo $? >> status
 cp -r {place}/run {tmp_path}/run
 """
     subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", script],
+        ["unshare", "-Urm", "bash", "-c", script],
         cwd=tmp_path,
         env=environment(compile_cache),
         timeout=120,
