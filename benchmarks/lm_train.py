@@ -26,12 +26,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.flops import model_flops
-from audiolm_jax.lm.train import StageTrainConfig, program
+from audiolm_jax.lm.train import program
 from audiolm_jax.stages import FIRST_ID, StageConfig
+from audiolm_jax.training.config import OptimizerConfig
 from audiolm_jax.training.mesh import state_shardings
-from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
+from audiolm_jax.training.optim import make_optimizer
 from audiolm_jax.training.step import jit_step, make_init
 from audiolm_jax.types import TokenBatch
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.options import parse, parse_known
@@ -11,7 +12,9 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.experiments.load import kinds_of, load_experiment
 from audiolm_jax.experiments.trained import StepExperiment
-from audiolm_jax.training.distributed import DistributedConfig, is_first_host, joined
+
+if TYPE_CHECKING:
+    from audiolm_jax.training.distributed import DistributedConfig
 
 USAGE = """usage: audiolm {verb} CONFIG.py [--FIELD VALUE ...]
 
@@ -40,12 +43,14 @@ class Processes:
     distributed_timeout: int = 300
 
     @property
-    def config(self) -> DistributedConfig | None:
+    def config(self) -> "DistributedConfig | None":
         """None for the only process of its run.
 
         Raises:
           InputError: flags that do not fit together.
         """
+        from audiolm_jax.training.distributed import DistributedConfig
+
         if self.distributed is None:
             if self != Processes():
                 raise InputError(
@@ -64,6 +69,8 @@ def train(arguments: Sequence[str]) -> None:
         print(PROCESSES)
     if _asks_for_help("train", arguments):
         return
+    from audiolm_jax.training.distributed import is_first_host, joined
+
     processes, rest = parse_known(Processes, arguments, "audiolm train")
     experiment = configured("train", rest)
     with joined(processes.config):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
-from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.lm.train import StageTrainConfig
+from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 
 if TYPE_CHECKING:
     from audiolm_jax.data.tokens.store import TokenStore

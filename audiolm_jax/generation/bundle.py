@@ -18,7 +18,7 @@ from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import KIND, StageModelConfig
+from audiolm_jax.lm.config import KIND, StageModelConfig
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer

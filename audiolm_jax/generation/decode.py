@@ -18,13 +18,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from audiolm_jax.generation.sampling import check_temperature, legal_next, legal_table, sample
-from audiolm_jax.lm.decoder import (
-    StageModelConfig,
-    UnstackedDecoder,
-    distance_bias,
-    load_decoder,
-    output_logits,
-)
+from audiolm_jax.lm.config import StageModelConfig
+from audiolm_jax.lm.decoder import UnstackedDecoder, distance_bias, load_decoder, output_logits
 from audiolm_jax.nn.attention import KVCache, cached_attention, causal_attention, empty_cache
 from audiolm_jax.stages import EOS, PAD
 

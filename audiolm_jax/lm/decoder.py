@@ -9,7 +9,7 @@ positions, normalized queries and keys and tied embeddings are options that the 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, TypeVar, get_args, get_type_hints
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.feed_forward import GatedFeedForward
@@ -26,98 +27,11 @@ from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
-from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
+from audiolm_jax.nn.stack import init_stack, run_stack, unstack
 from audiolm_jax.nn.state_arrays import unflatten_into
-from audiolm_jax.stages import StageConfig
 
-KIND = "stage"  # of model folders, whose config is a StageModelConfig
 Record = TypeVar("Record")
 Attend = Callable[[Array, Array, Array], tuple[Array, Record]]
-
-
-@dataclasses.dataclass(frozen=True)
-class DecoderConfig:
-    """Size and arithmetic of a decoder."""
-
-    layers: int = 12
-    """Transformer layers."""
-    heads: int = 16
-    """Attention heads of each layer."""
-    head_width: int = 64
-    """Dimensions of one head."""
-    width: int = 1024
-    """Dimensions of the residual stream."""
-    ff_width: int = 4096
-    """Hidden dimensions of the gated feed-forward network."""
-    dropout: float = 0.1
-    """Share of the embedding and of each branch's output zeroed in training, in [0, 1)."""
-    position: Literal["t5", "rope"] = "t5"
-    """How attention knows distances: a learned bias (t5) or rotated queries and keys (rope)."""
-    relative_buckets: int = 32
-    """Learned relative-position values per head; even. Of t5 only."""
-    relative_max_distance: int = 128
-    """Distance in tokens from which the position bias is constant. Of t5 only."""
-    qk_norm: bool = False
-    """Normalize queries and keys, which bounds attention scores."""
-    tied_embeddings: bool = False
-    """The output projection is the transposed embedding, scaled by width ** -0.5."""
-    attention: Literal["blocks", "flash"] = "blocks"
-    """How training computes it: blocks of queries in plain JAX, or a kernel that keeps scores on
-    the chip (flash; TPU only). Equal up to rounding; generation always uses blocks."""
-    remat: Remat = "none"
-    """What the backward pass recomputes to save memory: none, dots (all but matrix products and
-    attention kernels), kernels (all but attention kernels) or full (everything within a layer)."""
-    scan_layers: bool = True
-    """Compile one layer for all of them; otherwise each by itself, which takes longer to compile
-    and a tenth less time a step on a CPU. Equal up to rounding."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of matrix products; parameters, normalization, softmax and loss are float32 in any
-    case."""
-
-    def __post_init__(self) -> None:
-        for name in ("layers", "heads", "head_width", "width", "ff_width"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"decoder.{name} = {getattr(self, name)}: expected at least 1; raise it"
-                )
-        if not 0 <= self.dropout < 1:
-            raise InputError(
-                f"decoder.dropout = {self.dropout}: expected a share in [0, 1); 0 turns it off"
-            )
-        if self.relative_buckets < 2 or self.relative_buckets % 2:
-            raise InputError(
-                f"decoder.relative_buckets = {self.relative_buckets}: expected an even number of "
-                "at least 2; T5 uses 32"
-            )
-        if self.relative_max_distance <= self.relative_buckets // 2:
-            raise InputError(
-                f"decoder.relative_max_distance = {self.relative_max_distance}: expected more than "
-                f"half of relative_buckets = {self.relative_buckets}; T5 uses 128 with 32 buckets"
-            )
-        if self.position == "rope" and self.head_width % 2:
-            raise InputError(
-                f"decoder.head_width = {self.head_width}: expected an even number with position = "
-                "'rope', which rotates pairs of channels"
-            )
-        for name in ("position", "attention", "remat", "compute_dtype"):
-            allowed = get_args(_HINTS[name])
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"decoder.{name} = {getattr(self, name)!r}: expected one of {allowed}"
-                )
-
-
-_HINTS = get_type_hints(DecoderConfig)
-
-
-@dataclasses.dataclass(frozen=True)
-class StageModelConfig:
-    """Everything that a trained stage needs to be used: the config of a "stage" model folder."""
-
-    stage: StageConfig
-    """Which tokens it reads and writes."""
-    decoder: DecoderConfig
-    """The network."""
 
 
 class Block(nnx.Module):

@@ -1,6 +1,6 @@
 """Model FLOPs of a training step: the usual count, from shapes alone."""
 
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.config import StageModelConfig
 
 
 def model_flops(config: StageModelConfig, batch_size: int) -> float:

@@ -11,7 +11,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import StageModelConfig, make_decoder
+from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
+from audiolm_jax.lm.decoder import make_decoder
 from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
 from audiolm_jax.nn.state_arrays import flatten_state
@@ -22,29 +23,6 @@ from audiolm_jax.types import TokenBatch
 # Rows of a TPU's tile of bfloat16: at a length that is no multiple of it the compiler copies
 # activations around every product (docs/tpu.md).
 TPU_TILE = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class StageTrainConfig:
-    """What is optimized besides the cross entropy, and in how many parts."""
-
-    z_loss_weight: float = 1e-4
-    """Weight of the squared log of the softmax normalizer, which keeps logits from drifting; t5x
-    uses 1e-4, 0 turns it off."""
-    micro_batches: int = 1
-    """Parts of a batch that go through the network one after the other, to save memory; their
-    gradients are added up before the one update. Divides the batch."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.z_loss_weight < float("inf"):
-            raise InputError(
-                f"train.z_loss_weight = {self.z_loss_weight}: expected a number of at least 0; "
-                "t5x uses 1e-4"
-            )
-        if self.micro_batches < 1:
-            raise InputError(
-                f"train.micro_batches = {self.micro_batches}: expected at least 1; 1 is off"
-            )
 
 
 class StepSums(NamedTuple):

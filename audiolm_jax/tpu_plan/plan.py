@@ -17,13 +17,8 @@ from audiolm_jax.tpu_plan.cycles import Analysis, Collective, Kernel, analyze
 from audiolm_jax.tpu_plan.hlo import read_module
 from audiolm_jax.tpu_plan.largest_arrays import largest_results
 from audiolm_jax.tpu_plan.topology import binary_bytes, count_chips, hbm_limit, slice_devices
-from audiolm_jax.training.mesh import (
-    MeshConfig,
-    batch_sharding,
-    make_mesh,
-    state_shardings,
-    use_mesh,
-)
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import batch_sharding, make_mesh, rules_of, state_shardings, use_mesh
 from audiolm_jax.training.state import Batch, TrainProgram
 from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
 from audiolm_jax.training.topology import CHIPS, Chip
@@ -118,7 +113,7 @@ def plan_step(
             "dp, fsdp or fsdp_tp"
         )
     devices = slice_devices(topology, mesh_config.slices)
-    mesh, rules = make_mesh(mesh_config, devices), mesh_config.rules
+    mesh, rules = make_mesh(mesh_config, devices), rules_of(mesh_config)
     assert mesh is not None  # there is one with every other preset
     chip, chips = CHIPS[devices[0].device_kind], count_chips(devices)
     key = jax.eval_shape(lambda: jax.random.key(0))

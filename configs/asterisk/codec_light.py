@@ -18,8 +18,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     SoundStreamConfig,
     SoundStreamTrainConfig,
 )
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 STEPS = 8_000
 _OPTIMIZER = OptimizerConfig(

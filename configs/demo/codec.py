@@ -14,7 +14,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     SoundStreamConfig,
     SoundStreamTrainConfig,
 )
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.config import OptimizerConfig
 
 STEPS = 700
 _OPTIMIZER = OptimizerConfig(

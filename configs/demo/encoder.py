@@ -11,7 +11,7 @@ from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
     W2vBertConfig,
     W2vBertTrainConfig,
 )
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.config import OptimizerConfig
 
 STEPS = 500
 

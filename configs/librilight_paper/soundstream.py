@@ -24,8 +24,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     SoundStreamConfig,
     SoundStreamTrainConfig,
 )
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.config import MeshConfig, OptimizerConfig
 
 _OPTIMIZER = OptimizerConfig(learning_rate=3e-4, warmup_steps=0, b1=0.5, b2=0.9, clip_norm=None)
 

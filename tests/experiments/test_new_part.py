@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
 from audiolm_jax.training.state import Sums, TrainProgram, TrainState
 

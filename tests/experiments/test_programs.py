@@ -17,14 +17,14 @@ from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm import flops
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.nn.conv import initialize
 from audiolm_jax.tokenizers.acoustic.soundstream.config import DenoisingConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discriminators
 from audiolm_jax.tokenizers.acoustic.soundstream.model import build_generator
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.flops import count_flops
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
+from audiolm_jax.training.mesh import make_mesh, rules_of, state_shardings, use_mesh
 from audiolm_jax.training.step import make_init
 
 LOOP = LoopConfig(steps=1)
@@ -143,7 +143,7 @@ def test_every_trainer_has_a_place_on_every_mesh(tmp_path, kind, model, preset):
         experiment = audio_experiment(kind, model, tmp_path)
     config = MeshConfig(preset, model=2 if preset == "fsdp_tp" else 1)
     mesh, program = make_mesh(config), experiment.program()
-    with use_mesh(mesh, config.rules):
+    with use_mesh(mesh, rules_of(config)):
         abstract = jax.eval_shape(make_init(program), jax.random.key(0))
-        shardings = state_shardings(mesh, config.rules, abstract)
+        shardings = state_shardings(mesh, rules_of(config), abstract)
     assert len(jax.tree.leaves(shardings)) == len(jax.tree.leaves(abstract)) > 0

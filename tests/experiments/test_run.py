@@ -28,15 +28,14 @@ from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 from audiolm_jax.generation.config import GenerationConfig
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     DiscriminatorConfig,
     SoundStreamTrainConfig,
 )
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig, WarmStartConfig
 from audiolm_jax.training.metrics import read_metrics
-from audiolm_jax.training.warm_start import WarmStartConfig
 
 LOOP = LoopConfig(steps=2, evaluate_every=2, checkpoint_every=1, tensorboard=False)
 

@@ -12,9 +12,8 @@ from flax import nnx
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.load import load_experiment
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.decoder import (
-    DecoderConfig,
-    StageModelConfig,
     UnstackedDecoder,
     check_backend,
     distance_bias,
@@ -303,5 +302,5 @@ def test_what_is_no_choice_is_refused_by_field(field, value):
 
 
 def test_rope_needs_heads_of_even_width():
-    with pytest.raises(InputError, match=r"^decoder.head_width = 5: expected an even number"):
+    with pytest.raises(InputError, match=r"^--model\.decoder\.head-width 5: expected an even"):
         dataclasses.replace(DECODER, position="rope", head_width=5)

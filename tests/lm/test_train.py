@@ -8,9 +8,10 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig, load_decoder
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
+from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
-from audiolm_jax.lm.train import TPU_TILE, StageTrainConfig, align, program
+from audiolm_jax.lm.train import TPU_TILE, align, program
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows
 from audiolm_jax.types import TokenBatch

@@ -11,7 +11,7 @@ from audiolm_jax.artifacts.model_folder import load_model, save_model
 from audiolm_jax.cli.bundle import model_card
 from audiolm_jax.generation.bundle import write_bundle
 from audiolm_jax.lm import decoder
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.tokenizers.acoustic.soundstream import codec

@@ -10,8 +10,8 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.training import loop, manifest
 from audiolm_jax.training.checkpoints import name_arrays
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.warm_start import WarmStartConfig, read_warm_start
+from audiolm_jax.training.config import MeshConfig, WarmStartConfig
+from audiolm_jax.training.warm_start import read_warm_start
 
 LAYER = r"layers\.0\.(.*)"
 

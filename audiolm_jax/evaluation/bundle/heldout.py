@@ -24,8 +24,9 @@ from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.generation.bundle import StageModel
 from audiolm_jax.generation.files import save_generated
 from audiolm_jax.generation.pipeline import Generated, Generator
+from audiolm_jax.lm.config import StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder
-from audiolm_jax.lm.train import StageTrainConfig, program
+from audiolm_jax.lm.train import program
 from audiolm_jax.training.state import TrainState
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 

@@ -18,7 +18,7 @@ from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, percent
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig
-from audiolm_jax.training.mesh import MeshConfig
+from audiolm_jax.training.config import MeshConfig
 
 logger = logging.getLogger(__name__)
 

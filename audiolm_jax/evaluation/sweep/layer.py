@@ -21,7 +21,8 @@ from audiolm_jax.tokenizers.semantic.kmeans.feature_store import ClipChoice, sto
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
 from audiolm_jax.tokenizers.semantic.windows import WindowConfig
-from audiolm_jax.training.mesh import MeshConfig, make_mesh
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import make_mesh
 from audiolm_jax.types import FrameEncoder
 
 

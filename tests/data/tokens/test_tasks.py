@@ -20,7 +20,7 @@ from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_manifest
 from audiolm_jax.data.tokens.tasks import TokenWindows
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import (
     BOS,
     EOS,
@@ -32,7 +32,7 @@ from audiolm_jax.stages import (
     legal_ids,
     unflatten_levels,
 )
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 
 SIZES = TokenSizes(
     semantic_clusters=6, semantic_rate_hz=25, acoustic_rate_hz=50, levels=3, codebook_size=5

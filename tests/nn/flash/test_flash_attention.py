@@ -12,7 +12,8 @@ from audiolm_jax.nn.attention import causal_attention
 from audiolm_jax.nn.flash.attention import flash_causal_attention
 from audiolm_jax.nn.flash.cost import FlashKernel
 from audiolm_jax.nn.partition import on_each_device
-from audiolm_jax.training.mesh import RULES, MeshConfig, make_mesh, use_mesh
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import RULES, make_mesh, use_mesh
 
 
 def random_inputs(seed, length, known, batch=2, heads=2, head_width=16, dtype="float32"):

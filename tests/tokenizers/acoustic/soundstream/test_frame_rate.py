@@ -30,7 +30,8 @@ from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
     windows_ending_with_cells,
 )
 from audiolm_jax.tokenizers.acoustic.soundstream.train import program
-from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
+from audiolm_jax.training.config import OptimizerConfig
+from audiolm_jax.training.optim import make_optimizer
 from audiolm_jax.types import AudioBatch
 
 HOP = CONFIG.hop_samples

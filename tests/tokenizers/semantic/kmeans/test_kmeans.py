@@ -14,7 +14,8 @@ from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
 from audiolm_jax.tokenizers.semantic.kmeans.seeding import initial_centroids, plus_plus
-from audiolm_jax.training.mesh import MeshConfig, make_mesh
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import make_mesh
 from audiolm_jax.training.preemption import TrainingStopped
 
 
