@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.evaluation.codecs.comparison import ORIGINAL, ClipRecord, ClipResult, Condition
-from audiolm_jax.evaluation.codecs.systems import Resynthesis, System
+from audiolm_jax.evaluation.codecs.opus import Resynthesis
+from audiolm_jax.evaluation.codecs.systems import System
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
 from audiolm_jax.evaluation.measures.recognition import Recognizer
 
