@@ -120,6 +120,9 @@ class RoundingCodec:
         padded = np.pad(samples, [(0, 0), (0, 100)])  # a codec may pad its last frame
         return AudioBatch(padded.astype(np.float32), tokens.lengths)
 
+    def latents(self, codes):
+        raise NotImplementedError
+
 
 def test_evaluate_codec_scores_clips_and_prefixes():
     clips = [("long", speech_like(1.5, 0)), ("short", speech_like(0.2, 1))]

@@ -12,11 +12,12 @@ from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.codecs import compare
 from audiolm_jax.evaluation.codecs import experiment as codec_evaluation
+from audiolm_jax.evaluation.codecs.compare import measuring_pool
 from audiolm_jax.evaluation.codecs.comparison import ClipRecord, Row
 from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
-from audiolm_jax.evaluation.measures.recognition import AsrConfig, TextErrors
+from audiolm_jax.evaluation.measures import quality
+from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer, TextErrors
 from audiolm_jax.evaluation.page import training
 from audiolm_jax.evaluation.page.training import TrainerSummary
 
@@ -61,13 +62,17 @@ def few_packages(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
-class Deaf:
+class Deaf(Recognizer):
     """A recognizer that hears "tone 1" in everything."""
 
     fingerprint = "f" * 64
+    normalize = staticmethod(str.upper)
 
     def __init__(self, folder, language):
         assert language == "en"
+
+    def errors(self, transcript, heard):
+        return words_apart(transcript, heard)
 
     def __call__(self, samples):
         assert samples.dtype == np.float32
@@ -83,8 +88,6 @@ def words_apart(transcript, heard):
 def test_the_whole_road(experiment, monkeypatch, caplog, root):
     caplog.set_level("INFO")
     monkeypatch.setattr(codec_evaluation, "Recognizer", Deaf)
-    monkeypatch.setattr(codec_evaluation, "text_normalizer", lambda language: str.upper)
-    monkeypatch.setattr(compare, "count_errors", words_apart)
     metrics = ({"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0, "heldout/loss": 2.5})
     run = TrainerSummary("light run", 2, "4 x 1 s", 10, 0.1, "1 x cpu", metrics, ("loss",))
     monkeypatch.setattr(training, "summarize_run", {Path("runs/light_run"): run}.get)
@@ -132,13 +135,16 @@ def test_the_whole_road(experiment, monkeypatch, caplog, root):
 
 
 @pytest.mark.slow  # starts Python twice
-def test_processes_answer_as_one_does(experiment):
+def test_processes_answer_as_one_does():
     low, high, soft = voice(1.0, 100), voice(1.0, 110), 0.5 * voice(1.0, 100, 1)
-    answers = []
+    names, answers = ("si_sdr_db", "mel_distance"), []
     for workers in (1, 2):
-        with compare.Measurer(("si_sdr_db", "mel_distance"), "polynomial", workers) as measurer:
-            waiting = [measurer.submit(low, high), measurer.submit(low, soft)]
-            answers.append([wait() for wait in waiting])
+        with measuring_pool(workers) as pool:
+            waiting = [
+                pool.submit(quality.measure, low, other, names, "polynomial")
+                for other in (high, soft)
+            ]
+            answers.append([future.result() for future in waiting])
     assert answers[0] == answers[1]
     assert answers[0][0] != answers[0][1]
 

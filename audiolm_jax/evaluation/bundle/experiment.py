@@ -78,7 +78,7 @@ class EvaluateExperiment(Evaluation):
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.store import TokenStore
         from audiolm_jax.evaluation.bundle import heldout
-        from audiolm_jax.evaluation.bundle.report import ReportContent, render
+        from audiolm_jax.evaluation.bundle.report import ReportPage
         from audiolm_jax.evaluation.page.training import summarize_run
         from audiolm_jax.generation.bundle import load_bundle
         from audiolm_jax.generation.pipeline import Generator
@@ -97,7 +97,7 @@ class EvaluateExperiment(Evaluation):
         codec = heldout.measure_codec(bundle.codec, index)
         semantic = heldout.measure_semantic(bundle.semantic_tokenizer, store)
         likelihoods = [heldout.measure_likelihood(part, store) for part in bundle.stages.values()]
-        content = ReportContent(
+        page = ReportPage(
             title=self.title,
             summary=(
                 f"{len(index.of('train'))} recordings to learn from, "
@@ -122,7 +122,7 @@ class EvaluateExperiment(Evaluation):
             },
             data_licence=self.licence,
         )
-        write_text(Path(self.directory) / self.page, render(content))
+        write_text(Path(self.directory) / self.page, page.render())
         return {
             "codec": dataclasses.asdict(codec),
             "semantic": dataclasses.asdict(semantic),

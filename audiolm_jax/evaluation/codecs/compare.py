@@ -2,22 +2,21 @@
 
 import collections
 import dataclasses
-import functools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.evaluation.codecs.comparison import ORIGINAL, ClipRecord, ClipResult, Condition
-from audiolm_jax.evaluation.codecs.systems import Resynthesis, System
-from audiolm_jax.evaluation.measures.quality import RATE_HZ, VisqolMapping, measure
-from audiolm_jax.evaluation.measures.recognition import Recognizer, TextErrors, count_errors
+from audiolm_jax.evaluation.codecs.opus import Resynthesis
+from audiolm_jax.evaluation.codecs.systems import System
+from audiolm_jax.evaluation.measures.quality import RATE_HZ
+from audiolm_jax.evaluation.measures.recognition import Recognizer
 
-Scores = dict[str, float | None]
-Heard = tuple[str | None, TextErrors | None]
+Scores = dict[str, float | None]  # by metric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,47 +30,14 @@ class HeldoutClip:
     transcript: str | None  # to count words against; None if the recognizer need not listen
 
 
-class Listener:
-    """Counts the errors of a recognizer."""
-
-    def __init__(self, recognizer: Recognizer, normalize: Callable[[str], str]):
-        """`normalize` is applied to both texts before they are compared."""
-        self._recognizer, self.normalize = recognizer, normalize
-        self.fingerprint = recognizer.fingerprint
-
-    def __call__(self, samples: Float[np.ndarray, " s"], transcript: str) -> Heard:
-        """What was heard, and its distance from the transcript."""
-        heard = self._recognizer(samples)
-        return heard, count_errors(self.normalize(transcript), self.normalize(heard))
-
-
-class Measurer:
-    """`quality.measure` in so many processes; in this one if there is only one.
+def measuring_pool(workers: int) -> Executor:
+    """Processes to measure waveforms in; a thread for one.
 
     Processes are spawned, because JAX's threads do not survive a fork.
     """
-
-    def __init__(self, metrics: Sequence[str], mapping: VisqolMapping, workers: int):
-        self._measure = functools.partial(measure, names=tuple(metrics), mapping=mapping)
-        self._pool = None
-        if workers > 1:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, context, _one_thread)
-
-    def __enter__(self) -> "Measurer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def submit(self, reference: np.ndarray, estimate: np.ndarray) -> Callable[[], Scores]:
-        """Begins to measure one pair; the call that comes back waits for the result."""
-        if self._pool is None:
-            scores = self._measure(reference, estimate)
-            return lambda: scores
-        future: Future[Scores] = self._pool.submit(self._measure, reference, estimate)
-        return future.result
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread)
 
 
 def _one_thread() -> None:
@@ -87,8 +53,9 @@ def conditions_of(systems: Sequence[System], is_heard: bool) -> tuple[Condition,
 def compare(
     systems: Sequence[System],
     clips: Iterable[HeldoutClip],
-    measurer: Measurer,
-    listener: Listener | None,
+    measure: Callable[[np.ndarray, np.ndarray], Scores],
+    pool: Executor,
+    recognizer: Recognizer | None,
     pending: int = 4,
 ) -> Iterator[tuple[ClipRecord, list[np.ndarray]]]:
     """Every clip in every condition, in order.
@@ -96,58 +63,57 @@ def compare(
     Args:
       systems: what the clips go through.
       clips: what is measured on which clip.
-      measurer: for the waveforms.
-      listener: for the words; None listens to nothing.
+      measure: scores of (original, resynthesis), called in the pool.
+      pool: from `measuring_pool`.
+      recognizer: for the words; None listens to nothing.
       pending: clips whose waveforms are kept while others are being measured.
 
     Yields:
       The record of a clip, and its audio in each condition of `conditions_of`.
     """
-    waiting: collections.deque[tuple[functools.partial[ClipRecord], list[np.ndarray]]]
-    waiting = collections.deque()
-    labels = [condition.label for condition in conditions_of(systems, listener is not None)]
+    waiting: collections.deque[_Measured] = collections.deque()
+    conditions = conditions_of(systems, recognizer is not None)
     for clip in clips:
         # None is the original.
-        answers: list[Resynthesis | None] = [None] if listener else []
+        answers: list[Resynthesis | None] = [None] if recognizer else []
         for system in systems:
             answers += system(clip.samples)
-        audio = [clip.samples if answer is None else answer.samples for answer in answers]
-        scores: list[Callable[[], Scores]] = [
-            measurer.submit(clip.samples, answer.samples)
-            if clip.has_waveform and answer is not None
-            else dict
-            for answer in answers
-        ]
-        heard: list[Heard] = [
-            listener(samples, clip.transcript) if listener and clip.transcript else (None, None)
-            for samples in audio
-        ]
-        finish = functools.partial(_record, clip, labels, answers, scores, heard)
-        waiting.append((finish, audio))
+        measured = _Measured(clip)
+        for condition, answer in zip(conditions, answers, strict=True):
+            samples = clip.samples if answer is None else answer.samples
+            scores = heard = errors = None
+            if answer and clip.has_waveform:
+                scores = pool.submit(measure, clip.samples, samples)
+            if recognizer and clip.transcript:
+                heard = recognizer(samples)
+                errors = recognizer.errors(clip.transcript, heard)
+            packet_bits = answer.packet_bits if answer else None
+            file_bits = answer.file_bits if answer else None
+            result = ClipResult(condition.label, packet_bits, file_bits, {}, heard, errors)
+            measured.results.append(result)
+            measured.scores.append(scores)
+            measured.audio.append(samples)
+        waiting.append(measured)
         while len(waiting) > pending:
-            finish, audio = waiting.popleft()
-            yield finish(), audio
-    for finish, audio in waiting:
-        yield finish(), audio
+            yield waiting.popleft().finished()
+    for measured in waiting:
+        yield measured.finished()
 
 
-def _record(
-    clip: HeldoutClip,
-    labels: Sequence[str],
-    answers: Sequence[Resynthesis | None],
-    scores: Sequence[Callable[[], Scores]],
-    heard: Sequence[Heard],
-) -> ClipRecord:
-    results = tuple(
-        ClipResult(
-            condition=label,
-            packet_bits=answer.packet_bits if answer else None,
-            file_bits=answer.file_bits if answer else None,
-            scores=score(),
-            heard=text,
-            errors=errors,
+@dataclasses.dataclass
+class _Measured:
+    """A clip whose scores may still be in the making."""
+
+    clip: HeldoutClip
+    results: list[ClipResult] = dataclasses.field(default_factory=list)  # without scores
+    scores: list[Future[Scores] | None] = dataclasses.field(default_factory=list)
+    audio: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    def finished(self) -> tuple[ClipRecord, list[np.ndarray]]:
+        clip = self.clip
+        results = tuple(
+            dataclasses.replace(result, scores=scores.result() if scores else {})
+            for result, scores in zip(self.results, self.scores, strict=True)
         )
-        for label, answer, score, (text, errors) in zip(labels, answers, scores, heard, strict=True)
-    )
-    seconds = len(clip.samples) / RATE_HZ
-    return ClipRecord(clip.clip_id, clip.sha256, seconds, clip.transcript, results)
+        seconds = len(clip.samples) / RATE_HZ
+        return ClipRecord(clip.clip_id, clip.sha256, seconds, clip.transcript, results), self.audio

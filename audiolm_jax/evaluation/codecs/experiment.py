@@ -1,6 +1,7 @@
 """Measures codecs beside Opus on held-out recordings and writes table, figures and page."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import logging
@@ -13,11 +14,12 @@ from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.codecs.compare import Listener, Measurer, compare, conditions_of
+from audiolm_jax.evaluation.codecs.compare import compare, conditions_of, measuring_pool
 from audiolm_jax.evaluation.codecs.comparison import (
     OPUS,
     ORIGINAL,
     ClipRecord,
+    Condition,
     opus_differences,
     summarize,
 )
@@ -33,10 +35,11 @@ from audiolm_jax.evaluation.measures.quality import (
     TEXT_METRICS,
     WAVEFORM_METRICS,
     VisqolMapping,
+    measure,
     missing_packages,
     package_versions,
 )
-from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer, text_normalizer
+from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer
 from audiolm_jax.evaluation.page.charts import write_charts
 from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.evaluation.page.palette import MAX_CURVES
@@ -166,14 +169,15 @@ class CodecEvaluateExperiment(Evaluation):
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         for name, reason in not_measured.items():
             logger.warning("%s: not measured: %s", name, reason)
-        listener = self._listener()
+        asr = self.asr
+        recognizer = None if asr.model is None else Recognizer(Path(asr.model), asr.language)
         selection = select_clips(
             scan(self.data),
             self.min_clip_seconds,
             self.max_clip_seconds,
             self.max_clips,
-            self.asr if listener else None,
-            listener.normalize if listener else str,
+            asr if recognizer else None,
+            recognizer.normalize if recognizer else str,
         )
         logger.info(
             "%d clips to measure, %d to recognize; left out %d times, see report.json",
@@ -182,16 +186,17 @@ class CodecEvaluateExperiment(Evaluation):
         opus = [OpusSystem(self.opus_kbps)] if self.opus_kbps else []
         systems: list[System] = [*codecs, *opus]
         waveform = [one.name for one in WAVEFORM_METRICS if one.name not in not_measured]
-        records, examples = self._compare(systems, selection, waveform, listener)
-        conditions = conditions_of(systems, listener is not None)
+        conditions = conditions_of(systems, recognizer is not None)
+        records, examples = self._compare(systems, conditions, selection, waveform, recognizer)
         codebooks = tuple(codec.codebook_use() for codec in codecs)
         versions = {name: v for one in facts["metrics"].values() for name, v in one.items()}
         content = CodecPage(
             title=self.title,
             summary=selection.summary,
+            sample_rate_hz=RATE_HZ,
             rows=summarize(conditions, records, codebooks, list(facts["metrics"]), self.seed),
             not_measured=not_measured,
-            notes=notes_of(codecs, self.visqol_mapping, self.asr.language if listener else None),
+            notes=notes_of(codecs, self.visqol_mapping, asr.language if recognizer else None),
             differences=opus_differences(conditions, records, waveform, self.seed),
             codebooks=codebooks,
             examples=tuple(examples),
@@ -203,7 +208,7 @@ class CodecEvaluateExperiment(Evaluation):
                 "config": facts["config_hash"],
                 "seed of the bootstrap": str(self.seed),
                 "metric packages": ", ".join(f"{name} {v}" for name, v in sorted(versions.items())),
-                "recogniser": f"model.bin {listener.fingerprint}" if listener else "none",
+                "recogniser": f"model.bin {recognizer.fingerprint}" if recognizer else "none",
                 "Opus": f"libopus of av {importlib.metadata.version('av')}",
                 "software": f"audiolm_jax {__version__}, jax {jax.__version__}",
             },
@@ -240,26 +245,22 @@ class CodecEvaluateExperiment(Evaluation):
                 reasons[metric.name] = reason
         return reasons
 
-    def _listener(self) -> Listener | None:
-        if self.asr.model is None:
-            return None
-        recognizer = Recognizer(Path(self.asr.model), self.asr.language)
-        return Listener(recognizer, text_normalizer(self.asr.language))
-
     def _compare(
         self,
         systems: Sequence[System],
+        conditions: Sequence[Condition],
         selection: Selection,
         metrics: Sequence[str],
-        listener: Listener | None,
+        recognizer: Recognizer | None,
     ) -> tuple[list[ClipRecord], list[Example]]:
         """Measures every clip in every condition; the first ones are kept to be listened to."""
-        conditions = conditions_of(systems, listener is not None)
         heard = players_of(conditions)
+        measure_clip = functools.partial(measure, names=metrics, mapping=self.visqol_mapping)
         records: list[ClipRecord] = []
         examples: list[Example] = []
-        with Measurer(metrics, self.visqol_mapping, os.cpu_count() or 1) as measurer:
-            compared = compare(systems, selection.heldout_clips(), measurer, listener)
+        with measuring_pool(os.cpu_count() or 1) as pool:
+            clips = selection.heldout_clips()
+            compared = compare(systems, clips, measure_clip, pool, recognizer)
             for clip, (record, audio) in zip(selection.clips, compared, strict=True):
                 records.append(record)
                 if len(examples) < min(self.examples, len(selection.waveform)):

@@ -14,15 +14,17 @@ SETTINGS = {"application": "voip", "vbr": "on", "frame_duration": "20"}
 
 
 @dataclasses.dataclass(frozen=True)
-class OpusClip:
-    """A clip that went through Opus."""
+class Resynthesis:
+    """A clip that went through a codec."""
 
     samples: Float32[np.ndarray, " s"]  # in step with the original and as long
-    packet_bits: int  # of the Opus packets alone
-    file_bits: int  # of the Ogg file, headers included
+    packet_bits: int  # what it took
+    file_bits: int | None  # with its container, headers included; None without one
 
 
-def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float) -> OpusClip:
+def opus_roundtrip(
+    samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float
+) -> Resynthesis:
     """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it.
 
     libopus comes with PyAV's wheels. The decoder answers at 48 kHz, less the encoder's delay; that
@@ -52,7 +54,7 @@ def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: 
                 container.mux(packet)
         file_bits = 8 * path.stat().st_size
         decoded = read_resampled(path, sample_rate_hz, "soxr_hq")
-    return OpusClip(fit_length(decoded, len(samples)), packet_bits, file_bits)
+    return Resynthesis(fit_length(decoded, len(samples)), packet_bits, file_bits)
 
 
 def fit_length(samples: Float[np.ndarray, " n"], length: int) -> Float32[np.ndarray, " s"]:

@@ -19,28 +19,32 @@ from audiolm_jax.evaluation.codecs.selection import LeftOut
 from audiolm_jax.evaluation.codecs.systems import CodecSystem
 from audiolm_jax.evaluation.measures.quality import METRICS, RATE_HZ, Metric
 from audiolm_jax.evaluation.page.charts import Chart, Line
-from audiolm_jax.evaluation.page.listening import Example, players
-from audiolm_jax.evaluation.page.render import render_page
+from audiolm_jax.evaluation.page.render import Page
 from audiolm_jax.evaluation.page.tables import Table, number
-from audiolm_jax.evaluation.page.training import TrainerSummary, training_charts
 
 
 @dataclasses.dataclass(frozen=True)
-class CodecPage:
-    """Everything that the tables and the page show."""
+class CodecPage(Page):
+    """What is shown of codecs beside Opus."""
 
-    title: str
-    summary: str  # one or two sentences: what was measured on what
     rows: tuple[Row, ...]
     not_measured: Mapping[str, str]  # reason by metric
     notes: tuple[str, ...]  # how the figures came about, one paragraph each
     differences: tuple[Difference, ...]
     codebooks: tuple[CodebookUse, ...]
-    examples: tuple[Example, ...]
-    trainers: tuple[TrainerSummary, ...]
     left_out: tuple[LeftOut, ...]  # held-out clips that took no part
-    provenance: Mapping[str, str]
-    data_licence: str
+
+    def sections(self) -> dict[str, tuple[str, object]]:
+        """All of them; see `Page`."""
+        return {
+            "results": ("Results", True),
+            "figures": ("Figures", True),
+            "listen": ("Listen", self.examples),
+            "codebooks": ("Codebooks", True),
+            "training": ("Training", self.trainers),
+            "left-out": ("Clips left out", True),
+            "provenance": ("Provenance", True),
+        }
 
     def markdown(self) -> str:
         """The tables as Markdown."""
@@ -51,27 +55,6 @@ class CodecPage:
         for table in self.codebook_tables:
             parts += [f"{table.caption}:\n", table.markdown()]
         return "\n".join(parts)
-
-    def render(self) -> str:
-        """The page as text."""
-        sections = {
-            "results": ("Results", True),
-            "figures": ("Figures", True),
-            "listen": ("Listen", self.examples),
-            "codebooks": ("Codebooks", True),
-            "training": ("Training", self.trainers),
-            "left-out": ("Clips left out", True),
-            "provenance": ("Provenance", True),
-        }
-        return render_page(
-            self.title,
-            self.summary,
-            {key: heading for key, (heading, is_there) in sections.items() if is_there},
-            content=self,
-            players=players(self.examples, RATE_HZ),
-            trainers=self.trainers,
-            training_charts=training_charts(self.trainers),
-        )
 
     def record(self, clips: Sequence[ClipRecord]) -> dict[str, Any]:
         """What report.json holds of these clips, beside the facts."""

@@ -1,6 +1,5 @@
 """What a clip is sent through: a codec at several depths, Opus at several bitrates."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -9,19 +8,10 @@ from jaxtyping import Float32
 
 from audiolm_jax.audio.resample import resample
 from audiolm_jax.evaluation.codecs.comparison import OPUS, CodebookUse, Condition
-from audiolm_jax.evaluation.codecs.opus import fit_length, opus_roundtrip
+from audiolm_jax.evaluation.codecs.opus import Resynthesis, fit_length, opus_roundtrip
 from audiolm_jax.evaluation.measures.codec import codebook_use, round_trip
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
 from audiolm_jax.types import AcousticTokenizer
-
-
-@dataclasses.dataclass(frozen=True)
-class Resynthesis:
-    """A clip after one condition."""
-
-    samples: Float32[np.ndarray, " s"]  # at 16 kHz, as long as the original
-    packet_bits: int  # what it took
-    file_bits: int | None  # with its container, None without one
 
 
 class CodecSystem:
@@ -78,8 +68,7 @@ class OpusSystem:
 
     def __call__(self, samples: Float32[np.ndarray, " s"]) -> list[Resynthesis]:
         """A clip at 16 kHz at every bitrate."""
-        clips = (opus_roundtrip(samples, RATE_HZ, kbps) for kbps in self._kbps)
-        return [Resynthesis(clip.samples, clip.packet_bits, clip.file_bits) for clip in clips]
+        return [opus_roundtrip(samples, RATE_HZ, kbps) for kbps in self._kbps]
 
 
 System = CodecSystem | OpusSystem

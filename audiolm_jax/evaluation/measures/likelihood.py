@@ -18,6 +18,7 @@ Chen and Goodman 1999, section 2.3).
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -113,15 +114,9 @@ def _targets(sequences: Iterable[Sequence], config: StageConfig, name: str) -> _
             raise ValueError(
                 f"{name} sequence {index} holds a target id that its level does not admit"
             )
-        columns.append(
-            (
-                target,
-                tokens[sequence.target_start - 1 : -1],
-                positions,
-                level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64),
-                np.full(len(target), index, np.int64),
-            )
-        )
+        contexts = tokens[sequence.target_start - 1 : -1]
+        rows = level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64)
+        columns.append((target, contexts, positions, rows, np.full(len(target), index)))
     if not columns:
         raise InputError(f"{config.name} stage: no {name} tokens; expected at least one sequence")
     return _Targets(*(np.concatenate(column) for column in zip(*columns, strict=True)))
@@ -279,7 +274,18 @@ def stage_likelihood(
         tokens = int(chosen.sum())
         if not tokens:
             continue
-        _check_model(config.name, name, tokens, model_losses, model_counts)
+        loss = model_losses.get(name, math.nan)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"{config.name} stage: model loss of {name} is {loss}: expected a finite number "
+                f"for {tokens} held-out tokens; losses given: {sorted(model_losses)}"
+            )
+        if model_counts is not None and round(model_counts[name]) != tokens:
+            raise ValueError(
+                f"{config.name} stage: the model loss of {name} is a mean over "
+                f"{model_counts[name]:g} tokens, the held-out sequences hold {tokens}; both must "
+                "be the same tokens"
+            )
         if row == end_row:
             unigram = float(np.log(np.sum(targets.positions == 0) / tokens))
             log_vocabulary = float(np.log(config.target_codebook_size + 1))
@@ -287,35 +293,9 @@ def stage_likelihood(
             unigram = entropy(np.bincount(targets.tokens[chosen]))
             log_vocabulary = float(np.log(config.target_codebook_size))
         rows.append(
-            LevelLikelihood(
-                name,
-                tokens,
-                float(model_losses[name]),
-                unigram,
-                float(nats[chosen].mean()),
-                log_vocabulary,
-            )
+            LevelLikelihood(name, tokens, loss, unigram, float(nats[chosen].mean()), log_vocabulary)
         )
     return StageLikelihood(config.name, (*rows, _total(rows)))
-
-
-def _check_model(
-    stage: str,
-    name: str,
-    tokens: int,
-    losses: Mapping[str, float],
-    counts: Mapping[str, float] | None,
-) -> None:
-    if name not in losses or not np.isfinite(losses[name]):
-        raise ValueError(
-            f"{stage} stage: model loss of {name} is {losses.get(name)}: expected a finite number "
-            f"for {tokens} held-out tokens; losses given: {sorted(losses)}"
-        )
-    if counts is not None and round(float(counts[name])) != tokens:
-        raise ValueError(
-            f"{stage} stage: the model loss of {name} is a mean over {counts[name]:g} tokens, the "
-            f"held-out sequences hold {tokens}; both must be the same tokens"
-        )
 
 
 def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
@@ -327,11 +307,5 @@ def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
     def mean(field: str) -> float:
         return sum(row.tokens * getattr(row, field) for row in levels) / tokens
 
-    return LevelLikelihood(
-        TOTAL,
-        tokens,
-        mean("model_nats"),
-        mean("unigram_nats"),
-        mean("bigram_nats"),
-        mean("log_vocabulary"),
-    )
+    fields = ("model_nats", "unigram_nats", "bigram_nats", "log_vocabulary")
+    return LevelLikelihood(TOTAL, tokens, *map(mean, fields))

@@ -53,7 +53,8 @@ class Recognizer:
     """Whisper for CTranslate2, through faster-whisper on the CPU in int8; nothing is downloaded.
 
     Beam of 5 at temperature 0 without retries, no memory of earlier clips, no voice detection: the
-    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin.
+    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin; texts
+    are normalized before they are compared.
     """
 
     def __init__(self, folder: Path, language: str):
@@ -72,6 +73,7 @@ class Recognizer:
 
         self.fingerprint = file_sha256(folder / "model.bin")
         self.language = language
+        self.normalize = text_normalizer(language)
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
         except (RuntimeError, ValueError) as error:
@@ -89,6 +91,10 @@ class Recognizer:
             condition_on_previous_text=False,
         )
         return " ".join(segment.text.strip() for segment in segments)
+
+    def errors(self, transcript: str, heard: str) -> TextErrors:
+        """How far what was heard is from the transcript."""
+        return count_errors(self.normalize(transcript), self.normalize(heard))
 
 
 def text_normalizer(language: str) -> Callable[[str], str]:

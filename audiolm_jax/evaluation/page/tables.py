@@ -27,6 +27,15 @@ def number(value: int | float | None, digits: int) -> str:
     return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def duration(seconds: float) -> str:
+    """A stretch of time as a reader would say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:,.0f} hours"
+
+
 def percent(share: float | None) -> str:
     """A share in percent; empty where there is none."""
     return "" if share is None else f"{100 * share:.2f}"
