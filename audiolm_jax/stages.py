@@ -86,8 +86,8 @@ class StageConfig:
         # With a margin: 0.28 s x 25 Hz is a little more than 7 in floating point.
         if not frames > 0.5 or abs(frames - round(frames)) > 1e-6:
             raise InputError(
-                f"--model.stage.crop-seconds {self.crop_seconds}: expected a positive whole number of "
-                f"semantic tokens of 1/{self.semantic_rate_hz} s"
+                f"--model.stage.crop-seconds {self.crop_seconds}: expected a positive whole number "
+                f"of semantic tokens of 1/{self.semantic_rate_hz} s"
             )
 
     @property

@@ -229,7 +229,9 @@ def test_sizes_that_are_not_given_come_from_elsewhere():
     sized = config.sized(semantic_clusters=5, codebook_size=99, levels=6)
     assert (sized.semantic_clusters, sized.codebook_size, sized.levels) == (5, 7, 6)
     assert sized.is_sized
-    with pytest.raises(InputError, match="coarse-levels 4: expected 1 to --model.stage.levels 3"):
+    with pytest.raises(
+        InputError, match=r"coarse-levels 4: expected 1 to --model\.stage\.levels 3"
+    ):
         config.sized(5, 7, 3)
     with pytest.raises(InputError, match="levels -1"):
         StageConfig("coarse", levels=-1)
