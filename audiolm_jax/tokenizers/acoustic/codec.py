@@ -7,7 +7,7 @@ import abc
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -69,7 +69,7 @@ class Codec(abc.ABC):
         self._jit_decode = jax.jit(self._decode_block)
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
+    def load(cls, directory: Path) -> "Codec":
         """Reads a model folder of this kind.
 
         Raises:
