@@ -46,12 +46,12 @@ class StageConfig:
 
     name: StageName
     """Which of the three stages."""
-    semantic_clusters: int = 1024
-    """K, semantic clusters."""
-    codebook_size: int = 1024
-    """N, codes per quantizer level."""
-    levels: int = 12
-    """Q, quantizer levels of the codec."""
+    semantic_clusters: int = 0
+    """K, semantic clusters; 0 takes the token store's."""
+    codebook_size: int = 0
+    """N, codes per quantizer level; 0 takes the token store's."""
+    levels: int = 0
+    """Q, quantizer levels of the codec; 0 takes the token store's."""
     coarse_levels: int = 4
     """Q', how many of them the coarse stage writes; the fine stage writes the rest."""
     semantic_rate_hz: int = 25
@@ -62,27 +62,47 @@ class StageConfig:
     """Longest stretch of audio in one sequence (paper: 30, 10 and 3)."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.coarse_levels <= self.levels:
+        if min(self.semantic_clusters, self.codebook_size, self.levels) < 0:
             raise InputError(
-                f"stage.coarse_levels = {self.coarse_levels}: expected 1 to levels = {self.levels}"
+                f"--model.stage: semantic-clusters {self.semantic_clusters}, codebook-size "
+                f"{self.codebook_size}, levels {self.levels}: expected 0 or more"
+            )
+        if self.coarse_levels < 1 or (self.levels and self.coarse_levels > self.levels):
+            raise InputError(
+                f"--model.stage.coarse-levels {self.coarse_levels}: expected 1 to "
+                f"--model.stage.levels {self.levels}"
             )
         if self.name == "fine" and self.coarse_levels == self.levels:
             raise InputError(
-                f"stage.coarse_levels = levels = {self.levels} leaves the fine stage nothing to "
-                "write; train only the semantic and coarse stages"
+                f"--model.stage.coarse-levels {self.levels}, all of them, leaves the fine stage "
+                "nothing to write; train only the semantic and coarse stages"
             )
         if self.acoustic_rate_hz % self.semantic_rate_hz:
             raise InputError(
-                f"stage.acoustic_rate_hz = {self.acoustic_rate_hz} is not a multiple of "
-                f"semantic_rate_hz = {self.semantic_rate_hz}"
+                f"--model.stage.acoustic-rate-hz {self.acoustic_rate_hz}: is not a multiple of "
+                f"--model.stage.semantic-rate-hz {self.semantic_rate_hz}"
             )
         frames = self.crop_seconds * self.semantic_rate_hz
         # With a margin: 0.28 s x 25 Hz is a little more than 7 in floating point.
         if not frames > 0.5 or abs(frames - round(frames)) > 1e-6:
             raise InputError(
-                f"stage.crop_seconds = {self.crop_seconds}: expected a positive whole number of "
-                f"semantic tokens of 1/{self.semantic_rate_hz} s"
+                f"--model.stage.crop-seconds {self.crop_seconds}: expected a positive whole number "
+                f"of semantic tokens of 1/{self.semantic_rate_hz} s"
             )
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether all sizes are given; else the token store has to give them."""
+        return min(self.semantic_clusters, self.codebook_size, self.levels) > 0
+
+    def sized(self, semantic_clusters: int, codebook_size: int, levels: int) -> "StageConfig":
+        """The same with sizes in place of those that are not given."""
+        return dataclasses.replace(
+            self,
+            semantic_clusters=self.semantic_clusters or semantic_clusters,
+            codebook_size=self.codebook_size or codebook_size,
+            levels=self.levels or levels,
+        )
 
     @property
     def frames_per_semantic(self) -> int:

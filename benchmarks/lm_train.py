@@ -69,7 +69,7 @@ CASES = {
 
 def stage_of(length: int) -> StageConfig:
     """A semantic stage whose inputs have this length."""
-    return StageConfig("semantic", crop_seconds=(length - 1) / 25)
+    return StageConfig("semantic", 1024, 1024, 12, crop_seconds=(length - 1) / 25)
 
 
 def seconds(call: Callable[[], Any]) -> float:

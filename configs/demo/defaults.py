@@ -11,6 +11,8 @@ DATA = AudioDataConfig(
     dataset="asterisk_en",
     exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
 )
+# What codec and k-means write and the stages read.
+LEVELS, CODES, CLUSTERS = 8, 256, 64
 # Synthetic speech with known phones: ./launch/flite.sh
 FLITE = {
     "audio_dir": "data/flite",
@@ -45,9 +47,9 @@ def stage(
         model=StageModelConfig(
             stage=StageConfig(
                 name,
-                semantic_clusters=64,
-                codebook_size=256,
-                levels=8,
+                semantic_clusters=CLUSTERS,
+                codebook_size=CODES,
+                levels=LEVELS,
                 coarse_levels=2,
                 crop_seconds=crop_seconds,
             ),

@@ -147,3 +147,13 @@ def test_every_trainer_has_a_place_on_every_mesh(tmp_path, kind, model, preset):
         abstract = jax.eval_shape(make_init(program), jax.random.key(0))
         shardings = state_shardings(mesh, rules_of(config), abstract)
     assert len(jax.tree.leaves(shardings)) == len(jax.tree.leaves(abstract)) > 0
+
+
+def test_a_step_needs_the_sizes_of_its_tokens():
+    experiment = stage_experiment("coarse")
+    config = dataclasses.replace(experiment.model.stage, levels=0)
+    model = dataclasses.replace(experiment.model, stage=config)
+    unsized = dataclasses.replace(experiment, model=model)
+    for function in (unsized.program, unsized.abstract_batch):
+        with pytest.raises(InputError, match="give all three where there is no token store"):
+            function()

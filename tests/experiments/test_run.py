@@ -40,6 +40,9 @@ from audiolm_jax.training.metrics import read_metrics
 LOOP = LoopConfig(steps=2, evaluate_every=2, checkpoint_every=1, tensorboard=False)
 
 
+NO_SIZES = {"semantic_clusters": 0, "codebook_size": 0, "levels": 0}
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("road")
@@ -99,7 +102,8 @@ def trained(root, data):
                 codec=str(root / "codec"),
                 semantic=str(root / "kmeans"),
                 loop=LOOP,
-                model=StageModelConfig(stage(name, crop), DECODER),
+                # Sizes come from the token store.
+                model=StageModelConfig(dataclasses.replace(stage(name, crop), **NO_SIZES), DECODER),
                 batch_size=2,
             )
             for name, crop in (("semantic", 4.0), ("coarse", 2.0), ("fine", 1.0))

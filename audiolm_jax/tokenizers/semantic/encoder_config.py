@@ -1,8 +1,9 @@
 """What the sizes of an encoder tell; imports nothing heavy."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class EncoderConfig(Protocol):
     """What the config of every encoder tells."""
 
