@@ -35,7 +35,7 @@ class Chart:
     """Lines over one axis; the other is logarithmic where values span more than a factor of 20."""
 
     stem: str  # of its file
-    title: str
+    title: str  # its caption
     x_label: str
     lines: tuple[Line, ...]
 
@@ -43,6 +43,11 @@ class Chart:
         colors = {line.color for line in self.lines}
         if not colors or max(colors) >= MAX_CURVES:
             raise InputError(f"{len(colors)} curves in one figure: expected 1 to {MAX_CURVES}")
+
+    @property
+    def description(self) -> str:
+        """What is drawn, for those who cannot see it."""
+        return f"{self.title}: {', '.join(line.label for line in self.lines)}"
 
     def svg(self, scheme: Scheme) -> str:
         """The chart as an SVG file; equal charts give equal text."""
@@ -67,7 +72,7 @@ class Chart:
             axes.set_xlabel(self.x_label)
             axes.legend()
             file = io.StringIO()
-            metadata = {"Title": self.title, "Date": None, "Creator": None}
+            metadata = {"Title": self.description, "Date": None, "Creator": None}
             figure.savefig(file, format="svg", metadata=metadata)
             return file.getvalue()
 

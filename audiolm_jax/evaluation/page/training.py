@@ -78,7 +78,7 @@ def training_charts(trainers: Sequence[TrainerSummary]) -> tuple[Chart, ...]:
     return tuple(
         Chart(
             stem=f"training_{place}_{trainer.name.replace(' ', '_')}",
-            title=f"Training curves of {trainer.name}: {', '.join(trainer.curves)}",
+            title=trainer.name,
             x_label="step",
             lines=tuple(
                 line
