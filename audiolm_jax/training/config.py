@@ -49,19 +49,36 @@ class LoopConfig:
     """Seconds between two progress lines where there is no terminal."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "log_every": 1, "evaluate_every": 1, "checkpoint_every": 1}
-        for name, limit in (least | {"keep_checkpoints": 1, "keep_best": 0}).items():
-            if getattr(self, name) < limit:
-                raise _refused(self, name, f"expected {limit} or more")
-        if self.export == "best" and not self.keep_best:
-            raise _refused(self, "export", "none is kept; set --loop.keep-best to 1 or more")
-        if not 0 <= self.seed < 2**32:
-            raise _refused(self, "seed", "expected 0 to 2**32 - 1")
+        positive = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
+        for name in positive:
+            self._require(name, getattr(self, name) >= 1, "expected 1 or more")
+        self._require("keep_best", self.keep_best >= 0, "expected 0 or more")
+        self._require(
+            "export",
+            self.export == "last" or self.keep_best > 0,
+            "none is kept; set --loop.keep-best to 1 or more",
+        )
+        self._require("seed", 0 <= self.seed < 2**32, "expected 0 to 2**32 - 1")
         for name in ("progress_seconds", "stall_seconds"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise _refused(self, name, "expected more than 0")
-        profiled_steps(self)
+            self._require(name, value is None or value > 0, "expected more than 0")
+        _ = self.profiled_steps  # refuses what is no range
+
+    def _require(self, name: str, is_good: bool, why: str) -> None:
+        if not is_good:
+            raise InputError(f"--loop.{name.replace('_', '-')} {getattr(self, name)}: {why}")
+
+    @property
+    def profiled_steps(self) -> range:
+        """The updates to trace, counted from 1; empty if there are none."""
+        if self.profile_steps is None:
+            return range(0)
+        first, _, last = self.profile_steps.partition(":")
+        is_range = first.isdecimal() and last.isdecimal()
+        expected = f"expected A:B with 1 <= A <= B <= --loop.steps {self.steps}, such as 10:12"
+        self._require("profile_steps", is_range, expected)
+        self._require("profile_steps", 1 <= int(first) <= int(last) <= self.steps, expected)
+        return range(int(first), int(last) + 1)
 
 
 # Fields that decide what is kept and shown, never what is computed: a run may go on with other
@@ -70,28 +87,6 @@ CHANGEABLE = {
     "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric", "best_is", "export",
     "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
 }  # fmt: skip
-
-
-def profiled_steps(config: LoopConfig) -> range:
-    """The updates to trace, counted from 1; empty if there are none.
-
-    Raises:
-      InputError: `profile_steps` is not two numbers A:B with 1 <= A <= B <= steps.
-    """
-    if config.profile_steps is None:
-        return range(0)
-    first, colon, last = config.profile_steps.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal()):
-        raise _refused(config, "profile_steps", "expected two counts of updates, such as 10:12")
-    if not 1 <= int(first) <= int(last) <= config.steps:
-        raise _refused(
-            config, "profile_steps", f"expected 1 <= A <= B <= --loop.steps {config.steps}"
-        )
-    return range(int(first), int(last) + 1)
-
-
-def _refused(config: LoopConfig, name: str, why: str) -> InputError:
-    return InputError(f"--loop.{name.replace('_', '-')} {getattr(config, name)}: {why}")
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
@@ -154,34 +149,27 @@ class OptimizerConfig:
     """Gradients of a larger global norm are scaled down to it; None never does."""
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise self._refused("learning_rate", "expected more than 0")
-        if self.warmup_steps < 0:
-            raise self._refused("warmup_steps", "expected 0 or more")
-        if self.schedule == "rsqrt" and self.warmup_steps == 0:
-            raise self._refused("warmup_steps", "schedule rsqrt starts from it, set 1 or more")
-        if (self.schedule == "cosine") != (self.total_steps is not None):
-            raise self._refused(
+        warmup, total, is_cosine = self.warmup_steps, self.total_steps, self.schedule == "cosine"
+        for name, is_good, expected in (
+            ("learning_rate", self.learning_rate > 0, "more than 0"),
+            ("warmup_steps", warmup >= 0, "0 or more"),
+            ("warmup_steps", warmup or self.schedule != "rsqrt", "1 or more with schedule rsqrt"),
+            (
                 "total_steps",
-                "schedule cosine needs it, the others must leave it at None; here --optimizer."
-                f"schedule {self.schedule}",
-            )
-        if self.total_steps is not None and self.total_steps <= self.warmup_steps:
-            raise self._refused(
-                "total_steps", f"expected more than --optimizer.warmup-steps {self.warmup_steps}"
-            )
-        if not 0 <= self.final_fraction <= 1:
-            raise self._refused("final_fraction", "expected 0 to 1")
-        for name in ("b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise self._refused(name, f"expected 0 <= {name} < 1")
-        if self.weight_decay < 0:
-            raise self._refused("weight_decay", "expected 0 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise self._refused("clip_norm", "expected more than 0, or None")
-
-    def _refused(self, name: str, why: str) -> InputError:
-        return InputError(f"--optimizer.{name.replace('_', '-')} {getattr(self, name)}: {why}")
+                total is not None or not is_cosine,
+                "the step at which schedule cosine ends",
+            ),
+            ("total_steps", total is None or is_cosine, f"None with schedule {self.schedule}"),
+            ("total_steps", total is None or total > warmup, f"more than the warm-up's {warmup}"),
+            ("final_fraction", 0 <= self.final_fraction <= 1, "0 to 1"),
+            ("b1", 0 <= self.b1 < 1, "0 to below 1"),
+            ("b2", 0 <= self.b2 < 1, "0 to below 1"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or None"),
+        ):
+            if not is_good:
+                flag = f"--optimizer.{name.replace('_', '-')} {getattr(self, name)}"
+                raise InputError(f"{flag}: expected {expected}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,15 +110,14 @@ def initialize(config: DistributedConfig) -> None:
             initialization_timeout=config.timeout_seconds + _LEAVE_SECONDS,
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        if auto:
-            raise InputError(
-                f"--distributed auto: no TPU pod, SLURM, Open MPI or Kubernetes job joined "
-                f"({reason}); give HOST:PORT with --num-processes and --process-id"
-            ) from error
-        raise InputError(
-            f"--distributed {config.coordinator}: {who}could not join ({reason})"
-        ) from error
+        reason = f"({' '.join(str(error).split())[:200]})"
+        said = (
+            f"no TPU pod, SLURM, Open MPI or Kubernetes job joined {reason}; give HOST:PORT with "
+            "--num-processes and --process-id"
+            if auto
+            else f"{who}could not join {reason}"
+        )
+        raise InputError(f"--distributed {config.coordinator}: {said}") from error
     finally:
         late.cancel()
 

@@ -62,9 +62,9 @@ def _equation_flops(equation: core.JaxprEqn) -> float:
         case "pallas_call":
             if params["cost_estimate"] is None:
                 raise ValueError("a Pallas kernel without cost_estimate cannot be counted")
-            return params["cost_estimate"].flops
+            return float(params["cost_estimate"].flops)
         case _:  # a call of whatever kind, or an operation with no jaxpr inside
-            return sum(jaxpr_flops(inner) for inner in _called(equation))
+            return sum((jaxpr_flops(inner) for inner in _called(equation)), 0.0)
 
 
 def _called(equation: core.JaxprEqn) -> list[core.Jaxpr]:

@@ -24,7 +24,7 @@ from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
 from audiolm_jax.training.checkpoints import Checkpoints, saved_steps
-from audiolm_jax.training.config import LoopConfig, MeshConfig, profiled_steps
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
@@ -162,7 +162,7 @@ def train(
         if peak is not None and mesh is not None:
             peak *= mesh.size
         clock = StepClock(context.units, context.model_flops, peak)
-        profile = stack.enter_context(Profile(directory, profiled_steps(config)))
+        profile = stack.enter_context(Profile(directory, config.profiled_steps))
         stop = stack.enter_context(watch_signals())
 
         def look(step: int, metrics: Metrics) -> None:

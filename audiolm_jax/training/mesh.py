@@ -29,24 +29,15 @@ _BATCH_AXES = ("data", "fsdp")
 
 _REPLICATED: Rules = {
     "batch": _BATCH_AXES,
-    "length": None,
-    "time": None,
-    "embed": None,
-    "mlp": None,
-    "heads": None,
-    "kv": None,
-    "vocab": None,
+    **dict.fromkeys(("length", "time", "embed", "mlp", "heads", "kv", "vocab", "layers", "levels")),
     # Convolutions of the codec and its discriminators are small and of odd widths: never sharded.
-    "channels_in": None,
-    "channels_out": None,
-    "codes": None,
-    "layers": None,
-    "levels": None,
+    **dict.fromkeys(("channels_in", "channels_out", "codes")),
 }
+_FSDP: Rules = {**_REPLICATED, "embed": "fsdp"}
 RULES: dict[str, Rules] = {
     "dp": _REPLICATED,
-    "fsdp": {**_REPLICATED, "embed": "fsdp"},
-    "fsdp_tp": {**_REPLICATED, "embed": "fsdp"} | dict.fromkeys(("mlp", "heads", "vocab"), "model"),
+    "fsdp": _FSDP,
+    "fsdp_tp": {**_FSDP, "mlp": "model", "heads": "model", "vocab": "model"},
 }
 # Which sizes a preset has.
 
@@ -56,7 +47,7 @@ def rules_of(config: MeshConfig) -> Rules | None:
     return RULES.get(config.preset)
 
 
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh | None:
     """Lays the devices out as a mesh with the axes `AXES`; None with the preset `none`.
 
     `devices` are all those of the run; None takes every device that JAX sees.
@@ -65,8 +56,17 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
       InputError: the sizes do not divide the number of devices, or are not the slices there are;
         several processes without a mesh, or that do not know of each other.
     """
-    if devices is None:
-        _check_processes(config)
+    processes = jax.process_count() if devices is None else 1
+    if processes > 1 and not jax.distributed.is_initialized():
+        raise InputError(
+            f"{processes} processes drive these devices but do not know of each other; start "
+            "each of them with --distributed auto"
+        )
+    if processes > 1 and config.preset == "none":
+        raise InputError(
+            f"--mesh.preset none: uses one device, but {processes} processes were started; "
+            "choose dp, fsdp or fsdp_tp"
+        )
     if config.preset == "none":
         return None
     devices = list(jax.devices() if devices is None else devices)
@@ -94,20 +94,6 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     else:  # devices without slices of their own (CPU, GPU): consecutive ones make a slice
         grid = np.array(devices).reshape(config.slices * inner[0], *inner[1:])
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
-
-
-def _check_processes(config: MeshConfig) -> None:
-    processes = jax.process_count()
-    if processes > 1 and not jax.distributed.is_initialized():
-        raise InputError(
-            f"{processes} processes drive these devices but do not know of each other; start "
-            "each of them with --distributed auto"
-        )
-    if processes > 1 and config.preset == "none":
-        raise InputError(
-            f"--mesh.preset none: uses one device, but {processes} processes were started; "
-            "choose dp, fsdp or fsdp_tp"
-        )
 
 
 @contextlib.contextmanager

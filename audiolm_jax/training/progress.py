@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import TextIO
 
 import jax
 
@@ -22,11 +21,10 @@ class Progress:
     Args:
       total: steps of the whole run.
       seconds: time between two lines of the log; a terminal is updated ten times as often.
-      stream: standard error if None; only drawn on if it is a terminal.
     """
 
-    def __init__(self, total: int, seconds: float, stream: TextIO | None = None):
-        self._stream = sys.stderr if stream is None else stream
+    def __init__(self, total: int, seconds: float):
+        self._stream = sys.stderr
         # Of several hosts only the first one draws.
         self._draws = self._stream.isatty() and jax.process_index() == 0
         self._total = total

@@ -28,8 +28,8 @@ class TrainState:
 class Sums:
     """Held-out metrics that add up over batches: `totals[name] / counts[name]` is the mean."""
 
-    totals: Metrics
-    counts: Metrics
+    totals: Mapping[str, Any]  # scalars
+    counts: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
 from audiolm_jax.training import loop, manifest
 from audiolm_jax.training.checkpoints import latest_step
-from audiolm_jax.training.config import LoopConfig, MeshConfig, profiled_steps
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.divergence import NonFiniteError
 from audiolm_jax.training.full_disk import name_full_disk
 
@@ -194,7 +194,7 @@ def test_a_trace_of_chosen_steps_is_written(tmp_path):
     (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
     assert trace.stat().st_size > 1000
     toy.run_toy(tmp_path, toy.loop_config(5))  # the field may change within a run
-    assert list(profiled_steps(LoopConfig(9, profile_steps="3:4"))) == [3, 4]
+    assert list(LoopConfig(9, profile_steps="3:4").profiled_steps) == [3, 4]
 
 
 @pytest.mark.parametrize("text", ["3", "a:b", "3:", ":3", "0:2", "4:3", "3:10", "-1:2", "1:2:3"])

@@ -1,12 +1,12 @@
 import dataclasses
 import json
-import types
+from unittest import mock
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
@@ -142,9 +142,9 @@ class FakeDevice:
 def fake_mesh(shape, processes):
     """What `host_rows` sees of a mesh: `processes[i]` drives the i-th device."""
     devices = np.array([FakeDevice(i, p) for i, p in enumerate(processes)]).reshape(shape)
-    return types.SimpleNamespace(
-        devices=devices, shape=dict(zip(mesh_lib.AXES, shape, strict=True))
-    )
+    mesh = mock.Mock(spec=Mesh)
+    mesh.devices, mesh.shape = devices, dict(zip(mesh_lib.AXES, shape, strict=True))
+    return mesh
 
 
 @pytest.mark.parametrize(

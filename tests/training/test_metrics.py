@@ -70,11 +70,12 @@ def test_tensorboard_files_are_written_without_tensorflow(tmp_path):
     assert b"loss" in events.read_bytes()
 
 
-def test_lines_of_the_log_elsewhere_and_one_line_on_a_terminal(caplog):
+def test_lines_of_the_log_elsewhere_and_one_line_on_a_terminal(caplog, monkeypatch):
     caplog.set_level("INFO")
     plain, terminal = io.StringIO(), Terminal()
     for stream in (plain, terminal):
-        with Progress(3, seconds=1e-9, stream=stream) as progress:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress(3, seconds=1e-9) as progress:
             for step in (1, 2, 3):
                 progress.update(step, {"loss": 0.25})
             progress.note("done")
@@ -89,7 +90,7 @@ def test_lines_of_the_log_elsewhere_and_one_line_on_a_terminal(caplog):
 
 def test_lines_of_the_log_are_rare_but_the_last_one_is_shown(caplog):
     caplog.set_level("INFO")
-    progress = Progress(100, seconds=1e6, stream=io.StringIO())
+    progress = Progress(100, seconds=1e6)
     for step in range(1, 101):
         progress.update(step, {})
     assert [line.split("  ")[0] for line in caplog.messages] == ["step 1/100", "step 100/100"]
