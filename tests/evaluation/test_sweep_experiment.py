@@ -15,7 +15,8 @@ from audiolm_jax.cli.main import main
 from audiolm_jax.data.alignments import AlignedPhone, write_alignments
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
+from audiolm_jax.evaluation.abx.config import FeatureConfig
+from audiolm_jax.evaluation.abx.features import features_of
 from audiolm_jax.evaluation.abx.items import read_items, triphones, write_items
 from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.page import training

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from audiolm_jax.evaluation.measures.codec import LevelUse
+from audiolm_jax.evaluation.measures.histograms import LevelUse
 from audiolm_jax.evaluation.measures.quality import WAVEFORM_METRICS, Metric
 from audiolm_jax.evaluation.measures.recognition import TextErrors
 

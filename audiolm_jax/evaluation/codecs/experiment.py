@@ -5,8 +5,6 @@ import functools
 import importlib.metadata
 import json
 import logging
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,19 +12,8 @@ from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.codecs.compare import compare, conditions_of, measuring_pool
-from audiolm_jax.evaluation.codecs.comparison import (
-    OPUS,
-    ORIGINAL,
-    ClipRecord,
-    Condition,
-    opus_differences,
-    summarize,
-)
+from audiolm_jax.evaluation.codecs.comparison import OPUS, ORIGINAL, opus_differences, summarize
 from audiolm_jax.evaluation.codecs.opus import HIGHEST_KBPS, LOWEST_KBPS
-from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of, players_of
-from audiolm_jax.evaluation.codecs.selection import Selection, select_clips
-from audiolm_jax.evaluation.codecs.systems import CodecSystem, OpusSystem, System
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.measures.quality import (
     METRICS,
@@ -40,8 +27,6 @@ from audiolm_jax.evaluation.measures.quality import (
     package_versions,
 )
 from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer
-from audiolm_jax.evaluation.page.charts import write_charts
-from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.evaluation.page.palette import MAX_CURVES
 
 logger = logging.getLogger(__name__)
@@ -156,6 +141,11 @@ class CodecEvaluateExperiment(Evaluation):
         from audiolm_jax.artifacts.model_folder import MODEL_JSON
         from audiolm_jax.artifacts.run_folder import model_folder
         from audiolm_jax.data.index import scan
+        from audiolm_jax.evaluation.codecs.compare import compare_selection, conditions_of
+        from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of
+        from audiolm_jax.evaluation.codecs.selection import select_clips
+        from audiolm_jax.evaluation.codecs.systems import CodecSystem, OpusSystem, System
+        from audiolm_jax.evaluation.page.charts import write_charts
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 
@@ -187,7 +177,11 @@ class CodecEvaluateExperiment(Evaluation):
         systems: list[System] = [*codecs, *opus]
         waveform = [one.name for one in WAVEFORM_METRICS if one.name not in not_measured]
         conditions = conditions_of(systems, recognizer is not None)
-        records, examples = self._compare(systems, conditions, selection, waveform, recognizer)
+        measure_clip = functools.partial(measure, names=waveform, mapping=self.visqol_mapping)
+        records, examples = compare_selection(
+            systems, selection, measure_clip, recognizer, self.examples
+        )
+        rates_hz = {codec.label: codec.codec.sample_rate_hz for codec in codecs}
         codebooks = tuple(codec.codebook_use() for codec in codecs)
         versions = {name: v for one in facts["metrics"].values() for name, v in one.items()}
         content = CodecPage(
@@ -196,7 +190,7 @@ class CodecEvaluateExperiment(Evaluation):
             sample_rate_hz=RATE_HZ,
             rows=summarize(conditions, records, codebooks, list(facts["metrics"]), self.seed),
             not_measured=not_measured,
-            notes=notes_of(codecs, self.visqol_mapping, asr.language if recognizer else None),
+            notes=notes_of(rates_hz, self.visqol_mapping, asr.language if recognizer else None),
             differences=opus_differences(conditions, records, waveform, self.seed),
             codebooks=codebooks,
             examples=tuple(examples),
@@ -244,33 +238,6 @@ class CodecEvaluateExperiment(Evaluation):
                     )
                 reasons[metric.name] = reason
         return reasons
-
-    def _compare(
-        self,
-        systems: Sequence[System],
-        conditions: Sequence[Condition],
-        selection: Selection,
-        metrics: Sequence[str],
-        recognizer: Recognizer | None,
-    ) -> tuple[list[ClipRecord], list[Example]]:
-        """Measures every clip in every condition; the first ones are kept to be listened to."""
-        heard = players_of(conditions)
-        measure_clip = functools.partial(measure, names=metrics, mapping=self.visqol_mapping)
-        records: list[ClipRecord] = []
-        examples: list[Example] = []
-        with measuring_pool(os.cpu_count() or 1) as pool:
-            clips = selection.heldout_clips()
-            compared = compare(systems, clips, measure_clip, pool, recognizer)
-            for clip, (record, audio) in zip(selection.clips, compared, strict=True):
-                records.append(record)
-                if len(examples) < min(self.examples, len(selection.waveform)):
-                    players = [AudioClip("Original", selection.index.load(clip))]
-                    players += [AudioClip(conditions[i].label, audio[i]) for i in heard]
-                    examples.append(Example(record.clip_id, clip.text or None, tuple(players)))
-                logger.info(
-                    "%d of %d clips: %s", len(records), len(selection.clips), record.clip_id
-                )
-        return records, examples
 
 
 def _check_unseen(path: str, model_json: str, data: AudioDataConfig) -> None:

@@ -9,7 +9,8 @@ from jaxtyping import Float32
 from audiolm_jax.audio.resample import resample
 from audiolm_jax.evaluation.codecs.comparison import OPUS, CodebookUse, Condition
 from audiolm_jax.evaluation.codecs.opus import Resynthesis, fit_length, opus_roundtrip
-from audiolm_jax.evaluation.measures.codec import codebook_use, round_trip
+from audiolm_jax.evaluation.measures.codec import round_trip
+from audiolm_jax.evaluation.measures.histograms import codebook_use
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
 from audiolm_jax.types import AcousticTokenizer
 
