@@ -175,7 +175,7 @@ class CodecEvaluateExperiment(Evaluation):
         )
         opus = [OpusSystem(self.opus_kbps)] if self.opus_kbps else []
         systems: list[System] = [*codecs, *opus]
-        waveform = [one.name for one in WAVEFORM_METRICS if one.name not in not_measured]
+        waveform = [metric.name for metric in WAVEFORM_METRICS if metric.name not in not_measured]
         conditions = conditions_of(systems, recognizer is not None)
         measure_clip = functools.partial(measure, names=waveform, mapping=self.visqol_mapping)
         records, examples = compare_selection(
@@ -183,7 +183,7 @@ class CodecEvaluateExperiment(Evaluation):
         )
         rates_hz = {codec.label: codec.codec.sample_rate_hz for codec in codecs}
         codebooks = tuple(codec.codebook_use() for codec in codecs)
-        versions = {name: v for one in facts["metrics"].values() for name, v in one.items()}
+        versions = {name: v for own in facts["metrics"].values() for name, v in own.items()}
         content = CodecPage(
             title=self.title,
             summary=selection.summary,

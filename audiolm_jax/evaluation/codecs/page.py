@@ -62,8 +62,8 @@ class CodecPage(Page):
             "not_measured": dict(self.not_measured),
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "differences": [
-                {"what": one.what, "metric": one.metric.name, **dataclasses.asdict(one.estimate)}
-                for one in self.differences
+                {"what": row.what, "metric": row.metric.name, **dataclasses.asdict(row.estimate)}
+                for row in self.differences
             ],
             "codebooks": [dataclasses.asdict(use) for use in self.codebooks],
             "clips": [dataclasses.asdict(clip) for clip in clips],
@@ -107,12 +107,12 @@ class CodecPage(Page):
         """Codecs against Opus."""
         rows = [
             (
-                one.what,
-                one.metric.heading,
-                number(one.estimate.mean, one.metric.digits),
-                _interval(one.estimate, one.metric),
+                row.what,
+                row.metric.heading,
+                number(row.estimate.mean, row.metric.digits),
+                _interval(row.estimate, row.metric),
             )
-            for one in self.differences
+            for row in self.differences
         ]
         heads = ("Codec against Opus", "Metric", "Difference", "95 % interval")
         return Table(heads, rows, "Codecs against Opus, clip by clip")
