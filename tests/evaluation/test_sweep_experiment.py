@@ -184,7 +184,7 @@ def test_probe():
         ({"layers": ()}, r"--layers \(\): expected at least one"),
         ({"clusters": (4, 4)}, r"--clusters \(4, 4\): expected at least one, each once"),
         ({"clusters": (0,)}, r"kmeans\.clusters = 0"),
-        ({"clusters": (4, 2_000_000)}, r"max_frames = 1000000: expected at least clusters = 2"),
+        ({"clusters": (4, 2_000_000)}, r"max-frames = 1000000: expected at least clusters = 2"),
         ({"kmeans": KmeansConfig(clusters=3)}, r"--kmeans\.clusters 3: a sweep takes them from"),
     ],
 )

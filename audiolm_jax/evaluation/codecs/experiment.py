@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib.metadata
-import json
 import logging
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,12 +82,12 @@ class CodecEvaluateExperiment(Evaluation):
         labels = [label for label, _ in self.codecs]
         if len(labels) > MAX_CURVES - 2:
             raise InputError(
-                f"codecs = {labels}: expected at most {MAX_CURVES - 2}, a figure also shows Opus "
+                f"--codecs {labels}: expected at most {MAX_CURVES - 2}, a figure also shows Opus "
                 "and the original"
             )
         if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
             raise InputError(
-                f"codecs = {labels}: expected at least one, each under a label of its own other "
+                f"--codecs {labels}: expected at least one, each under a label of its own other "
                 f"than {OPUS!r} and {ORIGINAL!r}"
             )
         if not self.levels or min(self.levels) < 1:
@@ -136,26 +135,16 @@ class CodecEvaluateExperiment(Evaluation):
           InputError: a codec or run that is not there, no clip to measure, a required metric whose
             package is missing, a codec that has learned from the clips it is to be measured on.
         """
-        import jax
-
-        from audiolm_jax.artifacts.model_folder import MODEL_JSON
-        from audiolm_jax.artifacts.run_folder import model_folder
         from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.codecs.compare import compare_selection, conditions_of
         from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of
         from audiolm_jax.evaluation.codecs.selection import select_clips
-        from audiolm_jax.evaluation.codecs.systems import CodecSystem, OpusSystem, System
+        from audiolm_jax.evaluation.codecs.systems import OpusSystem, System, load_codecs
         from audiolm_jax.evaluation.page.charts import write_charts
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
-        from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 
         not_measured = self._not_measured()
-        for _, path in self.codecs:
-            _check_unseen(path, (model_folder(path) / MODEL_JSON).read_text(), self.data)
-        codecs = [
-            CodecSystem(label, load_acoustic_tokenizer(model_folder(path)), self.levels)
-            for label, path in self.codecs
-        ]
+        codecs = load_codecs(self.codecs, self.levels, self.data)
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         for name, reason in not_measured.items():
             logger.warning("%s: not measured: %s", name, reason)
@@ -183,7 +172,6 @@ class CodecEvaluateExperiment(Evaluation):
         )
         rates_hz = {codec.label: codec.codec.sample_rate_hz for codec in codecs}
         codebooks = tuple(codec.codebook_use() for codec in codecs)
-        versions = {name: v for own in facts["metrics"].values() for name, v in own.items()}
         content = CodecPage(
             title=self.title,
             summary=selection.summary,
@@ -196,16 +184,7 @@ class CodecEvaluateExperiment(Evaluation):
             examples=tuple(examples),
             trainers=trainers,
             left_out=selection.left_out,
-            provenance={
-                **{f"codec {label}": value for label, value in facts["codecs"].items()},
-                "data": selection.index.fingerprint,
-                "config": facts["config_hash"],
-                "seed of the bootstrap": str(self.seed),
-                "metric packages": ", ".join(f"{name} {v}" for name, v in sorted(versions.items())),
-                "recogniser": f"model.bin {recognizer.fingerprint}" if recognizer else "none",
-                "Opus": f"libopus of av {importlib.metadata.version('av')}",
-                "software": f"audiolm_jax {__version__}, jax {jax.__version__}",
-            },
+            provenance=self._provenance(facts, selection.index.fingerprint, recognizer),
             data_licence=self.licence,
         )
         directory = Path(self.directory)
@@ -214,6 +193,21 @@ class CodecEvaluateExperiment(Evaluation):
         write_text(directory / self.page, content.render())
         logger.info(content.markdown())
         return content.record(records)
+
+    def _provenance(
+        self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None
+    ) -> dict[str, str]:
+        versions = {name: v for own in facts["metrics"].values() for name, v in own.items()}
+        return {
+            **{f"codec {label}": value for label, value in facts["codecs"].items()},
+            "data": data_fingerprint,
+            "config": facts["config_hash"],
+            "seed of the bootstrap": str(self.seed),
+            "metric packages": ", ".join(f"{name} {v}" for name, v in sorted(versions.items())),
+            "recogniser": f"model.bin {recognizer.fingerprint}" if recognizer else "none",
+            "Opus": f"libopus of av {importlib.metadata.version('av')}",
+            "software": f"audiolm_jax {__version__}, jax {importlib.metadata.version('jax')}",
+        }
 
     def _not_measured(self) -> dict[str, str]:
         """Reason by metric that cannot be measured.
@@ -238,18 +232,3 @@ class CodecEvaluateExperiment(Evaluation):
                     )
                 reasons[metric.name] = reason
         return reasons
-
-
-def _check_unseen(path: str, model_json: str, data: AudioDataConfig) -> None:
-    """Raises InputError if a codec, by its own record, learned from some of the held-out clips."""
-    provenance = json.loads(model_json)["provenance"]
-    trained_on = (provenance.get("config") or {}).get("data") or {}
-    if (
-        trained_on.get("dataset") == data.dataset
-        and trained_on.get("heldout_percent", 100) < data.heldout_percent
-    ):
-        raise InputError(
-            f"--data.heldout-percent {data.heldout_percent}: {path} was trained on {data.dataset} "
-            f"with {trained_on['heldout_percent']}, so it knows some of these clips; take at most "
-            "that"
-        )
