@@ -11,7 +11,7 @@ from audiolm_jax.artifacts.model_folder import load_model, save_model
 from audiolm_jax.cli.bundle import model_card
 from audiolm_jax.generation.bundle import write_bundle
 from audiolm_jax.lm import decoder
-from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import KIND, DecoderConfig, StageModelConfig
 from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.tokenizers.acoustic.soundstream import codec
@@ -118,7 +118,7 @@ def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) 
     model = StageModelConfig(config, DECODER)
     arrays = random_arrays(lambda: decoder.make_decoder(model, jax.random.key(0)), 2)
     provenance = {**PROVENANCE, "semantic_tokens_per_second": 12.0, **upstream}
-    save_model(directory, decoder.KIND, model, arrays, provenance)
+    save_model(directory, KIND, model, arrays, provenance)
 
 
 def write_tiny_bundle(

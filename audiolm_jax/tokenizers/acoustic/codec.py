@@ -7,7 +7,7 @@ import abc
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -52,7 +52,7 @@ class Codec(abc.ABC):
         Raises:
           InputError: the arrays do not fit the config.
         """
-        self.config: Any = config  # a `config_type`
+        self.config: Any = config
         self.sample_rate_hz: int = config.sample_rate_hz
         self.hop_samples: int = config.hop_samples
         self.levels: int = config.levels
@@ -69,7 +69,7 @@ class Codec(abc.ABC):
         self._jit_decode = jax.jit(self._decode_block)
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
+    def load(cls, directory: Path) -> "Codec":
         """Reads a model folder of this kind.
 
         Raises:
@@ -186,14 +186,9 @@ class Codec(abc.ABC):
         lengths: Int[np.ndarray, " b"],
         outputs: Num[np.ndarray, "b m *rest2"],
     ) -> None:
-        """Fills the valid part of `outputs`; what lies behind it stays as it is.
+        """Fills the valid part of `outputs`, `lengths` frames; what lies behind it stays as it is.
 
-        Args:
-          half: what is computed.
-          inputs: whatever lies at or beyond `sizes` is taken for zeros.
-          sizes: valid inputs of each item.
-          lengths: frames of each item.
-          outputs: written in place.
+        Whatever lies at or beyond `sizes` inputs is taken for zeros.
         """
         per_input, per_output = half.units
         for run in self._schedule(lengths, half.context):

@@ -57,13 +57,8 @@ def plan_windows(row: int, frames: int, context: int, largest: int) -> list[Wind
     """Windows whose kept stretches are the whole recording, each once.
 
     A kept frame has `context` frames around it in its window, or all there are, so its result is
-    that of the whole recording. What the windows are depends on the length alone.
-
-    Args:
-      row: the recording's place in its batch.
-      frames: its length.
-      context: frames on either side that can change a frame's result.
-      largest: frames of the largest window, more than twice the context; a multiple of 4.
+    that of the whole recording. What the windows are depends on the length alone. The largest is
+    more than twice the context, and a multiple of 4.
     """
     sizes = [largest >> halvings for halvings in reversed(range(HALVINGS + 1))]
     windows, first = [], 0

@@ -36,11 +36,9 @@ class Stream:
     """
 
     def __init__(self, half: Half, block_frames: int, most: int, halvings: int):
-        """Args:
-          half: what is computed.
-          block_frames: frames computed together while few wait, 1 to `most`: delay against speed.
-          most: frames computed together while so many wait.
-          halvings: how often the last block may be halved if less than that is left.
+        """`block_frames` are computed together while fewer than `most` wait: delay against speed.
+
+        The last block may be halved so often if less than that is left.
 
         Raises:
           InputError: block_frames out of range.

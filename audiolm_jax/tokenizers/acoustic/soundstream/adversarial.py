@@ -55,14 +55,8 @@ class Adversary:
     ) -> tuple[nnx.State, Any, tuple[Float[Array, "b s"], ...], Metrics]:
         """Updates the discriminators, then asks them how `fake` should change.
 
-        Args:
-          completed_steps: decides whether they take part.
-          params: of the discriminators.
-          opt_state: of their optimizer.
-          real: the target.
-          fake: the generator's output.
-          weightings: (adversarial weight, feature weight) of each gradient that is wanted; each
-            one costs a pass back through the discriminators.
+        Each of the `weightings`, (adversarial weight, feature weight), costs a pass back through
+        the discriminators.
 
         Returns:
           Parameters, optimizer state, for each weighting the gradient of the weighted sum of both

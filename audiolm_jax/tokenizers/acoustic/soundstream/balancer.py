@@ -42,13 +42,8 @@ def balance(
     """Sum over the losses of R * (weight / sum of weights) * gradient / average of its norm.
 
     A loss without gradient (discriminators that have not started, a batch of silence) adds nothing
-    and leaves its average alone; the shares of the others do not change with it.
-
-    Args:
-      gradients: of each unweighted loss with respect to the reconstruction of the whole batch.
-      weights: of each loss; their sum must be positive.
-      averages: of the step before.
-      config: decay and R.
+    and leaves its average alone; the shares of the others do not change with it. The gradients are
+    those of each unweighted loss with respect to the reconstruction of the whole batch.
 
     Returns:
       The balanced gradient; the averages after this step; the L2 norm of each gradient, over the
