@@ -12,7 +12,7 @@ from audiolm_jax.cli.dispatch import Verb, dispatch
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.foreign.arrays import sha256_of
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 
 KMEANS_LICENCE = "not stated in the file; fairseq publishes its own as MIT"
 PUBLISHED = {

@@ -11,7 +11,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
 from audiolm_jax.experiments.trained import TrainedExperiment, provenance_of
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import pytest
 from test_dtw import plain_dtw
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import AbxConfig, comparisons, group_items
+from audiolm_jax.evaluation.abx.cells import comparisons, group_items
+from audiolm_jax.evaluation.abx.config import AbxConfig
 from audiolm_jax.evaluation.abx.items import Item
 from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.abx.segments import (

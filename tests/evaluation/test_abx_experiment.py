@@ -12,14 +12,15 @@ from audiolm_jax.audio.files import write_wav
 from audiolm_jax.cli.main import main
 from audiolm_jax.data.alignments import AlignedPhone, write_alignments
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of, mfcc
+from audiolm_jax.evaluation.abx.config import FeatureConfig
+from audiolm_jax.evaluation.abx.features import features_of, mfcc
 from audiolm_jax.evaluation.abx.items import triphones, write_items
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS
 
 CONFIG = """
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
-from audiolm_jax.evaluation.abx.features import FeatureConfig
+from audiolm_jax.evaluation.abx.config import FeatureConfig
 
 def experiment():
     return AbxExperiment(
@@ -68,7 +69,7 @@ def test_every_source(root, parts, caplog, monkeypatch):
         features.update(found := features_of(*words))
         return found
 
-    monkeypatch.setattr("audiolm_jax.evaluation.abx.experiment.features_of", recorded)
+    monkeypatch.setattr("audiolm_jax.evaluation.abx.features.features_of", recorded)
     assert main(["evaluate", str(root / "abx.py"), "--abx.seed", "1"]) == 0
     assert "MFCC, legacy: within" in caplog.text
     record = json.loads((root / "out/abx.json").read_text())

@@ -24,13 +24,14 @@ from audiolm_jax.evaluation.codecs.comparison import (
 from audiolm_jax.evaluation.codecs.opus import opus_roundtrip
 from audiolm_jax.evaluation.codecs.selection import select_clips
 from audiolm_jax.evaluation.measures import quality
-from audiolm_jax.evaluation.measures.codec import LevelUse
+from audiolm_jax.evaluation.measures.histograms import LevelUse
 from audiolm_jax.evaluation.measures.recognition import (
     AsrConfig,
     Recognizer,
     TextErrors,
     count_errors,
 )
+from audiolm_jax.evaluation.measures.waveform import mel_distance
 
 RATE_HZ = quality.RATE_HZ
 
@@ -96,7 +97,7 @@ def test_opus_is_in_step_and_costs_what_it_should():
         assert min(lag, size - lag) <= 1
         assert 0.6 * kbps < clip.packet_bits / (len(clean) / RATE_HZ) / 1000 < 1.4 * kbps
         assert clip.packet_bits < clip.file_bits < clip.packet_bits + 8 * 1500
-        distances.append(quality.mel_distance(clean, clip.samples, RATE_HZ))
+        distances.append(mel_distance(clean, clip.samples, RATE_HZ))
     assert distances == sorted(distances, reverse=True)
 
 

@@ -11,7 +11,8 @@ import pytest
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.bundle.report import ReportPage
-from audiolm_jax.evaluation.measures.codec import ClipScore, CodecReport, LevelUse, PrefixScore
+from audiolm_jax.evaluation.measures.codec import ClipScore, CodecReport, PrefixScore
+from audiolm_jax.evaluation.measures.histograms import LevelUse
 from audiolm_jax.evaluation.measures.likelihood import LevelLikelihood, StageLikelihood
 from audiolm_jax.evaluation.measures.semantic import SemanticReport
 from audiolm_jax.evaluation.page.listening import AudioClip, Example

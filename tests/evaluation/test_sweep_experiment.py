@@ -15,7 +15,8 @@ from audiolm_jax.cli.main import main
 from audiolm_jax.data.alignments import AlignedPhone, write_alignments
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
+from audiolm_jax.evaluation.abx.config import FeatureConfig
+from audiolm_jax.evaluation.abx.features import features_of
 from audiolm_jax.evaluation.abx.items import read_items, triphones, write_items
 from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.page import training
@@ -183,7 +184,7 @@ def test_probe():
         ({"layers": ()}, r"--layers \(\): expected at least one"),
         ({"clusters": (4, 4)}, r"--clusters \(4, 4\): expected at least one, each once"),
         ({"clusters": (0,)}, r"kmeans\.clusters = 0"),
-        ({"clusters": (4, 2_000_000)}, r"max_frames = 1000000: expected at least clusters = 2"),
+        ({"clusters": (4, 2_000_000)}, r"max-frames = 1000000: expected at least clusters = 2"),
         ({"kmeans": KmeansConfig(clusters=3)}, r"--kmeans\.clusters 3: a sweep takes them from"),
     ],
 )

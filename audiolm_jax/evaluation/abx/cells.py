@@ -5,43 +5,15 @@ three come from one speaker, across speakers X comes from another than A and B. 
 triplets of one (phone of A, phone of B, context, speaker, speaker of X).
 """
 
-import dataclasses
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import AbxConfig, Mode
 from audiolm_jax.evaluation.abx.items import Item
-
-Mode = Literal["within", "across"]
-MODES: tuple[Mode, ...] = ("within", "across")
-
-
-@dataclasses.dataclass(frozen=True)
-class AbxConfig:
-    """What is compared and how much of it."""
-
-    max_size_group: int | None = 10
-    """Items of one phone, context and speaker that take part; more are drawn by lot. None takes
-    all. Libri-Light: 10."""
-    max_x_across: int | None = 5
-    """Speakers that X comes from, for each A; more are drawn by lot. None takes all. Libri-Light:
-    5."""
-    seed: int = 0
-    """Of both draws. They depend on nothing but it and the names of the group."""
-
-    def __post_init__(self) -> None:
-        for flag, value, least in (
-            ("--abx.max-size-group", self.max_size_group, 2),
-            ("--abx.max-x-across", self.max_x_across, 1),
-        ):
-            if value is not None and value < least:
-                raise InputError(f"{flag} {value}: expected {least} or more, or None for all")
-        if self.seed < 0:
-            raise InputError(f"--abx.seed {self.seed}: expected 0 or more")
 
 
 class Group(NamedTuple):

@@ -8,16 +8,8 @@ from typing import Any, ClassVar
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import AbxConfig
-from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
-from audiolm_jax.evaluation.abx.results import (
-    PURITIES,
-    SCORES,
-    measure_features,
-    purity_cells,
-    read_recordings,
-    score_cells,
-)
+from audiolm_jax.evaluation.abx.config import AbxConfig, FeatureConfig
+from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table
 
@@ -71,6 +63,9 @@ class AbxExperiment(Evaluation):
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures all features and writes abx.md."""
+        from audiolm_jax.evaluation.abx.features import features_of
+        from audiolm_jax.evaluation.abx.results import measure_features, read_recordings
+
         recordings = read_recordings(self.audio_dir, self.items, self.alignments)
         logger.info(
             "%s: %d items in %d recordings",

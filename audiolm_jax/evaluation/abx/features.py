@@ -4,66 +4,21 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
 from audiolm_jax.evaluation.measures.spectra import short_time_spectrum
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
 from audiolm_jax.types import Array, AudioBatch, FrameEncoder
 
 MFCC_RATE_HZ = 16_000
 _MFCC_WINDOW, _MFCC_HOP = 400, 160  # 25 ms, 10 ms
 _MFCC_CONTEXT = 9  # frames that a slope is fitted to
 
-Source = Literal["mfcc", "encoder", "semantic", "codec"]
 Encode = Callable[[AudioBatch], tuple[Array, Array]]  # values [b, t, ...], valid frames [b]
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureConfig:
-    """One model, or none, and what of it is measured."""
-
-    name: str
-    """Heads its rows of the table."""
-    source: Source
-    """mfcc (13 and their first and second slopes, 100 Hz), encoder (a layer's features), semantic
-    (the clusters of encoder and k-means: as centroids, and as bare ids) or codec (the sum of the
-    code vectors, and the bare codes of the first level)."""
-    model: str = ""
-    """Run directory or model folder; empty for mfcc."""
-    layer: str = ""
-    """Of the encoder; empty for the others."""
-    scaled_by: str = ""
-    """Encoder only: run directory or model folder of a k-means whose mean and deviation standardize
-    each dimension first, as its centroids are; empty for features as they are."""
-    levels: int | None = None
-    """Codec only: how many levels are summed; None for all."""
-    window: WindowConfig = WindowConfig()
-    """Encoder only: how long recordings are cut."""
-
-    def __post_init__(self) -> None:
-        expected = {
-            "model": self.source != "mfcc",
-            "layer": self.source == "encoder",
-            "scaled_by": bool(self.scaled_by) and self.source == "encoder",
-            "levels": self.levels is not None and self.source == "codec",
-        }
-        if self.window != WindowConfig() and self.source != "encoder":
-            raise InputError(
-                f"features {self.name!r}: window = {self.window} with source = {self.source!r}: "
-                "only source = 'encoder' takes one; a tokenizer has its own"
-            )
-        for field, is_expected in expected.items():
-            value = getattr(self, field)
-            if bool(value) != is_expected:
-                raise InputError(
-                    f"features {self.name!r}: {field} = {value!r} with source = {self.source!r}: "
-                    f"expected {'one' if is_expected else 'none'}"
-                )
 
 
 def features_of(

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from audiolm_jax.data.alignments import AlignedPhone
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.codec import entropy
+from audiolm_jax.evaluation.measures.histograms import entropy
 
 
 @dataclasses.dataclass(frozen=True)

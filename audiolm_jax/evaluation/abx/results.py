@@ -1,4 +1,4 @@
-"""What is measured of one kind of features, as JSON values and as cells of a table."""
+"""What is measured of one kind of features, as JSON values."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,22 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from audiolm_jax.data.alignments import AlignedPhone, find_recordings, read_alignments
-from audiolm_jax.evaluation.abx.cells import MODES, AbxConfig
+from audiolm_jax.evaluation.abx.config import SLICINGS, AbxConfig
 from audiolm_jax.evaluation.abx.items import Item, read_items
 from audiolm_jax.evaluation.abx.phone_purity import phone_purity
 from audiolm_jax.evaluation.abx.score import abx_score
-from audiolm_jax.evaluation.abx.segments import SLICINGS, FrameFeatures
-from audiolm_jax.evaluation.page.tables import percent
-
-_PURITIES = {
-    "phone purity": "phone_purity",
-    "cluster purity": "cluster_purity",
-    "PNMI": "normalized_mutual_information",
-}
-PURITIES = tuple(_PURITIES)
-"""Heads of the columns of `purity_cells`."""
-SCORES = tuple(f"{mode}, {slicing}" for slicing in SLICINGS for mode in MODES)
-"""Heads of the columns of `score_cells`."""
+from audiolm_jax.evaluation.abx.segments import FrameFeatures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +47,3 @@ def measure_features(
         )
     scores = [abx_score(recordings.items, features, slicing, config) for slicing in SLICINGS]
     return {"scores": [dataclasses.asdict(score) for score in scores], "purity": purity}
-
-
-def score_cells(scores: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Errors of the `scores` of `measure_features` in percent."""
-    return [percent(score[mode]["error"]) for score in scores for mode in MODES]
-
-
-def purity_cells(purity: Mapping[str, Any] | None) -> list[str]:
-    """Its `purity` in percent; empty where there is none."""
-    return [percent(None if purity is None else purity[name]) for name in _PURITIES.values()]

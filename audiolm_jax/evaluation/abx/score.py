@@ -16,13 +16,13 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import MODES, AbxConfig, Comparison, comparisons, group_items
+from audiolm_jax.evaluation.abx.cells import Comparison, comparisons, group_items
+from audiolm_jax.evaluation.abx.config import MODES, AbxConfig, Slicing
 from audiolm_jax.evaluation.abx.dtw import SIZES, dtw_distances
 from audiolm_jax.evaluation.abx.items import Item
 from audiolm_jax.evaluation.abx.segments import (
     FrameFeatures,
     Segments,
-    Slicing,
     code_distances,
     cut_segments,
 )

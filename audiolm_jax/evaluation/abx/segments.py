@@ -12,16 +12,14 @@ import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import Slicing
 from audiolm_jax.evaluation.abx.items import Item
 
-Slicing = Literal["corrected", "legacy"]
-SLICINGS: tuple[Slicing, ...] = ("corrected", "legacy")
 _FAR = 1e6
 
 

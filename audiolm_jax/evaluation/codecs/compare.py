@@ -2,32 +2,26 @@
 
 import collections
 import dataclasses
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Float
 
 from audiolm_jax.evaluation.codecs.comparison import ORIGINAL, ClipRecord, ClipResult, Condition
 from audiolm_jax.evaluation.codecs.opus import Resynthesis
+from audiolm_jax.evaluation.codecs.page import players_of
+from audiolm_jax.evaluation.codecs.selection import HeldoutClip, Selection
 from audiolm_jax.evaluation.codecs.systems import System
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
 from audiolm_jax.evaluation.measures.recognition import Recognizer
+from audiolm_jax.evaluation.page.listening import AudioClip, Example
+
+logger = logging.getLogger(__name__)
 
 Scores = dict[str, float | None]  # by metric
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldoutClip:
-    """A clip and what is to be measured on it."""
-
-    clip_id: str
-    sha256: str  # of the file
-    samples: Float[np.ndarray, " s"]  # at 16 kHz
-    has_waveform: bool  # whether the measures of the waveform are taken
-    transcript: str | None  # to count words against; None if the recognizer need not listen
 
 
 def measuring_pool(workers: int) -> Executor:
@@ -48,6 +42,30 @@ def conditions_of(systems: Sequence[System], is_heard: bool) -> tuple[Condition,
     """The rows of the table; the original is the first if a recognizer listens."""
     original = (Condition(ORIGINAL, ORIGINAL, None, None),) if is_heard else ()
     return original + tuple(condition for system in systems for condition in system.conditions)
+
+
+def compare_selection(
+    systems: Sequence[System],
+    selection: Selection,
+    measure: Callable[[np.ndarray, np.ndarray], Scores],
+    recognizer: Recognizer | None,
+    most_examples: int,
+) -> tuple[list[ClipRecord], list[Example]]:
+    """Measures every selected clip in every condition; the first ones are kept to be heard."""
+    conditions = conditions_of(systems, recognizer is not None)
+    heard = players_of(conditions)
+    records: list[ClipRecord] = []
+    examples: list[Example] = []
+    with measuring_pool(os.cpu_count() or 1) as pool:
+        compared = compare(systems, selection.heldout_clips(), measure, pool, recognizer)
+        for clip, (record, audio) in zip(selection.clips, compared, strict=True):
+            records.append(record)
+            if len(examples) < min(most_examples, len(selection.waveform)):
+                players = [AudioClip("Original", selection.index.load(clip))]
+                players += [AudioClip(conditions[i].label, audio[i]) for i in heard]
+                examples.append(Example(record.clip_id, clip.text or None, tuple(players)))
+            logger.info("%d of %d clips: %s", len(records), len(selection.clips), record.clip_id)
+    return records, examples
 
 
 def compare(

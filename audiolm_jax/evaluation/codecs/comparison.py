@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from audiolm_jax.evaluation.measures.codec import LevelUse
+from audiolm_jax.evaluation.measures.histograms import LevelUse
 from audiolm_jax.evaluation.measures.quality import WAVEFORM_METRICS, Metric
 from audiolm_jax.evaluation.measures.recognition import TextErrors
 
@@ -172,7 +172,7 @@ def opus_differences(
     for condition in conditions:
         if condition.levels and condition.kbps:
             codecs.setdefault(condition.system, []).append((condition.kbps, condition))
-    opus = [(one.kbps, one) for one in conditions if one.system == OPUS and one.kbps]
+    opus = [(row.kbps, row) for row in conditions if row.system == OPUS and row.kbps]
     for codec, (opus_kbps, yardstick) in itertools.product(codecs.values(), opus):
         fitting = [condition for kbps, condition in codec if kbps <= opus_kbps]
         most_kbps, _ = codec[-1]

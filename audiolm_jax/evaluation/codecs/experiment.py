@@ -3,10 +3,7 @@
 import dataclasses
 import functools
 import importlib.metadata
-import json
 import logging
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,19 +11,8 @@ from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.codecs.compare import compare, conditions_of, measuring_pool
-from audiolm_jax.evaluation.codecs.comparison import (
-    OPUS,
-    ORIGINAL,
-    ClipRecord,
-    Condition,
-    opus_differences,
-    summarize,
-)
+from audiolm_jax.evaluation.codecs.comparison import OPUS, ORIGINAL, opus_differences, summarize
 from audiolm_jax.evaluation.codecs.opus import HIGHEST_KBPS, LOWEST_KBPS
-from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of, players_of
-from audiolm_jax.evaluation.codecs.selection import Selection, select_clips
-from audiolm_jax.evaluation.codecs.systems import CodecSystem, OpusSystem, System
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.measures.quality import (
     METRICS,
@@ -40,8 +26,6 @@ from audiolm_jax.evaluation.measures.quality import (
     package_versions,
 )
 from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer
-from audiolm_jax.evaluation.page.charts import write_charts
-from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.evaluation.page.palette import MAX_CURVES
 
 logger = logging.getLogger(__name__)
@@ -98,12 +82,12 @@ class CodecEvaluateExperiment(Evaluation):
         labels = [label for label, _ in self.codecs]
         if len(labels) > MAX_CURVES - 2:
             raise InputError(
-                f"codecs = {labels}: expected at most {MAX_CURVES - 2}, a figure also shows Opus "
+                f"--codecs {labels}: expected at most {MAX_CURVES - 2}, a figure also shows Opus "
                 "and the original"
             )
         if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
             raise InputError(
-                f"codecs = {labels}: expected at least one, each under a label of its own other "
+                f"--codecs {labels}: expected at least one, each under a label of its own other "
                 f"than {OPUS!r} and {ORIGINAL!r}"
             )
         if not self.levels or min(self.levels) < 1:
@@ -151,21 +135,16 @@ class CodecEvaluateExperiment(Evaluation):
           InputError: a codec or run that is not there, no clip to measure, a required metric whose
             package is missing, a codec that has learned from the clips it is to be measured on.
         """
-        import jax
-
-        from audiolm_jax.artifacts.model_folder import MODEL_JSON
-        from audiolm_jax.artifacts.run_folder import model_folder
         from audiolm_jax.data.index import scan
+        from audiolm_jax.evaluation.codecs.compare import compare_selection, conditions_of
+        from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of
+        from audiolm_jax.evaluation.codecs.selection import select_clips
+        from audiolm_jax.evaluation.codecs.systems import OpusSystem, System, load_codecs
+        from audiolm_jax.evaluation.page.charts import write_charts
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
-        from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 
         not_measured = self._not_measured()
-        for _, path in self.codecs:
-            _check_unseen(path, (model_folder(path) / MODEL_JSON).read_text(), self.data)
-        codecs = [
-            CodecSystem(label, load_acoustic_tokenizer(model_folder(path)), self.levels)
-            for label, path in self.codecs
-        ]
+        codecs = load_codecs(self.codecs, self.levels, self.data)
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         for name, reason in not_measured.items():
             logger.warning("%s: not measured: %s", name, reason)
@@ -185,33 +164,27 @@ class CodecEvaluateExperiment(Evaluation):
         )
         opus = [OpusSystem(self.opus_kbps)] if self.opus_kbps else []
         systems: list[System] = [*codecs, *opus]
-        waveform = [one.name for one in WAVEFORM_METRICS if one.name not in not_measured]
+        waveform = [metric.name for metric in WAVEFORM_METRICS if metric.name not in not_measured]
         conditions = conditions_of(systems, recognizer is not None)
-        records, examples = self._compare(systems, conditions, selection, waveform, recognizer)
+        measure_clip = functools.partial(measure, names=waveform, mapping=self.visqol_mapping)
+        records, examples = compare_selection(
+            systems, selection, measure_clip, recognizer, self.examples
+        )
+        rates_hz = {codec.label: codec.codec.sample_rate_hz for codec in codecs}
         codebooks = tuple(codec.codebook_use() for codec in codecs)
-        versions = {name: v for one in facts["metrics"].values() for name, v in one.items()}
         content = CodecPage(
             title=self.title,
             summary=selection.summary,
             sample_rate_hz=RATE_HZ,
             rows=summarize(conditions, records, codebooks, list(facts["metrics"]), self.seed),
             not_measured=not_measured,
-            notes=notes_of(codecs, self.visqol_mapping, asr.language if recognizer else None),
+            notes=notes_of(rates_hz, self.visqol_mapping, asr.language if recognizer else None),
             differences=opus_differences(conditions, records, waveform, self.seed),
             codebooks=codebooks,
             examples=tuple(examples),
             trainers=trainers,
             left_out=selection.left_out,
-            provenance={
-                **{f"codec {label}": value for label, value in facts["codecs"].items()},
-                "data": selection.index.fingerprint,
-                "config": facts["config_hash"],
-                "seed of the bootstrap": str(self.seed),
-                "metric packages": ", ".join(f"{name} {v}" for name, v in sorted(versions.items())),
-                "recogniser": f"model.bin {recognizer.fingerprint}" if recognizer else "none",
-                "Opus": f"libopus of av {importlib.metadata.version('av')}",
-                "software": f"audiolm_jax {__version__}, jax {jax.__version__}",
-            },
+            provenance=self._provenance(facts, selection.index.fingerprint, recognizer),
             data_licence=self.licence,
         )
         directory = Path(self.directory)
@@ -220,6 +193,21 @@ class CodecEvaluateExperiment(Evaluation):
         write_text(directory / self.page, content.render())
         logger.info(content.markdown())
         return content.record(records)
+
+    def _provenance(
+        self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None
+    ) -> dict[str, str]:
+        versions = {name: v for own in facts["metrics"].values() for name, v in own.items()}
+        return {
+            **{f"codec {label}": value for label, value in facts["codecs"].items()},
+            "data": data_fingerprint,
+            "config": facts["config_hash"],
+            "seed of the bootstrap": str(self.seed),
+            "metric packages": ", ".join(f"{name} {v}" for name, v in sorted(versions.items())),
+            "recogniser": f"model.bin {recognizer.fingerprint}" if recognizer else "none",
+            "Opus": f"libopus of av {importlib.metadata.version('av')}",
+            "software": f"audiolm_jax {__version__}, jax {importlib.metadata.version('jax')}",
+        }
 
     def _not_measured(self) -> dict[str, str]:
         """Reason by metric that cannot be measured.
@@ -244,45 +232,3 @@ class CodecEvaluateExperiment(Evaluation):
                     )
                 reasons[metric.name] = reason
         return reasons
-
-    def _compare(
-        self,
-        systems: Sequence[System],
-        conditions: Sequence[Condition],
-        selection: Selection,
-        metrics: Sequence[str],
-        recognizer: Recognizer | None,
-    ) -> tuple[list[ClipRecord], list[Example]]:
-        """Measures every clip in every condition; the first ones are kept to be listened to."""
-        heard = players_of(conditions)
-        measure_clip = functools.partial(measure, names=metrics, mapping=self.visqol_mapping)
-        records: list[ClipRecord] = []
-        examples: list[Example] = []
-        with measuring_pool(os.cpu_count() or 1) as pool:
-            clips = selection.heldout_clips()
-            compared = compare(systems, clips, measure_clip, pool, recognizer)
-            for clip, (record, audio) in zip(selection.clips, compared, strict=True):
-                records.append(record)
-                if len(examples) < min(self.examples, len(selection.waveform)):
-                    players = [AudioClip("Original", selection.index.load(clip))]
-                    players += [AudioClip(conditions[i].label, audio[i]) for i in heard]
-                    examples.append(Example(record.clip_id, clip.text or None, tuple(players)))
-                logger.info(
-                    "%d of %d clips: %s", len(records), len(selection.clips), record.clip_id
-                )
-        return records, examples
-
-
-def _check_unseen(path: str, model_json: str, data: AudioDataConfig) -> None:
-    """Raises InputError if a codec, by its own record, learned from some of the held-out clips."""
-    provenance = json.loads(model_json)["provenance"]
-    trained_on = (provenance.get("config") or {}).get("data") or {}
-    if (
-        trained_on.get("dataset") == data.dataset
-        and trained_on.get("heldout_percent", 100) < data.heldout_percent
-    ):
-        raise InputError(
-            f"--data.heldout-percent {data.heldout_percent}: {path} was trained on {data.dataset} "
-            f"with {trained_on['heldout_percent']}, so it knows some of these clips; take at most "
-            "that"
-        )

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
-from audiolm_jax.audio.resample import read_resampled
-
 LOWEST_KBPS, HIGHEST_KBPS = 6.0, 510.0  # RFC 6716, section 2.1.1
 SETTINGS = {"application": "voip", "vbr": "on", "frame_duration": "20"}
 
@@ -36,6 +34,8 @@ def opus_roundtrip(
       kbps: the bitrate asked for, 6 to 510; the encoder keeps it on average only.
     """
     import av
+
+    from audiolm_jax.audio.resample import read_resampled
 
     packet_bits = 0
     with tempfile.TemporaryDirectory() as folder:

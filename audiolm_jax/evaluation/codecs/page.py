@@ -16,7 +16,6 @@ from audiolm_jax.evaluation.codecs.comparison import (
     Row,
 )
 from audiolm_jax.evaluation.codecs.selection import LeftOut
-from audiolm_jax.evaluation.codecs.systems import CodecSystem
 from audiolm_jax.evaluation.measures.quality import METRICS, RATE_HZ, Metric
 from audiolm_jax.evaluation.page.charts import Chart, Line
 from audiolm_jax.evaluation.page.render import Page
@@ -63,8 +62,8 @@ class CodecPage(Page):
             "not_measured": dict(self.not_measured),
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "differences": [
-                {"what": one.what, "metric": one.metric.name, **dataclasses.asdict(one.estimate)}
-                for one in self.differences
+                {"what": row.what, "metric": row.metric.name, **dataclasses.asdict(row.estimate)}
+                for row in self.differences
             ],
             "codebooks": [dataclasses.asdict(use) for use in self.codebooks],
             "clips": [dataclasses.asdict(clip) for clip in clips],
@@ -108,12 +107,12 @@ class CodecPage(Page):
         """Codecs against Opus."""
         rows = [
             (
-                one.what,
-                one.metric.heading,
-                number(one.estimate.mean, one.metric.digits),
-                _interval(one.estimate, one.metric),
+                row.what,
+                row.metric.heading,
+                number(row.estimate.mean, row.metric.digits),
+                _interval(row.estimate, row.metric),
             )
-            for one in self.differences
+            for row in self.differences
         ]
         heads = ("Codec against Opus", "Metric", "Difference", "95 % interval")
         return Table(heads, rows, "Codecs against Opus, clip by clip")
@@ -201,9 +200,9 @@ def players_of(conditions: Sequence[Condition]) -> list[int]:
 
 
 def notes_of(
-    codecs: Sequence[CodecSystem], visqol_mapping: str, language: str | None
+    rates_hz: Mapping[str, int], visqol_mapping: str, language: str | None
 ) -> tuple[str, ...]:
-    """How the figures come about; `language` is the recognizer's, None if there is none."""
+    """How the figures come about: rates of codecs by label, the recognizer's language if any."""
     notes = [
         f"In brackets the 95 % interval of {RESAMPLES} bootstrap draws over clips: it tells how "
         "far a figure hangs on which clips were held out, not on how a codec was trained.",
@@ -214,9 +213,11 @@ def notes_of(
         "if each level were coded by its own frequencies on these clips; with few frames it comes "
         "out too low.",
     ]
-    rates = [(one.label, one.codec.sample_rate_hz) for one in codecs]
-    if others := ", ".join(f"{label} ({rate} Hz)" for label, rate in rates if rate != RATE_HZ):
-        notes.append(f"Converted from 16 kHz to the codec's rate and back by soxr_hq: {others}.")
+    others = [f"{label} ({rate} Hz)" for label, rate in rates_hz.items() if rate != RATE_HZ]
+    if others:
+        notes.append(
+            f"Converted from 16 kHz to the codec's rate and back by soxr_hq: {', '.join(others)}."
+        )
     if language is not None:
         notes.append(
             "WER and CER compare what the recogniser hears with the transcript after Whisper's "

@@ -5,10 +5,23 @@ import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator
 
+import numpy as np
+from jaxtyping import Float
+
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.codecs.compare import HeldoutClip
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldoutClip:
+    """A clip and what is to be measured on it."""
+
+    clip_id: str
+    sha256: str  # of the file
+    samples: Float[np.ndarray, " s"]  # at 16 kHz
+    has_waveform: bool  # whether the measures of the waveform are taken
+    transcript: str | None  # to count words against; None if the recognizer need not listen
 
 
 @dataclasses.dataclass(frozen=True)

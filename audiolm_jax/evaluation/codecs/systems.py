@@ -1,16 +1,24 @@
 """What a clip is sent through: a codec at several depths, Opus at several bitrates."""
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.audio.resample import resample
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import OPUS, CodebookUse, Condition
 from audiolm_jax.evaluation.codecs.opus import Resynthesis, fit_length, opus_roundtrip
-from audiolm_jax.evaluation.measures.codec import codebook_use, round_trip
+from audiolm_jax.evaluation.measures.codec import round_trip
+from audiolm_jax.evaluation.measures.histograms import codebook_use
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
+from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.types import AcousticTokenizer
 
 
@@ -72,3 +80,34 @@ class OpusSystem:
 
 
 System = CodecSystem | OpusSystem
+
+
+def load_codecs(
+    codecs: Sequence[tuple[str, str]], levels: Sequence[int], data: AudioDataConfig
+) -> list[CodecSystem]:
+    """Codecs by (label, run directory or model folder).
+
+    Raises:
+      InputError: there is none, or it learned from clips that `data` holds out.
+    """
+    folders = [(label, model_folder(path)) for label, path in codecs]
+    for _, folder in folders:
+        _check_unseen(folder, data)
+    return [
+        CodecSystem(label, load_acoustic_tokenizer(folder), levels) for label, folder in folders
+    ]
+
+
+def _check_unseen(folder: Path, data: AudioDataConfig) -> None:
+    """Raises InputError if a codec, by its own record, learned from some of the held-out clips."""
+    provenance = json.loads((folder / MODEL_JSON).read_text())["provenance"]
+    trained_on = (provenance.get("config") or {}).get("data") or {}
+    if (
+        trained_on.get("dataset") == data.dataset
+        and trained_on.get("heldout_percent", 100) < data.heldout_percent
+    ):
+        raise InputError(
+            f"--data.heldout-percent {data.heldout_percent}: {folder} was trained on "
+            f"{data.dataset} with {trained_on['heldout_percent']}, so it knows some of these "
+            "clips; take at most that"
+        )

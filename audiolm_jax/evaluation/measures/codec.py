@@ -1,18 +1,15 @@
 """What a codec keeps of held-out speech: distances of the round trip, and use of its codebooks."""
 
 import dataclasses
-import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.spectra import mel_spectrum
+from audiolm_jax.evaluation.measures.histograms import LevelUse, codebook_use
+from audiolm_jax.evaluation.measures.waveform import mel_distance, si_sdr, stoi
 from audiolm_jax.types import AcousticTokenizer, AcousticTokens, AudioBatch
-
-SI_SDR_LIMIT_DB = 100.0  # beyond it float32 audio holds rounding only
-STOI_SHORTEST_SECONDS = 0.4  # STOI compares stretches of 30 frames, 384 ms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +23,6 @@ class ClipScore:
     mel_distance: float  # mean |ln mel - ln mel'|; 1 is 8.7 dB. See `mel_distance`.
     # Short-time objective intelligibility, about 0 to 1; None for less than 0.4 s of sound.
     stoi: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class LevelUse:
-    """How one quantizer level uses its codebook."""
-
-    level: int  # 0 is the coarsest
-    used: int  # codes that occur at least once
-    dead: int  # codes that never occur
-    perplexity: float  # exp of the entropy of the codes, 1 to `used`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,90 +70,6 @@ def mean_of(values: Sequence[float | None]) -> float | None:
     """Mean of the values that exist, None if there are none."""
     present = [value for value in values if value is not None]
     return float(np.mean(present)) if present else None
-
-
-def si_sdr(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) -> float | None:
-    """Scale-invariant signal-to-distortion ratio of signals made zero-mean, dB.
-
-    Held within +-100 so that a mean stays finite; None if the reference is constant, for which the
-    ratio has no meaning.
-
-    Reference: Le Roux et al., "SDR - half-baked or well done?", 2019, Eq. 4.
-    """
-    reference = reference.astype(np.float64) - reference.mean(dtype=np.float64)
-    estimate = estimate.astype(np.float64) - estimate.mean(dtype=np.float64)
-    energy = float(reference @ reference)
-    if energy == 0.0:
-        return None
-    target = reference * (float(estimate @ reference) / energy)
-    noise = estimate - target
-    signal_energy, noise_energy = float(target @ target), float(noise @ noise)
-    if signal_energy == 0.0:
-        return -SI_SDR_LIMIT_DB
-    if noise_energy == 0.0:
-        return SI_SDR_LIMIT_DB
-    ratio_db = 10.0 * (np.log10(signal_energy) - np.log10(noise_energy))
-    return float(np.clip(ratio_db, -SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB))
-
-
-def mel_distance(
-    reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], sample_rate_hz: int
-) -> float:
-    """Mean absolute difference of natural-log mel magnitudes, over frames and 80 bands.
-
-    0 is equal; 1 is 8.7 dB on average. The spectrum is that of `spectra.mel_spectrum`, whose floor
-    of -100 dB keeps digital silence finite.
-    """
-    left = np.log(mel_spectrum(reference, sample_rate_hz))
-    right = np.log(mel_spectrum(estimate, sample_rate_hz))
-    return float(np.mean(np.abs(left - right)))
-
-
-def stoi(
-    reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], sample_rate_hz: int
-) -> float | None:
-    """Short-time objective intelligibility (Taal et al. 2011), about 0 to 1.
-
-    None where it is not defined: less than 0.4 s of sound once silence is removed.
-    """
-    if len(reference) < STOI_SHORTEST_SECONDS * sample_rate_hz or not np.any(reference):
-        return None
-    import pystoi
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        score = pystoi.stoi(
-            reference.astype(np.float64), estimate.astype(np.float64), sample_rate_hz
-        )
-    # pystoi answers 1e-5 with a warning when too few frames are left, which is no measurement.
-    if any("Not enough STFT frames" in str(warning.message) for warning in caught):
-        return None
-    return float(score)
-
-
-def codebook_use(codes: Int[np.ndarray, "frames q"], codebook_size: int) -> tuple[LevelUse, ...]:
-    """Use of each level's codebook by codes in [0, codebook_size), padding removed."""
-    if not len(codes):
-        raise InputError("no codec frames to count codes in: expected at least one held-out clip")
-    rows = []
-    for level in range(codes.shape[1]):
-        counts = np.bincount(codes[:, level], minlength=codebook_size)
-        if len(counts) > codebook_size:
-            raise ValueError(f"level {level} holds code {len(counts) - 1} of {codebook_size}")
-        used = int(np.count_nonzero(counts))
-        rows.append(LevelUse(level, used, codebook_size - used, perplexity(counts)))
-    return tuple(rows)
-
-
-def perplexity(counts: Int[np.ndarray, " n"]) -> float:
-    """Exp of the entropy of a histogram: how many equally likely values it amounts to."""
-    return float(np.exp(entropy(counts)))
-
-
-def entropy(counts: Int[np.ndarray, " n"]) -> float:
-    """Entropy in nats of a histogram that is not empty."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-np.sum(shares * np.log(shares)))
 
 
 def evaluate_codec(

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.codec import entropy
+from audiolm_jax.evaluation.measures.histograms import entropy
 from audiolm_jax.stages import EOS, Sequence, StageConfig, legal_ids, level_rows
 
 EM_ITERATIONS = 60

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.evaluation.measures.codec import mel_distance, si_sdr, stoi
+from audiolm_jax.evaluation.measures.waveform import mel_distance, si_sdr, stoi
 
 RATE_HZ = 16_000
 # ViSQOL compares patches of 20 frames and fails on a clip that holds less than two of them.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.codec import perplexity
+from audiolm_jax.evaluation.measures.histograms import perplexity
 from audiolm_jax.stages import deduplicate
 
 

@@ -9,15 +9,14 @@ from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import AbxConfig
-from audiolm_jax.evaluation.abx.results import PURITIES, SCORES, purity_cells, score_cells
+from audiolm_jax.evaluation.abx.config import AbxConfig
+from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, percent
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
 
 logger = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ class SweepExperiment(Evaluation):
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
         logger.info("k-means: %s", choice)
         cells = []
-        with claim_run(directory, self._manifest(index)):
+        with claim_run(directory, self._manifest(index.fingerprint)):
             for layer in self.layers:
                 wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
                 missing = [k for k, path in wanted.items() if not path.is_file()]
@@ -138,14 +137,14 @@ class SweepExperiment(Evaluation):
         files = {"items": self.items, "alignments": self.alignments}
         return {name: file_sha256(Path(path)) for name, path in files.items() if path}
 
-    def _manifest(self, index: ClipIndex) -> dict[str, Any]:
+    def _manifest(self, data_fingerprint: str) -> dict[str, Any]:
         """What every cell of a directory shares: all but which layers, numbers and runs exist."""
         from audiolm_jax.training.manifest import build_manifest
 
         return build_manifest(
             dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
             seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
-            data={"fingerprint": index.fingerprint, **self._hashes()},
+            data={"fingerprint": data_fingerprint, **self._hashes()},
             upstream=self.upstream(),
         )
 

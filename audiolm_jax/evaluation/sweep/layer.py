@@ -10,7 +10,7 @@ import numpy as np
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.data.index import ClipIndex
-from audiolm_jax.evaluation.abx.cells import AbxConfig
+from audiolm_jax.evaluation.abx.config import AbxConfig
 from audiolm_jax.evaluation.abx.features import encoder_features
 from audiolm_jax.evaluation.abx.results import Recordings, measure_features
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
@@ -20,7 +20,7 @@ from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.feature_store import ClipChoice, store_features
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.mesh import make_mesh
 from audiolm_jax.types import FrameEncoder

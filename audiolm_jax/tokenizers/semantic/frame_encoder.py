@@ -13,7 +13,8 @@ from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.semantic.encoder_config import EncoderConfig
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig, in_windows
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
+from audiolm_jax.tokenizers.semantic.windows import in_windows
 from audiolm_jax.types import AudioBatch
 
 

@@ -24,7 +24,8 @@ from audiolm_jax.tokenizers.semantic.w2v_bert import config as w2v_bert
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.tokenizers.semantic.w2v_bert2 import config as w2v_bert2
 from audiolm_jax.tokenizers.semantic.w2v_bert2.model import W2vBert2
-from audiolm_jax.tokenizers.semantic.windows import DEFAULT, WindowConfig, in_windows
+from audiolm_jax.tokenizers.semantic.window_config import DEFAULT, WindowConfig
+from audiolm_jax.tokenizers.semantic.windows import in_windows
 from audiolm_jax.types import Array, AudioBatch, SemanticTokens
 
 KIND = "semantic"

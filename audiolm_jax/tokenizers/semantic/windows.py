@@ -11,7 +11,6 @@ length go through one program that takes a fixed number of them, so that the bit
 depend neither on batch mates nor on how many there are.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -19,35 +18,11 @@ import numpy as np
 from jaxtyping import Int, Num
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.types import Array, AudioBatch
 
 SMALLEST_BUCKET = 64  # tokens
 TOKENS_TOGETHER = 256  # short pieces share a program's call up to so many
-
-
-@dataclasses.dataclass(frozen=True)
-class WindowConfig:
-    """How long recordings are cut; in tokens of the encoder, 40 ms each at 25 Hz.
-
-    Features depend on it wherever an encoder hears farther than the context, and so do those of
-    encoders that bring a piece to zero mean and unit variance: it is a part of a tokenizer.
-    The default sizes make pieces of at most 1024 tokens (41 s), which need no padding.
-    """
-
-    tokens: int = 768
-    """Tokens of a window."""
-    context: int = 128
-    """Tokens heard on either side of a window."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("tokens", 1), ("context", 0)):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"--window.{name} = {getattr(self, name)}: expected {least} or more"
-                )
-
-
-DEFAULT = WindowConfig()
 
 
 class Piece(NamedTuple):

@@ -10,7 +10,7 @@ from support.tiny_models import ENCODER, write_w2v_bert
 from audiolm_jax.cli.main import main
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.types import AudioBatch, FrameEncoder
 
 BEST_RQ = dataclasses.replace(ENCODER, objective="best_rq", contrastive_layers=0, masked_layers=2)

@@ -12,7 +12,7 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans import feature_store
 from audiolm_jax.tokenizers.semantic.kmeans.feature_store import choose_clips, store_features
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 
 HOP = 640
 

@@ -17,7 +17,7 @@ from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.types import AudioBatch, FrameEncoder
 
 MANIFEST, STORED, FEATURES = "features.json", "stored.json", "features.f32"
