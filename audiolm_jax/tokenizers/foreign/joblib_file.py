@@ -25,7 +25,8 @@ class _Record:
     """Stands for what the pickle would have made: what it was called with, and its state."""
 
     def __init__(self, arguments: tuple) -> None:
-        self.arguments, self.state = arguments, None
+        self.arguments = arguments
+        self.state: Any = None
 
 
 class _Estimator(_Record):
