@@ -22,19 +22,11 @@ MOST_BYTES = 2**30
 
 
 class _Record:
-    """Stands for what the pickle would have made: what it was called with, and its state.
+    """Stands for what the pickle would have made: what it was called with, and its state."""
 
-    As it has `__setstate__`, an unpickler sets no attribute of it, nor of the class.
-    """
-
-    arguments: tuple = ()
-    state: Any = None
-
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, arguments: tuple) -> None:
         self.arguments = arguments
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
+        self.state: Any = None
 
 
 class _Estimator(_Record):
@@ -71,7 +63,7 @@ _INSTRUCTIONS = (
     "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT "
     "SHORT_BINUNICODE BINUNICODE SHORT_BINBYTES BINBYTES EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
     "EMPTY_LIST APPEND APPENDS EMPTY_DICT BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL "
-    "STACK_GLOBAL REDUCE NEWOBJ"
+    "STACK_GLOBAL"
 )
 _CODES = [getattr(pickle, name)[0] for name in _INSTRUCTIONS.split()]
 
@@ -149,10 +141,20 @@ def _set_item(unpickler: Any) -> None:
     _set_items(unpickler, [key, value])
 
 
+def _call(unpickler: Any) -> None:
+    arguments, called = unpickler.stack.pop(), unpickler.stack.pop()
+    if not isinstance(called, type) or not isinstance(arguments, tuple):
+        raise _RefusedError("a call of something that is no name")
+    unpickler.append(called(arguments))
+
+
 def _build(unpickler: Any) -> None:
-    pickle._Unpickler.dispatch[pickle.BUILD[0]](unpickler)
-    if isinstance(unpickler.stack[-1], _Wrapper):
-        unpickler.stack[-1] = _read_array(unpickler.stream, unpickler.stack[-1].state)
+    state, record = unpickler.stack.pop(), unpickler.stack[-1]
+    if not isinstance(record, _Record):
+        raise _RefusedError("the state of something that is no record")
+    record.state = state
+    if isinstance(record, _Wrapper):
+        unpickler.stack[-1] = _read_array(unpickler.stream, state)
 
 
 class _Unpickler(pickle._Unpickler):
@@ -167,6 +169,8 @@ class _Unpickler(pickle._Unpickler):
         | {
             pickle.SETITEM[0]: _set_item,
             pickle.SETITEMS[0]: lambda self: _set_items(self, self.pop_mark()),
+            pickle.REDUCE[0]: _call,
+            pickle.NEWOBJ[0]: _call,
             pickle.BUILD[0]: _build,
         }
     )

@@ -134,6 +134,7 @@ HOSTILE = {
     "__setstate__ of another class": lambda do: (
         b"\x80\x02cfunctools\npartial\n)\x81(" + SYSTEM + word(do) + b"\x85}Ntb)R."
     ),
+    "state of a list": lambda do: b"\x80\x02]}" + word("extend") + word(do) + b"sb.",
     "set": lambda do: b"\x80\x04\x8f(" + word(do) + b"\x90.",
     "bytearray": lambda do: b"\x80\x05\x96" + struct.pack("<Q", 2**40) + do.encode(),
 }

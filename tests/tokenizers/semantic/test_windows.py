@@ -89,13 +89,15 @@ def whole_numbers(lengths):
 def test_an_encoder_that_hears_no_farther_than_the_context_gives_the_same_on_any_window():
     audio = whole_numbers([70_000, 33, 40_960, 0, 41_001])
     calls: list[tuple] = []
-    expected, lengths = in_windows(local(7, calls), audio, HOP, WindowConfig(), np.float32(0))
+    expected, lengths = in_windows(
+        local(7, calls), audio, HOP, WindowConfig(), np.zeros((), np.float32)
+    )
     np.testing.assert_array_equal(lengths, [110, 1, 64, 0, 65])
     assert expected.any(axis=1).tolist() == [True, True, True, False, True]
     for window in (WindowConfig(20, 7), WindowConfig(1, 7), WindowConfig(33, 40)):
-        found, _ = in_windows(local(7, calls), audio, HOP, window, np.float32(0))
+        found, _ = in_windows(local(7, calls), audio, HOP, window, np.zeros((), np.float32))
         np.testing.assert_array_equal(found, expected)
-    less, _ = in_windows(local(7, calls), audio, HOP, WindowConfig(20, 6), np.float32(0))
+    less, _ = in_windows(local(7, calls), audio, HOP, WindowConfig(20, 6), np.zeros((), np.float32))
     wrong = np.flatnonzero(less[0] != expected[0])
     assert {0, 19} <= set(wrong % 20)  # only the tokens beside a cut
     assert set(wrong % 20) <= {0, 19}
@@ -105,7 +107,7 @@ def test_programs_are_few_and_take_a_fixed_number_of_pieces():
     calls: list[tuple] = []
     for count in range(1, 12):
         audio = whole_numbers([count * 9 * HOP] * count)
-        in_windows(local(0, calls), audio, HOP, WindowConfig(300, 50), np.float32(0))
+        in_windows(local(0, calls), audio, HOP, WindowConfig(300, 50), np.zeros((), np.float32))
     assert {size for _, size in calls} == {64 * HOP, 128 * HOP}
     assert all(rows == TOKENS_TOGETHER // (size // HOP) for rows, size in calls)
 

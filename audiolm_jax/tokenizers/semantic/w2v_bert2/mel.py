@@ -23,15 +23,16 @@ POWER_FLOOR = float(np.finfo(np.float32).eps)
 @functools.lru_cache(maxsize=8)
 def kaldi_filterbank(bins: int) -> Float[np.ndarray, "f m"]:
     """Filters that are triangles on the mel scale itself, not in Hz; float32 [257, bins]."""
-    edges = np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE_HZ / 2), bins + 2)
+    lowest, highest = _mel(np.array([LOWEST_HZ, SAMPLE_RATE_HZ / 2]))
+    edges = np.linspace(lowest, highest, bins + 2)
     places = _mel(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE_HZ / FFT_SIZE)[:, None]
     low, center, high = edges[None, :-2], edges[None, 1:-1], edges[None, 2:]
     rising, falling = (places - low) / (center - low), (high - places) / (high - center)
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
-def _mel(frequency_hz: float | np.ndarray) -> np.ndarray:
-    return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
+def _mel(frequencies_hz: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return 1127.0 * np.log1p(frequencies_hz / 700.0)
 
 
 def kaldi_window() -> Float[np.ndarray, " w"]:
