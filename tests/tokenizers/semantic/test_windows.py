@@ -13,9 +13,9 @@ from audiolm_jax.tokenizers.semantic.tokenizer import (
     load_semantic_tokenizer,
     save_semantic_tokenizer,
 )
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.tokenizers.semantic.windows import (
     TOKENS_TOGETHER,
-    WindowConfig,
     bucket_tokens,
     in_windows,
     pieces_of,
