@@ -4,7 +4,6 @@
 class InputError(ValueError):
     """Bad input from outside: a file, a field of a config, a folder, a flag.
 
-    The message is one line that names the file or field, what was found, what was expected and
-    what to do. The command line prints it on standard error and exits with status 2; every other
-    exception is a defect of the program.
+    The message is one line: file or field, what was there, what was expected, what to do. The
+    command line prints it on standard error and exits with status 2; any other exception is a bug.
     """

@@ -34,63 +34,75 @@ StageName = Literal["semantic", "coarse", "fine"]
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """One example of a stage, before it is shifted into inputs and targets.
+    """One example of a stage, before it is shifted into inputs and targets."""
 
-    Attributes:
-      tokens: int32 [l], BOS first.
-      target_start: index of the first token that counts in the loss.
-    """
-
-    tokens: np.ndarray
-    target_start: int
+    tokens: np.ndarray  # int32 [l], BOS first
+    target_start: int  # index of the first token that counts in the loss
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """What a stage reads and writes.
-
-    Attributes:
-      name: which of the three stages.
-      semantic_clusters: K, number of semantic clusters.
-      codebook_size: N, codes per quantiser level.
-      levels: Q, quantiser levels of the codec.
-      coarse_levels: Q', how many of them the coarse stage writes; the fine stage writes the rest.
-      semantic_rate_hz: semantic tokens per second before de-duplication.
-      acoustic_rate_hz: codec frames per second.
-      crop_seconds: longest stretch of audio in one sequence (paper: 30, 10 and 3).
-    """
+    """What a stage reads and writes."""
 
     name: StageName
-    semantic_clusters: int = 1024
-    codebook_size: int = 1024
-    levels: int = 12
+    """Which of the three stages."""
+    semantic_clusters: int = 0
+    """K, semantic clusters; 0 takes the token store's."""
+    codebook_size: int = 0
+    """N, codes per quantizer level; 0 takes the token store's."""
+    levels: int = 0
+    """Q, quantizer levels of the codec; 0 takes the token store's."""
     coarse_levels: int = 4
+    """Q', how many of them the coarse stage writes; the fine stage writes the rest."""
     semantic_rate_hz: int = 25
+    """Semantic tokens per second before de-duplication."""
     acoustic_rate_hz: int = 50
+    """Codec frames per second."""
     crop_seconds: float = 30.0
+    """Longest stretch of audio in one sequence (paper: 30, 10 and 3)."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.coarse_levels <= self.levels:
+        if min(self.semantic_clusters, self.codebook_size, self.levels) < 0:
             raise InputError(
-                f"stage.coarse_levels = {self.coarse_levels}: expected 1 to levels = {self.levels}"
+                f"--model.stage: semantic-clusters {self.semantic_clusters}, codebook-size "
+                f"{self.codebook_size}, levels {self.levels}: expected 0 or more"
+            )
+        if self.coarse_levels < 1 or (self.levels and self.coarse_levels > self.levels):
+            raise InputError(
+                f"--model.stage.coarse-levels {self.coarse_levels}: expected 1 to "
+                f"--model.stage.levels {self.levels}"
             )
         if self.name == "fine" and self.coarse_levels == self.levels:
             raise InputError(
-                f"stage.coarse_levels = levels = {self.levels} leaves the fine stage nothing to "
-                "write; train only the semantic and coarse stages"
+                f"--model.stage.coarse-levels {self.levels}, all of them, leaves the fine stage "
+                "nothing to write; train only the semantic and coarse stages"
             )
         if self.acoustic_rate_hz % self.semantic_rate_hz:
             raise InputError(
-                f"stage.acoustic_rate_hz = {self.acoustic_rate_hz} is not a multiple of "
-                f"semantic_rate_hz = {self.semantic_rate_hz}"
+                f"--model.stage.acoustic-rate-hz {self.acoustic_rate_hz}: is not a multiple of "
+                f"--model.stage.semantic-rate-hz {self.semantic_rate_hz}"
             )
         frames = self.crop_seconds * self.semantic_rate_hz
         # With a margin: 0.28 s x 25 Hz is a little more than 7 in floating point.
         if not frames > 0.5 or abs(frames - round(frames)) > 1e-6:
             raise InputError(
-                f"stage.crop_seconds = {self.crop_seconds}: expected a positive whole number of "
-                f"semantic tokens of 1/{self.semantic_rate_hz} s"
+                f"--model.stage.crop-seconds {self.crop_seconds}: expected a positive whole number "
+                f"of semantic tokens of 1/{self.semantic_rate_hz} s"
             )
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether all sizes are given; else the token store has to give them."""
+        return min(self.semantic_clusters, self.codebook_size, self.levels) > 0
+
+    def sized(self, semantic_clusters: int, codebook_size: int, levels: int) -> "StageConfig":
+        """The same with sizes in place of those that are not given."""
+        return dataclasses.replace(
+            self,
+            semantic_clusters=self.semantic_clusters or semantic_clusters,
+            codebook_size=self.codebook_size or codebook_size,
+            levels=self.levels or levels,
+        )
 
     @property
     def frames_per_semantic(self) -> int:
@@ -109,7 +121,7 @@ class StageConfig:
 
     @property
     def target_levels(self) -> range:
-        """Quantiser levels of the target stream; one pseudo-level for semantic tokens."""
+        """Quantizer levels of the target stream; one pseudo-level for semantic tokens."""
         match self.name:
             case "semantic":
                 return range(1)
@@ -121,12 +133,9 @@ class StageConfig:
     @property
     def level_names(self) -> tuple[str, ...]:
         """Names of the rows in every table of losses per level; the last row is the end token."""
-        rows = (
-            ("semantic",)
-            if self.name == "semantic"
-            else tuple(f"level_{level}" for level in self.target_levels)
-        )
-        return (*rows, "end")
+        if self.name == "semantic":
+            return "semantic", "end"
+        return (*(f"level_{level}" for level in self.target_levels), "end")
 
     @property
     def target_codebook_size(self) -> int:
@@ -141,24 +150,21 @@ class StageConfig:
     @property
     def vocab_size(self) -> int:
         """Ids of the stage, specials included."""
-        match self.name:
-            case "semantic":
-                return FIRST_ID + self.semantic_clusters
-            case "coarse":
-                return self.acoustic_start + self.coarse_levels * self.codebook_size
-            case "fine":
-                return self.acoustic_start + self.levels * self.codebook_size
+        if self.name == "semantic":
+            return FIRST_ID + self.semantic_clusters
+        return self.acoustic_start + self.target_levels.stop * self.codebook_size
 
     @property
     def max_tokens(self) -> int:
         """Longest sequence of a full crop, BOS, SEP and EOS included (nothing repeats)."""
+        acoustic = self.crop_frames * self.target_levels.stop
         match self.name:
             case "semantic":
                 return 1 + self.crop_semantic + 1
             case "coarse":
-                return 1 + self.crop_semantic + 1 + self.crop_frames * self.coarse_levels + 1
-            case "fine":
-                return 1 + self.crop_frames * self.levels + 1
+                return 1 + self.crop_semantic + 1 + acoustic + 1
+            case "fine":  # SEP stands within the codes, and there is no EOS
+                return 1 + acoustic + 1
 
     @property
     def has_end_token(self) -> bool:
@@ -167,36 +173,21 @@ class StageConfig:
 
 
 def deduplicate(ids: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
-    """Removes consecutive repeats (AudioLM section III-C).
-
-    Args:
-      ids: any integers.
-
-    Returns:
-      The same ids with every run shortened to one.
-    """
-    if not len(ids):
-        return ids
-    return ids[np.concatenate([[True], ids[1:] != ids[:-1]])]
+    """Shortens every run of equal ids to one (AudioLM section III-C)."""
+    begins_run = np.ones(len(ids), bool)
+    begins_run[1:] = ids[1:] != ids[:-1]
+    return ids[begins_run]
 
 
 def flatten_levels(
     codes: Int[np.ndarray, "t q"], first_level: int, config: StageConfig
 ) -> Int[np.ndarray, " n"]:
-    """Row-major ids of levels `first_level ...` of the codec (AudioLM section III-B).
-
-    Args:
-      codes: [t, q] in [0, N); column j is codec level first_level + j.
-      first_level: codec level of column 0.
-      config: the stage whose vocabulary is meant.
+    """Row-major ids of codes in [0, N), column j of codec level `first_level` + j.
 
     Raises:
       ValueError: a code is outside [0, N).
     """
-    if codes.size and not (0 <= codes.min() and codes.max() < config.codebook_size):
-        raise ValueError(
-            f"codes span [{codes.min()}, {codes.max()}], expected [0, {config.codebook_size})"
-        )
+    _check_range("codes", codes, config.codebook_size)
     level = first_level + np.arange(codes.shape[1])
     ids = codes + config.acoustic_start + level * config.codebook_size
     return ids.reshape(-1).astype(np.int32)
@@ -214,18 +205,17 @@ def unflatten_levels(
         raise ValueError(f"{len(ids)} ids do not fill frames of {len(levels)} levels")
     offsets = config.acoustic_start + np.array(levels) * config.codebook_size
     codes = np.asarray(ids).reshape(-1, len(levels)) - offsets
-    if codes.size and not (0 <= codes.min() and codes.max() < config.codebook_size):
-        raise ValueError("an id lies outside the level that its position demands")
+    _check_range("ids outside the level of their position: codes", codes, config.codebook_size)
     return codes.astype(np.int32)
 
 
 def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np.ndarray, " n"]:
-    """De-duplicated ids of semantic clusters in the vocabulary of stage 1 or 2."""
-    if clusters.size and not (0 <= clusters.min() and clusters.max() < config.semantic_clusters):
-        raise ValueError(
-            f"semantic clusters span [{clusters.min()}, {clusters.max()}], "
-            f"expected [0, {config.semantic_clusters})"
-        )
+    """De-duplicated ids of semantic clusters in the vocabulary of stage 1 or 2.
+
+    Raises:
+      ValueError: a cluster is outside [0, K).
+    """
+    _check_range("semantic clusters", clusters, config.semantic_clusters)
     return (deduplicate(clusters) + FIRST_ID).astype(np.int32)
 
 
@@ -235,18 +225,18 @@ def condition_tokens(
     """Everything before the target: BOS, and for stages 2 and 3 the condition and SEP.
 
     Args:
-      semantic: clusters of the whole window (stage 2); ignored by the others.
-      codes: [t, at least Q'] of the window (stage 3); ignored by the others.
+      semantic: clusters of the whole window; stage 2 reads them.
+      codes: of the window, at least Q' levels; stage 3 reads them.
       config: the stage.
     """
     match config.name:
         case "semantic":
-            parts = [[BOS]]
+            return np.array([BOS], np.int32)
         case "coarse":
-            parts = [[BOS], semantic_ids(semantic, config), [SEP]]
+            condition = semantic_ids(semantic, config)
         case "fine":
-            parts = [[BOS], flatten_levels(codes[:, : config.coarse_levels], 0, config), [SEP]]
-    return np.concatenate(parts).astype(np.int32)
+            condition = flatten_levels(codes[:, : config.coarse_levels], 0, config)
+    return np.concatenate([[BOS], condition, [SEP]]).astype(np.int32)
 
 
 def target_tokens(
@@ -265,13 +255,9 @@ def build_sequence(
     ends_here: bool,
     config: StageConfig,
 ) -> Sequence:
-    """One training example from the tokens of a window.
+    """One training example from a window: its clusters, not yet de-duplicated, and its codes.
 
-    Args:
-      semantic: clusters of the window, [0, K), not yet de-duplicated.
-      codes: codec codes of the window, [0, N).
-      ends_here: whether the recording ends with this window, so that EOS follows.
-      config: the stage.
+    EOS follows if the recording ends with the window (`ends_here`) and the stage has an end token.
     """
     condition = condition_tokens(semantic, codes, config)
     target = target_tokens(semantic, codes, config)
@@ -303,3 +289,8 @@ def legal_ids(config: StageConfig) -> Bool[np.ndarray, "m v"]:
         table[row, start : start + config.target_codebook_size] = True
     table[0, EOS] = config.has_end_token
     return table
+
+
+def _check_range(what: str, values: Int[np.ndarray, "..."], size: int) -> None:
+    if values.size and not (0 <= values.min() and values.max() < size):
+        raise ValueError(f"{what} span [{values.min()}, {values.max()}], expected [0, {size})")

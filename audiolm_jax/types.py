@@ -1,32 +1,30 @@
-"""The values that cross package borders, and the interfaces of tokenizers. Read this first.
+"""What crosses package borders: batches, tokens, and the interfaces of tokenizers. Read this first.
 
-Glossary of dimensions, used everywhere: b batch, s samples, t codec frames (50 Hz), u semantic
-frames (25 Hz), q quantiser levels, l positions of a token sequence, d width, h heads, k head
-dimension, v vocabulary.
+Dimensions, everywhere: b batch, s samples, t codec frames (50 Hz), u semantic frames (25 Hz),
+q quantizer levels, l positions of a token sequence, d width, h heads, k head width, v vocabulary.
+
+Records are pytrees. Their shapes stand beside the fields and are not checked at run time, because
+JAX also fills a record with whatever a tree map returns: shapes, shardings, None.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import Protocol, no_type_check, runtime_checkable
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 Array = jax.Array | np.ndarray
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class AudioBatch:
-    """Mono audio of unequal lengths.
+    """Mono audio of unequal lengths; what lies beyond a length, even NaN, changes no result."""
 
-    Attributes:
-      samples: float32 [b, s], nominally in [-1, 1]. What lies at or beyond `lengths` is padding
-        and may hold anything, NaN included: no consumer may let it change a result.
-      lengths: int32 [b], valid samples of each item, 0 <= length <= s.
-    """
-
-    samples: Array
-    lengths: Array
+    samples: Array  # float32 [b, s], nominally in [-1, 1]
+    lengths: Array  # int32 [b], valid samples, 0 <= length <= s
 
     @classmethod
     def from_clips(cls, clips: list[np.ndarray]) -> "AudioBatch":
@@ -40,164 +38,123 @@ class AudioBatch:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class DenoisingBatch:
-    """Audio with the noise to mix into it, for a codec with a denoising switch.
-
-    Attributes:
-      clean: the audio alone.
-      noise: float32 [b, s], to be added to it, already at its level; zeros where none is. As in
-        `clean`, what lies beyond its lengths may hold anything.
-      denoise: bool [b], whether the codec shall give back `clean`, or `clean` with `noise`.
-    """
+    """Audio with the noise to mix into it, for a codec with a denoising switch."""
 
     clean: AudioBatch
-    noise: Array
-    denoise: Array
+    noise: Array  # float32 [b, s], to be added at this level; beyond the lengths it is padding too
+    denoise: Array  # bool [b], whether the codec shall return `clean`, or `clean` + `noise`
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class AcousticTokens:
-    """Codes of a residual quantiser (AudioLM section III-B: Y, 50 Hz, Q levels of N codes).
+    """Codes of a residual quantizer (AudioLM section III-B: Y, 50 Hz, Q levels of N codes)."""
 
-    Attributes:
-      codes: int32 [b, t, q] in [0, codebook_size); level 0 is the coarsest. Padding frames hold 0.
-      lengths: int32 [b], valid frames: ceil(samples / hop_samples).
-    """
-
-    codes: Array
-    lengths: Array
+    codes: Array  # int32 [b, t, q] in [0, N), level 0 the coarsest; padding holds 0
+    lengths: Array  # int32 [b], valid frames: ceil(samples / hop_samples)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class SemanticTokens:
-    """Cluster ids of self-supervised features (AudioLM section III-B: z, 25 Hz, K clusters).
+    """Clusters of self-supervised features (AudioLM section III-B: z, 25 Hz, K clusters)."""
 
-    Attributes:
-      ids: int32 [b, u] in [0, clusters), not de-duplicated. Padding holds 0.
-      lengths: int32 [b], valid tokens: ceil(samples / hop_samples).
-    """
-
-    ids: Array
-    lengths: Array
+    ids: Array  # int32 [b, u] in [0, K), not de-duplicated; padding holds 0
+    lengths: Array  # int32 [b], valid tokens: ceil(samples / hop_samples)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class TokenBatch:
-    """A batch of next-token prediction for one stage.
+    """A batch of next-token prediction for one stage; ids as in `stages`."""
 
-    Attributes:
-      inputs: int32 [b, l], the sequence from BOS to its last but one token; ids of `stages`.
-      targets: int32 [b, l], the token that follows each input.
-      loss_weights: float32 [b, l], 1 where the target belongs to the stage's target stream (its
-        end token included), 0 on the condition, the separator and padding.
-      levels: int32 [b, l], the row of `StageConfig.level_names` that the target belongs to, for
-        the loss per level; 0 where the weight is 0.
-    """
-
-    inputs: Array
-    targets: Array
-    loss_weights: Array
-    levels: Array
+    inputs: Array  # int32 [b, l], the sequence without its last token
+    targets: Array  # int32 [b, l], the sequence without its first
+    loss_weights: Array  # float32 [b, l], 1 on the target stream and its end token, 0 elsewhere
+    levels: Array  # int32 [b, l], row of `StageConfig.level_names`; 0 where the weight is 0
 
 
 @runtime_checkable
 class AcousticTokenizer(Protocol):
-    """A neural codec, frozen: SoundStream trained here, or public weights of the same shape."""
+    """A frozen neural codec. An item gets what it would get alone, whatever it is batched with."""
 
     sample_rate_hz: int
-    hop_samples: int
+    hop_samples: int  # samples of a frame
     levels: int
     codebook_size: int
-    fingerprint: str
+    fingerprint: str  # of its model folder; equal fingerprints give equal codes
 
     def encode(self, audio: AudioBatch) -> AcousticTokens:
-        """Codes of each item, as it would get alone: padding and batch mates change nothing."""
+        """Codes of all levels."""
 
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
-        """Audio of length `tokens.lengths * hop_samples`; any prefix of the levels is accepted."""
+        """Audio of `tokens.lengths * hop_samples` samples, from the first levels or all."""
 
-    def latents(self, codes: np.ndarray) -> np.ndarray:
-        """Sum of the code vectors, float32 [t, d], of codes [t, q'] of the first q' levels."""
+    def latents(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, "t d"]:
+        """Sum of the code vectors of the first q levels, float32."""
 
 
+@runtime_checkable
 class SampleStream(Protocol):
-    """One recording from start to end, samples in, codes out.
+    """One recording from start to end, samples in, codes out."""
 
-    Attributes:
-      latency_frames: a frame's codes come out once so many frames, itself among them, are there.
-    """
+    latency_frames: int  # codes of a frame come once so many frames, itself included, are in
 
-    latency_frames: int
+    def push(self, samples: Float[np.ndarray, " n"]) -> Int[np.ndarray, "t q"]:
+        """The next samples, any number -> int32 codes of the frames that are ready."""
 
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """The next samples [n], any n -> int32 codes [t, q] of the frames that are ready."""
-
-    def finish(self) -> np.ndarray:
-        """Codes [t, q] of what still waits; a partial last frame is filled with zeros."""
+    def finish(self) -> Int[np.ndarray, "t q"]:
+        """Codes of what still waits; a partial last frame is filled with zeros."""
 
 
+@runtime_checkable
 class CodeStream(Protocol):
-    """One recording from start to end, codes in, samples out.
+    """One recording from start to end, codes in, samples out."""
 
-    Attributes:
-      latency_frames: a frame's samples come out once so many frames, itself among them, are there.
-    """
+    latency_frames: int  # samples of a frame come once so many frames, itself included, are in
 
-    latency_frames: int
+    def push(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, " n"]:
+        """The next codes, any number of frames -> float32 samples of the frames that are ready."""
 
-    def push(self, codes: np.ndarray) -> np.ndarray:
-        """The next codes [t, q], any t -> float32 samples of the frames that are ready."""
-
-    def finish(self) -> np.ndarray:
+    def finish(self) -> Float[np.ndarray, " n"]:
         """Samples of the frames that still wait."""
 
 
 @runtime_checkable
 class StreamingTokenizer(AcousticTokenizer, Protocol):
-    """A codec that also works through a recording piece by piece, equal to the whole.
+    """A codec that also works piece by piece, with the result of the whole.
 
-    Attributes:
-      max_block_frames: most frames that a stream computes together; then it is fastest.
+    A stream computes `block_frames` frames together: delay against speed.
     """
 
-    max_block_frames: int
+    max_block_frames: int  # the most that a stream computes together, where it is fastest
 
     def open_encoder(self, block_frames: int = 1) -> SampleStream:
-        """A stream that computes so many frames together: delay against speed."""
+        """Starts a recording to encode."""
 
     def open_decoder(self, block_frames: int = 1) -> CodeStream:
-        """A stream that computes so many frames together: delay against speed."""
+        """Starts a recording to decode."""
 
 
 @runtime_checkable
 class FrameEncoder(Protocol):
-    """A self-supervised encoder, frozen: w2v-BERT trained here, or public weights.
-
-    Attributes:
-      sample_rate_hz: of the audio it takes.
-      hop_samples: samples of one frame, and so of one semantic token.
-      layers: names of the layers whose features it gives, the lowest first.
-      fingerprint: of its model folder; equal fingerprints give equal features.
-    """
+    """A frozen self-supervised encoder: w2v-BERT trained here, or public weights."""
 
     sample_rate_hz: int
-    hop_samples: int
-    layers: tuple[str, ...]
-    fingerprint: str
+    hop_samples: int  # samples of a frame, and so of a semantic token
+    layers: tuple[str, ...]  # layers whose features it gives, the lowest first
+    fingerprint: str  # of its model folder; equal fingerprints give equal features
 
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features of one layer.
-
-        Args:
-          audio: any lengths; an item gets what it gets alone.
-          layer: one of `layers`.
+        """Features of one of `layers`; an item gets what it would get alone.
 
         Returns:
-          float32 [b, ceil(s / hop), d], zero beyond each item, and the frames of each item, int32
-          [b], ceil(length / hop).
+          float32 [b, ceil(s / hop), d], zero beyond each item; int32 [b], frames of each item.
 
         Raises:
           InputError: no such layer.
@@ -209,9 +166,9 @@ class SemanticTokenizer(Protocol):
     """A self-supervised encoder and its k-means, frozen."""
 
     sample_rate_hz: int
-    hop_samples: int
+    hop_samples: int  # samples of a token
     clusters: int
-    fingerprint: str
+    fingerprint: str  # of encoder and k-means; equal fingerprints give equal tokens
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
-        """Cluster ids of each item, as it would get alone: padding changes nothing."""
+        """Cluster ids; an item gets what it would get alone."""

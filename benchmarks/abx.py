@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from audiolm_jax.data.alignments import find_recordings
-from audiolm_jax.evaluation.abx.cells import AbxConfig
-from audiolm_jax.evaluation.abx.features import FeatureConfig, features_of
+from audiolm_jax.evaluation.abx.config import SLICINGS, AbxConfig, FeatureConfig
+from audiolm_jax.evaluation.abx.features import features_of
 from audiolm_jax.evaluation.abx.items import read_items, write_items
 from audiolm_jax.evaluation.abx.score import abx_score
-from audiolm_jax.evaluation.abx.segments import SLICINGS, FrameFeatures, frame_range
+from audiolm_jax.evaluation.abx.segments import FrameFeatures, frame_range
 
 CODES = 100
 CHILD = """

@@ -34,17 +34,16 @@ import optax
 from flax import nnx
 from turns import take_turns
 
-from audiolm_jax.artifacts.model_folder import flatten_state
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    QuantizerConfig,
+    SoundStreamConfig,
     SoundStreamTrainConfig,
-    build_generator,
-    program,
 )
+from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS, build_generator
+from audiolm_jax.tokenizers.acoustic.soundstream.train import program
 from audiolm_jax.types import AudioBatch, StreamingTokenizer
 
 SIZES = {

@@ -106,7 +106,7 @@ def _report(args: argparse.Namespace, folder: str) -> None:
 
     prepare_compiler()
     import jax
-    from jax import numpy as jnp
+    import jax.numpy as jnp
     from jax.experimental import topologies
 
     from audiolm_jax.nn.flash.attention import flash_causal_attention

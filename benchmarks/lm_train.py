@@ -8,7 +8,7 @@ python benchmarks/lm_train.py --cases own --width 128 --layers 3 --heads 2 --ff-
 Steps and matrix products take turns, so that other work on the machine slows both; every figure is
 a median. The peak is the fastest of several large products in the same number format with the same
 threads. FLOPs of a step are `lm.flops.model_flops`: recomputation, norms, softmax, dropout and
-optimiser never count. The host's share is the time that the same call takes when the step computes
+optimizer never count. The host's share is the time that the same call takes when the step computes
 nothing (same state, same batch, donated), plus fetching the metrics, over the time of a step.
 """
 
@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import numpy as jnp
 
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.flops import model_flops
-from audiolm_jax.lm.train import StageTrainConfig, program
+from audiolm_jax.lm.train import program
 from audiolm_jax.stages import FIRST_ID, StageConfig
+from audiolm_jax.training.config import OptimizerConfig
 from audiolm_jax.training.mesh import state_shardings
-from audiolm_jax.training.optim import OptimizerConfig, make_optimizer
+from audiolm_jax.training.optim import make_optimizer
 from audiolm_jax.training.step import jit_step, make_init
 from audiolm_jax.types import TokenBatch
 
@@ -68,7 +69,7 @@ CASES = {
 
 def stage_of(length: int) -> StageConfig:
     """A semantic stage whose inputs have this length."""
-    return StageConfig("semantic", crop_seconds=(length - 1) / 25)
+    return StageConfig("semantic", 1024, 1024, 12, crop_seconds=(length - 1) / 25)
 
 
 def seconds(call: Callable[[], Any]) -> float:

@@ -5,7 +5,7 @@
 #   sbatch --nodes 4 --gpus-per-node 8 --ntasks-per-node 8 launch/slurm.sh configs/librilight_paper/coarse.py --directory /shared/runs/coarse
 #
 # The config's mesh must not be `none`. Run directory, tokens and this repository with its .venv lie
-# on a file system that all nodes share (docs/multihost.md). Without GPUs: --ntasks-per-node 1.
+# on a file system that all nodes share (docs/guide/multihost.md). Without GPUs: --ntasks-per-node 1.
 #SBATCH --job-name audiolm
 #SBATCH --requeue
 #SBATCH --open-mode append

@@ -12,7 +12,7 @@
 #   SPOT      "yes" (if not given) asks for a slice that may be taken away at any time, "no" does not
 #   CODE      folder of this repository on every host; audiolm if not given
 #   SETUP     run once on every host of a new slice: clone into CODE, install '.[tpu,data]' into
-#             CODE/.venv, mount the shared file system that run directories lie on (docs/multihost.md)
+#             CODE/.venv, mount the shared file system that run directories lie on (docs/guide/multihost.md)
 #   RESTARTS  how often a run may fail in a row, not counting slices taken away; 3 if not given
 #
 # Ends with 0 when training is finished, 2 when the command itself is wrong, 1 otherwise.

@@ -1,6 +1,7 @@
 # Sourced by the other scripts: makes .venv with exactly the packages of requirements.txt, once for
-# each state of that file. Needs Python 3.11; pip, if this Python comes without, is taken from Debian's
-# python3-pip-whl without root. Sets PYTHON.
+# each state of that file and each Python. Takes the newest of Python 3.13, 3.12 and 3.11, or the
+# Python that AUDIOLM_PYTHON names; pip, if it comes without, is taken from Debian's python3-pip-whl
+# without root. Sets PYTHON.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -55,30 +56,39 @@ fetch_asterisk() { # DIR LANGUAGE...
   rm -rf "$part"
 }
 
-make_venv() {
-  local python="${AUDIOLM_PYTHON:-}" candidate
-  for candidate in python3.11 python3; do
-    if [ -z "$python" ] && command -v "$candidate" >/dev/null \
-      && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
-      python="$candidate"
+choose_python() { # prints the name
+  local candidate candidates=(python3.13 python3.12 python3.11 python3)
+  [ -z "${AUDIOLM_PYTHON:-}" ] || candidates=("$AUDIOLM_PYTHON")
+  for candidate in "${candidates[@]}"; do
+    # Tried by running it: a name on PATH may be a stand-in that only prints an error.
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      echo "$candidate"
+      return
     fi
   done
-  [ -n "$python" ] || die "Python 3.11 is needed (requirements.txt is locked for it); install it, or name another with AUDIOLM_PYTHON=python3.12"
+  die "Python 3.13, 3.12 or 3.11 is needed${AUDIOLM_PYTHON:+, and AUDIOLM_PYTHON=$AUDIOLM_PYTHON is none of them}; install one, or name its program with AUDIOLM_PYTHON"
+}
 
-  local stamp="$root/.venv/requirements.sha256" sum
+# An empty virtual environment with pip.
+new_venv() { # DIR PYTHON
+  "$2" -m venv "$1" >/dev/null 2>&1 && return
+  # Debian ships Python without ensurepip: start pip from its wheel.
+  rm -rf "$1"
+  "$2" -m venv --without-pip "$1" || die "$2 -m venv failed"
+  fetch_debian "$1/debian" python3-pip-whl
+  local wheel
+  wheel="$(ls "$1"/debian/unpacked/usr/share/python-wheels/pip-*.whl | head -n 1)"
+  PYTHONPATH="$wheel" "$1/bin/python" -m pip install -q pip
+}
+
+make_venv() {
+  local python stamp="$root/.venv/requirements.sha256" sum
+  python="$(choose_python)"
   sum="$( ("$python" --version; cat "$root/requirements.txt" "$root/setup.cfg") | sha256sum | cut -d' ' -f1)"
   if [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ]; then
-    echo "== installing the locked packages into .venv (a few minutes, once)"
+    echo "== installing the locked packages for $("$python" --version) into .venv (a few minutes, once)"
     rm -rf "$root/.venv"
-    if ! "$python" -m venv "$root/.venv" >/dev/null 2>&1; then
-      # Debian ships Python without ensurepip: start pip from its wheel.
-      rm -rf "$root/.venv"
-      "$python" -m venv --without-pip "$root/.venv" || die "$python -m venv failed"
-      fetch_debian "$root/.venv/debian" python3-pip-whl
-      local wheel
-      wheel="$(ls "$root"/.venv/debian/unpacked/usr/share/python-wheels/pip-*.whl | head -n 1)"
-      PYTHONPATH="$wheel" "$root/.venv/bin/python" -m pip install -q pip
-    fi
+    new_venv "$root/.venv" "$python"
     "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check -r "$root/requirements.txt" \
       || die "pip could not install requirements.txt"
     "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e "$root" \

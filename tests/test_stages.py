@@ -87,7 +87,7 @@ def test_offsets_of_a_small_vocabulary():
 
 def test_paper_sizes():
     semantic, coarse, fine = (
-        StageConfig(name, crop_seconds=seconds)
+        StageConfig(name, 1024, 1024, 12, crop_seconds=seconds)
         for name, seconds in zip(NAMES, (30.0, 10.0, 3.0), strict=True)
     )
     assert semantic.max_tokens == 750 + 2
@@ -209,15 +209,29 @@ def test_misplaced_or_missing_ids_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"coarse_levels": 0}, "stage.coarse_levels = 0"),
-        ({"coarse_levels": 13}, "stage.coarse_levels = 13"),
+        ({"coarse_levels": 0}, "--model.stage.coarse-levels 0"),
+        ({"coarse_levels": 13}, "--model.stage.coarse-levels 13"),
         ({"name": "fine", "coarse_levels": 12}, "leaves the fine stage nothing"),
-        ({"semantic_rate_hz": 40}, "stage.acoustic_rate_hz = 50"),
-        ({"crop_seconds": 0.0}, "stage.crop_seconds = 0.0"),
-        ({"crop_seconds": float("nan")}, "stage.crop_seconds = nan"),
-        ({"crop_seconds": 0.03}, "stage.crop_seconds = 0.03"),
+        ({"semantic_rate_hz": 40}, "--model.stage.acoustic-rate-hz 50"),
+        ({"crop_seconds": 0.0}, "--model.stage.crop-seconds 0.0"),
+        ({"crop_seconds": float("nan")}, "--model.stage.crop-seconds nan"),
+        ({"crop_seconds": 0.03}, "--model.stage.crop-seconds 0.03"),
     ],
 )
 def test_bad_configs_are_refused_by_field(fields, message):
     with pytest.raises(InputError, match=message):
-        StageConfig(**({"name": "coarse"} | fields))
+        StageConfig(**({"name": "coarse", "levels": 12} | fields))
+
+
+def test_sizes_that_are_not_given_come_from_elsewhere():
+    config = StageConfig("coarse", codebook_size=7)
+    assert not config.is_sized
+    sized = config.sized(semantic_clusters=5, codebook_size=99, levels=6)
+    assert (sized.semantic_clusters, sized.codebook_size, sized.levels) == (5, 7, 6)
+    assert sized.is_sized
+    with pytest.raises(
+        InputError, match=r"coarse-levels 4: expected 1 to --model\.stage\.levels 3"
+    ):
+        config.sized(5, 7, 3)
+    with pytest.raises(InputError, match="levels -1"):
+        StageConfig("coarse", levels=-1)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import dacite
 
@@ -18,17 +18,11 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
 
 def config_from_dict(cls: type[Config], fields: dict[str, Any], where: str) -> Config:
-    """Builds a config from JSON values.
+    """Builds a config from JSON values: every field must be present, no other may be.
 
-    Args:
-      cls: the config dataclass.
-      fields: its fields; every field must be present, no other may be.
-      where: file or place the fields came from, for the error.
-
-    Raises:
-      InputError: an unknown, missing or mistyped field, or a value the config itself refuses.
+    An unknown, missing or mistyped field is an InputError at `where`, the place they came from.
     """
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = {field.name for field in dataclasses.fields(cast(Any, cls))}
     if missing := sorted(known - fields.keys()):
         raise InputError(f"{where}: field {missing[0]!r} of {cls.__name__} is missing")
     try:

@@ -8,14 +8,10 @@ Nothing is ever unpickled.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -31,21 +27,13 @@ WEIGHTS = "weights.safetensors"
 
 @dataclasses.dataclass(frozen=True)
 class ModelFolder:
-    """A verified model folder.
+    """A verified model folder."""
 
-    Attributes:
-      kind: what the part is, such as "soundstream".
-      config: its config as JSON values.
-      arrays: weights by dotted name.
-      fingerprint: 64 hexadecimal digits.
-      provenance: where it came from: run, steps, data, upstream fingerprints, licence.
-    """
-
-    kind: str
-    config: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    fingerprint: str
-    provenance: dict[str, Any]
+    kind: str  # what the part is, such as "soundstream"
+    config: dict[str, Any]  # as JSON values
+    arrays: dict[str, np.ndarray]  # weights by dotted name
+    fingerprint: str  # 64 hexadecimal digits
+    provenance: dict[str, Any]  # run, steps, data, upstream fingerprints, license
 
 
 def compute_fingerprint(kind: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
@@ -93,11 +81,7 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     """Reads a model folder and checks it against its fingerprint.
 
     Weights that are stored in 16 bits (`audiolm release`) are widened: everything computes with
-    float32.
-
-    Args:
-      directory: the folder.
-      kind: the kind that the caller can use; None accepts any.
+    float32. `kind` is what the caller can use; None accepts any.
 
     Raises:
       InputError: a file is missing or damaged, or the folder is of another kind.
@@ -134,62 +118,20 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
 
 
 def read_kind(directory: Path) -> str:
-    """What kind of model a folder says it holds, read without its weights.
+    """What kind of model a folder says it holds, read without its weights; InputError if none."""
+    return _read_field(directory, "kind")
 
-    Raises:
-      InputError: no model folder, or its JSON file is damaged.
-    """
+
+def read_fingerprint(directory: Path) -> str:
+    """The fingerprint that a folder states, read without its weights; InputError if none."""
+    return _read_field(directory, "fingerprint")
+
+
+def _read_field(directory: Path, field: str) -> str:
     path = directory / MODEL_JSON
     try:
-        return json.loads(path.read_text())["kind"]
+        return json.loads(path.read_text())[field]
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a model folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); copy the folder again") from error
-
-
-def flatten_state(state: Any) -> dict[str, np.ndarray]:
-    """Arrays of an `nnx.State` (or of nested dicts of arrays) by dotted name, on the host."""
-    pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state
-    return {name: np.asarray(x) for name, x in _named_leaves(pure)}
-
-
-def unflatten_into(
-    state: nnx.State,
-    arrays: dict[str, np.ndarray],
-    where: str,
-    place: Callable[[np.ndarray], Any] = jnp.asarray,
-) -> nnx.State:
-    """A state of the same structure holding `arrays`, which must match it name by name.
-
-    Args:
-      state: the structure, abstract (`jax.ShapeDtypeStruct`) or concrete.
-      arrays: by dotted name, as `flatten_state` gives them.
-      where: folder the arrays came from, for the error.
-      place: what becomes of each array.
-
-    Raises:
-      InputError: a name is missing or unknown, or a shape differs.
-    """
-    expected = flatten_shapes(state)
-    if missing := sorted(expected.keys() - arrays.keys()):
-        raise InputError(f"{where}: array {missing[0]!r} is missing ({len(missing)} in all)")
-    if unknown := sorted(arrays.keys() - expected.keys()):
-        raise InputError(f"{where}: unknown array {unknown[0]!r} ({len(unknown)} in all)")
-    for name, shape in expected.items():
-        if arrays[name].shape != shape:
-            raise InputError(
-                f"{where}: array {name!r} has shape {arrays[name].shape}, the config needs {shape}"
-            )
-    names = iter(expected)
-    return jax.tree.map(lambda _: place(arrays[next(names)]), state)
-
-
-def flatten_shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:
-    """Shapes by dotted name, in the order of the state's leaves."""
-    return {name: tuple(x.shape) for name, x in _named_leaves(nnx.to_pure_dict(state))}
-
-
-def _named_leaves(pure: Any) -> Iterator[tuple[str, Any]]:
-    for path, x in jax.tree_util.tree_leaves_with_path(pure):
-        yield ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path), x

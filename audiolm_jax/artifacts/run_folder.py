@@ -1,20 +1,15 @@
-"""Where a run directory keeps the model that it has trained."""
+"""The folder of a training run: where the model it trained lies."""
 
-import json
 from pathlib import Path
 
-from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_fingerprint
 from audiolm_jax.errors import InputError
 
-MODEL = "model"  # the folder of a run directory that its trained model is exported to
+MODEL = "model"  # what the trained model is exported to, inside the run folder
 
 
 def model_folder(path: str | Path) -> Path:
-    """The model folder of a run directory, or the folder itself if it is one.
-
-    Raises:
-      InputError: the run is not finished, or the folder is something else.
-    """
+    """The model folder of a run folder, or the folder itself; InputError if there is none yet."""
     path = Path(path)
     for folder in (path, path / MODEL):
         if (folder / MODEL_JSON).is_file():
@@ -26,4 +21,4 @@ def model_folder(path: str | Path) -> Path:
 
 def fingerprint_of(path: str | Path) -> str:
     """Fingerprint of a trained model, read without its weights."""
-    return json.loads((model_folder(path) / MODEL_JSON).read_text())["fingerprint"]
+    return read_fingerprint(model_folder(path))

@@ -7,7 +7,6 @@ and never guessed from the content: a playlist named .mp3 must not make FFmpeg o
 import contextlib
 import dataclasses
 import json
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import av
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
 
 # Suffix -> FFmpeg demuxer.
@@ -38,20 +38,12 @@ _UNKNOWN_SIZE = 0xFFFFFFFF  # what writers to a pipe leave in the size fields
 
 @dataclasses.dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says.
-
-    Attributes:
-      sample_rate_hz: samples per second of each channel.
-      channels: number of channels.
-      codec: FFmpeg's name of the codec, such as pcm_s16le.
-      seconds: duration by the header; None where the format has none. Compressed formats may be
-        off by some milliseconds: only decoding counts exactly.
-    """
+    """What a file's header says; only decoding counts the samples of a compressed file exactly."""
 
     sample_rate_hz: int
     channels: int
-    codec: str
-    seconds: float | None
+    codec: str  # FFmpeg's name, such as pcm_s16le
+    seconds: float | None  # None where the format does not say
 
 
 def probe(path: Path | str) -> AudioInfo:
@@ -63,7 +55,7 @@ def probe(path: Path | str) -> AudioInfo:
     with _open(Path(path)) as (container, stream):
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
         if container.format.name == "g722":  # headerless: 4 bits a sample
-            seconds = os.path.getsize(path) * 2 / stream.sample_rate
+            seconds = Path(path).stat().st_size * 2 / stream.sample_rate
         return AudioInfo(
             stream.sample_rate, stream.channels, stream.codec_context.codec.name, seconds
         )
@@ -72,17 +64,10 @@ def probe(path: Path | str) -> AudioInfo:
 def iter_audio(
     path: Path | str, start_seconds: float = 0.0
 ) -> Iterator[tuple[Float[np.ndarray, " n"], int]]:
-    """Decodes a file block by block, so that long files need little memory.
-
-    Args:
-      path: a file with one of the suffixes of `FORMATS`.
-      start_seconds: where to begin, >= 0; exact to the sample.
-
-    Yields:
-      (float32 [n] mean of the channels, sample rate in Hz).
+    """`read_audio` block by block, so that long files need little memory.
 
     Raises:
-      InputError: see `read_audio`; some errors show only after the last block.
+      InputError: as `read_audio`; some errors show only after the last block.
     """
     path = Path(path)
     with _open(path) as (container, stream):
@@ -90,7 +75,7 @@ def iter_audio(
         skip = round(start_seconds * rate)
         if seeks := bool(skip) and container.format.name in _EXACT_SEEK:
             container.seek(round(skip / rate / stream.time_base), stream=stream)
-        position = None if seeks else 0  # sample index of the next frame
+        position: int | None = None if seeks else 0  # sample index of the next frame
         try:
             for frame in container.decode(stream):
                 if frame.sample_rate != rate:
@@ -117,18 +102,19 @@ def read_audio(
     """Reads a file, or a stretch of it, as mono at its own sample rate.
 
     Args:
-      path: a file with one of the suffixes of `FORMATS`.
-      start_seconds: where to begin, >= 0; exact to the sample.
+      path: has one of the suffixes of `FORMATS`.
+      start_seconds: where to begin, exact to the sample.
       seconds: how much to read; None reads to the end. Less comes back where the file ends.
 
     Returns:
-      (float32 [s], the mean of the channels, full scale is [-1, 1]; sample rate in Hz).
+      float32 samples, the mean of the channels, full scale [-1, 1]; sample rate in Hz.
 
     Raises:
       InputError: missing, empty, not audio of its suffix's format, truncated (wav, flac, m4a),
         without samples in the stretch, with NaN or infinite samples, or of an absurd rate.
     """
-    blocks, rate, count, wanted = [], 0, 0, None
+    blocks: list[np.ndarray] = []
+    rate, count, wanted = 0, 0, None
     for block, rate in iter_audio(path, start_seconds):
         wanted = None if seconds is None else round(seconds * rate)
         blocks.append(block)
@@ -149,39 +135,30 @@ def write_wav(
 ) -> int:
     """Writes 16-bit PCM mono; the same arguments give the same bytes. Atomic: never half a file.
 
-    Samples beyond [-1, 1] are cut to full scale, and their number is returned so that the caller
-    can say so; nothing is rescaled, because that would change the level of a prompt.
+    Samples beyond [-1, 1] are clipped, and their number is returned so that the caller can say so;
+    nothing is rescaled, because that would change the level of a prompt.
 
     Args:
-      path: where to write; its folder must exist.
-      samples: float [s], nominally in [-1, 1].
+      path: where to write.
+      samples: nominally in [-1, 1].
       sample_rate_hz: samples per second.
       provenance: JSON values kept in the file's INFO/ICMT comment; None for no comment.
-
-    Returns:
-      How many samples were beyond [-1, 1].
 
     Raises:
       ValueError: NaN or infinite samples, or not one-dimensional.
     """
     with WavWriter(path, sample_rate_hz, provenance) as wav:
         wav.write(samples)
-    return wav.cut
+    return wav.clipped
 
 
 class WavWriter:
-    """`write_wav` piece by piece: a context that leaves the whole file, or none after an error.
-
-    Attributes:
-      samples: written so far.
-      cut: how many of them were beyond [-1, 1].
-    """
+    """`write_wav` piece by piece: a context that leaves the whole file, or none after an error."""
 
     def __init__(self, path: Path | str, sample_rate_hz: int, provenance: dict[str, Any] | None):
-        """Args: as of `write_wav`."""
-        self.samples = self.cut = 0
+        self.samples = 0  # written so far
+        self.clipped = 0  # of these, beyond [-1, 1]
         self._path = Path(path)
-        self._scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         header = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16)
         self._chunks = b"WAVE" + _chunk(b"fmt ", header)
         if provenance is not None:
@@ -189,15 +166,17 @@ class WavWriter:
             self._chunks += _chunk(b"LIST", b"INFO" + _chunk(b"ICMT", comment))
 
     def __enter__(self) -> "WavWriter":
-        self._file = self._scratch.open("wb")
-        self._write_header()
+        with contextlib.ExitStack() as stack:
+            scratch = stack.enter_context(atomic_path(self._path))
+            self._file = stack.enter_context(scratch.open("wb"))
+            self._write_header()
+            self._stack = stack.pop_all()
         return self
 
     def write(self, samples: Float[np.ndarray, " s"]) -> None:
-        """Appends samples, nominally in [-1, 1].
+        """Appends samples; errors as `write_wav`.
 
         Raises:
-          ValueError: NaN or infinite samples, or not one-dimensional.
           InputError: more than a wav file can hold, 4 GiB.
         """
         samples = np.asarray(samples, np.float64)
@@ -206,19 +185,17 @@ class WavWriter:
         self.samples += len(samples)
         if 2 * self.samples + len(self._chunks) + 8 > _UNKNOWN_SIZE:
             raise InputError(f"{self._path}: a wav file holds 4 GiB at most; cut the recording")
-        self.cut += int(np.sum(np.abs(samples) > 1))
+        self.clipped += int(np.sum(np.abs(samples) > 1))
         pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2")
         self._file.write(pcm.tobytes())
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        with self._file:
-            if kind is None:
-                self._file.seek(0)
-                self._write_header()
         if kind is None:
-            self._scratch.replace(self._path)
+            with self._stack:
+                self._file.seek(0)
+                self._write_header()  # now that the sizes are known
         else:
-            self._scratch.unlink()
+            self._stack.__exit__(kind, error, trace)
 
     def _write_header(self) -> None:
         size = 2 * self.samples
@@ -295,20 +272,20 @@ def _looks_like_text(head: bytes) -> bool:
 
 def _mono(frame: av.AudioFrame, path: Path) -> np.ndarray:
     """float32 [n] in [-1, 1] from a decoded frame of any sample format."""
-    values = frame.to_ndarray()
+    values: np.ndarray = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
     if values.dtype == np.uint8:
-        scaled = (values.astype(np.float32) - 128) / 128
+        values = (values.astype(np.float32) - 128) / 128
     elif values.dtype.kind == "i":
-        scaled = values.astype(np.float32) / -float(np.iinfo(values.dtype).min)
-    elif values.dtype.kind == "f":
-        scaled = values
-    else:
+        values = values.astype(np.float32) / -float(np.iinfo(values.dtype.type).min)
+    elif values.dtype.kind != "f":
         raise InputError(f"{path}: sample format {frame.format.name} is not supported")
     # Sums of huge float samples may overflow; the caller reports what is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
-        return scaled.mean(axis=0, dtype=np.float32) if len(scaled) > 1 else np.float32(scaled[0])
+        if len(values) > 1:
+            return values.mean(axis=0, dtype=np.float32)
+        return values[0].astype(np.float32, copy=False)
 
 
 def _check_decoded_length(path: Path, demuxer: str, stream: Any, decoded: int) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from audiolm_jax.audio.files import iter_audio, read_audio
 from audiolm_jax.errors import InputError
 
-Resampler = Literal["soxr_hq"]
+Resampler = Literal["soxr_hq"]  # libsoxr's high quality linear-phase recipe (20 bits)
 _QUALITY = {"soxr_hq": "HQ"}
 
 
@@ -23,16 +23,9 @@ def resampled_length(num_samples: int, from_hz: int, to_hz: int) -> int:
 def resample(
     samples: Float[np.ndarray, " s"], from_hz: int, to_hz: int, resampler: Resampler
 ) -> Float[np.ndarray, " n"]:
-    """Converts the sample rate of a whole recording.
+    """Converts the sample rate of a whole recording to n = resampled_length(s, from_hz, to_hz).
 
-    Args:
-      samples: float32 [s].
-      from_hz: its sample rate.
-      to_hz: the wanted sample rate; equal rates return the samples untouched.
-      resampler: "soxr_hq", libsoxr's high quality linear-phase recipe (20 bits).
-
-    Returns:
-      float32 [n], n = resampled_length(s, from_hz, to_hz). Band-limiting may overshoot [-1, 1].
+    Equal rates return the samples untouched. Band-limiting may overshoot [-1, 1].
     """
     if from_hz == to_hz:
         return samples
@@ -46,13 +39,8 @@ def resample_blocks(
 ) -> Iterator[Float[np.ndarray, " n"]]:
     """`resample` block by block: the same bits, however the recording is cut.
 
-    Args:
-      blocks: (float32 [s], sample rate in Hz), one recording of one rate.
-      to_hz: the wanted sample rate.
-      resampler: see `resample`.
-
-    Yields:
-      float32 blocks at `to_hz`, of other lengths; a block may be held back until later ones come.
+    Takes blocks of one recording with their sample rate in Hz, all the same, and yields blocks of
+    other lengths; what comes in may be held back until more comes.
     """
     stream, given, made, rate = None, 0, 0, to_hz
     for block, rate in blocks:
@@ -96,7 +84,7 @@ def read_resampled(
     start_seconds: float = 0.0,
     seconds: float | None = None,
 ) -> Float[np.ndarray, " n"]:
-    """`read_audio` and `resample` in one: float32 [n] mono at `to_hz`.
+    """`read_audio` and `resample` in one.
 
     The stretch is cut first and converted after, so its ends are treated as the ends of a file.
 

@@ -1,13 +1,12 @@
 """Short-time spectra: mel filters, STFT and log-mel spectrogram, with one framing rule for all.
 
 Framing rule: time is cut into cells of `hop` samples, cell i holding samples
-[i * hop, (i + 1) * hop), and frame i is the window centred on cell i, so it begins at sample
+[i * hop, (i + 1) * hop), and frame i is the window centered on cell i, so it begins at sample
 i * hop - (window - hop) // 2. Samples before the first and after the last count as zero. There are
 ceil(samples / hop) frames: every sample lies in exactly one cell, and a partial last cell counts.
 """
 
 import functools
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -16,27 +15,11 @@ from jaxtyping import Array, Complex, Float, Int
 
 from audiolm_jax.errors import InputError
 
-
-@functools.lru_cache(maxsize=64)
-def _cached_filterbank(
-    sample_rate_hz: int, fft_size: int, bins: int, fmin_hz: float, fmax_hz: float
-) -> np.ndarray:
-    import librosa.filters  # lazy: importing the codec or the command line must not pay for it
-
-    with warnings.catch_warnings():
-        # The short windows of the multi-scale loss leave some filters empty, as the paper has it.
-        warnings.filterwarnings("ignore", "Empty filters detected", UserWarning)
-        weights = librosa.filters.mel(
-            sr=sample_rate_hz,
-            n_fft=fft_size,
-            n_mels=bins,
-            fmin=fmin_hz,
-            fmax=fmax_hz,
-            norm="slaney",
-        )
-    weights = np.ascontiguousarray(weights.T, dtype=np.float32)
-    weights.setflags(write=False)  # the cache hands the same array to every caller
-    return weights
+# Slaney's mel scale: linear up to a break, logarithmic beyond.
+_HZ_PER_MEL = 200 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27  # of the frequency, per mel
 
 
 def mel_filterbank(
@@ -46,18 +29,17 @@ def mel_filterbank(
     fmin_hz: float = 0.0,
     fmax_hz: float | None = None,
 ) -> Float[np.ndarray, "f m"]:
-    """Triangular mel filters, Slaney's scale and area normalisation (librosa's default).
+    """Triangular mel filters, Slaney's scale and area normalization: `librosa.filters.mel`, cached.
+
+    Computed here, bit for bit, because importing librosa takes seconds. The matrix is read-only. A
+    filter narrower than the FFT's resolution may be all zero; short FFTs want few bins.
 
     Args:
-      sample_rate_hz: rate of the audio.
+      sample_rate_hz: of the audio.
       fft_size: points of the FFT.
       bins: number of filters.
       fmin_hz: lower edge of the first filter.
       fmax_hz: upper edge of the last filter; None means half the sample rate.
-
-    Returns:
-      float32 [fft_size // 2 + 1, bins], read-only. A filter narrower than the FFT's resolution may
-      be all zero; short FFTs want few bins.
 
     Raises:
       InputError: the band does not lie within 0 .. sample_rate_hz / 2.
@@ -69,6 +51,35 @@ def mel_filterbank(
             f"{sample_rate_hz / 2}, half the sample rate"
         )
     return _cached_filterbank(sample_rate_hz, fft_size, bins, float(fmin_hz), float(top))
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_filterbank(
+    sample_rate_hz: int, fft_size: int, bins: int, fmin_hz: float, fmax_hz: float
+) -> np.ndarray:
+    edges = _mel_edges(bins, fmin_hz, fmax_hz)
+    frequencies = np.fft.rfftfreq(fft_size, 1 / sample_rate_hz)
+    distances = edges[:, None] - frequencies
+    widths = np.diff(edges)[:, None]
+    rising, falling = -distances[:-2] / widths[:-1], distances[2:] / widths[1:]
+    triangles = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    unit_area = 2 / (edges[2:] - edges[:-2])
+    weights = np.ascontiguousarray((triangles * unit_area[:, None]).T, np.float32)
+    weights.setflags(write=False)  # the cache hands the same array to every caller
+    return weights
+
+
+def _mel_edges(bins: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
+    """Lower edge, centers and upper edge of mel filters in Hz, float64 [bins + 2]."""
+    mels = np.linspace(_hz_to_mel(fmin_hz), _hz_to_mel(fmax_hz), bins + 2)
+    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL))
+    return np.where(mels < _BREAK_MEL, _HZ_PER_MEL * mels, logarithmic)
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _HZ_PER_MEL
+    return _BREAK_MEL + np.log(hz / _BREAK_HZ) / _LOG_STEP
 
 
 def zero_beyond(samples: Float[Array, "b s"], lengths: Int[Array, " b"]) -> Float[Array, "b s"]:
@@ -87,13 +98,7 @@ def frame(
 ) -> Float[Array, "b t w"]:
     """Cuts audio into frames by the framing rule of this module.
 
-    Args:
-      samples: [b, s].
-      window_samples: samples in a frame, at least hop_samples.
-      hop_samples: samples between frames.
-
-    Returns:
-      [b, ceil(s / hop_samples), window_samples].
+    The window is at least as long as the hop; t = ceil(s / hop_samples).
     """
     if window_samples < hop_samples:
         raise ValueError(f"window of {window_samples} samples is shorter than hop {hop_samples}")
@@ -110,12 +115,7 @@ def frame(
 
 
 def spectrum_by_products(frames: Float[Array, "b t w"], fft_size: int) -> Complex[Array, "b t f"]:
-    """What `jnp.fft.rfft(frames, n=fft_size)` is, by a product with the matrix of the transform.
-
-    Args:
-      frames: [b, t, w], w at most fft_size.
-      fft_size: points of the transform.
-    """
+    """`jnp.fft.rfft(frames, n=fft_size)`, w <= fft_size, as a product with a matrix."""
     bins = fft_size // 2 + 1
     turns = jnp.outer(jnp.arange(frames.shape[-1]), jnp.arange(bins)) % fft_size  # exact integers
     angles = turns.astype(jnp.float32) * (2 * np.pi / fft_size)
@@ -147,13 +147,10 @@ def stft(
     """Short-time Fourier transform with a periodic Hann window.
 
     Args:
-      samples: [b, s]; apply `zero_beyond` first if the items have unequal lengths.
+      samples: apply `zero_beyond` first if the items have unequal lengths.
       fft_size: points of the FFT; a shorter window is zero-padded on the right.
-      hop_samples: samples between frames.
+      hop_samples: samples between frames; t = ceil(s / hop_samples).
       window_samples: length of the window, at most fft_size; None means fft_size.
-
-    Returns:
-      complex64 [b, ceil(s / hop_samples), fft_size // 2 + 1].
     """
     window_samples = fft_size if window_samples is None else window_samples
     if window_samples > fft_size:
@@ -175,23 +172,17 @@ def log_mel_spectrogram(
     fmin_hz: float = 0.0,
     fmax_hz: float | None = None,
 ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-    """Natural logarithm of the mel power spectrogram.
+    """Natural logarithm of the mel power spectrogram, and the valid frames of each item.
+
+    Valid are ceil(length / hop_samples) of t = ceil(s / hop_samples) frames; what lies beyond is
+    finite but means nothing.
 
     Args:
-      samples: [b, s]; what lies at or beyond `lengths` counts as zero.
-      lengths: int [b], valid samples.
-      sample_rate_hz: rate of the audio.
-      fft_size: points of the FFT.
-      window_samples: length of the Hann window.
-      hop_samples: samples between frames.
-      bins: mel filters.
+      samples: what lies at or beyond `lengths` counts as zero.
+      lengths: valid samples of each item.
+      fft_size, window_samples, hop_samples: see `stft`.
+      sample_rate_hz, bins, fmin_hz, fmax_hz: see `mel_filterbank`.
       floor: smallest mel power; less is raised to it before the logarithm.
-      fmin_hz: lower edge of the first filter.
-      fmax_hz: upper edge of the last filter; None means half the sample rate.
-
-    Returns:
-      Log-mel [b, ceil(s / hop_samples), bins], and the valid frames of each item [b],
-      ceil(length / hop_samples). Frames beyond are finite but mean nothing.
     """
     spectrum = stft(zero_beyond(samples, lengths), fft_size, hop_samples, window_samples)
     # Squares of the parts, not abs()**2: its gradient is finite where a frame is silent.
@@ -211,21 +202,14 @@ def warp_frequencies(
     that; beyond the outermost bins, theirs.
 
     Args:
-      mel: [b, t, m], the bins of `mel_filterbank` from 0 Hz to half the sample rate.
-      factors: float [b], above 0; 1 changes nothing.
-      sample_rate_hz: rate of the audio.
+      mel: bins of `mel_filterbank` from 0 Hz to half the sample rate.
+      factors: above 0; 1 changes nothing.
+      sample_rate_hz: of the audio.
     """
     bins = mel.shape[-1]
-    centres = jnp.asarray(_mel_centres(sample_rate_hz, bins))
+    edges = _mel_edges(bins, 0.0, sample_rate_hz / 2)
+    centers = jnp.asarray(edges[1:-1].astype(np.float32))
     places = jnp.arange(bins, dtype=jnp.float32)
-    sources = jnp.interp(centres[None, :] / factors[:, None], centres, places)
+    sources = jnp.interp(centers[None, :] / factors[:, None], centers, places)
     weights = jnp.maximum(0, 1 - jnp.abs(sources[:, None, :] - places[None, :, None]))
     return jnp.einsum("btm,bmn->btn", mel, weights)
-
-
-def _mel_centres(sample_rate_hz: int, bins: int) -> np.ndarray:
-    """Centre of each filter of `mel_filterbank` in Hz, float32 [bins]."""
-    import librosa  # lazy, as above
-
-    edges = librosa.mel_frequencies(bins + 2, fmin=0.0, fmax=sample_rate_hz / 2)
-    return edges[1:-1].astype(np.float32)

@@ -56,7 +56,7 @@ def codec(arguments: Sequence[str]) -> None:
     if options.denoise:
         model = _with_denoising(options, model)
     if options.levels is not None and not 1 <= options.levels <= model.levels:
-        raise InputError(f"levels = {options.levels}: expected 1 to {model.levels}")
+        raise InputError(f"--levels {options.levels}: expected 1 to {model.levels}")
     if options.verb != "decode":
         print(f"audio: mean of the channels, converted to {model.sample_rate_hz} Hz by {RESAMPLER}")
     failed = 0
@@ -78,15 +78,15 @@ def codec(arguments: Sequence[str]) -> None:
 
 def _with_denoising(options: CodecOptions, model: StreamingTokenizer) -> SoundStreamCodec:
     """The codec with its switch on, if what is asked for comes past that switch."""
-    denoising = model.config.denoising if isinstance(model, SoundStreamCodec) else None
-    if denoising is None:
+    if not isinstance(model, SoundStreamCodec) or model.config.denoising is None:
         raise InputError(
             f"--denoise: {options.model} was not trained to remove noise; leave it out"
         )
-    verb = {"encoder": "encode", "decoder": "decode"}[denoising.place]
+    place = model.config.denoising.place
+    verb = {"encoder": "encode", "decoder": "decode"}[place]
     if options.verb not in (verb, "roundtrip"):
         raise InputError(
-            f"{options.verb} --denoise: the switch of {options.model} is in its {denoising.place}; "
+            f"{options.verb} --denoise: the switch of {options.model} is in its {place}; "
             f"give --denoise to {verb} or roundtrip"
         )
     return model.with_denoising()
@@ -101,18 +101,18 @@ def _suffixes(options: CodecOptions) -> tuple[set[str], str]:
 def _plan_file(options: CodecOptions) -> list[tuple[Path, Path]]:
     _, suffix = _suffixes(options)
     if options.out.suffix.lower() != suffix:
-        raise InputError(f"out = {options.out}: expected a name ending in {suffix}")
+        raise InputError(f"--out {options.out}: expected a name ending in {suffix}")
     if options.out.resolve() == options.source.resolve():
-        raise InputError(f"out = {options.out}: is the source itself; choose another name")
+        raise InputError(f"--out {options.out}: is the source itself; choose another name")
     return [(options.source, options.out)]
 
 
 def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
     wanted, suffix = _suffixes(options)
     if options.out.resolve().is_relative_to(options.source.resolve()):
-        raise InputError(f"out = {options.out}: lies in the source folder; choose another folder")
+        raise InputError(f"--out {options.out}: lies in the source folder; choose another folder")
     if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"out = {options.out}: is a file, but the source is a folder")
+        raise InputError(f"--out {options.out}: is a file, but the source is a folder")
     jobs, skipped = [], []
     for path in sorted(options.source.rglob("*")):
         if path.is_dir():

@@ -4,16 +4,17 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.options import parse, parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.experiments.load import kinds_of, load_experiment
-from audiolm_jax.training.distributed import DistributedConfig, is_first_host, joined
+from audiolm_jax.experiments.trained import StepExperiment
 
-Kind = TypeVar("Kind", bound=Experiment)
+if TYPE_CHECKING:
+    from audiolm_jax.training.distributed import DistributedConfig
 
 USAGE = """usage: audiolm {verb} CONFIG.py [--FIELD VALUE ...]
 
@@ -42,12 +43,14 @@ class Processes:
     distributed_timeout: int = 300
 
     @property
-    def config(self) -> DistributedConfig | None:
+    def config(self) -> "DistributedConfig | None":
         """None for the only process of its run.
 
         Raises:
           InputError: flags that do not fit together.
         """
+        from audiolm_jax.training.distributed import DistributedConfig
+
         if self.distributed is None:
             if self != Processes():
                 raise InputError(
@@ -66,6 +69,8 @@ def train(arguments: Sequence[str]) -> None:
         print(PROCESSES)
     if _asks_for_help("train", arguments):
         return
+    from audiolm_jax.training.distributed import is_first_host, joined
+
     processes, rest = parse_known(Processes, arguments, "audiolm train")
     experiment = configured("train", rest)
     with joined(processes.config):
@@ -101,22 +106,18 @@ def _asks_for_help(verb: str, arguments: Sequence[str]) -> bool:
     return False
 
 
-def configured(verb: str, arguments: Sequence[str], kind: type[Kind] = Experiment) -> Kind:  # type: ignore[assignment,type-abstract]
+def configured(verb: str, arguments: Sequence[str]) -> Experiment:
     """The experiment of a config file, its fields overridden by flags.
 
-    Args:
-      verb: of the command line.
-      arguments: the file and the flags.
-      kind: what the verb takes; without one, every kind that says so by its own verb.
-
     Raises:
-      InputError: as `load_experiment` and `parse`, another kind of experiment, or a directory that
-        is no path.
+      InputError: as `load_experiment` and `parse`, an experiment that the verb does not take, or a
+        directory that is no path.
       SystemExit: `--help` was asked for and printed.
     """
     path = Path(arguments[0])
     experiment = load_experiment(path)
-    if not isinstance(experiment, kind) or (kind is Experiment and experiment.verb != verb):
+    plannable = verb == "plan" and isinstance(experiment, StepExperiment)
+    if experiment.verb != verb and not plannable:
         raise InputError(
             f"{path}: describes a {type(experiment).__name__}, which audiolm {verb} does not take; "
             f"it is for audiolm {experiment.verb}"

@@ -12,7 +12,7 @@ from audiolm_jax.cli.dispatch import Verb, dispatch
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.foreign.arrays import sha256_of
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 
 KMEANS_LICENCE = "not stated in the file; fairseq publishes its own as MIT"
 PUBLISHED = {
@@ -115,12 +115,15 @@ def import_hubert(arguments: Sequence[str]) -> None:
     options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
     if (options.kmeans is None) != (options.layer is None):
         raise InputError(
-            "kmeans and layer: give both or neither; the file does not say which layer it divides"
+            "--kmeans and --layer: give both or neither; the file does not say which layer it "
+            "divides"
         )
     folder = read_hubert(options.weights, options.token_rate_hz, options.licence)
-    if options.kmeans is None:
+    if options.kmeans is None or options.layer is None:
         if options.window != WindowConfig():
-            raise InputError("window: belongs to a semantic tokenizer; give --kmeans, or leave it")
+            raise InputError(
+                "--window: belongs to a semantic tokenizer; give --kmeans, or leave it"
+            )
         _save_encoder(folder, options)
         return
     centroids = read_kmeans_file(options.kmeans)

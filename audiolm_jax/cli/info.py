@@ -60,10 +60,10 @@ def describe(path: Path) -> Iterator[str]:
         yield f"run directory, {'finished' if done else 'not finished'}"
         yield f"  newest checkpoint: step {latest_step(path)}"
         if best := read_best(path):
-            for one in best["checkpoints"]:
+            for checkpoint in best["checkpoints"]:
                 yield (
-                    f"  {best['best_is']} heldout/{best['metric']}: {one['value']:.6g} at step "
-                    f"{one['step']}, kept"
+                    f"  {best['best_is']} heldout/{best['metric']}: {checkpoint['value']:.6g} "
+                    f"at step {checkpoint['step']}, kept"
                 )
         yield from _fields("manifest", json.loads((path / RUN_MANIFEST).read_text()))
     elif (path / STORE_MANIFEST).is_file():

@@ -12,7 +12,7 @@ from audiolm_jax.cli.configured import configured
 from audiolm_jax.cli.options import parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment
-from audiolm_jax.tpu_plan.ahead import Plan, plan_step
+from audiolm_jax.tpu_plan.plan import Plan, plan_step
 from audiolm_jax.tpu_plan.text import describe, table
 from audiolm_jax.tpu_plan.topology import count_chips, prepare_compiler, slice_devices
 
@@ -44,8 +44,9 @@ def plan(arguments: Sequence[str]) -> int:
     if not options.topology:
         raise InputError("--topology: expected one name or more, such as v5p:2x2x4")
     if options.batch_per_chip is not None and options.batch_per_chip < 1:
-        raise InputError(f"--batch-per-chip = {options.batch_per_chip}: expected 1 or more")
-    experiment = configured("plan", [str(options.config), *overrides], StepExperiment)
+        raise InputError(f"--batch-per-chip {options.batch_per_chip}: expected 1 or more")
+    experiment = configured("plan", [str(options.config), *overrides])
+    assert isinstance(experiment, StepExperiment)  # `configured` refuses what has no step
     prepare_compiler()
     plans: list[Plan] = []
     for topology in options.topology:
@@ -56,7 +57,7 @@ def plan(arguments: Sequence[str]) -> int:
             _write(options.json, str(options.config), plans)
     if len(plans) > 1:
         print(table(plans))
-    return 0 if all(one.fits for one in plans) else 1
+    return 0 if all(plan.fits for plan in plans) else 1
 
 
 def _plan(experiment: StepExperiment, topology: str, batch_per_chip: int | None) -> Plan:
@@ -74,5 +75,5 @@ def _plan(experiment: StepExperiment, topology: str, batch_per_chip: int | None)
 
 
 def _write(path: Path, config: str, plans: list[Plan]) -> None:
-    record = {"config": config, "plans": [one.to_dict() for one in plans]}
+    record = {"config": config, "plans": [plan.to_dict() for plan in plans]}
     write_json(path, record)

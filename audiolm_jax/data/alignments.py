@@ -19,34 +19,17 @@ SILENCES = frozenset({"pau", "sil", "SIL", "sp", "spn", "SPN", "h#", "<sil>"})
 
 @dataclasses.dataclass(frozen=True)
 class AlignedPhone:
-    """One phone of one recording.
+    """One phone of one recording."""
 
-    Attributes:
-      file: path of the recording below its folder, without the suffix, or only its name.
-      phone: symbol, any alphabet.
-      onset: where it begins, seconds.
-      offset: where it ends, seconds, more than `onset`.
-      speaker: who says it.
-    """
-
-    file: str
-    phone: str
-    onset: Decimal
-    offset: Decimal
+    file: str  # path of the recording below its folder, without the suffix, or only its name
+    phone: str  # symbol, any alphabet
+    onset: Decimal  # seconds
+    offset: Decimal  # seconds, more than `onset`
     speaker: str
 
 
 def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decimal]:
-    """(onset, offset) of a line.
-
-    Args:
-      onset: decimal digits, seconds.
-      offset: the same.
-      where: file and line, for messages.
-
-    Raises:
-      InputError: no numbers, a negative onset, or an offset that is not after the onset.
-    """
+    """(onset, offset) in seconds, 0 <= onset < offset, or InputError at `where`, "file:line"."""
     try:
         start, end = Decimal(onset), Decimal(offset)
     except InvalidOperation:
@@ -58,21 +41,19 @@ def parse_interval(onset: str, offset: str, where: str) -> tuple[Decimal, Decima
     return start, end
 
 
-def read_lines(path: Path, header: Sequence[str], separator: str | None) -> list[tuple[str, list]]:
-    """("file:line", fields) of every line after the header of a table.
-
-    Raises:
-      InputError: the file cannot be read, another header, or a line with another number of fields.
-    """
+def read_lines(
+    path: Path, header: Sequence[str], separator: str | None
+) -> list[tuple[str, list[str]]]:
+    """("file:line", fields) of every line of a table after its header; InputError if it is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from error
     wanted = (separator or " ").join(header)
-    found = lines[0] if lines else ""
-    if found.split(separator) != list(header):
-        raise InputError(f"{path}:1: header {found[:80]!r}: expected {wanted!r}")
+    first = lines[0] if lines else ""
+    if first.split(separator) != list(header):
+        raise InputError(f"{path}:1: header {first[:80]!r}: expected {wanted!r}")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         fields = line.split(separator)
@@ -85,15 +66,11 @@ def read_lines(path: Path, header: Sequence[str], separator: str | None) -> list
 
 
 def read_alignments(path: Path) -> list[AlignedPhone]:
-    """The phones of a file, in its order.
-
-    Raises:
-      InputError: the file, its header or a line is not as this module says.
-    """
-    phones = []
-    for where, (file, phone, onset, offset, speaker) in read_lines(path, HEADER, "\t"):
-        phones.append(AlignedPhone(file, phone, *parse_interval(onset, offset, where), speaker))
-    return phones
+    """The phones of a file, in its order; InputError unless it is as this module says."""
+    return [
+        AlignedPhone(file, phone, *parse_interval(onset, offset, where), speaker)
+        for where, (file, phone, onset, offset, speaker) in read_lines(path, HEADER, "\t")
+    ]
 
 
 def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
@@ -104,14 +81,10 @@ def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
 
 
 def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
-    """Path of the recording of each file name of an alignment.
+    """Path of the recording of each file name of an alignment, searched in depth.
 
-    Args:
-      directory: folder of recordings, searched in depth.
-      files: paths below it without suffix, or names without suffix that occur once.
-
-    Raises:
-      InputError: no such folder, or a recording that is missing or there more than once.
+    A file is named by its path below the directory without the suffix, or by its name without it
+    where that occurs once. Anything but exactly one recording is an InputError.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder of recordings")
@@ -121,7 +94,7 @@ def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
             below = path.relative_to(directory).with_suffix("").as_posix()
             for name in {below, path.stem}:
                 by_name.setdefault(name, []).append(path)
-    found = {}
+    recordings = {}
     for file in files:
         paths = by_name.get(file, [])
         if len(paths) != 1:
@@ -129,5 +102,5 @@ def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
                 f"{directory}: {len(paths)} recordings of {file!r}: expected one, "
                 f"{file} with one of the suffixes {' '.join(sorted(FORMATS))}"
             )
-        found[file] = paths[0]
-    return found
+        recordings[file] = paths[0]
+    return recordings

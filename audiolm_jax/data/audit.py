@@ -1,27 +1,21 @@
 """What lies in a folder of audio, in words: good and bad files, rates, durations, speakers."""
 
 import dataclasses
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import defaultdict
 
 import numpy as np
 
-from audiolm_jax.data.sources import AudioDataConfig, BadFile, ClipIndex, ClipInfo, scan_folder
+from audiolm_jax.data.index import BadFile, ClipIndex, ClipInfo, index_folder
+from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
 _SPEAKERS_SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class AuditReport:
-    """The finding; `str(report)` is what `audiolm audit` prints.
-
-    Attributes:
-      index: the scanned folder.
-      duplicates: groups of paths with the same bytes, each of two or more.
-    """
+    """A scanned folder; `str(report)` is what `audiolm audit` prints."""
 
     index: ClipIndex
-    duplicates: tuple[tuple[str, ...], ...]
 
     @property
     def bad(self) -> tuple[BadFile, ...]:
@@ -32,6 +26,14 @@ class AuditReport:
     def clips(self) -> tuple[ClipInfo, ...]:
         """The usable clips; empty means that the folder is of no use."""
         return self.index.clips
+
+    @property
+    def duplicates(self) -> list[tuple[str, ...]]:
+        """Groups of paths with the same bytes, each of two or more."""
+        paths = defaultdict(set)
+        for clip in self.index.clips:
+            paths[clip.sha256].add(clip.path)
+        return sorted(tuple(sorted(group)) for group in paths.values() if len(group) > 1)
 
     def __str__(self) -> str:
         index, config = self.index, self.index.config
@@ -61,39 +63,22 @@ class AuditReport:
             f"speakers (first folder): {self._hours('speaker', '')}",
             f"transcripts: {texts} of {len(seconds)} clips",
         ]
-        for split in ("train", "heldout"):
+        for split in SPLITS:
             count = sum(clip.split == split for clip in index.clips)
             lines.append(f"{split}: {count} clips, {index.seconds(split) / 60:.1f} min")
         return [*lines, f"data fingerprint: {index.fingerprint}"]
 
     def _hours(self, field: str, unit: str) -> str:
         """Distinct values of a field of the clips, the most audio first."""
-        hours: Counter = Counter()
+        hours: dict[int | str, float] = defaultdict(float)
         for clip in self.index.clips:
             hours[getattr(clip, field)] += clip.source_samples / clip.source_rate_hz / 3600
-        shown = [
-            f"{'none' if value == '' else value}{unit} {amount:.2f} h"
-            for value, amount in hours.most_common(_SPEAKERS_SHOWN)
-        ]
+        most = sorted(hours.items(), key=lambda item: -item[1])[:_SPEAKERS_SHOWN]
+        shown = [f"{'none' if value == '' else value}{unit} {h:.2f} h" for value, h in most]
         more = len(hours) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def audit(
-    config: AudioDataConfig, progress: Callable[[int, int], None] | None = None
-) -> AuditReport:
-    """Decodes every file of a folder and reports on it.
-
-    Args:
-      config: folder and reading rules.
-      progress: called with (files done, files in all) after each file.
-
-    Raises:
-      InputError: no such folder, or no audio file in it. Bad files are no error here.
-    """
-    index = scan_folder(config, progress)
-    paths = defaultdict(set)
-    for clip in index.clips:
-        paths[clip.sha256].add(clip.path)
-    groups = sorted(tuple(sorted(group)) for group in paths.values() if len(group) > 1)
-    return AuditReport(index, tuple(groups))
+def audit(config: AudioDataConfig) -> AuditReport:
+    """Decodes every file of a folder; raises as `index_folder`: bad files are no error here."""
+    return AuditReport(index_folder(config))

@@ -10,16 +10,17 @@ whole and padded with zeros.
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.prefetch import prefetch
-from audiolm_jax.data.share import own_rows
-from audiolm_jax.data.shuffle import generator, shuffled_index
-from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
+from audiolm_jax.data.sources import Split
+from audiolm_jax.data.stream import generator, own_rows, shuffled_index
+from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AudioBatch
 
@@ -45,13 +46,10 @@ class AudioCrops:
         """Describes the stream; nothing is decoded yet.
 
         Args:
-          index: clips of a folder.
-          split: "train" or "heldout".
           crop_seconds: length of each crop, a whole number of samples.
           batch_size: crops in a batch over all hosts.
-          seed: of the stream.
-          rows: which rows of each batch to read, from 0 to batch_size - 1: the share of this host,
-            as `runtime.mesh.host_rows` tells it. The clips of the others are not read. None: all.
+          rows: which rows of each batch to read: the share of this host, as
+            `training.mesh.host_rows` tells it. The clips of the others are not read. None: all.
           cache_bytes: bound on the decoded audio kept in memory.
 
         Raises:
@@ -69,11 +67,8 @@ class AudioCrops:
         """Positions in an epoch: the split's samples over the crop's, rounded up."""
         return -(-int(self._ends[-1]) // self.crop_samples)
 
-    def batches(self, start_step: int) -> Iterator[AudioBatch]:
+    def batches(self, start_step: int) -> Generator[AudioBatch, None, None]:
         """Endless batches from a step on, decoded ahead in the background.
-
-        Args:
-          start_step: number of the first batch, >= 0.
 
         Yields:
           AudioBatch of numpy arrays: samples float32 [rows of this host, crop_samples], zeros
@@ -84,20 +79,17 @@ class AudioCrops:
             for step in itertools.count(start_step)
         )
 
-    def heldout_batches(self) -> Iterator[AudioBatch]:
-        """Every clip of the split exactly once, in order: for evaluation.
+    def heldout_batches(self) -> Generator[AudioBatch, None, None]:
+        """Every clip of the split exactly once, in order, the same each time: for evaluation.
 
-        A clip longer than the crop is cut into the fewest windows that fit, of lengths equal to
-        within a sample. Rows missing in the last batch have length 0.
-
-        Yields:
-          AudioBatch as from `batches`, the same each time.
+        A clip longer than the crop is cut into even windows. Rows missing in the last batch have
+        length 0.
         """
-        windows = []
-        for number, clip in enumerate(self._clips):
-            parts = -(-clip.num_samples // self.crop_samples)
-            edges = [part * clip.num_samples // parts for part in range(parts + 1)]
-            windows += [(number, start, stop) for start, stop in itertools.pairwise(edges)]
+        windows = [
+            (number, start, stop)
+            for number, clip in enumerate(self._clips)
+            for start, stop in even_windows(clip.num_samples, self.crop_samples)
+        ]
         windows += [(0, 0, 0)] * (-len(windows) % self._batch_size)
         return self._read(
             [windows[first + row] for row in self._rows]
@@ -116,7 +108,9 @@ class AudioCrops:
         start = int(rng.integers(spare + 1))
         return number, start, start + self.crop_samples
 
-    def _read(self, batches: Iterable[list[tuple[int, int, int]]]) -> Iterator[AudioBatch]:
+    def _read(
+        self, batches: Iterable[list[tuple[int, int, int]]]
+    ) -> Generator[AudioBatch, None, None]:
         """Decodes windows on threads, some batches ahead."""
 
         def read() -> Iterator[AudioBatch]:
@@ -129,8 +123,10 @@ class AudioCrops:
     def _batch(self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor) -> AudioBatch:
         def cut(window: tuple[int, int, int]) -> np.ndarray:
             number, start, stop = window
-            samples = self._cache.get(self._clips[number])[start:stop] if stop > start else []
-            return np.pad(np.asarray(samples, np.float32), (0, self.crop_samples - (stop - start)))
+            row = np.zeros(self.crop_samples, np.float32)
+            if stop > start:
+                row[: stop - start] = self._cache.get(self._clips[number])[start:stop]
+            return row
 
         lengths = np.array([stop - start for _, start, stop in windows], np.int32)
         return AudioBatch(np.stack(list(pool.map(cut, windows))), lengths)
@@ -160,15 +156,11 @@ class _ClipCache:
 
 
 def whole_samples(crop_seconds: float, sample_rate_hz: int) -> int:
-    """Samples of a crop.
-
-    Raises:
-      InputError: not a positive whole number of them.
-    """
+    """Samples of a crop; InputError if they are no positive whole number."""
     samples = round(crop_seconds * sample_rate_hz)
     if samples < 1 or abs(samples - crop_seconds * sample_rate_hz) > 1e-6:
         raise InputError(
-            f"crop_seconds = {crop_seconds}: expected a positive whole number of samples at "
+            f"--crop-seconds = {crop_seconds}: expected a positive whole number of samples at "
             f"{sample_rate_hz} Hz"
         )
     return samples

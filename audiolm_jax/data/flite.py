@@ -1,4 +1,4 @@
-"""Speech with known phone times, from the voices of the synthesiser flite.
+"""Speech with known phone times, from the voices of the synthesizer flite.
 
 The program `flite` (Debian package of the same name) speaks a sentence and prints where each phone
 ends. The same sentences, voices and version of flite give the same bytes.
@@ -20,18 +20,14 @@ VOICES = ("awb", "kal16", "rms", "slt")  # all four are at 16 kHz
 
 
 def find_flite(program: str) -> str:
-    """The program to run.
-
-    Raises:
-      InputError: it is not installed.
-    """
-    found = shutil.which(program)
-    if found is None:
+    """Path of the program; InputError if it is not installed."""
+    path = shutil.which(program)
+    if path is None:
         raise InputError(
-            f"flite = {program}: no such program; launch/flite.sh fetches Debian's, or install "
+            f"--flite = {program}: no such program; launch/flite.sh fetches Debian's, or install "
             "the package flite"
         )
-    return found
+    return path
 
 
 def list_voices(program: str) -> tuple[str, ...]:
@@ -41,11 +37,7 @@ def list_voices(program: str) -> tuple[str, ...]:
 
 
 def read_sentences(path: Path) -> list[str]:
-    """Lines that are not empty.
-
-    Raises:
-      InputError: the file cannot be read or holds none.
-    """
+    """Lines that are not empty; InputError if there are none."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeError) as error:
@@ -76,12 +68,7 @@ def speak(
 ) -> list[AlignedPhone]:
     """Writes `<voice>/<number>.wav` for each voice and its sentence, numbers from 001 on.
 
-    Args:
-      program: path of flite.
-      sentences: English text, one sentence each; each voice has its own order of all words, as
-        `mix_words` draws it.
-      voices: names of its voices; each is one speaker.
-      directory: folder to write to; made if it is not there.
+    Each voice is one speaker, with the order of all English words that `mix_words` draws for it.
 
     Returns:
       All phones, pauses included, voice by voice, sentence by sentence.
@@ -92,7 +79,7 @@ def speak(
     known = list_voices(program)
     for voice in voices:
         if voice not in known:  # flite itself would speak with another one
-            raise InputError(f"voices: {voice!r} is not one of flite's: {' '.join(known)}")
+            raise InputError(f"--voices: {voice!r} is not one of flite's: {' '.join(known)}")
     phones = []
     for voice in voices:
         (directory / voice).mkdir(parents=True, exist_ok=True)
@@ -107,10 +94,8 @@ def speak(
 def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
     """The phones of one utterance from flite's line of `phone:end_seconds` words.
 
-    A phone of no length at the printed precision is left out: no frame can be its own.
-
-    Raises:
-      InputError: another format, or times that go back.
+    A phone of no length at the printed precision is left out: no frame can be its own. Another
+    format, or times that go back, are an InputError.
     """
     phones, onset = [], Decimal(0)
     for word in printed.split():
@@ -119,10 +104,9 @@ def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
             raise InputError(f"{file}: flite printed {word!r}: expected phone:seconds")
         if onset == _decimal(end):
             continue
-        phones.append(
-            AlignedPhone(file, phone, *parse_interval(str(onset), end, f"{file}: {word}"), speaker)
-        )
-        onset = phones[-1].offset
+        interval = parse_interval(str(onset), end, f"{file}: {word}")
+        phones.append(AlignedPhone(file, phone, *interval, speaker))
+        onset = interval[1]
     if not phones:
         raise InputError(f"{file}: flite printed no phone times; version 2 with -psdur is needed")
     return phones

@@ -6,55 +6,24 @@ seed. Position p of the stream decides its crop, its level and the switch too.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.share import own_rows
-from audiolm_jax.data.shuffle import generator
-from audiolm_jax.data.sources import AudioDataConfig, ClipIndex, Split
-from audiolm_jax.errors import InputError
+from audiolm_jax.data.index import ClipIndex
+from audiolm_jax.data.sources import NoiseConfig, Split
+from audiolm_jax.data.stream import generator, own_rows
 from audiolm_jax.types import AudioBatch, DenoisingBatch
 
 
 @dataclasses.dataclass(frozen=True)
-class NoiseConfig:
-    """Which noise is mixed in, how often and how loud.
-
-    Attributes:
-      data: recordings of noise, at the rate of the speech; their held-out files serve evaluation.
-      probability: of noise in a crop; the others stay clean.
-      gain_db: lowest and highest level of the noise's peak over that of the speech in the crop,
-        drawn uniformly in dB (paper: -30 to 0, after normalising the peaks of both).
-      denoise_probability: of the switch being on, with noise and without.
-    """
-
-    data: AudioDataConfig
-    probability: float = 0.5
-    gain_db: tuple[float, float] = (-30.0, 0.0)
-    denoise_probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("probability", "denoise_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"noise.{name} = {getattr(self, name)}: expected 0 to 1")
-        if not self.gain_db[0] <= self.gain_db[1] < float("inf"):
-            raise InputError(f"noise.gain_db = {self.gain_db}: expected the lower one first")
-
-
-@dataclasses.dataclass(frozen=True)
 class Mixture:
-    """What is done to one crop.
+    """What is done to one crop."""
 
-    Attributes:
-      gain_db: level of the noise; None adds none.
-      denoise: whether the switch is on.
-    """
-
-    gain_db: float | None
-    denoise: bool
+    gain_db: float | None  # level of the noise; None adds none
+    denoise: bool  # whether the switch is on
 
 
 def noise_seed(seed: int) -> int:
@@ -92,20 +61,18 @@ class NoisyCrops:
         self._rows, self._batch_size = own_rows(batch_size, rows), batch_size
         self._seed, self._config = seed, config
 
-    def batches(self, start_step: int) -> Iterator[DenoisingBatch]:
+    def batches(self, start_step: int) -> Generator[DenoisingBatch, None, None]:
         """Endless batches from a step on."""
-        yield from self._pair(self._speech.batches(start_step), start_step, False)
+        yield from self._pair(self._speech.batches(start_step), start_step, self._config)
 
-    def heldout_batches(self) -> Iterator[DenoisingBatch]:
+    def heldout_batches(self) -> Generator[DenoisingBatch, None, None]:
         """Every clip of the split once, each with noise and the switch on; the same each time."""
-        yield from self._pair(self._speech.heldout_batches(), 0, True)
+        always = dataclasses.replace(self._config, probability=1.0, denoise_probability=1.0)
+        yield from self._pair(self._speech.heldout_batches(), 0, always)
 
     def _pair(
-        self, speech: Iterator[AudioBatch], start_step: int, is_evaluation: bool
-    ) -> Iterator[DenoisingBatch]:
-        config = self._config
-        if is_evaluation:
-            config = dataclasses.replace(config, probability=1.0, denoise_probability=1.0)
+        self, speech: Generator[AudioBatch, None, None], start_step: int, config: NoiseConfig
+    ) -> Generator[DenoisingBatch, None, None]:
         noises = self._noise.batches(start_step)
         with contextlib.closing(speech), contextlib.closing(noises):
             for step, (clean, noise) in enumerate(zip(speech, noises, strict=False), start_step):

@@ -3,12 +3,11 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from audiolm_jax.data.noise import NoiseConfig
-from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
 
 if TYPE_CHECKING:
-    from audiolm_jax.data.sources import ClipIndex
+    from audiolm_jax.data.index import ClipIndex
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,10 +46,10 @@ class AudioExperiment(StepExperiment):
 
     def open_crops(self, noise: NoiseConfig | None) -> TrainingData:
         """Crops of the recordings, with noise to remove from them if there is any."""
-        from audiolm_jax.data.batch_rows import describe_audio, describe_noisy_audio
+        from audiolm_jax.data.batch_contents import describe_audio, describe_noisy_audio
         from audiolm_jax.data.crops import AudioCrops
+        from audiolm_jax.data.index import scan
         from audiolm_jax.data.noise import NoisyCrops
-        from audiolm_jax.data.sources import scan
         from audiolm_jax.training.mesh import host_rows, make_mesh
 
         index = scan(self.data)

@@ -4,19 +4,20 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from audiolm_jax.data.noise import NoiseConfig
-from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import AudioExperiment
 from audiolm_jax.experiments.trained import TrainingData
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
-from audiolm_jax.training.optim import OptimizerConfig
-from audiolm_jax.types import AudioBatch
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
+from audiolm_jax.training.config import OptimizerConfig
 
 if TYPE_CHECKING:
     from audiolm_jax.training.metrics import MetricsWriter
     from audiolm_jax.training.state import TrainProgram, TrainState
+    from audiolm_jax.types import AudioBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class CodecExperiment(AudioExperiment):
         return dataclasses.replace(data, on_evaluate=self._write_samples(audio))
 
     def _write_samples(
-        self, batch: AudioBatch
+        self, batch: "AudioBatch"
     ) -> "Callable[[int, TrainState, MetricsWriter], None]":
         """Writes the first held-out crops after the codec, and once as they were recorded."""
         import jax

@@ -4,8 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from audiolm_jax.experiments.audio import AudioExperiment
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
 
 if TYPE_CHECKING:
     from audiolm_jax.training.state import TrainProgram

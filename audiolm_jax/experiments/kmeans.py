@@ -11,8 +11,8 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
 from audiolm_jax.experiments.trained import TrainedExperiment, provenance_of
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
-from audiolm_jax.training.mesh import MeshConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
+from audiolm_jax.training.config import MeshConfig
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class KmeansExperiment(TrainedExperiment):
         """Stores the features, fits the centroids, and writes the semantic tokenizer."""
         import jax
 
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
             choose_clips,
             store_features,
@@ -80,7 +80,7 @@ class KmeansExperiment(TrainedExperiment):
             result = fit_kmeans(frames, config, make_mesh(self.mesh), directory)
             logger.info(
                 "k-means: %d frames, %d clusters, inertia %.3f to %.3f in %d passes",
-                frames.frames,
+                len(frames),
                 len(result.counts),
                 result.inertia[0],
                 result.inertia[-1],

@@ -2,35 +2,55 @@
 
 import contextlib
 import importlib
-import runpy
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 
-# A config file may hold any other kind as well; here stands what help can show without one.
-KINDS = (
-    "audiolm_jax.experiments.codec:CodecExperiment",
-    "audiolm_jax.experiments.encoder:EncoderExperiment",
-    "audiolm_jax.experiments.kmeans:KmeansExperiment",
-    "audiolm_jax.experiments.tokens:TokenizeExperiment",
-    "audiolm_jax.experiments.stage:StageExperiment",
-    "audiolm_jax.evaluation.bundle.experiment:EvaluateExperiment",
-    "audiolm_jax.evaluation.codecs.experiment:CodecEvaluateExperiment",
-    "audiolm_jax.evaluation.abx.experiment:AbxExperiment",
-    "audiolm_jax.evaluation.sweep.experiment:SweepExperiment",
-)
+# By verb of the command line. A config file may hold any other kind as well; here stands what help
+# can show without one.
+KINDS = {
+    "train": (
+        "experiments.codec:CodecExperiment",
+        "experiments.encoder:EncoderExperiment",
+        "experiments.kmeans:KmeansExperiment",
+        "experiments.stage:StageExperiment",
+    ),
+    "tokenize": ("experiments.tokens:TokenizeExperiment",),
+    "evaluate": (
+        "evaluation.bundle.experiment:EvaluateExperiment",
+        "evaluation.codecs.experiment:CodecEvaluateExperiment",
+        "evaluation.abx.experiment:AbxExperiment",
+        "evaluation.sweep.experiment:SweepExperiment",
+    ),
+}
 
 
 def kinds_of(verb: str) -> list[type[Experiment]]:
     """The kinds that come with the package and are run by a verb."""
-    kinds = []
-    for place in KINDS:
-        module, _, name = place.partition(":")
-        kinds.append(getattr(importlib.import_module(module), name))
-    return [kind for kind in kinds if kind.verb == verb]
+    places = [place.partition(":") for place in KINDS[verb]]
+    return [
+        getattr(importlib.import_module(f"audiolm_jax.{module}"), name)
+        for module, _, name in places
+    ]
+
+
+def _run(path: Path) -> ModuleType:
+    """A config file as a module, which stays: help texts are read from the source of a class."""
+    name = f"config_{fingerprint(str(path))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError("expected a Python file, ending in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _importable(path.parent):
+        spec.loader.exec_module(module)
+    return module
 
 
 @contextlib.contextmanager
@@ -44,7 +64,11 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             place = getattr(sys.modules[name], "__file__", None)
-            if place is not None and Path(place).parent == folder:
+            if (
+                place is not None
+                and Path(place).parent == folder
+                and not name.startswith("config_")
+            ):
                 del sys.modules[name]
 
 
@@ -59,16 +83,15 @@ def load_experiment(path: Path) -> Experiment:
     if not path.is_file():
         raise InputError(f"{path}: no such config file; see the folder configs/")
     try:
-        with _importable(path.resolve().parent):
-            names = runpy.run_path(str(path))
+        module = _run(path.resolve())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
         raise InputError(f"{path}: {type(error).__name__}: {error}") from error
-    if not callable(names.get("experiment")):
+    if not callable(getattr(module, "experiment", None)):
         raise InputError(f"{path}: no function experiment(); a config file must define one")
     try:
-        experiment = names["experiment"]()
+        experiment = module.experiment()
     except (InputError, TypeError) as error:  # TypeError: an unknown or missing field
         raise InputError(f"{path}: {error}") from error
     if not isinstance(experiment, Experiment):

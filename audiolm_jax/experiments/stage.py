@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
-from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.lm.train import StageTrainConfig
+from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 
 if TYPE_CHECKING:
     from audiolm_jax.data.tokens.store import TokenStore
@@ -52,8 +51,23 @@ class StageExperiment(StepExperiment):
             "semantic": fingerprint_of(self.semantic),
         }
 
+    def run(self) -> Path:
+        """Trains with the token store's sizes where the config gives none."""
+        return super(StageExperiment, self.sized()).run()
+
+    def sized(self) -> "StageExperiment":
+        """The same with the token store's sizes where none are given."""
+        from audiolm_jax.data.tokens.store import TokenStore
+
+        if self.model.stage.is_sized:
+            return self
+        sizes = TokenStore.open(self.tokens, verify=False).sizes
+        stage = self.model.stage.sized(sizes.semantic_clusters, sizes.codebook_size, sizes.levels)
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, stage=stage))
+
     def program(self) -> "TrainProgram":
         """Next-token prediction."""
+        self._check_sized()
         from audiolm_jax.lm import train
         from audiolm_jax.training.optim import make_optimizer
 
@@ -66,10 +80,19 @@ class StageExperiment(StepExperiment):
 
         from audiolm_jax.types import TokenBatch
 
+        self._check_sized()
         shape = (self.batch_size, self.model.stage.max_tokens - 1)
         ids: Any = jax.ShapeDtypeStruct(shape, np.int32)
         weights: Any = jax.ShapeDtypeStruct(shape, np.float32)
         return TokenBatch(inputs=ids, targets=ids, loss_weights=weights, levels=ids)
+
+    def _check_sized(self) -> None:
+        if not self.model.stage.is_sized:
+            raise InputError(
+                "--model.stage.semantic-clusters, --model.stage.codebook-size, "
+                "--model.stage.levels: give all three where there is no token store to take them "
+                "from"
+            )
 
     def units_per_step(self) -> tuple[str, float]:
         """Tokens."""
@@ -83,7 +106,7 @@ class StageExperiment(StepExperiment):
 
     def open_data(self) -> TrainingData:
         """Opens the token store, which must come from the tokenizers that are named."""
-        from audiolm_jax.data.batch_rows import describe_tokens
+        from audiolm_jax.data.batch_contents import describe_tokens
         from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
         from audiolm_jax.data.tokens.store import TokenStore, check_store
         from audiolm_jax.lm.decoder import check_backend

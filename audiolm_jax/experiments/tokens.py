@@ -3,12 +3,15 @@
 import dataclasses
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.base import Experiment
-from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
+
+if TYPE_CHECKING:
+    from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class TokenizeExperiment(Experiment):
 
     def run(self) -> Path:
         """Writes the token store, or what is left of it."""
-        from audiolm_jax.data.sources import scan
+        from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.tokenize import precompute
 
         index = scan(self.data)
@@ -67,7 +70,7 @@ class LoadTokenizers:
     codec: str
     semantic: str
 
-    def __call__(self) -> tuple[AcousticTokenizer, SemanticTokenizer]:
+    def __call__(self) -> "tuple[AcousticTokenizer, SemanticTokenizer]":
         """(of the codec's folder, of the semantic tokenizer's)."""
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer

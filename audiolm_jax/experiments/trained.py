@@ -18,14 +18,12 @@ from audiolm_jax.artifacts.model_folder import MODEL_JSON
 from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.optim import OptimizerConfig
-from audiolm_jax.training.warm_start import WarmStart, WarmStartConfig
+from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig, WarmStartConfig
 
 if TYPE_CHECKING:
     from audiolm_jax.training.metrics import MetricsWriter
     from audiolm_jax.training.state import TrainProgram, TrainState
+    from audiolm_jax.training.warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +189,7 @@ class StepExperiment(TrainedExperiment):
         with name_full_disk(directory):
             export_model(directory / MODEL, self.kind, self.model, program, state, provenance)
 
-    def _warm_start(self) -> tuple[WarmStart | None, dict[str, Any] | None]:
+    def _warm_start(self) -> "tuple[WarmStart | None, dict[str, Any] | None]":
         """The weights to start from, read once, and what the manifest says of them."""
         from audiolm_jax.training.checkpoints import latest_step
         from audiolm_jax.training.distributed import from_first_host

@@ -18,7 +18,7 @@ from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import KIND, StageModelConfig
+from audiolm_jax.lm.config import KIND, StageModelConfig
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
@@ -54,17 +54,11 @@ class Bundle:
     """Fingerprint of each part folder."""
 
 
-def bundle_fingerprint(parts: dict[str, str]) -> str:
-    """sha256 over the names and fingerprints of the parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def read_stage(directory: Path, name: str) -> StageModel:
-    """Loads a stage's model folder and checks that it holds the stage `name`."""
-    folder = load_model(directory, KIND)
-    config = config_from_dict(StageModelConfig, folder.config, str(directory))
+def stage_model(folder: ModelFolder, where: str, name: str) -> StageModel:
+    """A stage's model folder, which must hold the stage `name`."""
+    config = config_from_dict(StageModelConfig, folder.config, where)
     if config.stage.name != name:
-        raise InputError(f"{directory}: holds the {config.stage.name} stage, expected {name}")
+        raise InputError(f"{where}: holds the {config.stage.name} stage, expected {name}")
     return StageModel(config, folder)
 
 
@@ -79,24 +73,29 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     Raises:
       InputError: a part is missing, or a stage was trained on tokens of another tokenizer.
     """
-    required = ["codec", "semantic", "semantic_lm", "coarse_lm"]
-    for part in required:
+    for part in ("codec", "semantic", "semantic_lm", "coarse_lm"):
         if part not in sources:
             raise InputError(f"bundle: no run given for {part}; name a finished run of it")
     folders = {part: load_model(path) for part, path in sources.items()}
     parts = {part: folder.fingerprint for part, folder in sorted(folders.items())}
-    rates = set()
-    for name, part in STAGE_PARTS.items():
-        if part not in sources:
-            continue
-        stage = read_stage(sources[part], name)
-        _check_upstream(sources[part], stage.folder, parts)
-        rates.add(stage.folder.provenance["semantic_tokens_per_second"])
-    _check_fine(sources)
+    stages = {
+        name: stage_model(folders[part], str(sources[part]), name)
+        for name, part in STAGE_PARTS.items()
+        if part in folders
+    }
+    for name, stage in stages.items():
+        _check_upstream(sources[STAGE_PARTS[name]], stage.folder, parts)
+    coarse = stages["coarse"].config.stage
+    if coarse.coarse_levels < coarse.levels and "fine" not in stages:
+        raise InputError(
+            f"bundle: the coarse stage writes {coarse.coarse_levels} of {coarse.levels} levels; "
+            "name a finished run of fine_lm too"
+        )
+    rates = {stage.folder.provenance["semantic_tokens_per_second"] for stage in stages.values()}
     if len(rates) != 1:
         raise InputError("bundle: the stages were trained on different token stores")
-    fingerprint = bundle_fingerprint(parts)
-    if (out / BUNDLE_JSON).exists() and _read_json(out)["fingerprint"] == fingerprint:
+    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    if (out / BUNDLE_JSON).exists() and read_record(out)["fingerprint"] == fingerprint:
         return fingerprint
     record = {
         "format": FORMAT,
@@ -113,49 +112,47 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     return fingerprint
 
 
-def load_bundle(directory: Path) -> Bundle:
-    """Loads and verifies a bundle.
+def load_bundle(directory: str | Path) -> Bundle:
+    """Loads and verifies a bundle; every part is read and hashed once.
 
     Raises:
       InputError: not a bundle, a file missing or damaged, or parts that do not belong together.
     """
-    record = _read_json(directory)
-    parts = record["parts"]
-    for part, fingerprint in parts.items():
-        found = load_model(directory / part).fingerprint
-        if found != fingerprint:
-            raise InputError(
-                f"{directory / part}: fingerprint {found[:16]}, but {BUNDLE_JSON} expects "
-                f"{fingerprint[:16]}; the part was exchanged, make the bundle again"
-            )
+    directory = Path(directory)
+    record = read_record(directory)
+    parts: dict[str, str] = record["parts"]
     codec = load_acoustic_tokenizer(directory / "codec")
     semantic = load_semantic_tokenizer(directory / "semantic")
     stages = {
-        name: read_stage(directory / part, name)
+        name: stage_model(load_model(directory / part, KIND), str(directory / part), name)
         for name, part in STAGE_PARTS.items()
         if part in parts
     }
+    fingerprints = {"codec": codec.fingerprint, "semantic": semantic.fingerprint}
+    fingerprints |= {STAGE_PARTS[name]: s.folder.fingerprint for name, s in stages.items()}
+    for part, expected in parts.items():
+        if fingerprints.get(part) != expected:
+            raise InputError(
+                f"{directory / part}: fingerprint {str(fingerprints.get(part))[:16]}, but "
+                f"{BUNDLE_JSON} expects {expected[:16]}; the part was exchanged, make the bundle "
+                "again"
+            )
     for name, stage in stages.items():
         _check_upstream(directory / STAGE_PARTS[name], stage.folder, parts)
         config = stage.config.stage
-        found = (codec.levels, codec.codebook_size, semantic.clusters)
-        expected = (config.levels, config.codebook_size, config.semantic_clusters)
-        if found != expected:
+        have = (codec.levels, codec.codebook_size, semantic.clusters)
+        want = (config.levels, config.codebook_size, config.semantic_clusters)
+        if have != want:
             raise InputError(
-                f"{directory}: tokenizers have (levels, codes, clusters) = {found}, "
-                f"the {name} stage expects {expected}"
+                f"{directory}: tokenizers have (levels, codes, clusters) = {have}, "
+                f"the {name} stage expects {want}"
             )
-    return Bundle(
-        codec,
-        semantic,
-        stages,
-        record["semantic_tokens_per_second"],
-        record["fingerprint"],
-        parts,
-    )
+    rate = record["semantic_tokens_per_second"]
+    return Bundle(codec, semantic, stages, rate, record["fingerprint"], parts)
 
 
-def _read_json(directory: Path) -> dict[str, Any]:
+def read_record(directory: Path) -> dict[str, Any]:
+    """What bundle.json of a bundle holds."""
     path = directory / BUNDLE_JSON
     if not path.is_file():
         raise InputError(f"{path}: not found; `audiolm bundle` writes a folder that has it")
@@ -170,18 +167,9 @@ def _read_json(directory: Path) -> dict[str, Any]:
 
 def _check_upstream(path: Path, stage: ModelFolder, parts: dict[str, str]) -> None:
     for part in ("codec", "semantic"):
-        found, expected = parts[part], stage.provenance[part]
-        if found != expected:
+        have, expected = parts[part], stage.provenance[part]
+        if have != expected:
             raise InputError(
                 f"{path}: trained on tokens of {part} {expected[:16]}, but the bundle's {part} is "
-                f"{found[:16]}; tokenize again with it and retrain, or take the other {part}"
+                f"{have[:16]}; tokenize again with it and retrain, or take the other {part}"
             )
-
-
-def _check_fine(sources: dict[str, Path]) -> None:
-    coarse = read_stage(sources["coarse_lm"], "coarse").config.stage
-    if coarse.coarse_levels < coarse.levels and "fine_lm" not in sources:
-        raise InputError(
-            f"bundle: the coarse stage writes {coarse.coarse_levels} of {coarse.levels} levels; "
-            "name a finished run of fine_lm too"
-        )

@@ -18,13 +18,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from audiolm_jax.generation.sampling import check_temperature, legal_next, legal_table, sample
-from audiolm_jax.lm.decoder import (
-    StageModelConfig,
-    UnstackedDecoder,
-    distance_bias,
-    load_decoder,
-    output_logits,
-)
+from audiolm_jax.lm.config import StageModelConfig
+from audiolm_jax.lm.decoder import UnstackedDecoder, distance_bias, load_decoder, output_logits
 from audiolm_jax.nn.attention import KVCache, cached_attention, causal_attention, empty_cache
 from audiolm_jax.stages import EOS, PAD
 
@@ -60,7 +55,7 @@ def prefill(
     """
     bias = distance_bias(model)
     x = model.embedding(prompts)
-    caches = []
+    caches: list[KVCache] = []
     for block in model.blocks:
 
         def attend(query: Array, key: Array, value: Array) -> tuple[Array, KVCache]:
@@ -69,8 +64,9 @@ def prefill(
             written = cache.write(key, value, jnp.zeros((), jnp.int32))
             return causal_attention(query, key, value, bias), written
 
-        x, cache = block(x, attend)
-        caches.append(cache)
+        filled: KVCache
+        x, filled = block(x, attend)
+        caches.append(filled)
     return x, caches
 
 
@@ -108,8 +104,9 @@ def decode_step(
             written = cache.write(key, value, prompt_slots + index)
             return cached_attention(query, written, distances, visible, bias), written
 
-        x, cache = block(x, attend, positions=positions)
-        updated.append(cache)
+        filled: KVCache
+        x, filled = block(x, attend, positions=positions)
+        updated.append(filled)
     return output_logits(model, x)[:, 0], updated
 
 

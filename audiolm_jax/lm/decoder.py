@@ -4,129 +4,34 @@ Paper: AudioLM section IV-B gives 12 layers, 16 heads, width 1024, feed-forward 
 and T5 relative positions. Ours, as in t5x where the paper is silent: pre-norm with RMSNorm, gated
 GELU, no biases, separate input and output embeddings. Dropout falls on the embedding and on what
 each branch adds, not on attention weights: block-wise attention never holds those. Rotary
-positions, normalised queries and keys and tied embeddings are options that the paper does not have.
+positions, normalized queries and keys and tied embeddings are options that the paper does not have.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from audiolm_jax.artifacts.model_folder import unflatten_into
 from audiolm_jax.errors import InputError
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.feed_forward import GatedFeedForward
 from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
+from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
-from audiolm_jax.nn.stack import Remat, init_stack, run_stack, unstack
-from audiolm_jax.stages import StageConfig
+from audiolm_jax.nn.stack import init_stack, run_stack, unstack
+from audiolm_jax.nn.state_arrays import unflatten_into
 
-KIND = "stage"  # of model folders, whose config is a StageModelConfig
 Record = TypeVar("Record")
 Attend = Callable[[Array, Array, Array], tuple[Array, Record]]
-
-
-@dataclasses.dataclass(frozen=True)
-class DecoderConfig:
-    """Size and arithmetic of a decoder.
-
-    Attributes:
-      layers: transformer layers.
-      heads: attention heads of each layer.
-      head_width: dimensions of one head.
-      width: dimensions of the residual stream.
-      ff_width: hidden dimensions of the gated feed-forward network.
-      dropout: share of the embedding and of each branch's output zeroed in training, in [0, 1).
-      position: how attention knows distances: a learned bias (t5) or rotated queries and keys
-        (rope).
-      relative_buckets: learned relative-position values per head; even. Of t5 only.
-      relative_max_distance: distance in tokens from which the position bias is constant. Of t5
-        only.
-      qk_norm: normalise queries and keys, which bounds attention scores.
-      tied_embeddings: the output projection is the transposed embedding, scaled by width ** -0.5.
-      attention: how training computes it: blocks of queries in plain JAX, or a kernel that keeps
-        scores on the chip (flash; TPU only). Equal up to rounding; generation always uses blocks.
-      remat: what the backward pass recomputes to save memory: none, dots (all but matrix
-        products and attention kernels), kernels (all but attention kernels) or full (everything
-        within a layer).
-      scan_layers: compile one layer for all of them; otherwise each by itself, which takes longer
-        to compile and a tenth less time a step on a CPU. Equal up to rounding.
-      compute_dtype: arithmetic of matrix products; parameters, normalisation, softmax and loss are
-        float32 in any case.
-    """
-
-    layers: int = 12
-    heads: int = 16
-    head_width: int = 64
-    width: int = 1024
-    ff_width: int = 4096
-    dropout: float = 0.1
-    position: Literal["t5", "rope"] = "t5"
-    relative_buckets: int = 32
-    relative_max_distance: int = 128
-    qk_norm: bool = False
-    tied_embeddings: bool = False
-    attention: Literal["blocks", "flash"] = "blocks"
-    remat: Remat = "none"
-    scan_layers: bool = True
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        for name in ("layers", "heads", "head_width", "width", "ff_width"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"decoder.{name} = {getattr(self, name)}: expected at least 1; raise it"
-                )
-        if not 0 <= self.dropout < 1:
-            raise InputError(
-                f"decoder.dropout = {self.dropout}: expected a share in [0, 1); 0 turns it off"
-            )
-        if self.relative_buckets < 2 or self.relative_buckets % 2:
-            raise InputError(
-                f"decoder.relative_buckets = {self.relative_buckets}: expected an even number of "
-                "at least 2; T5 uses 32"
-            )
-        if self.relative_max_distance <= self.relative_buckets // 2:
-            raise InputError(
-                f"decoder.relative_max_distance = {self.relative_max_distance}: expected more than "
-                f"half of relative_buckets = {self.relative_buckets}; T5 uses 128 with 32 buckets"
-            )
-        if self.position == "rope" and self.head_width % 2:
-            raise InputError(
-                f"decoder.head_width = {self.head_width}: expected an even number with position = "
-                "'rope', which rotates pairs of channels"
-            )
-        for name, allowed in (
-            ("position", ("t5", "rope")),
-            ("attention", ("blocks", "flash")),
-            ("remat", ("none", "dots", "kernels", "full")),
-            ("compute_dtype", ("float32", "bfloat16")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"decoder.{name} = {getattr(self, name)!r}: expected one of {allowed}"
-                )
-
-
-@dataclasses.dataclass(frozen=True)
-class StageModelConfig:
-    """Everything that a trained stage needs to be used: the config of a "stage" model folder.
-
-    Attributes:
-      stage: which tokens it reads and writes.
-      decoder: the network.
-    """
-
-    stage: StageConfig
-    decoder: DecoderConfig
 
 
 class Block(nnx.Module):
@@ -134,7 +39,7 @@ class Block(nnx.Module):
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
-        self.attention_norm = _norm(config, rngs)
+        self.attention_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
         self.attention = AttentionProjections(
             config.width,
             config.heads,
@@ -144,7 +49,7 @@ class Block(nnx.Module):
             rotary=config.position == "rope",
             rngs=rngs,
         )
-        self.feed_forward_norm = _norm(config, rngs)
+        self.feed_forward_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
         self.feed_forward = GatedFeedForward(config.width, config.ff_width, dtype, rngs=rngs)
         self.dropout_rate = config.dropout
 
@@ -155,17 +60,13 @@ class Block(nnx.Module):
         key: Array | None = None,
         positions: Int[Array, "p l"] | None = None,
     ) -> tuple[Float[Array, "b l d"], Record]:
-        """Runs the layer.
+        """The residual stream after the layer, and what `attend` hands back, such as a cache.
 
         Args:
           x: residual stream.
-          attend: (query, key, value), each [b, l, h, k] -> (mixed values, any record to hand back,
-            such as a cache).
-          key: dropout key; None for no dropout.
+          attend: (query, key, value), each [b, l, h, k] -> (mixed values, anything).
+          key: of dropout; None for none.
           positions: of each row, or one row (p = 1) for all; None for 0 ... l - 1.
-
-        Returns:
-          The residual stream after the layer, and the record.
         """
         keys = (None, None) if key is None else jax.random.split(key)
         mixed, record = attend(*self.attention.project(self.attention_norm(x), positions))
@@ -183,11 +84,11 @@ class Decoder(nnx.Module):
 
     def __init__(self, config: DecoderConfig, vocab_size: int, *, rngs: nnx.Rngs):
         self.config = config
-        dtype = jnp.dtype(config.compute_dtype)
+        width, dtype = config.width, config.compute_dtype
         self.embedding = nnx.Embed(
             vocab_size,
-            config.width,
-            dtype=dtype,
+            width,
+            dtype=jnp.dtype(dtype),
             embedding_init=annotate(nnx.initializers.normal(1.0), "vocab", "embed"),
             rngs=rngs,
         )
@@ -195,23 +96,19 @@ class Decoder(nnx.Module):
         self.layers = init_stack(
             lambda key: Block(config, rngs=nnx.Rngs(params=key)), rngs.params(), config.layers
         )
-        self.final_norm = _norm(config, rngs)
+        self.final_norm = rms_norm(width, "embed", dtype, rngs=rngs)
         self.output = (
             None
             if config.tied_embeddings
-            else Linear(
-                (config.width,), (vocab_size,), ("embed", "vocab"), config.compute_dtype, rngs=rngs
-            )
+            else Linear((width,), (vocab_size,), ("embed", "vocab"), dtype, rngs=rngs)
         )
 
     def __call__(
-        self, inputs: Int[Array, "b l"], *, dropout_key: Array | None = None
+        self, inputs: Int[Array | np.ndarray, "b l"], *, dropout_key: Array | None = None
     ) -> Float[Array, "b l v"]:
-        """Float32 logits of the token after each input.
+        """Float32 logits of the token after each input; without a key there is no dropout.
 
-        Args:
-          inputs: ids in [0, vocab_size); an id outside gives NaN from its position on.
-          dropout_key: turns dropout on; None is deterministic.
+        An id outside [0, vocab_size) gives NaN from its position on.
         """
         table = gathered(self.embedding, self.config.compute_dtype).embedding[...]
         # Pinned twice, so that its gradient is summed whole before it is divided: dividing the
@@ -241,14 +138,12 @@ class Decoder(nnx.Module):
 
 
 class UnstackedDecoder(nnx.Module):
-    """A decoder with separate layers, for token-by-token use."""
+    """A decoder with separate layers, for token-by-token use.
+
+    Each layer gets arrays of its own, so make it once, outside compiled code; all else is shared.
+    """
 
     def __init__(self, model: Decoder):
-        """Takes the layers apart, each with arrays of its own; do it once, outside compiled code.
-
-        Args:
-          model: all but its layers is shared with it.
-        """
         self.config = model.config
         self.embedding = model.embedding
         self.position = model.position
@@ -277,7 +172,7 @@ def output_logits(
 
 
 def make_decoder(config: StageModelConfig, key: Array) -> Decoder:
-    """A freshly initialised decoder for the stage's vocabulary."""
+    """A freshly initialized decoder for the stage's vocabulary."""
     return Decoder(config.decoder, config.stage.vocab_size, rngs=nnx.Rngs(params=key))
 
 
@@ -288,13 +183,8 @@ def load_decoder(
 
     It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
 
-    Args:
-      config: of the model folder.
-      arrays: of the model folder, by dotted name.
-      where: the folder, for the error.
-
     Raises:
-      InputError: the arrays do not fit the config.
+      InputError: the arrays do not fit the config, in the folder `where`.
     """
     portable = dataclasses.replace(
         config, decoder=dataclasses.replace(config.decoder, attention="blocks")
@@ -328,14 +218,4 @@ def _attention(config: DecoderConfig) -> Callable[..., Array]:
 def _bias(config: DecoderConfig, rngs: nnx.Rngs) -> RelativePositionBias:
     return RelativePositionBias(
         config.relative_buckets, config.relative_max_distance, config.heads, rngs=rngs
-    )
-
-
-def _norm(config: DecoderConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
-    return nnx.RMSNorm(
-        config.width,
-        epsilon=1e-6,
-        dtype=jnp.dtype(config.compute_dtype),
-        scale_init=annotate(nnx.initializers.ones_init(), "embed"),
-        rngs=rngs,
     )

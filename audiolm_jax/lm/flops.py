@@ -1,6 +1,6 @@
 """Model FLOPs of a training step: the usual count, from shapes alone."""
 
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.config import StageModelConfig
 
 
 def model_flops(config: StageModelConfig, batch_size: int) -> float:
@@ -9,11 +9,8 @@ def model_flops(config: StageModelConfig, batch_size: int) -> float:
     Six for each number of a weight matrix and each token (two forward, four backward; the output
     projection counts, the lookup of embeddings does not), and 12 x layers x heads x head width x
     length squared, halved because of causality, for the scores and the mixing of values. What
-    rematerialisation computes again never counts, nor do norms, softmax, dropout and optimiser.
-
-    Args:
-      config: stage and network.
-      batch_size: sequences of full length in a step, padding included.
+    rematerialization computes again never counts, nor do norms, softmax, dropout and optimizer.
+    The batch counts sequences of full length, padding included.
     """
     decoder, length = config.decoder, config.stage.max_tokens - 1
     inner = decoder.heads * decoder.head_width

@@ -4,17 +4,18 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import StageModelConfig, make_decoder
+from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
+from audiolm_jax.lm.decoder import make_decoder
 from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
@@ -24,48 +25,14 @@ from audiolm_jax.types import TokenBatch
 TPU_TILE = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class StageTrainConfig:
-    """What is optimised besides the cross entropy, and in how many parts.
-
-    Attributes:
-      z_loss_weight: weight of the squared log of the softmax normaliser, which keeps logits from
-        drifting; t5x uses 1e-4, 0 turns it off.
-      micro_batches: parts of a batch that go through the network one after the other, to save
-        memory; their gradients are added up before the one update. Divides the batch.
-    """
-
-    z_loss_weight: float = 1e-4
-    micro_batches: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.z_loss_weight < float("inf"):
-            raise InputError(
-                f"train.z_loss_weight = {self.z_loss_weight}: expected a number of at least 0; "
-                "t5x uses 1e-4"
-            )
-        if self.micro_batches < 1:
-            raise InputError(
-                f"train.micro_batches = {self.micro_batches}: expected at least 1; 1 is off"
-            )
-
-
 class StepSums(NamedTuple):
-    """Sums over the tokens with weight; they add up over micro-batches.
+    """Sums over the tokens with weight; they add up over micro-batches."""
 
-    Attributes:
-      cross_entropy: [].
-      z_loss: [].
-      correct: [].
-      level_totals: [m], cross entropy of each row of `StageConfig.level_names`.
-      level_counts: [m], weights of each row.
-    """
-
-    cross_entropy: Array
-    z_loss: Array
-    correct: Array
-    level_totals: Array
-    level_counts: Array
+    cross_entropy: Array  # []
+    z_loss: Array  # []
+    correct: Array  # []
+    level_totals: Array  # [m], cross entropy of each row of `StageConfig.level_names`
+    level_counts: Array  # [m], weights of each row
 
 
 def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
@@ -100,18 +67,15 @@ def program(
     train_config: StageTrainConfig,
     optimizer: optax.GradientTransformation,
 ) -> TrainProgram:
-    """The four pure functions of a stage's trainer; its batches are `TokenBatch`.
+    """The pure functions of a stage's trainer; its batches are `TokenBatch`.
+
+    The optimizer gets gradients of the mean loss per token.
 
     Metrics of a step, all over the tokens with weight: `loss` (nats per token), `z_loss`
     (unscaled), `accuracy`, `loss/<row>` for each row of `StageConfig.level_names`, and the `norms`
     of gradients and parameters. A row without tokens in the batch reads 0, which no row with tokens
     does. Held-out sums have the keys `loss`, `accuracy` and `loss/<row>`, where a row without
     tokens has count 0.
-
-    Args:
-      model_config: stage and network.
-      train_config: see there.
-      optimizer: gets gradients of the mean loss per token.
     """
     names = model_config.stage.level_names
     multiple = TPU_TILE if model_config.decoder.attention == "flash" else 1

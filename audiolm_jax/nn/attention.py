@@ -1,20 +1,25 @@
 """Causal self-attention, whole or one token at a time against a cache of keys and values.
 
-The module only projects; what happens between the projections is a function of queries, keys and
-values (`causal_attention`, `cached_attention`), so that another way of computing the same scores
-can take its place.
+`AttentionProjections` holds the weights. What happens between them is a function of queries, keys
+and values (`causal_attention`, `cached_attention`), so that another way of computing the same
+scores can take its place.
+
+In names of arrays: B batch, H heads, L positions, K head width, R queries of a block, S the keys
+that a block or a cache offers, W the keys at its end that have a bias of their own.
 """
 
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.nn.linear import Linear
-from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.nn.norm import rms_norm
+from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import causal_bias, rotate
 
 QUERY_BLOCK = 128
@@ -23,14 +28,9 @@ QUERY_BLOCK = 128
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class KVCache:
-    """Keys and values of one layer.
+    """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite.
 
-    The slot axis stands next to the head dimension, so that the scores of one query read memory
-    in order.
-
-    Attributes:
-      keys: [b, h, s, k], s slots. What an unwritten slot holds is never seen.
-      values: [b, h, s, k].
+    Slots stand next to the head width, so that the scores of one query read memory in order.
     """
 
     keys: Array
@@ -48,7 +48,7 @@ class KVCache:
         )
 
 
-def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: str) -> KVCache:
+def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
     """A cache with nothing written: zeros, because a masked value still gets multiplied by 0."""
     zeros = jnp.zeros((batch, heads, slots, head_width), dtype)
     return KVCache(zeros, zeros)
@@ -62,18 +62,15 @@ def causal_attention(
 ) -> Float[Array, "b l h k"]:
     """Softmax attention of every position to itself and the past.
 
-    The backward pass computes the scores again from queries and keys, block by block, so that no
-    scores are kept.
+    Scores and softmax are float32 whatever the dtype of the arguments. The backward pass computes
+    the scores again, block by block, so that none are kept.
 
     Args:
       query: already scaled.
-      key: same positions as `query`.
-      value: same positions as `query`.
-      distance_bias: added to the score of each head at distances 0 ... n - 1; the last value holds
-        for every larger distance (see nn/position.py). None adds nothing.
-
-    Returns:
-      Mixed values, in the dtype of `value`; scores and softmax are float32.
+      key: at the same positions, like `value`.
+      value: gives the result its dtype.
+      distance_bias: added to the scores at distances 0 ... n - 1; the last value holds for every
+        larger distance (see nn/position.py). None adds nothing.
     """
     heads_first = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     tile = _bias_tile(distance_bias, query.shape[1])
@@ -82,7 +79,7 @@ def causal_attention(
 
 def _bias_tile(
     distance_bias: Float[Array, "h n"] | None, length: int
-) -> Float[Array, "h {block} w"]:
+) -> Float[Array, "#heads block w"]:
     """Bias and causal mask of a block of queries and the w last keys that it sees.
 
     Softmax does not change when a constant is added to a row of scores, so the bias of the far
@@ -110,67 +107,79 @@ def _blocks(length: int, block: int) -> list[slice]:
 
 
 def _scores(
-    query: Array, key: Array, tile: Array, rows: slice
+    query_BxHxLxK: Array, key_BxHxLxK: Array, tile_HxRxW: Array, rows: slice
 ) -> tuple[Float[Array, "b h r s"], tuple[slice, slice]]:
     """Scores of the queries `rows` to the keys up to their end, and the part of the tile added."""
-    scores = jnp.einsum(
-        "bhik,bhjk->bhij",
-        query[:, :, rows],
-        key[:, :, : rows.stop],
+    scores_BxHxRxS = jnp.einsum(
+        "bhrk,bhsk->bhrs",
+        query_BxHxLxK[:, :, rows],
+        key_BxHxLxK[:, :, : rows.stop],
         preferred_element_type=jnp.float32,
     )
     count = rows.stop - rows.start
-    end = tile.shape[2] - tile.shape[1] + count
+    end = tile_HxRxW.shape[2] - tile_HxRxW.shape[1] + count
     part = slice(0, count), slice(max(0, end - rows.stop), end)
-    near = tile[:, *part]
-    padding = (0, 0), (0, 0), (rows.stop - near.shape[2], 0)
-    return scores + jnp.pad(near, padding)[None], part
+    near_HxRxW = tile_HxRxW[:, *part]
+    padding = (0, 0), (0, 0), (rows.stop - near_HxRxW.shape[2], 0)
+    return scores_BxHxRxS + jnp.pad(near_HxRxW, padding)[None], part
 
 
-def _forward(query: Array, key: Array, value: Array, tile: Array) -> tuple[Array, tuple]:
-    mixed, normalisers = [], []
-    for rows in _blocks(query.shape[2], tile.shape[1]):
-        scores, _ = _scores(query, key, tile, rows)
-        largest = jnp.max(scores, axis=-1, keepdims=True)
-        weights = jnp.exp(scores - largest)
-        total = jnp.sum(weights, axis=-1, keepdims=True)
-        values = value[:, :, : rows.stop]
-        sums = jnp.einsum("bhij,bhjk->bhik", weights.astype(value.dtype), values)
-        mixed.append((sums / total).astype(value.dtype))
-        normalisers.append(largest + jnp.log(total))
-    out = jnp.concatenate(mixed, axis=2)
-    return out, (query, key, value, tile, out, jnp.concatenate(normalisers, axis=2))
+def _forward(
+    query_BxHxLxK: Array, key_BxHxLxK: Array, value_BxHxLxK: Array, tile_HxRxW: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    mixed, logsumexps = [], []
+    for rows in _blocks(query_BxHxLxK.shape[2], tile_HxRxW.shape[1]):
+        scores_BxHxRxS, _ = _scores(query_BxHxLxK, key_BxHxLxK, tile_HxRxW, rows)
+        largest = jnp.max(scores_BxHxRxS, axis=-1, keepdims=True)
+        weights_BxHxRxS = jnp.exp(scores_BxHxRxS - largest)
+        total = jnp.sum(weights_BxHxRxS, axis=-1, keepdims=True)
+        value_BxHxSxK = value_BxHxLxK[:, :, : rows.stop]
+        dtype = value_BxHxLxK.dtype
+        sums = jnp.einsum("bhrs,bhsk->bhrk", weights_BxHxRxS.astype(dtype), value_BxHxSxK)
+        mixed.append((sums / total).astype(dtype))
+        logsumexps.append(largest + jnp.log(total))
+    mixed_BxHxLxK = jnp.concatenate(mixed, axis=2)
+    logsumexp_BxHxLx1 = jnp.concatenate(logsumexps, axis=2)
+    arguments = query_BxHxLxK, key_BxHxLxK, value_BxHxLxK, tile_HxRxW
+    return mixed_BxHxLxK, (*arguments, mixed_BxHxLxK, logsumexp_BxHxLx1)
 
 
-def _backward(kept: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array, Array]:
-    query, key, value, tile, out, normalisers = kept
-    overlap = jnp.sum(
-        gradient.astype(jnp.float32) * out.astype(jnp.float32), axis=-1, keepdims=True
+def _backward(
+    residuals: tuple[Array, ...], d_mixed_BxHxLxK: Array
+) -> tuple[Array, Array, Array, Array]:
+    query, key, value, tile, mixed, logsumexp = residuals
+    # What the mean gradient of a query's weights is.
+    delta_BxHxLx1 = jnp.sum(
+        d_mixed_BxHxLxK.astype(jnp.float32) * mixed.astype(jnp.float32), axis=-1, keepdims=True
     )
-    of_query, of_tile = [], jnp.zeros_like(tile)
-    of_key, of_value = jnp.zeros_like(key), jnp.zeros_like(value)
+    d_query, d_tile = [], jnp.zeros_like(tile)
+    d_key, d_value = jnp.zeros_like(key), jnp.zeros_like(value)
     for rows in _blocks(query.shape[2], tile.shape[1]):
         seen = slice(0, rows.stop)
-        scores, part = _scores(query, key, tile, rows)
-        weights = jnp.exp(scores - normalisers[:, :, rows])
-        of_mixed = gradient[:, :, rows]
-        of_weights = jnp.einsum(
-            "bhik,bhjk->bhij", of_mixed, value[:, :, seen], preferred_element_type=jnp.float32
+        scores_BxHxRxS, part = _scores(query, key, tile, rows)
+        weights_BxHxRxS = jnp.exp(scores_BxHxRxS - logsumexp[:, :, rows])
+        d_mixed_BxHxRxK = d_mixed_BxHxLxK[:, :, rows]
+        d_weights_BxHxRxS = jnp.einsum(
+            "bhrk,bhsk->bhrs",
+            d_mixed_BxHxRxK,
+            value[:, :, seen],
+            preferred_element_type=jnp.float32,
         )
-        of_scores = weights * (of_weights - overlap[:, :, rows])
-        narrow = of_scores.astype(query.dtype)
-        of_query.append(jnp.einsum("bhij,bhjk->bhik", narrow, key[:, :, seen]))
-        of_key = of_key.at[:, :, seen].add(jnp.einsum("bhij,bhik->bhjk", narrow, query[:, :, rows]))
-        of_value = of_value.at[:, :, seen].add(
-            jnp.einsum("bhij,bhik->bhjk", weights.astype(value.dtype), of_mixed)
+        d_scores_BxHxRxS = weights_BxHxRxS * (d_weights_BxHxRxS - delta_BxHxLx1[:, :, rows])
+        narrow = d_scores_BxHxRxS.astype(query.dtype)
+        d_query.append(jnp.einsum("bhrs,bhsk->bhrk", narrow, key[:, :, seen]))
+        d_key = d_key.at[:, :, seen].add(jnp.einsum("bhrs,bhrk->bhsk", narrow, query[:, :, rows]))
+        d_value = d_value.at[:, :, seen].add(
+            jnp.einsum("bhrs,bhrk->bhsk", weights_BxHxRxS.astype(value.dtype), d_mixed_BxHxRxK)
         )
-        near = of_scores[..., rows.stop - (part[1].stop - part[1].start) :]
+        near_BxHxRxW = d_scores_BxHxRxS[..., rows.stop - (part[1].stop - part[1].start) :]
         # A sum over the first axis, as a product: a reduction takes five times as long on a CPU.
-        near = jnp.einsum("b,bhij->hij", jnp.ones(len(near)), near, precision="highest")
+        ones_B = jnp.ones(len(near_BxHxRxW))
+        near_HxRxW = jnp.einsum("b,bhrw->hrw", ones_B, near_BxHxRxW, precision="highest")
         if tile.shape[0] == 1:
-            near = jnp.sum(near, axis=0, keepdims=True)
-        of_tile = of_tile.at[:, *part].add(near)
-    return jnp.concatenate(of_query, axis=2), of_key, of_value, of_tile
+            near_HxRxW = jnp.sum(near_HxRxW, axis=0, keepdims=True)
+        d_tile = d_tile.at[:, *part].add(near_HxRxW)
+    return jnp.concatenate(d_query, axis=2), d_key, d_value, d_tile
 
 
 _attend.defvjp(_forward, _backward)
@@ -192,17 +201,26 @@ def cached_attention(
       visible: which slots the query may see.
       distance_bias: as in `causal_attention`.
     """
-    scores = jnp.einsum("bhk,bhsk->bhs", query[:, 0], cache.keys).astype(jnp.float32)
+    scores_BxHxS = jnp.einsum("bhk,bhsk->bhs", query[:, 0], cache.keys).astype(jnp.float32)
     if distance_bias is not None:
         last = distance_bias.shape[1] - 1
-        scores += jnp.moveaxis(distance_bias[:, jnp.clip(distances, 0, last)], 0, 1)
-    weights = jax.nn.softmax(jnp.where(visible[:, None, :], scores, -jnp.inf), axis=-1)
-    mixed = jnp.einsum("bhs,bhsk->bhk", weights.astype(cache.values.dtype), cache.values)
-    return mixed[:, None]
+        scores_BxHxS += jnp.moveaxis(distance_bias[:, jnp.clip(distances, 0, last)], 0, 1)
+    weights_BxHxS = jax.nn.softmax(jnp.where(visible[:, None, :], scores_BxHxS, -jnp.inf), axis=-1)
+    narrow = weights_BxHxS.astype(cache.values.dtype)
+    return jnp.einsum("bhs,bhsk->bhk", narrow, cache.values)[:, None]
 
 
 class AttentionProjections(nnx.Module):
-    """The weights of self-attention: into queries, keys and values, and out of the mixed values."""
+    """The weights of self-attention: into queries, keys and values, and out of the mixed values.
+
+    Args:
+      width: of the residual stream.
+      heads: how many.
+      head_width: of each; even if `rotary`.
+      dtype: of the matrix products.
+      normalize: bring every query and key to unit mean square, times a learned scale.
+      rotary: rotate queries and keys by their positions.
+    """
 
     def __init__(
         self,
@@ -215,17 +233,6 @@ class AttentionProjections(nnx.Module):
         rotary: bool = False,
         rngs: nnx.Rngs,
     ):
-        """Makes the weights.
-
-        Args:
-          width: dimensions of the residual stream.
-          heads: how many.
-          head_width: dimensions of each; even if `rotary`.
-          dtype: of the matrix products.
-          normalize: bring every query and key to unit mean square, times a learned scale.
-          rotary: rotate queries and keys by their positions.
-          rngs: of the initialisation.
-        """
         self.head_width = head_width
         self.rotary = rotary
         names = ("embed", "heads", "kv")
@@ -233,23 +240,23 @@ class AttentionProjections(nnx.Module):
             Linear((width,), (heads, head_width), names, dtype, rngs=rngs) for _ in range(3)
         )
         self.out = Linear((heads, head_width), (width,), ("heads", "kv", "embed"), dtype, rngs=rngs)
-        self.query_norm = _head_norm(head_width, dtype, rngs) if normalize else None
-        self.key_norm = _head_norm(head_width, dtype, rngs) if normalize else None
+        self.query_norm = rms_norm(head_width, "kv", dtype, rngs=rngs) if normalize else None
+        self.key_norm = rms_norm(head_width, "kv", dtype, rngs=rngs) if normalize else None
 
     def project(
         self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
-    ) -> tuple[Array, Array, Array]:
-        """Scaled queries, keys and values, each [b, l, h, k].
+    ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
+        """Scaled queries, keys and values.
 
         Args:
-          x: normalised residual stream.
+          x: normalized residual stream.
           positions: of each row, or one row (p = 1) for all; None for 0 ... l - 1.
         """
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")
             for into in (self.query, self.key, self.value)
         )
-        if self.query_norm is not None:
+        if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         if self.rotary:
             positions = jnp.arange(x.shape[1])[None] if positions is None else positions
@@ -259,13 +266,3 @@ class AttentionProjections(nnx.Module):
     def merge(self, mixed: Float[Array, "b l h k"]) -> Float[Array, "b l d"]:
         """Mixed values of all heads back to the width of the model."""
         return self.out(mixed)
-
-
-def _head_norm(head_width: int, dtype: str, rngs: nnx.Rngs) -> nnx.RMSNorm:
-    return nnx.RMSNorm(
-        head_width,
-        epsilon=1e-6,
-        dtype=jnp.dtype(dtype),
-        scale_init=annotate(nnx.initializers.ones_init(), "kv"),
-        rngs=rngs,
-    )

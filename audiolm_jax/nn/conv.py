@@ -6,9 +6,8 @@ which makes them exactly 2-tap convolutions between frames of `stride` samples s
 transposed convolution is ever computed (on a CPU that is 7 to 18 times slower), and the wide
 channels suit a matrix unit.
 
-Every layer also runs on a stream of chunks: `step` takes the inputs that its kernel reaches back to
-(its state, [b, past, channels], `initial_state` before the first chunk) in place of the zeros that
-`__call__` pads with, and returns those of the next chunk.
+Every layer also runs on a stream of chunks (`CausalLayer.step`): its state is the inputs that the
+kernel reaches back to, in place of the zeros that a whole recording is padded with.
 """
 
 import functools
@@ -27,14 +26,14 @@ Module = TypeVar("Module", bound=nnx.Module)
 
 
 class NormalDraws:
-    """Standard normal numbers of a single random draw, handed out in turn to initialise kernels.
+    """Standard normal numbers of a single random draw, handed out in turn to initialize kernels.
 
     A codec has some hundred kernels of unequal shapes. A random draw for each costs about half a
-    second of compilation on a CPU; one draw for all costs it once.
+    second of compilation on a CPU; one draw for all costs it once. Without values the numbers are
+    counted only, and zeros are handed out.
     """
 
     def __init__(self, values: Float[Array, " n"] | None):
-        """Args: values, or None to count only: then zeros are handed out."""
         self._values = values
         self.used = 0
 
@@ -47,12 +46,7 @@ class NormalDraws:
 
 
 def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Module:
-    """Builds a module whose kernels come from one draw of the right size.
-
-    Args:
-      build: draws -> module; called twice.
-      key: decides every kernel.
-    """
+    """Builds a module whose kernels come from one draw, of the size that a first build counts."""
     counter = NormalDraws(None)
 
     def count() -> None:
@@ -63,8 +57,10 @@ def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Mod
 
 
 def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None = None) -> nnx.Param:
-    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in (default: all but the
-    last dimension)."""
+    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in.
+
+    By default the fan-in is all but the last dimension.
+    """
     std = (fan_in or math.prod(shape[:-1])) ** -0.5
     names = (*(None,) * (len(shape) - 2), "channels_in", "channels_out")
     return nnx.Param(annotate(lambda: draws.take(shape) * std, *names)())
@@ -95,8 +91,8 @@ def convolve(
     in the fast layout.
 
     Args:
-      x: one or two space axes between batch and channels.
-      kernel: its space axes first.
+      x: one or two space axes.
+      kernel: as many.
       strides: of each space axis.
       padding: (before, after) of each space axis, not negative.
     """
@@ -104,11 +100,18 @@ def convolve(
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)
 
 
-def _convolve_forward(x, kernel, strides, padding):
+def _convolve_forward(
+    x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[tuple[int, int], ...]
+) -> tuple[Array, tuple[Array, Array]]:
     return convolve(x, kernel, strides, padding), (x, kernel)
 
 
-def _convolve_backward(strides, padding, saved, gradient):
+def _convolve_backward(
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    saved: tuple[Array, Array],
+    gradient: Array,
+) -> tuple[Array, Array]:
     x, kernel = saved
     layout = _layout(x.ndim - 2)
     sizes = list(
@@ -159,14 +162,8 @@ def causal_convolution(
 ) -> tuple[Float[Array, "b t o"], Float[Array, "b p i"] | None]:
     """Convolution with stride 1 that reaches back p = dilation * (k - 1) inputs.
 
-    Args:
-      x: [b, t, i], any t.
-      kernel: [k, i, o].
-      dilation: distance between taps.
-      past: the p inputs before `x`; None stands for zeros and costs no copy.
-
-    Returns:
-      Outputs [b, t, o], and the last p inputs if `past` was given, else None.
+    `past` holds the p inputs before `x`; None stands for zeros and costs no copy. The last p inputs
+    come back with the outputs if `past` was given.
     """
     reach = dilation * (kernel.shape[0] - 1)
     if past is not None:
@@ -182,8 +179,36 @@ def causal_convolution(
     return y, None if past is None else x[:, x.shape[1] - reach :]
 
 
-class CausalConv(nnx.Module):
-    """Convolution of stride 1, padded on the left only."""
+class CausalLayer(nnx.Module):
+    """A layer that runs on a whole recording, or on one chunk after the other."""
+
+    kernel: nnx.Param
+    bias: nnx.Param
+
+    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
+        """Outputs of a whole recording."""
+        return self.step(x, None)[0]
+
+    def initial_state(self, batch: int) -> Float[Array, "b p c"]:
+        """What lies before the first chunk: zeros."""
+        return jnp.zeros((batch, *self._past_shape()))
+
+    def step(
+        self, x: Float[Array, "b t i"], state: Float[Array, "b p c"] | None
+    ) -> tuple[Float[Array, "b n o"], Float[Array, "b p c"] | None]:
+        """Outputs of a chunk, and the state before the next; None on both sides keeps no state."""
+        y, state = self._convolve(x, state)
+        return y + self.bias[...][None, None], state
+
+    def _past_shape(self) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
+        raise NotImplementedError
+
+
+class CausalConv(CausalLayer):
+    """Convolution of stride 1: output n reads inputs n - dilation * (kernel_size - 1) to n."""
 
     def __init__(
         self,
@@ -198,62 +223,43 @@ class CausalConv(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
         self.dilation = dilation
 
-    def initial_state(self, batch: int) -> Float[Array, "b p i"]:
-        """What lies before the first input: zeros."""
+    def _past_shape(self) -> tuple[int, int]:
         extent, channels, _ = self.kernel.shape
-        return jnp.zeros((batch, self.dilation * (extent - 1), channels))
+        return self.dilation * (extent - 1), channels
 
-    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b t o"]:
-        """Output frame n reads input frames n - dilation * (kernel - 1) to n."""
-        return self.step(x, None)[0]
-
-    def step(
-        self, x: Float[Array, "b t i"], state: Float[Array, "b p i"] | None
-    ) -> tuple[Float[Array, "b t o"], Float[Array, "b p i"] | None]:
-        """The same for one chunk of any t; state None is a whole recording and keeps none."""
-        y, state = causal_convolution(x, self.kernel[...], self.dilation, state)
-        return y + self.bias[...][None, None], state
+    def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
+        return causal_convolution(x, self.kernel[...], self.dilation, state)
 
 
-class CausalDownsample(nnx.Module):
-    """Strided convolution of kernel 2 * stride, padded by `stride` zeros on the left."""
+class CausalDownsample(CausalLayer):
+    """Strided convolution, [b, t, i] -> [b, t / stride, o], of whole strides.
+
+    Output n reads inputs (n - 1) * stride to (n + 1) * stride - 1.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
         self.kernel = draw_kernel(draws, (2 * stride, channels_in, channels_out))
         self.bias = fill_channels(channels_out, 0.0)
         self.stride = stride
 
-    def initial_state(self, batch: int) -> Float[Array, "b 1 f"]:
-        """What lies before the first input: one frame of `stride` zeros, side by side."""
+    def _past_shape(self) -> tuple[int, int]:
         extent, channels, _ = self.kernel.shape
-        return jnp.zeros((batch, 1, extent // 2 * channels))
+        return 1, extent // 2 * channels
 
-    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
-        """Output frame n reads inputs (n - 1) * stride to (n + 1) * stride - 1.
-
-        Args:
-          x: [b, t, i], t a multiple of the stride.
-
-        Returns:
-          [b, t / stride, o].
-        """
-        return self.step(x, None)[0]
-
-    def step(
-        self, x: Float[Array, "b t i"], state: Float[Array, "b 1 f"] | None
-    ) -> tuple[Float[Array, "b n o"], Float[Array, "b 1 f"] | None]:
-        """The same for one chunk; state None is a whole recording and keeps none."""
+    def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         batch, time, channels = x.shape
         if time % self.stride:
             raise ValueError(f"{time} frames are not a multiple of the stride {self.stride}")
         frames = x.reshape(batch, time // self.stride, self.stride * channels)
         taps = self.kernel[...].reshape(2, self.stride * channels, -1)
-        y, state = causal_convolution(frames, taps, past=state)
-        return y + self.bias[...][None, None], state
+        return causal_convolution(frames, taps, past=state)
 
 
-class CausalUpsample(nnx.Module):
-    """Transposed convolution of kernel 2 * stride, whose last `stride` outputs are cut off."""
+class CausalUpsample(CausalLayer):
+    """Transposed convolution, [b, t, i] -> [b, t * stride, o], its last `stride` outputs cut off.
+
+    Output n * stride + r is kernel[r] at input n plus kernel[stride + r] at input n - 1.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
         # Each output sample is reached by two taps only, whatever the stride.
@@ -262,25 +268,12 @@ class CausalUpsample(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
         self.stride = stride
 
-    def initial_state(self, batch: int) -> Float[Array, "b 1 i"]:
-        """What lies before the first input: a zero."""
-        return jnp.zeros((batch, 1, self.kernel.shape[1]))
+    def _past_shape(self) -> tuple[int, int]:
+        return 1, self.kernel.shape[1]
 
-    def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
-        """Output n * stride + r is kernel[r] at input n plus kernel[stride + r] at input n - 1.
-
-        Returns:
-          [b, t * stride, o].
-        """
-        return self.step(x, None)[0]
-
-    def step(
-        self, x: Float[Array, "b t i"], state: Float[Array, "b 1 i"] | None
-    ) -> tuple[Float[Array, "b n o"], Float[Array, "b 1 i"] | None]:
-        """The same for one chunk of any t; state None is a whole recording and keeps none."""
+    def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         batch, time, channels = x.shape
         now, past = jnp.split(self.kernel[...], 2)
         taps = jnp.stack([past, now]).transpose(0, 2, 1, 3).reshape(2, channels, -1)
         frames, state = causal_convolution(x, taps, past=state)
-        y = frames.reshape(batch, time * self.stride, -1)
-        return y + self.bias[...][None, None], state
+        return frames.reshape(batch, time * self.stride, -1), state

@@ -3,19 +3,16 @@
 import functools
 
 import jax
-from jax import numpy as jnp
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 
 def dropout(
     x: Float[Array, "*dims"], rate: float, key: Key[Array, ""] | None
 ) -> Float[Array, "*dims"]:
-    """Zeroes each number with probability `rate` and scales up the others.
+    """Zeroes each number with probability `rate`, in [0, 1), and scales up the others.
 
-    Args:
-      x: any shape.
-      rate: in [0, 1).
-      key: random key; without one `x` comes back as it is.
+    Without a key `x` comes back as it is.
     """
     if key is None or rate == 0:
         return x

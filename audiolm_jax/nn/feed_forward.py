@@ -1,8 +1,8 @@
 """The position-wise network of a decoder layer."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array, Float
 
 from audiolm_jax.nn.linear import Linear

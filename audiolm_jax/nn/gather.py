@@ -4,8 +4,8 @@ import functools
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array
 
 from audiolm_jax.nn.partition import constrain
@@ -20,22 +20,18 @@ def gathered(module: Module, dtype: str) -> Module:
     "embed" is the axis that parameters and optimizer state are sharded along where activations
     are not (training/mesh.py). Left to itself the compiler may split the width of activations
     instead and exchange those. The gradient goes back the same way: it is reduced in `dtype` to
-    the shards of the parameter.
-
-    Args:
-      module: annotated parameters; inside a scan over layers they have lost their first axis.
-      dtype: of the matrix products; vectors keep theirs.
+    the shards of the parameter. Vectors stay float32.
     """
 
-    def one(variable: nnx.Variable) -> nnx.Variable:
+    def gather(variable: nnx.Variable) -> nnx.Variable:
         value = variable[...]
         names = variable.get_metadata().get("out_sharding")
         if names is None:
             return variable
-        names = tuple(names)[len(names) - value.ndim :]
+        names = tuple(names)[len(names) - value.ndim :]  # a scan over layers takes off the first
         return variable.replace(_gather(value, names, dtype if value.ndim > 1 else "float32"))
 
-    return jax.tree.map(one, module, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+    return jax.tree.map(gather, module, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

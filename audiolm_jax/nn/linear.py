@@ -10,8 +10,8 @@ import functools
 import math
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array, Float
 
 from audiolm_jax.nn.partition import annotate
@@ -23,10 +23,7 @@ def multiply(
 ) -> Float[Array, "n o"]:
     """Matrix product with a result in `dtype`; gradients are multiplied in the arguments' dtype.
 
-    Args:
-      x: of the same dtype as `kernel`.
-      kernel: floating.
-      dtype: of the result; sums are formed in float32 in any case.
+    Both arguments have one dtype; sums are formed in float32 in any case.
     """
     return jnp.matmul(x, kernel, preferred_element_type=jnp.dtype(dtype))
 
@@ -47,7 +44,16 @@ multiply.defvjp(_forward, _backward)
 
 
 class Linear(nnx.Module):
-    """Product with one matrix over several dimensions at once, without bias."""
+    """Product with one matrix over several dimensions at once, without bias.
+
+    Weights start normal, truncated, of variance 1 / inputs.
+
+    Args:
+      inputs: sizes of the last dimensions of what comes in.
+      outputs: sizes of the last dimensions of what goes out.
+      names: a logical name, or None, for each of `inputs` and `outputs`.
+      dtype: of the product.
+    """
 
     def __init__(
         self,
@@ -58,15 +64,6 @@ class Linear(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        """Makes the weights: normal, truncated, of variance 1 / inputs.
-
-        Args:
-          inputs: sizes of the last dimensions of what comes in.
-          outputs: sizes of the last dimensions of what goes out.
-          names: a logical name, or None, for each of `inputs` and `outputs`.
-          dtype: of the product.
-          rngs: of the initialisation.
-        """
         self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
         flat = (math.prod(inputs), math.prod(outputs))
 

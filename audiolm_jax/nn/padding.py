@@ -10,7 +10,7 @@ def valid_frames(lengths: Int[Array, " b"], frames: int) -> Bool[Array, "b t"]:
     return jnp.arange(frames)[None, :] < lengths[:, None]
 
 
-def standardise_over_time(
+def standardize_over_time(
     x: Float[Array, "b t d"],
     valid: Bool[Array, "b t"],
     variance_floor: float,
@@ -18,9 +18,11 @@ def standardise_over_time(
 ) -> Float[Array, "b t d"]:
     """Zero mean and unit variance of each dimension over the valid frames of each item.
 
+    Other frames become 0, whatever they hold.
+
     Args:
-      x: [b, t, d].
-      valid: frames of the item; the others become 0, whatever they hold.
+      x: any number of frames.
+      valid: frames of the item.
       variance_floor: added to the variance.
       ddof: what is taken off the number of frames in the variance.
     """

@@ -47,7 +47,7 @@ def logical_to_spec(names: tuple[str | None, ...], rules: Rules) -> PartitionSpe
         if name is not None and name not in rules:
             raise ValueError(f"no rule for logical axis {name!r}; the rules know {sorted(rules)}")
         axes.append(None if name is None else rules[name])
-    used = [a for entry in axes if entry for a in ((entry,) if isinstance(entry, str) else entry)]
+    used = [axis for entry in axes for axis in _as_tuple(entry)]
     if len(used) != len(set(used)):
         raise ValueError(f"logical axes {names} put two dimensions on one mesh axis: {axes}")
     return PartitionSpec(*axes)
@@ -68,15 +68,13 @@ def on_each_device(
 ) -> Callable:
     """`fn` run by every device on its own part of the arguments, for what XLA cannot divide.
 
-    A gradient with respect to an argument that several devices hold is summed over them.
+    The result is a function of whole arrays. A gradient with respect to an argument that several
+    devices hold is summed over them.
 
     Args:
       fn: arrays to one array; what it computes must not reach across a dimension that is divided.
       in_names: one logical name, or None, for each dimension of each argument.
       out_names: the same for the result.
-
-    Returns:
-      A function of whole arrays; `fn` itself when no rules are active.
     """
     rules = _ACTIVE_RULES.get()
     if rules is None:
@@ -93,12 +91,16 @@ def on_each_device(
 def device_count(name: str) -> int:
     """Devices that a dimension of this logical name is divided over; 1 without rules."""
     rules = _ACTIVE_RULES.get()
-    if rules is None or not rules[name]:
+    if rules is None:
         return 1
-    axes = (rules[name],) if isinstance(rules[name], str) else rules[name]
-    return math.prod(jax.sharding.get_abstract_mesh().shape[axis] for axis in axes)
+    mesh = jax.sharding.get_abstract_mesh()
+    return math.prod(mesh.shape[axis] for axis in _as_tuple(rules[name]))
 
 
 def annotate(initializer: Callable, *names: str | None) -> Callable:
-    """An initialiser whose parameter carries one logical name, or None, for each dimension."""
+    """An initializer whose parameter carries one logical name, or None, for each dimension."""
     return nnx.with_partitioning(initializer, names)
+
+
+def _as_tuple(axes: MeshAxes) -> tuple[str, ...]:
+    return (axes,) if isinstance(axes, str) else axes or ()

@@ -10,9 +10,9 @@ Paper: AudioLM section IV-B ("relative positional embeddings of T5"); sizes as i
 (RoPE, arXiv 2104.09864) is not in the paper.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from audiolm_jax.nn.partition import annotate
@@ -26,9 +26,6 @@ def distance_buckets(buckets: int, max_distance: int) -> Int[np.ndarray, " n"]:
     Args:
       buckets: even, at least 2; the lower half holds one distance each.
       max_distance: more than buckets / 2; this distance and all beyond share the last bucket.
-
-    Returns:
-      int32 [max_distance + 1] in [0, buckets), non-decreasing.
     """
     exact = buckets // 2
     distance = np.arange(max_distance + 1)
@@ -77,13 +74,10 @@ def causal_bias(distance_bias: Float[Array, "h n"], length: int) -> Float[Array,
 
 
 def rotate(x: Float[Array, "b l h k"], positions: Int[Array, "p l"]) -> Float[Array, "b l h k"]:
-    """Turns channel pairs of each head by angles that grow with the position.
+    """Turns channel pairs of queries or keys (k even) by angles that grow with the position.
 
     The product of a query and a key turned like this depends on the distance between them alone.
-
-    Args:
-      x: queries or keys; k is even.
-      positions: of each row, or one row (p = 1) for all.
+    There is one row of positions for each row of the batch, or one (p = 1) for all.
     """
     half = x.shape[-1] // 2
     frequencies = (_LONGEST_WAVE ** (-np.arange(half) / half)).astype(np.float32)

@@ -4,7 +4,7 @@ Made for training. Slicing a stacked weight inside a compiled matrix-vector prod
 whoever decodes token by token takes the layers apart first (`unstack`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -13,8 +13,10 @@ from jaxtyping import Array
 
 Remat = Literal["none", "dots", "kernels", "full"]
 Layer = TypeVar("Layer", bound=nnx.Module)
+Tree = TypeVar("Tree")
 
-# Results of a kernel by the names that it gives them (flash_attention.SAVEABLE): as dear as dots.
+# Names that an attention kernel gives its results (`checkpoint_name`), so that a backward pass need
+# not run it again.
 KERNEL_RESULTS = ("flash_mixed", "flash_logsumexp")
 
 _KERNELS = jax.checkpoint_policies.save_only_these_names(*KERNEL_RESULTS)
@@ -28,16 +30,10 @@ _POLICIES = {
 
 
 def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) -> Layer:
-    """One module whose every parameter holds `layers` initialisations along axis 0.
+    """One module whose every parameter holds `layers` initializations along axis 0.
 
-    Args:
-      make_layer: makes one layer from a key.
-      key: split into one key per layer.
-      layers: how many.
-
-    Returns:
-      A module of the layer's type, annotated with "layers" before the layer's own axis names. It
-      cannot be called itself; `run_stack` and `unstack` know how to use it.
+    It is of the layer's type, with "layers" before the layer's own axis names, and cannot be called
+    itself; `run_stack` and `unstack` know how to use it.
     """
     stacked = jax.vmap(make_layer)(jax.random.split(key, layers))
     # By ourselves: nnx.vmap's transform_metadata drops the axis silently in tree mode.
@@ -46,8 +42,8 @@ def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) ->
 
 
 def run_stack(
-    apply: Callable[[Layer, Array, Any], Array],
-    stacked: Layer,
+    apply: Callable[[Tree, Array, Any], Array],
+    stacked: Tree,
     x: Array,
     per_layer: Any = None,
     remat: Remat = "none",
@@ -57,8 +53,6 @@ def run_stack(
 
     Args:
       apply: (layer, x, that layer's part of `per_layer`) -> x of the same shape and dtype.
-      stacked: from `init_stack`.
-      x: input of the first layer.
       per_layer: pytree of arrays with one entry per layer along axis 0, such as dropout keys.
       remat: what the backward pass recomputes: nothing; all but matrix products with weights and
         the results of attention kernels ("dots"); all but those results ("kernels"); everything
@@ -67,7 +61,7 @@ def run_stack(
         by itself, and what the backward pass keeps is not copied into one array and out again.
     """
 
-    def body(x: Array, inputs: tuple[Layer, Any]) -> tuple[Array, None]:
+    def body(x: Array, inputs: tuple[Tree, Any]) -> tuple[Array, None]:
         layer, extra = inputs
         return apply(layer, x, extra), None
 
@@ -76,18 +70,23 @@ def run_stack(
         body = jax.checkpoint(body, policy=_POLICIES[remat], prevent_cse=not scan)
     if scan:
         return jax.lax.scan(body, x, (stacked, per_layer))[0]
-    for i in range(jax.tree.leaves(stacked)[0].shape[0]):
-        x, _ = body(x, jax.tree.map(lambda a, i=i: a[i], (stacked, per_layer)))
+    for inputs in _each(stacked, (stacked, per_layer)):
+        x, _ = body(x, inputs)
     return x
 
 
 def unstack(stacked: Layer) -> list[Layer]:
     """The layers as modules with arrays of their own; the inverse of stacking."""
-    layers = jax.tree.leaves(stacked)[0].shape[0]
-    alone = [jax.tree.map(lambda a, i=i: a[i], stacked) for i in range(layers)]
-    for layer in alone:
+    layers = list(_each(stacked, stacked))
+    for layer in layers:
         _rename_axes(layer, lambda names: names[1:])
-    return alone
+    return layers
+
+
+def _each(stacked: Any, tree: Tree) -> Iterator[Tree]:
+    """The part of each layer of a pytree with one entry per layer along axis 0."""
+    for index in range(jax.tree.leaves(stacked)[0].shape[0]):
+        yield jax.tree.map(lambda leaf, index=index: leaf[index], tree)
 
 
 def _rename_axes(

@@ -1,208 +1,215 @@
-"""The text of an optimised HLO module, as the TPU compiler prints it, taken apart.
+"""The optimized HLO module of a compiled program, read from XLA's own message.
 
-Written for libtpu 0.0.42, which names no types in operands and no number of trips on loops.
+jaxlib hands out a module as the bytes of an `HloModuleProto` but brings no Python class to read
+them with. The fields that a plan reads are therefore declared here, under the numbers that they
+have in XLA (xla/service/hlo.proto, xla/xla_data.proto); protobuf passes over all others.
 """
 
 import dataclasses
 import functools
+import json
 import math
-import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
-_INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
-_OPCODE = re.compile(r"\s*([\w\-]+)\(")
-_ARRAY = re.compile(r"\b(pred|token|bf16|[subfc]\d+[a-z0-9]*)\[([\d,]*)\]")
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+# Message -> field -> its number and type; a type in brackets is repeated.
+_MESSAGES: dict[str, dict[str, tuple[int, str | list[str]]]] = {
+    "Module": {"computations": (3, ["Computation"]), "entry_computation_id": (6, "int64")},
+    "Computation": {
+        "instructions": (2, ["Instruction"]),
+        "id": (5, "int64"),
+        "root_id": (6, "int64"),
+    },
+    "Instruction": {
+        "name": (1, "string"),
+        "opcode": (2, "string"),
+        "shape": (3, "Shape"),
+        "metadata": (7, "Metadata"),
+        "literal": (8, "Literal"),
+        "tuple_index": (13, "int64"),
+        "custom_call_target": (28, "string"),
+        "id": (35, "int64"),
+        "operand_ids": (36, ["int64"]),
+        "called_computation_ids": (38, ["int64"]),
+        "backend_config": (43, "bytes"),
+        "comparison_direction": (63, "string"),
+    },
+    "Shape": {
+        "element_type": (2, "int32"),
+        "dimensions": (3, ["int64"]),
+        "tuple_shapes": (4, ["Shape"]),
+    },
+    "Metadata": {"op_name": (2, "string")},
+    "Literal": {"s32s": (4, ["int32"]), "s64s": (5, ["int64"])},
+}
+_TUPLE = 13
+# Element type -> name and bytes; those that are not listed have 8 bits or fewer.
+_ELEMENTS = {
+    1: ("pred", 1), 2: ("s8", 1), 3: ("s16", 2), 4: ("s32", 4), 5: ("s64", 8),
+    6: ("u8", 1), 7: ("u16", 2), 8: ("u32", 4), 9: ("u64", 8),
+    10: ("f16", 2), 11: ("f32", 4), 12: ("f64", 8), 16: ("bf16", 2),
+    15: ("c64", 8), 18: ("c128", 16), 14: ("opaque", 0), 17: ("token", 0),
+}  # fmt: skip
 # Steps that hand a value on unchanged.
-_SAME = {"copy", "bitcast", "copy-done", "convert", "opt-barrier", "reshape"}
+_SAME = {"copy", "bitcast", "copy-start", "copy-done", "convert", "opt-barrier", "reshape"}
 
 
-@dataclasses.dataclass(frozen=True)
+class ArrayType(NamedTuple):
+    """An array, without the padding of its layout."""
+
+    dtype: str  # as in HLO, such as "bf16"
+    shape: tuple[int, ...]
+    itemsize: int
+
+    @property
+    def size(self) -> int:
+        """Numbers in it."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of it."""
+        return self.itemsize * self.size
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Instruction:
-    """One line of a computation.
-
-    Attributes:
-      name: without %.
-      shape: text of its result type, layouts included.
-      opcode: such as "fusion".
-      operands: text between the parentheses.
-      attributes: the rest of the line.
-      is_root: whether it is the computation's result.
-    """
+    """One instruction of a computation."""
 
     name: str
-    shape: str
-    opcode: str
-    operands: str
-    attributes: str
-    is_root: bool = False
-
-    @functools.cached_property
-    def operand_names(self) -> list[str]:
-        """Names of its operands, in order."""
-        return re.findall(r"%([\w.\-]+)", self.operands)
-
-    def called(self, *attributes: str) -> list[str]:
-        """Computations named by the given attributes, such as "body"."""
-        found = []
-        for attribute in attributes:
-            match = re.search(rf"\b{attribute}=(\{{[^}}]*\}}|%?[\w.\-]+)", self.attributes)
-            if match:
-                found += re.findall(r"[\w.\-]+", match[1])
-        return found
-
-    @property
-    def target(self) -> str:
-        """Of a custom call, "" otherwise."""
-        match = re.search(r'custom_call_target="([^"]*)"', self.attributes)
-        return match[1] if match else ""
-
-    @property
-    def op_name(self) -> str:
-        """Where in the traced program it comes from, "" if unknown."""
-        match = re.search(r'op_name="((?:[^"\\]|\\.)*)"', self.attributes)
-        return match[1] if match else ""
+    opcode: str  # such as "fusion"
+    arrays: tuple[ArrayType, ...] = ()  # of its result, those of tuples in order
+    operands: tuple["Instruction", ...] = ()
+    called: tuple[
+        "Computation", ...
+    ] = ()  # of a loop body and condition, of a conditional branches
+    target: str = ""  # of a custom call
+    op_name: str = ""  # where in the traced program it comes from, "" if unknown
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the compiler's notes
+    tuple_index: int = 0  # of get-tuple-element
+    direction: str = ""  # of a comparison, such as "LT"
+    value: int | None = None  # of a signed whole constant
 
     @property
     def cycles(self) -> int | None:
         """The compiler's estimate; None where it has none or an impossible one."""
-        match = re.search(r'"estimated_cycles":"?(-?\d+)', self.attributes)
-        return int(match[1]) if match and int(match[1]) >= 0 else None
+        cycles = int(self.config.get("window_config", {}).get("estimated_cycles", -1))
+        return cycles if cycles >= 0 else None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its result."""
+        return sum(array.nbytes for array in self.arrays)
 
 
-class Module:
-    """The computations of an optimised HLO module.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Computation:
+    """What runs as one: the program, the body of a loop, a branch, the inside of a fusion."""
 
-    Args:
-      text: `compiled.as_text()`.
+    instructions: tuple[Instruction, ...]
+    root: Instruction  # its result
 
-    Attributes:
-      computations: instructions by name, by name of their computation.
-      entry: name of the computation that runs first.
 
-    Raises:
-      ValueError: the text holds no entry computation.
+def read_module(serialized: bytes) -> Computation:
+    """The entry of a serialized `HloModuleProto`; the others hang on what calls them."""
+    module = _module_class().FromString(serialized)
+    computations: dict[int, Computation] = {}
+    # A message holds what is called or read before what calls or reads it.
+    for computation in module.computations:
+        known: dict[int, Instruction] = {}
+        for message in computation.instructions:
+            numbers = [*message.literal.s32s, *message.literal.s64s]
+            known[message.id] = Instruction(
+                message.name,
+                message.opcode,
+                arrays=tuple(_arrays(message.shape)),
+                operands=tuple(known[number] for number in message.operand_ids),
+                called=tuple(computations[number] for number in message.called_computation_ids),
+                target=message.custom_call_target,
+                op_name=message.metadata.op_name,
+                config=_config(message.backend_config),
+                tuple_index=message.tuple_index,
+                direction=message.comparison_direction,
+                value=numbers[0] if len(numbers) == 1 else None,
+            )
+        root = known[computation.root_id]
+        computations[computation.id] = Computation(tuple(known.values()), root)
+    return computations[module.entry_computation_id]
+
+
+def trips(loop: Instruction) -> int | None:
+    """How often a while loop runs, None if that cannot be told.
+
+    The TPU compiler leaves that out. It can be told of loops that count a number of their state
+    from a constant up to another.
     """
-
-    def __init__(self, text: str):
-        self.computations: dict[str, dict[str, Instruction]] = {}
-        self.entry = ""
-        current: dict[str, Instruction] = {}
-        for line in text.splitlines():
-            if header := _COMPUTATION.match(line):
-                current = self.computations.setdefault(header[2], {})
-                self.entry = header[2] if header[1] else self.entry
-            elif found := _INSTRUCTION.match(line):
-                current[found[2]] = _parse(found[2], found[3], bool(found[1]))
-        if not self.entry:
-            raise ValueError("no entry computation in this HLO text")
-
-    def operand_shapes(self, computation: str, instruction: Instruction) -> list[str]:
-        """Texts of the types of an instruction's operands."""
-        known = self.computations[computation]
-        return [known[name].shape for name in instruction.operand_names if name in known]
-
-    def trips(self, computation: str, loop: Instruction) -> int | None:
-        """How often a while loop runs, None if that cannot be told.
-
-        It can for loops that count a number of their state from a constant up to another.
-        """
-        if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.attributes):
-            return int(known[1])
-        condition = self.computations[loop.called("condition")[0]]
-        body = self.computations[loop.called("body")[0]]
-        compare = next(one for one in condition.values() if one.is_root)
-        if compare.opcode != "compare" or "direction=LT" not in compare.attributes:
-            return None
-        counter, bound = (_origin(condition, name) for name in compare.operand_names)
-        end = _constant(bound)
-        if counter.opcode != "get-tuple-element" or end is None:
-            return None
-        index = _index(counter)
-        result = next(one for one in body.values() if one.is_root)
-        start = _constant(self._element(computation, loop.operand_names[0], index))
-        step = self._element_step(body, result, index)
-        if start is None or not step:
-            return None
-        return max(0, -(-(end - start) // step))
-
-    def _element(self, computation: str, name: str, index: int) -> Instruction | None:
-        known = self.computations[computation]
-        made = _origin(known, name)
-        return _origin(known, made.operand_names[index]) if made.opcode == "tuple" else None
-
-    def _element_step(
-        self, body: dict[str, Instruction], result: Instruction, index: int
-    ) -> int | None:
-        """What a loop adds to a number of its state."""
-        if result.opcode != "tuple":
-            return None
-        new = _origin(body, result.operand_names[index])
-        if new.opcode != "add":
-            return None
-        left, right = (_origin(body, name) for name in new.operand_names)
-        if left.opcode != "get-tuple-element":
-            left, right = right, left
-        same = left.opcode == "get-tuple-element" and _index(left) == index
-        return _constant(right) if same else None
-
-
-def array_shapes(text: str) -> list[tuple[str, tuple[int, ...]]]:
-    """Dtype and shape of every array in the text of a type."""
-    return [
-        (dtype, tuple(int(size) for size in sizes.split(",") if size))
-        for dtype, sizes in _ARRAY.findall(text)
-    ]
-
-
-def array_bytes(text: str) -> int:
-    """Bytes of every array in the text of a type, without the padding of its layout."""
-    return sum(_item_bytes(dtype) * math.prod(shape) for dtype, shape in array_shapes(text))
-
-
-def array_numbers(text: str) -> int:
-    """Numbers in every array in the text of a type."""
-    return sum(math.prod(shape) for _, shape in array_shapes(text))
-
-
-def _item_bytes(dtype: str) -> int:
-    bits = re.search(r"\d+", dtype)
-    return 0 if dtype == "token" else max(1, int(bits[0]) // 8) if bits else 1
-
-
-def _parse(name: str, text: str, is_root: bool) -> Instruction:
-    end = _closing(text, 0) if text.startswith("(") else text.index(" ")
-    opcode = _OPCODE.match(text, end)
-    close = _closing(text, opcode.end() - 1)
-    operands = text[opcode.end() : close - 1]
-    return Instruction(name, text[:end], opcode[1], operands, text[close:], is_root)
-
-
-def _closing(text: str, opening: int) -> int:
-    """The place behind the parenthesis that closes the one at `opening`."""
-    depth = 0
-    for found in re.compile(r"[()]").finditer(text, opening):
-        depth += 1 if found[0] == "(" else -1
-        if not depth:
-            return found.end()
-    raise ValueError(f"unbalanced parentheses in HLO: {text[:80]}")
-
-
-def _origin(known: dict[str, Instruction], name: str) -> Instruction:
-    """The instruction that made a value, behind all that handed it on."""
-    found = known[name]
-    while found.opcode in _SAME and found.operand_names:
-        found = known[found.operand_names[0]]
-    if found.opcode == "copy-start":
-        return _origin(known, found.operand_names[0])
-    return found
-
-
-def _constant(instruction: Instruction | None) -> int | None:
-    if instruction is None or instruction.opcode != "constant":
+    if known := loop.config.get("known_trip_count"):
+        return int(known["n"])
+    body, condition = (computation.root for computation in loop.called)
+    if condition.opcode != "compare" or condition.direction != "LT" or body.opcode != "tuple":
         return None
-    value = instruction.operands.strip()
-    return int(value) if re.fullmatch(r"-?\d+", value) else None
+    counter, end = map(_origin, condition.operands)
+    state = _origin(loop.operands[0])
+    if counter.opcode != "get-tuple-element" or state.opcode != "tuple":
+        return None
+    start, step = _origin(state.operands[counter.tuple_index]), _step(body, counter.tuple_index)
+    if start.value is None or end.value is None or not step:
+        return None
+    return max(0, -(-(end.value - start.value) // step))
 
 
-def _index(instruction: Instruction) -> int:
-    return int(re.search(r"\bindex=(\d+)", instruction.attributes)[1])
+def _step(body: Instruction, index: int) -> int | None:
+    """What a loop adds to a number of its state."""
+    result = _origin(body.operands[index])
+    if result.opcode != "add":
+        return None
+    left, right = map(_origin, result.operands)
+    if left.opcode != "get-tuple-element":
+        left, right = right, left
+    is_same = left.opcode == "get-tuple-element" and left.tuple_index == index
+    return right.value if is_same else None
+
+
+def _origin(instruction: Instruction) -> Instruction:
+    """The instruction that made a value, behind all that handed it on."""
+    while instruction.opcode in _SAME and instruction.operands:
+        instruction = instruction.operands[0]
+    return instruction
+
+
+def _arrays(shape: Any) -> Iterable[ArrayType]:
+    if shape.element_type == _TUPLE:
+        for part in shape.tuple_shapes:
+            yield from _arrays(part)
+    else:
+        dtype, itemsize = _ELEMENTS.get(shape.element_type, ("other", 1))
+        yield ArrayType(dtype, tuple(shape.dimensions), itemsize)
+
+
+def _config(text: bytes) -> Mapping[str, Any]:
+    try:
+        config = json.loads(text or b"{}")
+    except ValueError:
+        return {}  # a custom call may note what it likes
+    return config if isinstance(config, dict) else {}
+
+
+@functools.cache
+def _module_class() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="plan.proto", package="plan", syntax="proto3")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for message, fields in _MESSAGES.items():
+        declared = file.message_type.add(name=message)
+        for name, (number, kind) in fields.items():
+            repeated, kind = isinstance(kind, list), kind[0] if isinstance(kind, list) else kind
+            field = declared.field.add(name=name, number=number)
+            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            if kind in _MESSAGES:
+                field.type, field.type_name = kinds.TYPE_MESSAGE, f".plan.{kind}"
+            else:
+                field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("plan.Module"))

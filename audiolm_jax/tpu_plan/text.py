@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from audiolm_jax.tpu_plan.ahead import Compute, Plan
+from audiolm_jax.tpu_plan.cycles import Collective
+from audiolm_jax.tpu_plan.plan import Compute, Plan
 
 _GIB = 2**30
-_DEAREST = 8
+_LISTED = 8
 ADVICE = (
     "try --model.decoder.remat full (a stage) or --model.conformer.remat full (an encoder), a "
     "smaller --batch-size, --mesh.preset fsdp, or a larger slice"
@@ -29,10 +30,10 @@ def describe(config: str, plan: Plan) -> str:
         ("memory", _memory(plan)),
         ("compile time", f"{plan.compile_seconds:.0f} s"),
     ]
-    if plan.fits:
-        rows += [*_collectives(plan), *_compute(plan)]
+    if plan.compute is not None and plan.collectives is not None:
+        rows += [*_collectives(plan, plan.collectives), *_compute(plan, plan.compute)]
     else:
-        rows += [("largest buffers", line) for line in plan.largest_buffers[:_DEAREST]]
+        rows += [("largest buffers", line) for line in plan.largest_buffers[:_LISTED]]
         rows.append(("what to do", ADVICE))
     title = f"{config} on {slices}{plan.topology}: {plan.chips} chips of TPU {plan.chip}{cores}"
     return "\n".join([title, *_labelled(rows)])
@@ -40,36 +41,27 @@ def describe(config: str, plan: Plan) -> str:
 
 def table(plans: Sequence[Plan]) -> str:
     """One line for each plan."""
-    head = (
-        "topology",
-        "chips",
-        "mesh",
-        "batch",
-        "HBM GiB",
-        "exchanged",
-        "compute",
-        "MFU",
-        "a second",
+    head = [
+        "topology", "chips", "mesh", "batch", "HBM GiB", "exchanged", "compute", "MFU", "a second",
         "compile",
-    )
+    ]  # fmt: skip
     rows = [head]
     for plan in plans:
-        used, limit = plan.memory.needed, plan.memory.limit
-        memory = f"{'?' if used is None else f'{used / _GIB:.2f}'} of {limit / _GIB:.2f}"
+        used = "?" if plan.memory.needed is None else f"{plan.memory.needed / _GIB:.2f}"
+        memory = f"{used} of {plan.memory.limit / _GIB:.2f}"
         name = f"{plan.slices} x {plan.topology}" if plan.slices > 1 else plan.topology
         row = [name, str(plan.chips), plan.preset, f"{plan.batch_size:,}", memory]
-        if plan.fits:
-            least = "" if plan.compute.is_complete else ">="
-            most = "" if plan.compute.is_complete else "<="
+        if plan.compute is not None and plan.collectives is not None:
+            least, most = ("", "") if plan.compute.is_complete else (">=", "<=")
             row += [
-                f"{_exchanged(plan) / 1e9:.2f} GB",
+                f"{_exchanged(plan.collectives) / 1e9:.2f} GB",
                 f"{least}{plan.compute.seconds * 1e3:.1f} ms",
                 f"{most}{plan.mfu:.2f}",
-                f"{most}{_rate(plan):,.0f} {plan.units[0].replace('_', ' ')}",
+                f"{most}{_rate(plan, plan.compute)}",
             ]
         else:
             row += ["does not fit", "", "", ""]
-        rows.append((*row, f"{plan.compile_seconds:.0f} s"))
+        rows.append([*row, f"{plan.compile_seconds:.0f} s"])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -85,7 +77,8 @@ _LEFT_OUT = (
 
 
 def _labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
-    lines, before = [], None
+    lines: list[str] = []
+    before = None
     for label, text in rows:
         lines.append(f"  {'' if label == before else label:16} {text}")
         before = label
@@ -95,60 +88,59 @@ def _labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
 def _memory(plan: Plan) -> str:
     memory = plan.memory
     limit = f"of {memory.limit / _GIB:.2f} GiB that the compiler may fill"
-    if memory.arguments is None:
+    if memory.arguments is None or memory.temporaries is None:
         needed = "more" if memory.needed is None else f"{memory.needed / _GIB:.2f} GiB"
         return f"DOES NOT FIT: needs {needed} {limit}"
     return (
         f"arguments {memory.arguments / _GIB:.2f}, temporaries {memory.temporaries / _GIB:.2f}, "
-        f"together {memory.needed / _GIB:.2f} {limit}"
+        f"together {(memory.arguments + memory.temporaries) / _GIB:.2f} {limit}"
     )
 
 
-def _exchanged(plan: Plan) -> int:
-    return sum(kind.bytes for kind in plan.collectives.values())
+def _exchanged(collectives: dict[str, Collective]) -> int:
+    return sum(collective.bytes for collective in collectives.values())
 
 
-def _rate(plan: Plan) -> float:
-    return plan.units[1] / plan.compute.seconds
+def _rate(plan: Plan, compute: Compute) -> str:
+    unit, amount = plan.units
+    return f"{amount / compute.seconds:,.0f} {unit.replace('_', ' ')}"
 
 
-def _collectives(plan: Plan) -> list[tuple[str, str]]:
+def _collectives(plan: Plan, collectives: dict[str, Collective]) -> list[tuple[str, str]]:
     rows = [
-        ("collectives", f"{kind:18} {one.count:6,} a step  {one.bytes / 1e9:8.3f} GB")
-        for kind, one in sorted(plan.collectives.items())
+        ("collectives", f"{kind:18} {found.count:6,} a step  {found.bytes / 1e9:8.3f} GB")
+        for kind, found in sorted(collectives.items())
     ]
-    text = f"together {_exchanged(plan) / 1e9:.3f} GB a device"
+    exchanged = _exchanged(collectives)
+    text = f"together {exchanged / 1e9:.3f} GB a device"
     if own := plan.parameter_traffic:
-        text += f", {_exchanged(plan) / own:.2f} x the parameters' own {own / 1e9:.3f} GB"
+        text += f", {exchanged / own:.2f} x the parameters' own {own / 1e9:.3f} GB"
     return [*rows, ("collectives", f"{text}; of each the larger of what goes in and comes out")]
 
 
-def _compute(plan: Plan) -> list[tuple[str, str]]:
-    compute, unit = plan.compute, plan.units[0].replace("_", " ")
-    least = "" if compute.is_complete else "at least "
-    most = "" if compute.is_complete else "at most "
+def _compute(plan: Plan, compute: Compute) -> list[tuple[str, str]]:
+    least, most = ("", "") if compute.is_complete else ("at least ", "at most ")
     rows = [
         ("model FLOPs", f"{plan.model_flops:.3e} a step"),
         (
             "estimate",
             f"compute {least}{compute.seconds * 1e3:.1f} ms a step, MFU {most}{plan.mfu:.3f}, "
-            f"{most}{_rate(plan):,.0f} {unit} a second",
+            f"{most}{_rate(plan, compute)} a second",
         ),
         ("estimate", _LEFT_OUT.partition(": ")[2]),
     ]
     if compute.cheapest_seconds < compute.seconds:
-        rows.append(
-            (
-                "conditionals",
-                f"each at its dearest branch; at its cheapest {compute.cheapest_seconds * 1e3:.1f} "
-                "ms",
-            )
-        )
-    rows += [("kernels", _kernel(name, *found, compute)) for name, found in compute.kernels.items()]
+        cheapest = f"at its cheapest {compute.cheapest_seconds * 1e3:.1f} ms"
+        rows.append(("conditionals", f"each at its most expensive branch; {cheapest}"))
+    rows += [
+        ("kernels", _kernel(name, runs, seconds, compute))
+        for name, (runs, seconds) in compute.kernels.items()
+    ]
     if compute.without_estimate:
-        costs = sorted(compute.without_estimate.items(), key=lambda one: -one[1][1])
-        runs, seconds = (sum(cost[i] for _, cost in costs) for i in (0, 1))
-        names = ", ".join(f"{name} {count}" for name, (count, _) in costs[:_DEAREST])
+        costs = sorted(compute.without_estimate.items(), key=lambda item: -item[1][1])
+        runs = sum(count for _, (count, _) in costs)
+        seconds = sum(cost for _, (_, cost) in costs)
+        names = ", ".join(f"{name} {count}" for name, (count, _) in costs[:_LISTED])
         rows.append(
             (
                 "memory alone",
@@ -158,8 +150,8 @@ def _compute(plan: Plan) -> list[tuple[str, str]]:
         )
     rows += [("unknown loops", f"{name}: counted as one trip") for name in compute.unknown_loops]
     rows += [
-        ("dearest", f"{share:6.1%}  {opcode:12} {origin}")
-        for share, opcode, origin in compute.dearest[:_DEAREST]
+        ("most expensive", f"{share:6.1%}  {opcode:12} {origin}")
+        for share, opcode, origin in compute.most_expensive[:_LISTED]
     ]
     return rows
 

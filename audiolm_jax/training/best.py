@@ -9,7 +9,7 @@ from typing import Any
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import saved_steps
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 
 BEST = "best.json"
 

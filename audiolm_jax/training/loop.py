@@ -24,16 +24,16 @@ from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
 from audiolm_jax.training.checkpoints import Checkpoints, saved_steps
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
 from audiolm_jax.training.heldout import heldout_means
-from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.manifest import claim_run
 from audiolm_jax.training.mesh import (
-    MeshConfig,
     make_mesh,
     replicated,
+    rules_of,
     state_shardings,
     to_global,
     use_mesh,
@@ -103,7 +103,7 @@ def train(
         program's verdict is that the run is lost; the disk is full.
       TrainingStopped: after SIGTERM or SIGINT, with the state saved.
     """
-    mesh, rules = make_mesh(mesh_config), mesh_config.rules
+    mesh, rules = make_mesh(mesh_config), rules_of(mesh_config)
     # Compiled, because a host cannot put a value on the devices of another one.
     seed_key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     init_key = jax.random.fold_in(seed_key, _INIT)
@@ -283,7 +283,7 @@ def load_state(
         kept = f"there are those of steps {', '.join(map(str, steps))}" if steps else "train first"
         which = "" if step is None else f" of step {step}"
         raise InputError(f"{directory}: no checkpoint{which} here; {kept}")
-    mesh, rules = make_mesh(mesh_config), mesh_config.rules
+    mesh, rules = make_mesh(mesh_config), rules_of(mesh_config)
     with use_mesh(mesh, rules), Checkpoints(directory, keep=None) as checkpoints:
         abstract = jax.eval_shape(program.init, jax.random.key(0))
         restored = checkpoints.restore(abstract, state_shardings(mesh, rules, abstract), step)

@@ -21,8 +21,8 @@ import jax
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
 from audiolm_jax.errors import InputError
+from audiolm_jax.training.config import CHANGEABLE
 from audiolm_jax.training.distributed import from_first_host
-from audiolm_jax.training.loop_config import CHANGEABLE
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"

@@ -7,10 +7,9 @@ is no mesh at all.
 """
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +17,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.state import Batch
 
 # As in `nn.partition`. That imports Flax, which `audiolm train CONFIG --help` cannot wait for, so
@@ -40,40 +40,11 @@ RULES: dict[str, Rules] = {
     "fsdp_tp": {**_FSDP, "mlp": "model", "heads": "model", "vocab": "model"},
 }
 # Which sizes a preset has.
-_SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
 
 
-@dataclasses.dataclass(frozen=True)
-class MeshConfig:
-    """How a run is spread over devices; whatever the sizes leave over goes to the main axis."""
-
-    preset: Literal["none", "dp", "fsdp", "fsdp_tp"] = "none"
-    """none: one device and no mesh. dp: every device holds all parameters and a part of the batch.
-    fsdp: parameters and optimizer state are sharded as well. fsdp_tp: and the width of each layer
-    is split over `model` devices."""
-    slices: int = 1
-    """Slices (pods) joined by a data-centre network. The parameters are never sharded across
-    slices: between them only gradients travel."""
-    replicas: int = 1
-    """Copies of the sharded parameters within a slice (fsdp and fsdp_tp)."""
-    model: int = 1
-    """Devices that split each layer between them (fsdp_tp)."""
-
-    def __post_init__(self) -> None:
-        for name in ("slices", "replicas", "model"):
-            value = getattr(self, name)
-            if value < 1:
-                raise InputError(f"--mesh.{name} {value}: expected 1 or more")
-            if value != 1 and name not in _SIZES.get(self.preset, (name,)):
-                raise InputError(
-                    f"--mesh.{name} {value}: has no meaning with --mesh.preset {self.preset}; "
-                    "leave it at 1 or choose another preset"
-                )
-
-    @property
-    def rules(self) -> Rules | None:
-        """The table from logical axis names to mesh axes; None without a mesh."""
-        return RULES.get(self.preset)
+def rules_of(config: MeshConfig) -> Rules | None:
+    """The table from logical axis names to mesh axes; None without a mesh."""
+    return RULES.get(config.preset)
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh | None:

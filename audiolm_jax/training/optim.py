@@ -1,69 +1,16 @@
 """Optimizers and learning-rate schedules, as optax transformations."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.training.config import OptimizerConfig
 
 # Optax and Flax are imported where they are used: `audiolm train CONFIG --help` waits for neither.
 if TYPE_CHECKING:
     import optax
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """An optimizer with its schedule."""
-
-    kind: Literal["adamw", "adafactor"] = "adamw"
-    """adafactor: factored second moments, steps relative to the size of each parameter, as T5 was
-    trained."""
-    learning_rate: float = 1e-3
-    """The peak rate; for adafactor it is relative to the parameters' root mean square."""
-    warmup_steps: int = 100
-    """Steps of linear growth from 0 to the peak."""
-    schedule: Literal["constant", "cosine", "rsqrt"] = "constant"
-    """What follows the warm-up. constant: the peak. cosine: half a cosine down to `final_fraction`
-    of the peak at `total_steps`. rsqrt: peak x sqrt(warmup_steps / step)."""
-    total_steps: int | None = None
-    """The step at which cosine ends; None with the other schedules."""
-    final_fraction: float = 0.0
-    """The part of the peak that cosine ends at, in [0, 1]."""
-    b1: float = 0.9
-    """Decay of the first moment; for adafactor 0 keeps no first moment, which saves memory."""
-    b2: float = 0.98
-    """Decay of adamw's second moment (adafactor has its own rule)."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay per unit of learning rate, on matrices and larger (leading `layers`
-    not counted), never on biases and scales."""
-    clip_norm: float | None = 1.0
-    """Gradients of a larger global norm are scaled down to it; None never does."""
-
-    def __post_init__(self) -> None:
-        warmup, total, is_cosine = self.warmup_steps, self.total_steps, self.schedule == "cosine"
-        for name, is_good, expected in (
-            ("learning_rate", self.learning_rate > 0, "more than 0"),
-            ("warmup_steps", warmup >= 0, "0 or more"),
-            ("warmup_steps", warmup or self.schedule != "rsqrt", "1 or more with schedule rsqrt"),
-            (
-                "total_steps",
-                total is not None or not is_cosine,
-                "the step at which schedule cosine ends",
-            ),
-            ("total_steps", total is None or is_cosine, f"None with schedule {self.schedule}"),
-            ("total_steps", total is None or total > warmup, f"more than the warm-up's {warmup}"),
-            ("final_fraction", 0 <= self.final_fraction <= 1, "0 to 1"),
-            ("b1", 0 <= self.b1 < 1, "0 to below 1"),
-            ("b2", 0 <= self.b2 < 1, "0 to below 1"),
-            ("weight_decay", self.weight_decay >= 0, "0 or more"),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or None"),
-        ):
-            if not is_good:
-                flag = f"--optimizer.{name.replace('_', '-')} {getattr(self, name)}"
-                raise InputError(f"{flag}: expected {expected}")
 
 
 def learning_rate_schedule(config: OptimizerConfig) -> Callable[[Any], jax.Array]:

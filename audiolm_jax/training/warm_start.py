@@ -11,41 +11,10 @@ import numpy as np
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
+from audiolm_jax.training.config import WarmStartConfig
 from audiolm_jax.training.state import TrainState
 
 _PARTS = ("params.", "rest.", "ema.")
-
-
-@dataclasses.dataclass(frozen=True)
-class WarmStartConfig:
-    """Where the first values of a model come from, instead of chance.
-
-    Every array of the new model (`params.`, `rest.` and `ema.` of its state, by the names that its
-    checkpoints have) must be found in the source or be left fresh by name, and every array of the
-    source must be used or be dropped by name. Patterns are regular expressions that match whole
-    names. Optimizer state, step, data position and random draws start anew.
-    """
-
-    source: str
-    """A run directory with checkpoints (its newest is taken), or a model folder, whose arrays are
-    called as they are there with `params.` before."""
-    renames: dict[str, str] = dataclasses.field(default_factory=dict)
-    r"""Pattern of new names -> old name, in which \1 stands for the first group of the pattern; the
-    first pattern that matches decides, and names without one stay the same."""
-    fresh: tuple[str, ...] = ()
-    """Patterns of new names that keep their random values."""
-    dropped: tuple[str, ...] = ()
-    """Patterns of old names that are not wanted."""
-
-    def __post_init__(self) -> None:
-        for field in ("renames", "fresh", "dropped"):
-            for pattern in getattr(self, field):
-                try:
-                    re.compile(pattern)
-                except re.error as error:
-                    raise InputError(
-                        f"--warm-start.{field}: {pattern!r} is not a regular expression ({error})"
-                    ) from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from defaults import FLITE
 
+from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
-from audiolm_jax.evaluation.abx.features import FeatureConfig
 from audiolm_jax.experiments.load import load_experiment
 
 CODEC = "models/asterisk_codec_light"

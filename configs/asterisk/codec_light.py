@@ -10,14 +10,15 @@ import dataclasses
 from defaults import DATA
 
 from audiolm_jax.experiments.codec import CodecExperiment
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import FrameRateConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    FrameRateConfig,
+    LossConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
+from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 STEPS = 8_000
 _OPTIMIZER = OptimizerConfig(

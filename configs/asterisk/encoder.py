@@ -8,11 +8,12 @@ audiolm train configs/asterisk/encoder.py
 from defaults import DATA
 
 from audiolm_jax.experiments.encoder import EncoderExperiment
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
+from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 STEPS = 5_000
 

@@ -2,12 +2,12 @@
 
 audiolm evaluate configs/asterisk/evaluate_codec.py --asr.model WHISPER_FOLDER
 
-Without --asr.model words are not counted. What each measure needs: docs/codec_evaluation.md.
+Without --asr.model words are not counted. What each measure needs: docs/guide/codec_evaluation.md.
 """
 
-from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from defaults import DATA
 
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
 
 

@@ -6,8 +6,8 @@ audiolm evaluate configs/demo/abx.py
 
 from defaults import FLITE
 
+from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
-from audiolm_jax.evaluation.abx.features import FeatureConfig
 
 
 def experiment() -> AbxExperiment:

@@ -5,14 +5,16 @@ audiolm train configs/demo/codec.py
 
 import dataclasses
 
-from defaults import DATA, loop
+from defaults import CODES, DATA, LEVELS, loop
 
 from audiolm_jax.experiments.codec import CodecExperiment
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
+from audiolm_jax.training.config import OptimizerConfig
 
 STEPS = 700
 _OPTIMIZER = OptimizerConfig(
@@ -37,7 +39,7 @@ def experiment() -> CodecExperiment:
             width_multipliers=(1, 2, 8, 16, 32),
             embedding_width=128,
             quantizer=QuantizerConfig(
-                levels=8, codebook_size=256, decay=0.95, revival_threshold=0.2
+                levels=LEVELS, codebook_size=CODES, decay=0.95, revival_threshold=0.2
             ),
         ),
         # The discriminators join for the last quarter: before it the spectral loss gains more.

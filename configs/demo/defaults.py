@@ -2,16 +2,17 @@
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 DATA = AudioDataConfig(
     audio_dir="data/asterisk",
     dataset="asterisk_en",
     exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
 )
+# What codec and k-means write and the stages read.
+LEVELS, CODES, CLUSTERS = 8, 256, 64
 # Synthetic speech with known phones: ./launch/flite.sh
 FLITE = {
     "audio_dir": "data/flite",
@@ -46,9 +47,9 @@ def stage(
         model=StageModelConfig(
             stage=StageConfig(
                 name,
-                semantic_clusters=64,
-                codebook_size=256,
-                levels=8,
+                semantic_clusters=CLUSTERS,
+                codebook_size=CODES,
+                levels=LEVELS,
                 coarse_levels=2,
                 crop_seconds=crop_seconds,
             ),

@@ -6,10 +6,12 @@ audiolm train configs/demo/encoder.py
 from defaults import DATA, loop
 
 from audiolm_jax.experiments.encoder import EncoderExperiment
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
+from audiolm_jax.training.config import OptimizerConfig
 
 STEPS = 500
 

@@ -3,9 +3,9 @@
 audiolm evaluate configs/demo/evaluate.py
 """
 
-from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from defaults import DATA
 
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.generation.config import GenerationConfig
 
 

@@ -3,7 +3,7 @@
 audiolm train configs/demo/kmeans.py
 """
 
-from defaults import DATA
+from defaults import CLUSTERS, DATA
 
 from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
@@ -15,5 +15,5 @@ def experiment() -> KmeansExperiment:
         directory="runs/demo/kmeans",
         data=DATA,
         encoder="runs/demo/encoder",
-        kmeans=KmeansConfig(clusters=64, layer="masked_1"),
+        kmeans=KmeansConfig(clusters=CLUSTERS, layer="masked_1"),
     )

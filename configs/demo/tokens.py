@@ -5,7 +5,7 @@ audiolm tokenize configs/demo/tokens.py
 
 from defaults import DATA
 
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 
 

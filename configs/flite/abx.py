@@ -4,8 +4,8 @@
 audiolm evaluate configs/flite/abx.py
 """
 
+from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
-from audiolm_jax.evaluation.abx.features import FeatureConfig
 
 
 def experiment() -> AbxExperiment:

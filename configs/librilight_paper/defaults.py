@@ -2,12 +2,9 @@
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
-from audiolm_jax.lm.train import StageTrainConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.stages import StageConfig
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig
 
 DATA = AudioDataConfig(audio_dir="data/librilight/unlab-60k", dataset="librilight_60k")
 

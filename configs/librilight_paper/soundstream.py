@@ -18,12 +18,13 @@ train.balancer:balancer-config
 from defaults import DATA, loop
 
 from audiolm_jax.experiments.codec import CodecExperiment
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
+from audiolm_jax.training.config import MeshConfig, OptimizerConfig
 
 _OPTIMIZER = OptimizerConfig(learning_rate=3e-4, warmup_steps=0, b1=0.5, b2=0.9, clip_norm=None)
 

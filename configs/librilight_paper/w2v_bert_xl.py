@@ -12,11 +12,12 @@ temperatures and distractors are wav2vec 2.0's. AudioLM takes layer masked_7 and
 from defaults import DATA, loop
 
 from audiolm_jax.experiments.encoder import EncoderExperiment
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
+from audiolm_jax.training.config import MeshConfig, OptimizerConfig
 
 
 def experiment() -> EncoderExperiment:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import librosa
@@ -24,14 +27,31 @@ MEL = {
 }
 
 
-@pytest.mark.parametrize(("fft_size", "bins", "fmax"), [(512, 80, None), (1024, 64, 7600.0)])
-def test_filterbank_is_librosas(fft_size, bins, fmax):
-    ours = mel_filterbank(16000, fft_size, bins, 20.0, fmax)
-    theirs = librosa.filters.mel(sr=16000, n_fft=fft_size, n_mels=bins, fmin=20.0, fmax=fmax)
-    assert ours.shape == (fft_size // 2 + 1, bins)
+@pytest.mark.filterwarnings("ignore:Empty filters detected")
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 24000, 44100, 48000])
+@pytest.mark.parametrize("fft_size", [64, 512, 2048])
+@pytest.mark.parametrize("bins", [1, 64, 80])
+@pytest.mark.parametrize(("fmin", "fmax"), [(0.0, None), (20.0, 3800.0), (0.0, 900.0)])
+def test_filterbank_is_librosas_bit_for_bit(rate, fft_size, bins, fmin, fmax):
+    ours = mel_filterbank(rate, fft_size, bins, fmin, fmax)
+    theirs = librosa.filters.mel(sr=rate, n_fft=fft_size, n_mels=bins, fmin=fmin, fmax=fmax)
+    assert ours.dtype == np.float32
     np.testing.assert_array_equal(ours, theirs.T)
+
+
+def test_the_cached_filterbank_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
-        ours[0, 0] = 1
+        mel_filterbank(16000, 512, 80)[0, 0] = 1
+
+
+def test_spectra_need_no_librosa():
+    code = (
+        "import sys; from audiolm_jax.audio.spectral import mel_filterbank, warp_frequencies\n"
+        "import numpy as np; mel_filterbank(16000, 512, 80)\n"
+        "warp_frequencies(np.ones((1, 2, 80), np.float32), np.ones(1, np.float32), 16000)\n"
+        "assert not {'librosa', 'numba'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_filterbank_refuses_a_band_beyond_nyquist():
@@ -41,7 +61,7 @@ def test_filterbank_refuses_a_band_beyond_nyquist():
 
 @pytest.mark.parametrize("length", [1, 160, 161, 1601])
 @pytest.mark.parametrize(("window", "hop"), [(400, 160), (512, 128), (161, 160)])
-def test_frames_are_centred_on_their_cells(length, window, hop):
+def test_frames_are_centered_on_their_cells(length, window, hop):
     samples = np.arange(1, length + 1, dtype=np.float32)[None]
     frames = np.asarray(frame(jnp.asarray(samples), window, hop))[0]
     assert len(frames) == -(-length // hop)
@@ -52,7 +72,7 @@ def test_frames_are_centred_on_their_cells(length, window, hop):
 
 
 def spectra(samples, window, hop, fft_size):
-    """Spectra [n, f] by the definition: the window centred in the FFT, from the first sample on."""
+    """Spectra [n, f] by the definition: the window in the middle of the FFT, from sample 0."""
     before = (fft_size - window) // 2
     shape = np.pad(np.hanning(window + 1)[:-1], (before, fft_size - window - before))
     frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), fft_size)[::hop]
@@ -123,7 +143,7 @@ def test_warping_moves_a_tone_and_a_factor_of_one_nothing():
 
     def mel_of(tones):
         samples = np.sin(2 * np.pi * tones[:, None] * np.arange(8000) / 16000)
-        return log_mel_spectrogram(samples.astype(np.float32), np.full(3, 8000), **MEL)[0]
+        return log_mel_spectrogram(jnp.asarray(samples, jnp.float32), jnp.full(3, 8000), **MEL)[0]
 
     warped = warp_frequencies(mel_of(hz), jnp.asarray(factors), 16000)
     np.testing.assert_array_equal(warped[1], mel_of(hz)[1])
@@ -136,6 +156,6 @@ def test_warping_moves_a_tone_and_a_factor_of_one_nothing():
 
 def test_warping_repeats_the_outermost_bins_beyond_them():
     mel = np.random.default_rng(0).normal(size=(2, 3, 80)).astype(np.float32)
-    low, high = np.asarray(warp_frequencies(mel, jnp.array([4.0, 0.25]), 16000))
+    low, high = np.asarray(warp_frequencies(jnp.asarray(mel), jnp.array([4.0, 0.25]), 16000))
     np.testing.assert_array_equal(low[:, :2], mel[0, :, :1].repeat(2, axis=1))
     np.testing.assert_array_equal(high[:, -20:], mel[1, :, -1:].repeat(20, axis=1))

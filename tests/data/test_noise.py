@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from audiolm_jax.audio.files import write_wav
-from audiolm_jax.data.batch_rows import describe_noisy_audio
+from audiolm_jax.data.batch_contents import describe_noisy_audio
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.noise import NoiseConfig, NoisyCrops, draw_mixture, noise_seed
-from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.noise import NoisyCrops, draw_mixture, noise_seed
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 
 CROP, BATCH, SEED = 0.25, 6, 3  # seconds; rows
@@ -26,7 +27,7 @@ def indices(tmp_path_factory):
         for number, seconds in enumerate([0.4, 0.5, 0.75, 1.0, 0.31, 0.6, 0.8, 0.9]):
             samples = rng.uniform(-level, level, int(seconds * 16000)).astype(np.float32)
             write_wav(folder / f"{number}.wav", samples, 16000, None)
-        found.append(list_clips(AudioDataConfig(audio_dir=str(folder), heldout_percent=40)))
+        found.append(scan(AudioDataConfig(audio_dir=str(folder), heldout_percent=40)))
     return found
 
 
@@ -109,7 +110,7 @@ def test_silence_stays_silent(indices, config, tmp_path):
     samples = np.zeros(16000, np.float32)
     samples[-100:] = 0.5  # most crops of it are silent
     write_wav(tmp_path / "a.wav", samples, 16000, None)
-    quiet = list_clips(AudioDataConfig(audio_dir=str(tmp_path), heldout_percent=0))
+    quiet = scan(AudioDataConfig(audio_dir=str(tmp_path), heldout_percent=0))
     for pair in ((quiet, indices[1]), (indices[0], quiet)):
         batch = take(make(pair, config).batches(0), 5)
         assert np.isfinite(batch.noise).all()
@@ -128,10 +129,10 @@ def test_a_bad_batch_can_be_named(indices, config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"probability": 1.5}, "noise.probability = 1.5"),
-        ({"denoise_probability": -0.1}, "noise.denoise_probability"),
-        ({"gain_db": (0.0, -30.0)}, "lower one first"),
-        ({"gain_db": (float("nan"), 0.0)}, "lower one first"),
+        ({"probability": 1.5}, "--noise.probability = 1.5"),
+        ({"denoise_probability": -0.1}, "--noise.denoise-probability"),
+        ({"gain_db": (0.0, -30.0)}, "lower level first"),
+        ({"gain_db": (float("nan"), 0.0)}, "lower level first"),
     ],
 )
 def test_bad_config_is_refused(config, changes, message):

@@ -10,7 +10,8 @@ import pytest
 from test_dtw import plain_dtw
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import AbxConfig, comparisons, group_items
+from audiolm_jax.evaluation.abx.cells import comparisons, group_items
+from audiolm_jax.evaluation.abx.config import AbxConfig
 from audiolm_jax.evaluation.abx.items import Item
 from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.abx.segments import (
@@ -208,7 +209,7 @@ def test_subsampling():
         across = [one for one in found if one.mode == "across"]
         for a in {(one.a.phone, one.a.speaker) for one in across}:
             assert sum((one.a.phone, one.a.speaker) == a for one in across) == 2
-    with pytest.raises(InputError, match="max_size_group = 1: expected 2 or more"):
+    with pytest.raises(InputError, match=r"--abx\.max-size-group 1: expected 2 or more"):
         AbxConfig(max_size_group=1)
 
 

@@ -173,7 +173,7 @@ def test_bigram_is_a_distribution_over_legal_ids():
 def test_what_does_not_fit_is_refused():
     train = semantic_sequences([np.array([0, 1, 2])] * 3)
     losses = {"semantic": 1.0}
-    with pytest.raises(ValueError, match="model loss of semantic is None"):
+    with pytest.raises(ValueError, match="model loss of semantic is nan"):
         stage_likelihood(SEMANTIC, train, train, {"loss": 1.0})
     with pytest.raises(ValueError, match="model loss of semantic is nan"):
         stage_likelihood(SEMANTIC, train, train, {"semantic": float("nan")})

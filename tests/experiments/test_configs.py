@@ -10,12 +10,16 @@ import pytest
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.experiments.trained import StepExperiment
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
 
 FILES = sorted(p for p in Path("configs").rglob("*.py") if p.name != "defaults.py")
 

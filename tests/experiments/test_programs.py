@@ -9,21 +9,22 @@ from support.tiny_models import CODEC, DECODER, ENCODER, stage, voice
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.noise import NoiseConfig, NoisyCrops
-from audiolm_jax.data.sources import AudioDataConfig, list_clips
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.noise import NoisyCrops
+from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm import flops
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.nn.conv import initialize
+from audiolm_jax.tokenizers.acoustic.soundstream.config import DenoisingConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discriminators
-from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import build_generator
+from audiolm_jax.tokenizers.acoustic.soundstream.model import build_generator
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.flops import count_flops
-from audiolm_jax.training.loop import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
+from audiolm_jax.training.mesh import make_mesh, rules_of, state_shardings, use_mesh
 from audiolm_jax.training.step import make_init
 
 LOOP = LoopConfig(steps=1)
@@ -31,7 +32,8 @@ LOOP = LoopConfig(steps=1)
 
 def audio_experiment(kind, model, directory, **fields):
     data = AudioDataConfig(str(directory), heldout_percent=0)
-    return kind("run", data, LOOP, crop_seconds=0.5, batch_size=4, model=model, **fields)
+    sizes = {"crop_seconds": 0.5, "batch_size": 4}
+    return kind(directory="run", data=data, loop=LOOP, **sizes, model=model, **fields)
 
 
 def stage_experiment(name):
@@ -57,7 +59,7 @@ def test_audio_batch_is_that_of_the_crops(tmp_path, kind, model):
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
     experiment = audio_experiment(kind, model, tmp_path)
-    crops = AudioCrops(list_clips(experiment.data), "train", 0.5, 4, seed=0)
+    crops = AudioCrops(scan(experiment.data), "train", 0.5, 4, seed=0)
     assert shapes(experiment.abstract_batch()) == shapes(next(crops.batches(0)))
     assert experiment.units_per_step() == ("audio_seconds", 2.0)
 
@@ -68,7 +70,7 @@ def test_noise_and_the_switch_come_together(tmp_path):
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", voice(1.0, 100 + number), 16000, None)
     experiment = audio_experiment(CodecExperiment, model, tmp_path, noise=noise)
-    index = list_clips(data)
+    index = scan(data)
     crops = NoisyCrops(index, index, "train", 0.5, 4, 0, None, noise)
     assert shapes(experiment.abstract_batch()) == shapes(next(crops.batches(0)))
     with pytest.raises(InputError, match="noise = None: denoising needs both"):
@@ -141,7 +143,17 @@ def test_every_trainer_has_a_place_on_every_mesh(tmp_path, kind, model, preset):
         experiment = audio_experiment(kind, model, tmp_path)
     config = MeshConfig(preset, model=2 if preset == "fsdp_tp" else 1)
     mesh, program = make_mesh(config), experiment.program()
-    with use_mesh(mesh, config.rules):
+    with use_mesh(mesh, rules_of(config)):
         abstract = jax.eval_shape(make_init(program), jax.random.key(0))
-        shardings = state_shardings(mesh, config.rules, abstract)
+        shardings = state_shardings(mesh, rules_of(config), abstract)
     assert len(jax.tree.leaves(shardings)) == len(jax.tree.leaves(abstract)) > 0
+
+
+def test_a_step_needs_the_sizes_of_its_tokens():
+    experiment = stage_experiment("coarse")
+    config = dataclasses.replace(experiment.model.stage, levels=0)
+    model = dataclasses.replace(experiment.model, stage=config)
+    unsized = dataclasses.replace(experiment, model=model)
+    for function in (unsized.program, unsized.abstract_batch):
+        with pytest.raises(InputError, match="give all three where there is no token store"):
+            function()

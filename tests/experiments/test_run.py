@@ -14,27 +14,33 @@ from support.tiny_models import CODEC, DECODER, ENCODER, KMEANS, stage, voice, w
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.cli.bundle import bundle
-from audiolm_jax.data.batch_rows import describe_audio, describe_tokens
+from audiolm_jax.data.batch_contents import describe_audio, describe_tokens
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.sources import AudioDataConfig, scan
+from audiolm_jax.data.index import scan
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.store import TokenStore
-from audiolm_jax.data.tokens.tokenize import TokenizeConfig
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 from audiolm_jax.generation.config import GenerationConfig
-from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.lm.config import StageModelConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    DiscriminatorConfig,
+    SoundStreamTrainConfig,
+)
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
+from audiolm_jax.training.config import LoopConfig, WarmStartConfig
 from audiolm_jax.training.metrics import read_metrics
-from audiolm_jax.training.warm_start import WarmStartConfig
 
 LOOP = LoopConfig(steps=2, evaluate_every=2, checkpoint_every=1, tensorboard=False)
+
+
+NO_SIZES = {"semantic_clusters": 0, "codebook_size": 0, "levels": 0}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +102,8 @@ def trained(root, data):
                 codec=str(root / "codec"),
                 semantic=str(root / "kmeans"),
                 loop=LOOP,
-                model=StageModelConfig(stage(name, crop), DECODER),
+                # Sizes come from the token store.
+                model=StageModelConfig(dataclasses.replace(stage(name, crop), **NO_SIZES), DECODER),
                 batch_size=2,
             )
             for name, crop in (("semantic", 4.0), ("coarse", 2.0), ("fine", 1.0))

@@ -9,8 +9,8 @@ from audiolm_jax.audio.files import read_audio
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.decoder import StageModelConfig
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.lm.config import StageModelConfig
+from audiolm_jax.training.config import LoopConfig
 from audiolm_jax.training.metrics import MetricsWriter
 
 pytestmark = pytest.mark.slow

@@ -6,19 +6,13 @@ import pytest
 from flax import nnx
 from jax import numpy as jnp
 
-from audiolm_jax.artifacts.model_folder import flatten_shapes
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation import decode
 from audiolm_jax.generation.decode import StageDecoder, decode_step, prefill
 from audiolm_jax.generation.sampling import row_keys
-from audiolm_jax.lm.decoder import (
-    DecoderConfig,
-    StageModelConfig,
-    UnstackedDecoder,
-    load_decoder,
-    make_decoder,
-    output_logits,
-)
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.decoder import UnstackedDecoder, load_decoder, make_decoder, output_logits
+from audiolm_jax.nn.state_arrays import flatten_shapes
 from audiolm_jax.stages import BOS, EOS, FIRST_ID, SEP, StageConfig, legal_ids, unflatten_levels
 
 STAGE = StageConfig(

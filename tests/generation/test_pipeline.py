@@ -112,5 +112,5 @@ def test_impossible_requests_are_refused(generator, seconds, samples):
 
 
 def test_context_must_leave_room_in_the_window(tiny_bundle):
-    with pytest.raises(InputError, match="context_seconds"):
+    with pytest.raises(InputError, match=r"--generation\.context-seconds"):
         Generator(load_bundle(tiny_bundle), GenerationConfig(context_seconds=2.0))

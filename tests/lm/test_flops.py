@@ -6,9 +6,10 @@ import optax
 import pytest
 from flax import nnx
 
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig, make_decoder
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
+from audiolm_jax.lm.decoder import make_decoder
 from audiolm_jax.lm.flops import model_flops
-from audiolm_jax.lm.train import StageTrainConfig, program
+from audiolm_jax.lm.train import program
 from audiolm_jax.nn import attention
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.training.flops import count_flops

@@ -1,7 +1,7 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import numpy as jnp
 
 from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
 

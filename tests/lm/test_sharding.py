@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
-from audiolm_jax.lm.train import StageTrainConfig, program
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
+from audiolm_jax.lm.train import program
 from audiolm_jax.stages import StageConfig
-from audiolm_jax.training.mesh import MeshConfig, make_mesh, state_shardings, use_mesh
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import make_mesh, rules_of, state_shardings, use_mesh
 from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
 from audiolm_jax.types import TokenBatch
 
@@ -39,9 +40,9 @@ def exchanged(preset):
         jax.ShapeDtypeStruct((8, config.stage.max_tokens - 1), dtype)
         for dtype in (np.int32, np.float32)
     )
-    with use_mesh(mesh, mesh_config.rules):
+    with use_mesh(mesh, rules_of(mesh_config)):
         abstract = jax.eval_shape(make_init(trainer), jax.random.key(0))
-        shardings = state_shardings(mesh, mesh_config.rules, abstract)
+        shardings = state_shardings(mesh, rules_of(mesh_config), abstract)
         arguments = abstract_arguments(
             abstract, shardings, TokenBatch(ids, ids, weights, ids), mesh
         )

@@ -8,9 +8,10 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig, load_decoder
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
+from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
-from audiolm_jax.lm.train import TPU_TILE, StageTrainConfig, align, program
+from audiolm_jax.lm.train import TPU_TILE, align, program
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows
 from audiolm_jax.types import TokenBatch
@@ -75,6 +76,27 @@ def test_a_few_steps_learn_the_batch(trainer, step, start):
         "loss/level_0", "loss/level_1", "loss/end",
         *(f"{n}_norm/{group}" for n in ("grad", "param") for group in state.params),
     }  # fmt: skip
+
+
+# Recorded with JAX 0.10.2 on a CPU.
+GOLDEN = {
+    "loss": 3.609307,
+    "z_loss": 11.91465,
+    "grad_norm": 1.513024,
+    "param_norm": 25.94709,
+    "loss of the next step": 3.434912,
+}
+
+
+def test_the_first_step_computes_what_it_always_did(step, start):
+    state, metrics = step(start, make_batch(9), jax.random.key(0))
+    _, following = step(state, make_batch(10), jax.random.key(1))
+    found = {**metrics, "loss of the next step": following["loss"]}
+    for name, value in GOLDEN.items():
+        assert float(found[name]) == pytest.approx(value, rel=1e-5), (
+            f"{name}: the maths of a training step changed: if meant, record the new value and say "
+            "so in CHANGELOG"
+        )
 
 
 def test_same_key_same_bits(step, start):
@@ -167,7 +189,7 @@ def test_evaluation_adds_up_over_batches_and_matches_the_exported_model(trainer,
 
 
 @pytest.mark.slow  # compiles a second step
-def test_the_z_loss_pulls_the_normaliser_towards_one(step, start):
+def test_the_z_loss_pulls_the_normalizer_towards_one(step, start):
     batch, sizes = make_batch(5), []
     heavy = jax.jit(program(CONFIG, StageTrainConfig(1.0), optax.adam(3e-3)).step)
     for run in (step, heavy):

@@ -1,8 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import numpy as jnp
 
 from audiolm_jax.nn import attention
 from audiolm_jax.nn.attention import (
@@ -115,7 +115,7 @@ def test_projections_scale_queries_and_merge_back():
     np.testing.assert_allclose(module.merge(v), merged, atol=1e-5)
 
 
-def test_normalised_queries_and_keys_ignore_the_scale_of_their_weights():
+def test_normalized_queries_and_keys_ignore_the_scale_of_their_weights():
     module = AttentionProjections(5, 2, 16, "float32", normalize=True, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (1, 3, 5))
     query, key, value = module.project(x)

@@ -18,11 +18,11 @@ LAYOUT = ("NHC", "HIO", "NHC")
 
 
 def draws(seed=0):
-    return NormalDraws(np.random.default_rng(seed).normal(size=1000).astype(np.float32))
+    return NormalDraws(random(1000, seed=seed))
 
 
 def random(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 5])

@@ -1,7 +1,7 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import numpy as jnp
 
 from audiolm_jax.nn.dropout import dropout
 
@@ -19,11 +19,11 @@ def test_share_scale_and_independence(rate):
     deviation = np.sqrt(rate * (1 - rate))
     # Four standard errors for the share, and for correlations along each axis and between keys.
     assert abs(dropped.mean() - rate) < 4 * deviation / np.sqrt(dropped.size)
-    centred = (dropped - rate) / deviation
+    centered = (dropped - rate) / deviation
     for axis in range(4):
         for lag in (1, 2, 7):
-            moved = np.roll(centred, lag, axis)
-            assert abs(np.mean(centred * moved)) < 4 / np.sqrt(dropped.size)
+            moved = np.roll(centered, lag, axis)
+            assert abs(np.mean(centered * moved)) < 4 / np.sqrt(dropped.size)
     for axis in (1, 2, 3):
         spread = dropped.mean(axis=tuple(i for i in range(4) if i != axis))
         count = dropped.size / len(spread)

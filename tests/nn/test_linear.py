@@ -1,7 +1,7 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import numpy as jnp
 
 from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.training.flops import count_flops

@@ -1,8 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import numpy as jnp
 
 from audiolm_jax.nn.position import RelativePositionBias, causal_bias, distance_buckets, rotate
 
@@ -47,19 +47,19 @@ def test_module_looks_its_table_up():
 
 
 def test_rotated_products_depend_on_distance_alone():
-    query, key = np.random.default_rng(0).normal(size=(2, 1, 1, 1, 6)).astype(np.float32)
-    positions = np.array([[0], [3], [700], [2000]], np.int32)
+    query, key = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 6))
+    positions = jnp.array([[0], [3], [700], [2000]], jnp.int32)
 
     def products(shift):
         turned = (
-            rotate(np.repeat(query, 4, 0), positions + shift),
-            rotate(np.repeat(key, 4, 0), positions),
+            rotate(jnp.repeat(query, 4, 0), positions + shift),
+            rotate(jnp.repeat(key, 4, 0), positions),
         )
         return np.sum(np.asarray(turned[0]) * np.asarray(turned[1]), axis=(1, 2, 3))
 
     for shift in (0, 1, 25):
         np.testing.assert_allclose(products(shift), products(shift)[0], atol=2e-3)
-    np.testing.assert_allclose(products(0), np.sum(query * key), atol=1e-5)
+    np.testing.assert_allclose(products(0), jnp.sum(query * key), atol=1e-5)
     assert np.ptp([products(shift)[0] for shift in (0, 1, 25)]) > 0.1
 
 

@@ -1,8 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import numpy as jnp
 from jax.ad_checkpoint import print_saved_residuals
 
 from audiolm_jax.nn.feed_forward import GatedFeedForward, gated_gelu
@@ -26,7 +26,7 @@ def x():
     return jax.random.normal(jax.random.key(1), (2, 5, 6))
 
 
-def test_layers_are_initialised_differently(stacked):
+def test_layers_are_initialized_differently(stacked):
     kernel = np.asarray(stacked.down.kernel[...])
     assert kernel.shape == (LAYERS, 8, 6)
     assert (kernel[0] != kernel[1]).mean() > 0.9

@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import save_file
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.nn.conv import initialize
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
 from audiolm_jax.tokenizers.acoustic.dac.model import Dac
 

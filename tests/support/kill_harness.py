@@ -21,7 +21,7 @@ from audiolm_jax.data.tokens.provenance import (
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import shard_name, write_manifest, write_shard
 from audiolm_jax.training.checkpoints import CHECKPOINTS, Checkpoints, latest_step
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 from audiolm_jax.training.metrics import METRICS, read_metrics
 
 SAVE_EVERY = 3
@@ -33,15 +33,17 @@ from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.train import SoundStreamTrainConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
+    ConformerConfig,
+    W2vBertConfig,
+    W2vBertTrainConfig,
+)
 
 
 def loop(metric):

@@ -13,7 +13,7 @@ import numpy as np
 
 from audiolm_jax.cli.configured import Processes
 from audiolm_jax.cli.options import parse
-from audiolm_jax.data.sources import BadFile
+from audiolm_jax.data.index import BadFile
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -23,14 +23,13 @@ from audiolm_jax.data.tokens.provenance import (
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import shard_name, write_manifest, write_shard
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows
 from audiolm_jax.training import loop
+from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig
 from audiolm_jax.training.distributed import joined
-from audiolm_jax.training.loop_config import LoopConfig
 from audiolm_jax.training.manifest import build_manifest
-from audiolm_jax.training.mesh import MeshConfig, host_rows, make_mesh
-from audiolm_jax.training.optim import OptimizerConfig
+from audiolm_jax.training.mesh import host_rows, make_mesh
 from audiolm_jax.types import TokenBatch
 
 BATCH = 16

@@ -14,7 +14,8 @@ jax.config.update("jax_cpu_collectives_implementation", "gloo")
 if __name__ == "__main__":
     coordinator, hosts, index, directory, steps = sys.argv[1:]
     jax.distributed.initialize(coordinator, int(hosts), int(index))
-    from audiolm_jax.training.mesh import MeshConfig, host_rows, make_mesh
+    from audiolm_jax.training.config import MeshConfig
+    from audiolm_jax.training.mesh import host_rows, make_mesh
     from support import training_toy as toy
 
     share = list(host_rows(make_mesh(MeshConfig("fsdp", replicas=2)), toy.BATCH))

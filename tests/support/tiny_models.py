@@ -7,27 +7,22 @@ import jax
 import numpy as np
 from flax import nnx
 
-from audiolm_jax.artifacts.model_folder import (
-    flatten_shapes,
-    load_model,
-    save_model,
-    unflatten_into,
-)
+from audiolm_jax.artifacts.model_folder import load_model, save_model
 from audiolm_jax.cli.bundle import model_card
 from audiolm_jax.generation.bundle import write_bundle
 from audiolm_jax.lm import decoder
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import KIND, DecoderConfig, StageModelConfig
+from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.tokenizers.acoustic.soundstream import codec
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import CODEBOOKS, build_generator
+from audiolm_jax.tokenizers.acoustic.soundstream.config import QuantizerConfig, SoundStreamConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS, build_generator
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder, save_semantic_tokenizer
-from audiolm_jax.tokenizers.semantic.w2v_bert import train as w2v_train
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert import config as w2v_bert
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.types import AudioBatch
 
 LEVELS, CODES, CLUSTERS = 4, 16, 8
@@ -102,9 +97,13 @@ def write_codec(directory: Path, seed: int = 0) -> str:
     return save_model(directory, codec.KIND, CODEC, arrays, PROVENANCE)
 
 
+def write_w2v_bert(directory: Path, config: W2vBertConfig) -> None:
+    arrays = random_arrays(lambda: W2vBert(config, rngs=nnx.Rngs(params=0)), 1)
+    save_model(directory, w2v_bert.KIND, config, arrays, PROVENANCE)
+
+
 def write_semantic(directory: Path, encoder: Path) -> None:
-    arrays = random_arrays(lambda: W2vBert(ENCODER, rngs=nnx.Rngs(params=0)), 1)
-    save_model(encoder, w2v_train.KIND, ENCODER, arrays, PROVENANCE)
+    write_w2v_bert(encoder, ENCODER)
     write_kmeans(directory, encoder, KMEANS.layer)
 
 
@@ -119,7 +118,7 @@ def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) 
     model = StageModelConfig(config, DECODER)
     arrays = random_arrays(lambda: decoder.make_decoder(model, jax.random.key(0)), 2)
     provenance = {**PROVENANCE, "semantic_tokens_per_second": 12.0, **upstream}
-    save_model(directory, decoder.KIND, model, arrays, provenance)
+    save_model(directory, KIND, model, arrays, provenance)
 
 
 def write_tiny_bundle(

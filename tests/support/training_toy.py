@@ -17,7 +17,7 @@ from audiolm_jax.cli.console import show_log
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.training import loop, manifest, mesh, optim, state
-from audiolm_jax.training.loop_config import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 from audiolm_jax.training.update import apply_gradients, moving_average
 
 LAYERS, WIDTH, HIDDEN, BATCH = 1, 8, 16, 16

@@ -10,8 +10,8 @@ import pytest
 from audiolm_jax.cli import plan as command
 from audiolm_jax.cli.main import main
 from audiolm_jax.tpu_plan import topology
-from audiolm_jax.tpu_plan.ahead import Compute, Memory, Plan, read_out_of_memory
 from audiolm_jax.tpu_plan.cycles import Collective
+from audiolm_jax.tpu_plan.plan import Compute, Memory, Plan, read_out_of_memory
 from audiolm_jax.tpu_plan.text import describe, table
 
 DEMO = "configs/demo/coarse_lm.py"
@@ -40,7 +40,7 @@ PLAN = Plan(
         kernels={"flash_attention_forward": (12, 0.025)},
         without_estimate={"reshape": (3, 0.001)},
         unknown_loops=(),
-        dearest=((0.5, "fusion", "jit(run_step)/dot_general"),),
+        most_expensive=((0.5, "fusion", "jit(run_step)/dot_general"),),
     ),
 )
 FULL = dataclasses.replace(
@@ -77,7 +77,7 @@ def test_without_libtpu_one_line_says_how_to_install_it(capsys):
     ("words", "fragment"),
     [
         ([DEMO], "--topology"),
-        ([DEMO, "--topology", "v5e:2x2", "--batch-per-chip", "0"], "--batch-per-chip = 0"),
+        ([DEMO, "--topology", "v5e:2x2", "--batch-per-chip", "0"], "--batch-per-chip 0"),
         ([DEMO, "--topology", "v5e:2x2", "--mesh.presett", "dp"], "--mesh.presett"),
         (["configs/demo/kmeans.py", "--topology", "v5e:2x2"], "KmeansExperiment"),
         (["configs/nothing.py", "--topology", "v5e:2x2"], "no such config"),

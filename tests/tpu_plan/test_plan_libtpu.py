@@ -16,7 +16,7 @@ TINY = ("--model.decoder.layers", "2", "--model.decoder.compute-dtype", "bfloat1
 
 def plan(*words):
     """Exit status, standard output and the last line of standard error of a process of its own."""
-    forced = ("XLA_FLAGS", "JAX_")  # of the test suite: other devices, no optimisation
+    forced = ("XLA_FLAGS", "JAX_")  # of the test suite: other devices, no optimization
     kept = {name: value for name, value in os.environ.items() if not name.startswith(forced)}
     done = subprocess.run(
         [sys.executable, "-m", "audiolm_jax", "plan", *map(str, words)],

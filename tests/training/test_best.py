@@ -9,9 +9,8 @@ from support import training_toy as toy
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_kept, best_steps, read_best
 from audiolm_jax.training.checkpoints import saved_steps
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.loop import load_state
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.state import Sums
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,7 +10,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import Checkpoints, checksum, latest_step, name_arrays
-from audiolm_jax.training.mesh import MeshConfig, make_mesh, replicated, state_shardings
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import make_mesh, replicated, rules_of, state_shardings
 from audiolm_jax.training.state import TrainState
 
 # A reader that fails on a damaged file leaves futures behind that nobody asks for.
@@ -38,7 +39,7 @@ def make_state(seed=0, size=16):
 
 def shardings_of(state, preset="none"):
     config = MeshConfig(preset)
-    return state_shardings(make_mesh(config), config.rules, abstract(state))
+    return state_shardings(make_mesh(config), rules_of(config), abstract(state))
 
 
 def abstract(state):

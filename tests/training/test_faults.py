@@ -20,10 +20,9 @@ from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
 from audiolm_jax.training import loop, manifest
 from audiolm_jax.training.checkpoints import latest_step
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.divergence import NonFiniteError
 from audiolm_jax.training.full_disk import name_full_disk
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig
 
 PROBE = ["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /mnt"]
 

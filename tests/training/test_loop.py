@@ -16,10 +16,9 @@ from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import latest_step, saved_steps
+from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.divergence import NonFiniteError
 from audiolm_jax.training.loop import load_state
-from audiolm_jax.training.loop_config import LoopConfig
-from audiolm_jax.training.mesh import MeshConfig
 from audiolm_jax.training.metrics import read_metrics
 from audiolm_jax.training.preemption import TrainingStopped
 from audiolm_jax.training.state import Sums, TrainProgram, TrainState

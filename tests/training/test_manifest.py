@@ -5,8 +5,8 @@ import pytest
 from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.manifest import build_manifest, claim_run
-from audiolm_jax.training.mesh import MeshConfig
 
 
 @dataclasses.dataclass(frozen=True)

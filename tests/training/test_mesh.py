@@ -12,15 +12,15 @@ from support import training_toy as toy
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import annotate
 from audiolm_jax.training import mesh as mesh_lib
+from audiolm_jax.training.config import MeshConfig, OptimizerConfig
 from audiolm_jax.training.mesh import (
-    MeshConfig,
     gather,
     host_rows,
     make_mesh,
+    rules_of,
     state_shardings,
     to_global,
 )
-from audiolm_jax.training.optim import OptimizerConfig
 
 AXIS_NAMES = {"batch", "length", "time", "embed", "mlp", "heads", "kv", "vocab"}
 AXIS_NAMES |= {"channels_in", "channels_out", "codes", "layers", "levels"}
@@ -64,12 +64,12 @@ def test_eight_devices_train_as_one(tmp_path, one_device, preset, sizes, kernel_
 
 def test_without_preset_there_is_no_mesh():
     assert make_mesh(MeshConfig()) is None
-    assert MeshConfig().rules is None
+    assert rules_of(MeshConfig()) is None
 
 
 @pytest.mark.parametrize("preset", ["dp", "fsdp", "fsdp_tp"])
 def test_rules_know_every_logical_name_and_every_mesh_axis(preset):
-    rules = MeshConfig(preset).rules
+    rules = rules_of(MeshConfig(preset))
     assert set(rules) == AXIS_NAMES
     mesh = make_mesh(MeshConfig(preset))
     axes = {
@@ -201,14 +201,16 @@ def test_dimension_must_divide():
     config = MeshConfig("fsdp")
     with pytest.raises(InputError, match=r"'embed' of .*odd.* is 12 long .* 8 devices"):
         state_shardings(
-            make_mesh(config), config.rules, {"odd": _abstract((12, 4), "embed", "mlp")}
+            make_mesh(config), rules_of(config), {"odd": _abstract((12, 4), "embed", "mlp")}
         )
 
 
 def test_two_dimensions_on_one_axis_are_refused():
     config = MeshConfig("fsdp_tp")
     with pytest.raises(ValueError, match="two dimensions on one mesh axis"):
-        state_shardings(make_mesh(config), config.rules, {"w": _abstract((8, 8), "mlp", "vocab")})
+        state_shardings(
+            make_mesh(config), rules_of(config), {"w": _abstract((8, 8), "mlp", "vocab")}
+        )
 
 
 def test_adafactor_state_can_be_sharded():
@@ -216,8 +218,8 @@ def test_adafactor_state_can_be_sharded():
     mesh = make_mesh(config)
     program = toy.make_program(OptimizerConfig("adafactor", b1=0.9))
     key = jax.random.key(0)
-    shardings = state_shardings(mesh, config.rules, jax.eval_shape(program.init, key))
-    with mesh_lib.use_mesh(mesh, config.rules):
+    shardings = state_shardings(mesh, rules_of(config), jax.eval_shape(program.init, key))
+    with mesh_lib.use_mesh(mesh, rules_of(config)):
         state = jax.jit(program.init, out_shardings=shardings)(key)
     specs = {tuple(x.sharding.spec) for x in jax.tree.leaves(state.opt_state) if x.ndim == 2}
     assert ("fsdp", "model") in specs  # the first moment is as large as its parameter

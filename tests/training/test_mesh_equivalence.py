@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from support import lm_run
 
-from audiolm_jax.lm.decoder import StageModelConfig
+from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.training import loop
+from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.loop import load_state
-from audiolm_jax.training.mesh import MeshConfig, make_mesh, to_global, use_mesh
+from audiolm_jax.training.mesh import make_mesh, rules_of, to_global, use_mesh
 from audiolm_jax.training.metrics import read_metrics
 
 MESHES = {
@@ -89,7 +90,7 @@ def test_saved_under_fsdp_on_eight_it_goes_on_elsewhere(tmp_path, monkeypatch, d
     assert len(kernel.sharding.device_set) == devices
     total = count = 0.0
     evaluate = jax.jit(program.evaluate)
-    with use_mesh(mesh, mesh_config.rules):
+    with use_mesh(mesh, rules_of(mesh_config)):
         for step in (2**20, 2**20 + 1):
             sums = evaluate(state, to_global(lm_run.make_batch(step), mesh))
             total, count = total + float(sums.totals["loss"]), count + float(sums.counts["loss"])

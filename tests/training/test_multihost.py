@@ -17,7 +17,7 @@ from support import lm_run
 from support import training_toy as toy
 
 from audiolm_jax.training.checkpoints import saved_steps
-from audiolm_jax.training.mesh import MeshConfig
+from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.metrics import read_metrics
 
 TESTS = Path(__file__).parents[1]

@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.optim import OptimizerConfig, learning_rate_schedule, make_optimizer
+from audiolm_jax.training.config import OptimizerConfig
+from audiolm_jax.training.optim import learning_rate_schedule, make_optimizer
 from audiolm_jax.training.update import norms
 
 

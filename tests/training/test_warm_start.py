@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from support import training_toy as toy
 
-from audiolm_jax.artifacts.model_folder import flatten_state, save_model
+from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.training import loop, manifest
 from audiolm_jax.training.checkpoints import name_arrays
-from audiolm_jax.training.mesh import MeshConfig
-from audiolm_jax.training.warm_start import WarmStartConfig, read_warm_start
+from audiolm_jax.training.config import MeshConfig, WarmStartConfig
+from audiolm_jax.training.warm_start import read_warm_start
 
 LAYER = r"layers\.0\.(.*)"
 

@@ -1,6 +1,7 @@
 """SeqIO feature converter: the tokens of a stage become what its decoder learns from."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -19,14 +20,14 @@ class StageFeatureConverter(seqio.FeatureConverter):
     its id.
     """
 
-    TASK_FEATURES: Mapping[str, _Spec] = {"tokens": _Spec(tf.int32), "levels": _Spec(tf.int32)}
-    MODEL_FEATURES: Mapping[str, _Spec] = {
+    TASK_FEATURES: Mapping[str, Any] = {"tokens": _Spec(tf.int32), "levels": _Spec(tf.int32)}
+    MODEL_FEATURES: Mapping[str, Any] = {
         "decoder_input_tokens": _Spec(tf.int32),
         "decoder_target_tokens": _Spec(tf.int32),
         "decoder_loss_weights": _Spec(tf.float32),
         "decoder_levels": _Spec(tf.int32),
     }
-    PACKING_FEATURE_DTYPES: Mapping[str, tf.dtypes.DType] = {}
+    PACKING_FEATURE_DTYPES: Mapping[str, Any] = {}
 
     def __init__(self):
         super().__init__(pack=False)

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from audiolm_jax.data.share import own_rows
 from audiolm_jax.data.sources import Split
+from audiolm_jax.data.stream import own_rows
 from audiolm_jax.data.tokens.store import TokenStore, check_store
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import StageConfig
@@ -34,13 +34,13 @@ def token_batches(
     """Endless shuffled batches, reached at any step at once.
 
     Args:
-      store_dir: a finished token store.
-      stage: what to learn; its sizes must be those of the store.
+      store_dir: a finished token store, with the sizes of the stage.
+      stage: what to learn.
       batch_size: examples of a step over all hosts.
       seed: of the stream; the batches are a pure function of it and of the step.
       split: "train" or "heldout".
-      rows: which rows of each batch to read, from 0 to batch_size - 1: the share of this host, as
-        `runtime.mesh.host_rows` tells it. The records of the others are not read. None: all.
+      rows: which rows of each batch to read: the share of this host, as `training.mesh.host_rows`
+        tells it. The records of the others are not read. None: all.
 
     Returns:
       start step -> iterator of TokenBatch of numpy arrays [rows, l], l = stage.max_tokens - 1.
@@ -65,23 +65,10 @@ def heldout_batches(
     split: Split = "heldout",
     rows: Sequence[int] | None = None,
 ) -> Callable[[], Iterator[TokenBatch]]:
-    """Every token of a split exactly once, in order, in windows of at most the stage's crop.
+    """`token_batches` of every token of a split exactly once, in order, the same each time.
 
-    Rows missing in the last batch are padding with weight 0; every host gets the same number of
-    batches.
-
-    Args:
-      store_dir: a finished token store.
-      stage: what to judge.
-      batch_size: examples of a step over all hosts.
-      split: "heldout", or "train" to judge what was learned from.
-      rows: which rows of each batch to read; None: all.
-
-    Returns:
-      () -> iterator as from `token_batches`, the same each time.
-
-    Raises:
-      InputError: a damaged store, or one that does not fit the stage.
+    Records are cut into even windows of at most the stage's crop. Rows missing in the last batch
+    are padding with weight 0; every host gets the same number of batches.
     """
     store = _open(store_dir, stage, split)
     own = own_rows(batch_size, rows)

@@ -11,48 +11,33 @@ PADDING_RULE = "zeros to whole semantic frames for the codec, none for the seman
 
 @dataclasses.dataclass(frozen=True)
 class TokenSizes:
-    """What the two tokenizers of a store write.
+    """What the two tokenizers of a store write."""
 
-    Attributes:
-      semantic_clusters: K, ids of the semantic stream.
-      semantic_rate_hz: semantic tokens per second.
-      acoustic_rate_hz: codec frames per second.
-      levels: Q, quantiser levels.
-      codebook_size: N, codes per level.
-    """
+    semantic_clusters: int  # K, ids of the semantic stream
+    semantic_rate_hz: int  # semantic tokens per second
+    acoustic_rate_hz: int  # codec frames per second
+    levels: int  # Q, quantizer levels
+    codebook_size: int  # N, codes per level
 
-    semantic_clusters: int
-    semantic_rate_hz: int
-    acoustic_rate_hz: int
-    levels: int
-    codebook_size: int
+    @property
+    def frames_per_semantic(self) -> int:
+        """Codec frames in the time of one semantic token."""
+        return self.acoustic_rate_hz // self.semantic_rate_hz
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenProvenance:
-    """Everything that decides the tokens; its hash is the store's fingerprint.
+    """Everything that decides the tokens; its hash is the store's fingerprint."""
 
-    Attributes:
-      dataset: name of the corpus.
-      data_fingerprint: of the clip list and how it is read.
-      sample_rate_hz: rate of the audio the tokenizers saw.
-      resampler: named recipe of the conversion.
-      padding: what follows the end of a clip.
-      codec_fingerprint: of the codec's weights and config.
-      semantic_fingerprint: of the encoder's and the k-means' weights and config.
-      sizes: what the tokenizers write.
-      format_version: of this module's records.
-    """
-
-    dataset: str
-    data_fingerprint: str
-    sample_rate_hz: int
-    resampler: str
-    padding: str
-    codec_fingerprint: str
-    semantic_fingerprint: str
+    dataset: str  # name of the corpus
+    data_fingerprint: str  # of the clip list and how it is read
+    sample_rate_hz: int  # of the audio the tokenizers saw
+    resampler: str  # named recipe of the conversion
+    padding: str  # what follows the end of a clip
+    codec_fingerprint: str  # of the codec's weights and config
+    semantic_fingerprint: str  # of the encoder's and the k-means' weights and config
     sizes: TokenSizes
-    format_version: int
+    format_version: int  # of the records and the store
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""The tokens of one clip as a serialised tf.train.Example, without importing TensorFlow.
+"""The tokens of one clip as a serialized tf.train.Example, without importing TensorFlow.
 
 The message type is declared here to protobuf itself, so what is written parses in every tool that
 reads tf.train.Example. Fields: `id`, `dataset`, `speaker`, `text` (UTF-8), `acoustic` (uint16
@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 import numpy as np
+from jaxtyping import Integer
 
 from audiolm_jax.errors import InputError
 
@@ -19,25 +20,22 @@ _TEXT_FIELDS = ("id", "dataset", "speaker", "text")
 
 @dataclasses.dataclass(frozen=True)
 class TokenRecord:
-    """Both token streams of one clip.
+    """Both token streams of one clip."""
 
-    Attributes:
-      clip_id: name of the clip within its dataset.
-      codes: uint16 [t, q] acoustic codes.
-      clusters: uint16 [u] semantic clusters, not de-duplicated; t is a multiple of u.
-      dataset: name of the corpus.
-      speaker: "" if unknown.
-      text: transcript, "" if unknown.
-      source_rate_hz: sample rate of the original file.
-    """
-
-    clip_id: str
-    codes: np.ndarray
-    clusters: np.ndarray
+    clip_id: str  # name of the clip within its dataset
+    codes: np.ndarray  # uint16 [t, q], acoustic
+    clusters: np.ndarray  # uint16 [u], semantic, not de-duplicated; t is a multiple of u
     dataset: str
-    speaker: str
-    text: str
-    source_rate_hz: int
+    speaker: str  # "" if unknown
+    text: str  # transcript, "" if unknown
+    source_rate_hz: int  # of the original file
+
+    def cut(
+        self, start: int, stop: int
+    ) -> tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, "m q"]]:
+        """Clusters and codes of the semantic tokens from `start` to `stop`."""
+        frames = len(self.codes) // len(self.clusters)
+        return self.clusters[start:stop], self.codes[start * frames : stop * frames]
 
 
 def encode_record(record: TokenRecord) -> bytes:
@@ -45,40 +43,34 @@ def encode_record(record: TokenRecord) -> bytes:
     for name, tokens in (("acoustic", record.codes), ("semantic", record.clusters)):
         if tokens.size and not (0 <= int(tokens.min()) and int(tokens.max()) <= 0xFFFF):
             raise ValueError(f"{name} tokens of {record.clip_id} do not fit 16 bits")
-    example = _message("Example")()
-    feature = example.features.feature
-    values = (record.clip_id, record.dataset, record.speaker, record.text)
-    for name, value in zip(_TEXT_FIELDS, values, strict=True):
-        feature[name].bytes_list.value.append(value.encode())
-    feature["acoustic"].bytes_list.value.append(record.codes.astype("<u2").tobytes())
-    feature["semantic"].bytes_list.value.append(record.clusters.astype("<u2").tobytes())
     frames, levels = record.codes.shape
-    for name, number in (
-        ("frames", frames),
-        ("levels", levels),
-        ("source_rate_hz", record.source_rate_hz),
-    ):
-        feature[name].int64_list.value.append(number)
+    texts = (record.clip_id, record.dataset, record.speaker, record.text)
+    values = {
+        **dict(zip(_TEXT_FIELDS, (text.encode() for text in texts), strict=True)),
+        "acoustic": record.codes.astype("<u2").tobytes(),
+        "semantic": record.clusters.astype("<u2").tobytes(),
+        "frames": frames,
+        "levels": levels,
+        "source_rate_hz": record.source_rate_hz,
+    }
+    example = _example_class()()
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        (feature.bytes_list if isinstance(value, bytes) else feature.int64_list).value.append(value)
     return example.SerializeToString(deterministic=True)
 
 
 def decode_record(data: bytes, where: str) -> TokenRecord:
-    """Inverse of `encode_record`.
-
-    Args:
-      data: a serialised tf.train.Example.
-      where: the file, for the error.
-
-    Raises:
-      InputError: not such a record, or streams of inconsistent sizes.
-    """
+    """Inverse of `encode_record`; InputError at `where`, a file, if the bytes are no record."""
     from google.protobuf.message import DecodeError
 
-    example = _message("Example")()
+    example = _example_class()()
     try:
         example.ParseFromString(data)
         feature = example.features.feature
-        texts = [_only(feature, name, "bytes_list").decode() for name in _TEXT_FIELDS]
+        clip_id, dataset, speaker, text = (
+            _only(feature, name, "bytes_list").decode() for name in _TEXT_FIELDS
+        )
         frames, levels, rate = (
             _only(feature, name, "int64_list") for name in ("frames", "levels", "source_rate_hz")
         )
@@ -90,10 +82,8 @@ def decode_record(data: bytes, where: str) -> TokenRecord:
             raise ValueError(f"{frames} frames do not divide into {clusters.size} semantic tokens")
     except (DecodeError, ValueError) as error:
         raise InputError(f"{where}: not a token record: {error}; tokenize again") from error
-    clip_id, dataset, speaker, text = texts
-    return TokenRecord(
-        clip_id, codes.reshape(frames, levels), clusters, dataset, speaker, text, rate
-    )
+    codes = codes.reshape(frames, levels)
+    return TokenRecord(clip_id, codes, clusters, dataset, speaker, text, rate)
 
 
 def _only(feature: Any, name: str, kind: str) -> Any:
@@ -106,54 +96,41 @@ def _only(feature: Any, name: str, kind: str) -> Any:
     return values[0]
 
 
+# tensorflow/core/example/{example,feature}.proto
+_EXAMPLE_PROTO = """
+name: "example.proto" package: "tensorflow" syntax: "proto3"
+message_type { name: "BytesList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "FloatList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT } }
+message_type { name: "Int64List"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 label: LABEL_OPTIONAL oneof_index: 0
+    type: TYPE_MESSAGE type_name: ".tensorflow.BytesList" }
+  field { name: "float_list" number: 2 label: LABEL_OPTIONAL oneof_index: 0
+    type: TYPE_MESSAGE type_name: ".tensorflow.FloatList" }
+  field { name: "int64_list" number: 3 label: LABEL_OPTIONAL oneof_index: 0
+    type: TYPE_MESSAGE type_name: ".tensorflow.Int64List" } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 label: LABEL_REPEATED
+    type: TYPE_MESSAGE type_name: ".tensorflow.Features.FeatureEntry" }
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL
+      type: TYPE_MESSAGE type_name: ".tensorflow.Feature" } } }
+message_type { name: "Example"
+  field { name: "features" number: 1 label: LABEL_OPTIONAL
+    type: TYPE_MESSAGE type_name: ".tensorflow.Features" } }
+"""
+
+
 @functools.cache
-def _message(name: str) -> type:
-    """Message class of tensorflow/core/example/{example,feature}.proto, in a pool of its own.
+def _example_class() -> type:
+    """The message class; in a pool of its own, as TensorFlow registers it in the default one."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-    The pool is private because TensorFlow registers the same names in the default one.
-    """
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    field_type = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="example.proto", package="tensorflow", syntax="proto3"
-    )
-
-    def message(name: str, *fields: tuple) -> Any:
-        declared = file.message_type.add(name=name)
-        for number, (field, label, kind, type_name) in enumerate(fields, 1):
-            declared.field.add(
-                name=field, number=number, label=label, type=kind, type_name=type_name
-            )
-        return declared
-
-    one, many = field_type.LABEL_OPTIONAL, field_type.LABEL_REPEATED
-    message("BytesList", ("value", many, field_type.TYPE_BYTES, None))
-    message("FloatList", ("value", many, field_type.TYPE_FLOAT, None))
-    message("Int64List", ("value", many, field_type.TYPE_INT64, None))
-    kinds = (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List"))
-    feature = message(
-        "Feature",
-        *((field, one, field_type.TYPE_MESSAGE, f".tensorflow.{kind}") for field, kind in kinds),
-    )
-    feature.oneof_decl.add(name="kind")
-    for field in feature.field:
-        field.oneof_index = 0
-    features = message(
-        "Features",
-        ("feature", many, field_type.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry"),
-    )
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=one, type=field_type.TYPE_STRING)
-    entry.field.add(
-        name="value",
-        number=2,
-        label=one,
-        type=field_type.TYPE_MESSAGE,
-        type_name=".tensorflow.Feature",
-    )
-    message("Example", ("features", one, field_type.TYPE_MESSAGE, ".tensorflow.Features"))
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.{name}"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))

@@ -16,7 +16,8 @@ from jaxtyping import Int
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.sources import BadFile, Split
+from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.sources import Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
 from audiolm_jax.errors import InputError
@@ -36,20 +37,18 @@ def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The JSON beside a finished shard of the given fingerprint; None if it must be written."""
     try:
         summary = json.loads(_summary_path(path).read_text())
-        good = summary["fingerprint"] == fingerprint and path.stat().st_size == summary["bytes"]
+        is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return summary if good else None
+    return summary if is_right else None
 
 
 def write_shard(
     path: Path, records: Iterable[TokenRecord], provenance: TokenProvenance
 ) -> dict[str, Any]:
-    """Writes one shard and the JSON beside it; the same records give the same bytes.
+    """Writes one shard and the JSON beside it, which it returns.
 
-    Returns:
-      The JSON: name, fingerprint, records, frames, semantic tokens of each record and, after
-      de-duplication, in all, how often each id occurs, bytes and SHA-256 of the shard.
+    The same records give the same bytes.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -64,9 +63,8 @@ def write_shard(
             for record in records:
                 check_record(record, sizes, str(path))
                 writer.write(encode_record(record))
-                clusters += np.bincount(
-                    deduplicate(record.clusters.astype(np.int32)), minlength=len(clusters)
-                )
+                kept = deduplicate(record.clusters.astype(np.int32))
+                clusters += np.bincount(kept, minlength=len(clusters))
                 for level, row in enumerate(codes):
                     row += np.bincount(record.codes[:, level], minlength=len(row))
                 lengths.append(len(record.clusters))
@@ -76,7 +74,7 @@ def write_shard(
         "name": path.name,
         "fingerprint": provenance.fingerprint,
         "records": len(lengths),
-        "frames": sum(lengths) * (sizes.acoustic_rate_hz // sizes.semantic_rate_hz),
+        "frames": sum(lengths) * sizes.frames_per_semantic,
         "semantic_lengths": lengths,
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
@@ -91,11 +89,7 @@ def write_shard(
 def write_manifest(
     directory: Path, provenance: TokenProvenance, shards: dict[Split, int], bad: Iterable[BadFile]
 ) -> None:
-    """Writes MANIFEST.json over finished shards; `shards` is their number in each split.
-
-    Raises:
-      RuntimeError: a shard is missing.
-    """
+    """Writes MANIFEST.json over finished shards; `shards` is their number in each split."""
     splits = {}
     for split, count in shards.items():
         summaries = []
@@ -120,96 +114,72 @@ def write_manifest(
 
 
 def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
-    """Holds a record against the sizes of its store.
-
-    Raises:
-      InputError: other levels or rates, or an id that does not exist.
-    """
+    """InputError if a record has not the levels, rates and ids of its store."""
     frames, levels = record.codes.shape
-    per_token = sizes.acoustic_rate_hz // sizes.semantic_rate_hz
+    per_token = sizes.frames_per_semantic
     if levels != sizes.levels or frames != per_token * len(record.clusters):
         raise InputError(
             f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels and "
             f"{len(record.clusters)} semantic tokens, expected {per_token} frames of "
             f"{sizes.levels} levels a token; tokenize again"
         )
-    if (
-        record.codes.max() >= sizes.codebook_size
-        or record.clusters.max() >= sizes.semantic_clusters
-    ):
+    code, cluster = record.codes.max(), record.clusters.max()
+    if code >= sizes.codebook_size or cluster >= sizes.semantic_clusters:
         raise InputError(
-            f"{where}: record {record.clip_id!r} holds code {record.codes.max()} and cluster "
-            f"{record.clusters.max()}, expected below {sizes.codebook_size} and "
-            f"{sizes.semantic_clusters}; tokenize again"
+            f"{where}: record {record.clip_id!r} holds code {code} and cluster {cluster}, expected "
+            f"below {sizes.codebook_size} and {sizes.semantic_clusters}; tokenize again"
         )
 
 
 def check_store(store: "TokenStore", stage: StageConfig) -> None:
-    """Holds a stage's sizes against the tokens it is to learn.
-
-    Raises:
-      InputError: the first size that differs.
-    """
-    sizes = store.provenance.sizes
-    for name in (
-        "semantic_clusters",
-        "codebook_size",
-        "levels",
-        "semantic_rate_hz",
-        "acoustic_rate_hz",
-    ):
-        wanted, found = getattr(stage, name), getattr(sizes, name)
-        if wanted != found:
+    """InputError if a stage has other sizes than the tokens it is to learn."""
+    for field in dataclasses.fields(TokenSizes):
+        wanted, written = getattr(stage, field.name), getattr(store.sizes, field.name)
+        if wanted != written:
             raise InputError(
-                f"stage.{name} = {wanted}, but the tokens in {store.directory} were written with "
-                f"{found}; change the stage or tokenize with other models"
+                f"--model.stage.{field.name.replace('_', '-')} = {wanted}, but the tokens in "
+                f"{store.directory} were written with {written}; change the stage or tokenize with "
+                "other models"
             )
 
 
 class TokenStore:
     """A finished store, read by split and number.
 
-    Attributes:
-      directory: where it lies.
-      provenance: what decided its tokens.
-      manifest: the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds clips,
-        seconds, token counts, de-duplicated semantic tokens per second, ids in use and unigram
-        entropies in nats.
+    `manifest` is the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds what
+    `_statistics` counts.
     """
 
     def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
         """Use `open`."""
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
         self._readers: dict[str, Any] = {}
+        self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
-            split: np.cumsum([shard["records"] for shard in part["shards"]], dtype=np.int64)
-            for split, part in manifest["splits"].items()
+            split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
+            for split, shards in self._shards.items()
         }
 
     @classmethod
-    def open(cls, directory: Path | str) -> "TokenStore":
-        """Opens a finished store and proves it whole.
+    def open(cls, directory: Path | str, verify: bool = True) -> "TokenStore":
+        """Opens a finished store and, if wanted, proves its shards whole; InputError if it is not.
 
-        Sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
-
-        Raises:
-          InputError: no store, an unfinished one, or one whose files are not what was written.
+        File sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
         """
         directory = Path(directory)
         path = directory / MANIFEST
         if not path.exists():
             state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
-            raise InputError(
-                f"{directory}: token store {state} (no {MANIFEST}); run audiolm tokenize"
-            )
+            no_store = f"{directory}: token store {state} (no {MANIFEST})"
+            raise InputError(f"{no_store}; run audiolm tokenize")
         try:
             manifest = json.loads(path.read_text())
             provenance = config_from_dict(TokenProvenance, manifest["provenance"], str(path))
             store = cls(directory, provenance, manifest)
-            total = sum(shard["bytes"] for shard in store._shards())
+            total = sum(shard["bytes"] for shard in store._all_shards())
+        except InputError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{path}: damaged: {error!r}; delete it, tokenize again") from error
         if provenance.format_version != FORMAT_VERSION:
             raise InputError(
@@ -218,8 +188,14 @@ class TokenStore:
             )
         if provenance.fingerprint != manifest.get("fingerprint"):
             raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
-        store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
+        if verify:
+            store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
         return store
+
+    @property
+    def sizes(self) -> TokenSizes:
+        """What the tokenizers wrote; known without a shard."""
+        return self.provenance.sizes
 
     @property
     def fingerprint(self) -> str:
@@ -227,19 +203,14 @@ class TokenStore:
         return self.provenance.fingerprint
 
     def verify(self, hashes: bool) -> None:
-        """Compares sizes and, if wanted, SHA-256 sums of all shards with the manifest.
-
-        Raises:
-          InputError: the first shard that differs.
-        """
-        for shard in self._shards():
+        """InputError unless all shards have the manifest's sizes and, if wanted, SHA-256 sums."""
+        for shard in self._all_shards():
             path = self.directory / shard["name"]
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
-                found = "missing" if size is None else f"{size} bytes"
-                raise InputError(
-                    f"{path}: {found}, expected {shard['bytes']} bytes; tokenize again"
-                )
+                state = "missing" if size is None else f"{size} bytes"
+                wanted = f"expected {shard['bytes']} bytes"
+                raise InputError(f"{path}: {state}, {wanted}; tokenize again")
             if hashes and file_sha256(path) != shard["sha256"]:
                 raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
 
@@ -249,52 +220,43 @@ class TokenStore:
         return int(ends[-1]) if ends is not None and len(ends) else 0
 
     def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
-        """Semantic tokens of each record, before de-duplication.
-
-        Raises:
-          InputError: the JSON of a shard is missing or damaged.
-        """
+        """Semantic tokens of each record, before de-duplication, from the shards' JSON files."""
         lengths: list[int] = []
-        per_token = self.provenance.sizes.acoustic_rate_hz // self.provenance.sizes.semantic_rate_hz
-        for shard in self.manifest["splits"].get(split, {"shards": []})["shards"]:
+        for shard in self._shards.get(split, []):
             path = self.directory / shard["name"]
             summary = read_shard_summary(path, self.fingerprint) or {}
             part = summary.get("semantic_lengths", [])
-            if len(part) != shard["records"] or sum(part) * per_token != shard["frames"]:
+            frames = sum(part) * self.sizes.frames_per_semantic
+            if (len(part), frames) != (shard["records"], shard["frames"]):
                 raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
             lengths += part
         return np.array(lengths, np.int64)
 
     def record(self, split: Split, index: int) -> TokenRecord:
-        """Clip number `index` of a split.
-
-        Raises:
-          InputError: the shard cannot be read, or holds something else.
-        """
+        """Clip number `index` of a split; InputError if its shard is damaged."""
         from array_record.python.array_record_module import ArrayRecordReader
 
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
-        shard = int(np.searchsorted(self._ends[split], index, side="right"))
-        described = self.manifest["splits"][split]["shards"][shard]
-        path = self.directory / described["name"]
-        first = int(self._ends[split][shard]) - described["records"]
+        number = int(np.searchsorted(self._ends[split], index, side="right"))
+        shard = self._shards[split][number]
+        name, count = shard["name"], shard["records"]
+        path = self.directory / name
         try:
-            if described["name"] not in self._readers:
+            if name not in self._readers:
                 # One record at a time at random places: reading ahead would only cost.
                 options = "readahead_buffer_size:0,max_parallelism:0"
-                self._readers[described["name"]] = ArrayRecordReader(str(path), options)
-            reader = self._readers[described["name"]]
-            if reader.num_records() != described["records"]:
+                self._readers[name] = ArrayRecordReader(str(path), options)
+            reader = self._readers[name]
+            if reader.num_records() != count:
                 raise InputError(
-                    f"{path}: {reader.num_records()} records, expected {described['records']}; "
-                    "tokenize again"
+                    f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
                 )
-            (data,) = reader.read([index - first])
+            (data,) = reader.read([index - (int(self._ends[split][number]) - count)])
         except (RuntimeError, IndexError) as error:
             raise InputError(f"{path}: cannot be read; tokenize again") from error
         record = decode_record(data, str(path))
-        check_record(record, self.provenance.sizes, str(path))
+        check_record(record, self.sizes, str(path))
         return record
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
@@ -302,11 +264,12 @@ class TokenStore:
         for index in range(self.num_records(split)):
             yield self.record(split, index)
 
-    def _shards(self) -> list[dict[str, Any]]:
-        return [shard for part in self.manifest["splits"].values() for shard in part["shards"]]
+    def _all_shards(self) -> list[dict[str, Any]]:
+        return [shard for shards in self._shards.values() for shard in shards]
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:
+    """Clips, seconds, token counts, ids in use and unigram entropies of a split."""
     frames = sum(summary["frames"] for summary in summaries)
     seconds = frames / sizes.acoustic_rate_hz
     deduplicated = sum(summary["semantic_deduplicated"] for summary in summaries)

@@ -2,12 +2,12 @@
 
 The task of a stage is named `audiolm:<dataset>:<stage>` (SeqIO allows no "/" in names). Its
 features are `tokens`, ids of the stage, and `levels`, for each token the row of
-`StageConfig.level_names` it is judged under, -1 where it is no target. No rule anywhere depends on
+`StageConfig.level_names` it counts under, -1 where it is no target. No rule anywhere depends on
 an id being 0.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -15,8 +15,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from audiolm_jax.data.shuffle import generator, shuffled_index
+from audiolm_jax.data.sources import SPLITS, Split
+from audiolm_jax.data.stream import generator, shuffled_index
 from audiolm_jax.data.tokens.store import TokenStore, check_store
+from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import EOS, StageConfig, build_sequence, level_rows
 
@@ -35,9 +37,8 @@ class TokenWindows(seqio.DataSource):
     uniform over the semantic tokens where a whole crop fits. Records no longer than the crop are
     taken whole.
 
-    Not shuffled, a split holds every token exactly once, in order: each record is cut into the
-    fewest windows that fit, of lengths equal to within a token. Empty windows follow until the
-    number is a multiple of the batch.
+    Not shuffled, a split holds every token exactly once, in order: each record is cut into even
+    windows. Empty windows follow until the number is a multiple of the batch.
 
     Examples: `semantic` (uint16 little endian bytes), `acoustic` (the same, row-major frames of
     `levels`), `ends_here` (bool: the record ends with the window), `position` (int64).
@@ -51,11 +52,9 @@ class TokenWindows(seqio.DataSource):
         batch_size: int | None = None,
         rows: Sequence[int] | None = None,
     ):
-        """Describes the stream.
+        """Describes the stream of crops as long as the stage's.
 
         Args:
-          store: the tokens.
-          stage: decides the length of the crops.
           start: position to begin at, a multiple of the batch size.
           batch_size: examples of a step over all hosts. None: shard h of n reads positions h,
             h + n, h + 2n ...
@@ -65,9 +64,7 @@ class TokenWindows(seqio.DataSource):
         self._store, self._stage = store, stage
         self._start, self._batch_size, self._rows = start, batch_size, rows
         self._lengths = {
-            split: store.semantic_lengths(split)
-            for split in ("train", "heldout")
-            if store.num_records(split)
+            split: store.semantic_lengths(split) for split in SPLITS if store.num_records(split)
         }
         self._ends = {
             split: np.cumsum(-(-lengths // stage.crop_semantic))
@@ -86,12 +83,12 @@ class TokenWindows(seqio.DataSource):
         """Any number of shards reads the same stream."""
         return True
 
-    def list_shards(self, split: str) -> list[str]:
+    def list_shards(self, split: Split) -> list[str]:
         """The split's files."""
         shards = self._store.manifest["splits"][split]["shards"]
         return [str(self._store.directory / shard["name"]) for shard in shards]
 
-    def num_windows(self, split: str) -> int:
+    def num_windows(self, split: Split) -> int:
         """Positions in an epoch."""
         return int(self._ends[split][-1])
 
@@ -99,28 +96,28 @@ class TokenWindows(seqio.DataSource):
         """The same stream from another position on, or these rows of each of its batches."""
         return TokenWindows(self._store, self._stage, start, batch_size, rows)
 
-    def locate(
-        self, split: str, position: int, shuffle: bool, seed: int
-    ) -> tuple[int, int, int] | None:
-        """(record, first semantic token, end) at a position; None for a filling empty window."""
-        total = self.num_windows(split)
-        if not shuffle and position >= total:
-            return None
-        slot = shuffled_index(position, total, seed) if shuffle else position
+    def crop_at(self, split: Split, position: int, seed: int) -> tuple[int, int, int]:
+        """(record, first semantic token, end) at a position of the shuffled stream."""
+        slot = shuffled_index(position, self.num_windows(split), seed)
         record = int(np.searchsorted(self._ends[split], slot, side="right"))
         length, crop = int(self._lengths[split][record]), self._stage.crop_semantic
-        if not shuffle:
-            parts = -(-length // crop)
-            part = slot - (int(self._ends[split][record]) - parts)
-            return record, part * length // parts, (part + 1) * length // parts
         if length <= crop:
             return record, 0, length
         start = int(generator(seed, position, purpose=1).integers(length - crop + 1))
         return record, start, start + crop
 
+    def window_at(self, split: Split, position: int) -> tuple[int, int, int] | None:
+        """(record, first semantic token, end) in order; None for a filling empty window."""
+        if position >= self.num_windows(split):
+            return None
+        record = int(np.searchsorted(self._ends[split], position, side="right"))
+        windows = even_windows(int(self._lengths[split][record]), self._stage.crop_semantic)
+        start, stop = windows[position - int(self._ends[split][record])]  # counted from the end
+        return record, start, stop
+
     def get_dataset(
         self,
-        split: str = "train",
+        split: Split = "train",
         shuffle: bool = True,
         seed: int | None = None,
         shard_info: seqio.ShardInfo | None = None,
@@ -159,77 +156,58 @@ class TokenWindows(seqio.DataSource):
         return ordinals.map(example).unbatch()
 
     def _window(
-        self, split: str, position: int, shuffle: bool, seed: int
+        self, split: Split, position: int, shuffle: bool, seed: int
     ) -> tuple[bytes, bytes, bool]:
-        found = self.locate(split, position, shuffle, seed)
-        if found is None:
+        place = self.crop_at(split, position, seed) if shuffle else self.window_at(split, position)
+        if place is None:
             return b"", b"", False
-        number, start, stop = found
+        number, start, stop = place
         record = self._store.record(split, number)
-        per_token = self._stage.frames_per_semantic
-        codes = record.codes[start * per_token : stop * per_token]
-        return (
-            record.clusters[start:stop].tobytes(),
-            codes.tobytes(),
-            stop == len(record.clusters),
-        )
+        clusters, codes = record.cut(start, stop)
+        return clusters.tobytes(), codes.tobytes(), stop == len(record.clusters)
 
 
 def stage_task(store: TokenStore, stage: StageConfig) -> seqio.Task:
-    """Registers the task of a stage, in place of one of that name, and returns it.
-
-    Raises:
-      InputError: the stage and the store do not fit.
-    """
+    """Registers the task of a stage, in place of one of that name; `check_store` holds."""
     check_store(store, stage)
     name = f"audiolm:{store.provenance.dataset}:{stage.name}"
+    vocabularies = {"tokens": stage.vocab_size, "levels": len(stage.level_names)}
     seqio.TaskRegistry.remove(name)
     return seqio.TaskRegistry.add(
         name,
         source=TokenWindows(store, stage),
-        preprocessors=[_Build(stage)],
+        preprocessors=[_build_sequences(stage)],
         output_features={
-            "tokens": seqio.Feature(
-                seqio.PassThroughVocabulary(stage.vocab_size), add_eos=False, dtype=tf.int32
-            ),
-            "levels": seqio.Feature(
-                seqio.PassThroughVocabulary(len(stage.level_names)), add_eos=False, dtype=tf.int32
-            ),
+            feature: seqio.Feature(seqio.PassThroughVocabulary(size), add_eos=False, dtype=tf.int32)
+            for feature, size in vocabularies.items()
         },
         shuffle_buffer_size=None,
     )
 
 
-class _Build:
+def _build_sequences(stage: StageConfig) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
     """Preprocessor: the stage's sequence from the tokens of a window."""
 
-    def __init__(self, stage: StageConfig):
-        self._stage = stage
-
-    def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        @tf.autograph.experimental.do_not_convert
-        def build(window: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            arguments = [window["semantic"], window["acoustic"], window["ends_here"]]
-            values = tf.numpy_function(
-                self._sequence, arguments, (tf.int32, tf.int32), stateful=False
-            )
-            for value in values:
-                value.set_shape([None])
-            return dict(zip(("tokens", "levels"), values, strict=True))
-
-        return dataset.map(build)
-
-    def _sequence(
-        self, semantic: bytes, acoustic: bytes, ends_here: bool
+    def sequence(
+        semantic: bytes, acoustic: bytes, ends_here: np.bool_
     ) -> tuple[np.ndarray, np.ndarray]:
-        stage = self._stage
         clusters = np.frombuffer(semantic, "<u2").astype(np.int32)
         if not len(clusters):
             return np.zeros(0, np.int32), np.zeros(0, np.int32)
         codes = np.frombuffer(acoustic, "<u2").astype(np.int32).reshape(-1, stage.levels)
-        sequence = build_sequence(clusters, codes, bool(ends_here), stage)
-        targets = len(sequence.tokens) - sequence.target_start
-        ends = stage.has_end_token and sequence.tokens[-1] == EOS
-        levels = np.full(len(sequence.tokens), -1, np.int32)
-        levels[sequence.target_start :] = level_rows(targets, bool(ends), stage)
-        return sequence.tokens, levels
+        example = build_sequence(clusters, codes, bool(ends_here), stage)
+        targets = len(example.tokens) - example.target_start
+        ends = stage.has_end_token and example.tokens[-1] == EOS
+        levels = np.full(len(example.tokens), -1, np.int32)
+        levels[example.target_start :] = level_rows(targets, bool(ends), stage)
+        return example.tokens, levels
+
+    @tf.autograph.experimental.do_not_convert
+    def build(window: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        arguments = [window["semantic"], window["acoustic"], window["ends_here"]]
+        values = tf.numpy_function(sequence, arguments, (tf.int32, tf.int32), stateful=False)
+        for value in values:
+            value.set_shape([None])
+        return dict(zip(("tokens", "levels"), values, strict=True))
+
+    return lambda dataset: dataset.map(build)

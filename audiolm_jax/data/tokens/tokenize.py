@@ -9,14 +9,15 @@ import hashlib
 import logging
 import pickle
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from audiolm_jax.data.sources import ClipIndex, ClipInfo, Split
+from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.sources import SPLITS, Split
+from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -37,26 +38,7 @@ from audiolm_jax.types import AcousticTokenizer, AudioBatch, SemanticTokenizer
 
 LoadTokenizers = Callable[[], tuple[AcousticTokenizer, SemanticTokenizer]]
 
-
-@dataclasses.dataclass(frozen=True)
-class TokenizeConfig:
-    """How the work is cut. None of it changes the tokens; `shards` decides their files.
-
-    Attributes:
-      shards: output files of the train split; the held-out split gets its share, at least one.
-      batch_clips: clips encoded together, of similar length.
-      beam_options: options of Beam such as --runner=DataflowRunner; empty runs in this process.
-        Every worker must see the audio and the output folder under the same path.
-    """
-
-    shards: int = 8
-    batch_clips: int = 8
-    beam_options: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("shards", "batch_clips"):
-            if getattr(self, name) < 1:
-                raise InputError(f"tokenize.{name} = {getattr(self, name)}: expected at least 1")
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +47,7 @@ class _Shard:
 
     name: str
     clips: tuple[ClipInfo, ...]
-    done_before: str  # "3 of 9", for the progress line
+    label: str  # "3 of 9", for the progress line
 
 
 def precompute(
@@ -77,11 +59,7 @@ def precompute(
     frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
     norms run over the clip, that fill is padding like what follows it in a batch.
 
-    Args:
-      index: the clips.
-      load_tokenizers: picklable; called once in each worker and once here.
-      directory: of the store; made if missing.
-      config: how the work is cut.
+    `load_tokenizers` must be picklable: it is called once in each worker and once here.
 
     Raises:
       InputError: tokenizers that do not fit the audio or each other, other tokens in `directory`,
@@ -93,43 +71,37 @@ def precompute(
     if (directory / MANIFEST).exists():
         store = TokenStore.open(directory)
         if store.fingerprint == provenance.fingerprint:
-            _say(f"tokenize: {directory} is complete, nothing to do")
+            logger.info("tokenize: %s is complete, nothing to do", directory)
             return store
         raise InputError(
             f"{directory}: holds tokens of fingerprint {store.fingerprint}, this data and these "
             f"tokenizers give {provenance.fingerprint}; delete the folder or choose another"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob(".*.tmp"):  # of a run that was killed in the middle of a shard
+    for leftover in directory.glob(".*.array_record*"):  # of a run killed in the middle of a shard
         leftover.unlink()
     work, counts = _plan(index, config)
-    _run_pipeline(
-        work,
-        _ShardWriter(load_tokenizers, key, index, directory, config.batch_clips, provenance),
-        config,
-    )
+    # The clips travel with the shards: without them the index is small enough to pickle.
+    rules = dataclasses.replace(index, clips=(), bad=())
+    writer = _ShardWriter(load_tokenizers, key, rules, directory, config.batch_clips, provenance)
+    _run_pipeline(work, writer, config)
     write_manifest(directory, provenance, counts, index.bad)
     return TokenStore.open(directory)
 
 
 def _plan(index: ClipIndex, config: TokenizeConfig) -> tuple[list[_Shard], dict[Split, int]]:
     """The shards of both splits; a shard's clips are sorted by length to batch like with like."""
-    clips = {
-        split: [clip for clip in index.clips if clip.split == split]
-        for split in ("train", "heldout")
-    }
+    clips = {split: [clip for clip in index.clips if clip.split == split] for split in SPLITS}
     share = config.shards / max(1, len(clips["train"]))
     wanted = {"train": config.shards, "heldout": round(share * len(clips["heldout"]))}
     counts = {
-        split: min(max(1, wanted[split]), len(members))
-        for split, members in clips.items()
-        if members
+        split: min(max(1, wanted[split]), len(clips[split])) for split in SPLITS if clips[split]
     }
-    work, total = [], sum(counts.values())
+    work: list[_Shard] = []
     for split, count in counts.items():
         for number in range(count):
             members = sorted(clips[split][number::count], key=lambda c: (c.num_samples, c.clip_id))
-            label = f"{len(work) + 1} of {total}"
+            label = f"{len(work) + 1} of {sum(counts.values())}"
             work.append(_Shard(shard_name(split, number, count), tuple(members), label))
     return work, counts
 
@@ -141,7 +113,7 @@ def _provenance(
     for name, tokenizer in (("codec", codec), ("semantic tokenizer", semantic)):
         if tokenizer.sample_rate_hz != rate:
             raise InputError(
-                f"data.sample_rate_hz = {rate}: the {name} expects {tokenizer.sample_rate_hz} Hz"
+                f"--data.sample-rate-hz = {rate}: the {name} expects {tokenizer.sample_rate_hz} Hz"
             )
         if rate % tokenizer.hop_samples:
             raise InputError(
@@ -172,34 +144,30 @@ def _provenance(
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class _ShardWriter:
     """Writes a shard unless it is there; the pickled part of the pipeline."""
 
-    def __init__(
-        self,
-        load_tokenizers: LoadTokenizers,
-        key: str,
-        index: ClipIndex,
-        directory: Path,
-        batch_clips: int,
-        provenance: TokenProvenance,
-    ):
-        # The clips travel with the shards: without them the index is small enough to pickle.
-        self.index = dataclasses.replace(index, clips=(), bad=())
-        self.load_tokenizers, self.key, self.directory = load_tokenizers, key, directory
-        self.batch_clips, self.provenance = batch_clips, provenance
+    load_tokenizers: LoadTokenizers
+    key: str  # stands for load_tokenizers
+    index: ClipIndex  # without clips
+    directory: Path
+    batch_clips: int
+    provenance: TokenProvenance
 
     def __call__(self, shard: _Shard) -> None:
         path, start = self.directory / shard.name, time.monotonic()
         if read_shard_summary(path, self.provenance.fingerprint):
-            _say(f"tokenize: shard {shard.done_before}: already written")
+            logger.info("tokenize: shard %s: already written", shard.label)
             return
         summary = write_shard(path, self._records(shard), self.provenance)
         seconds = summary["frames"] / self.provenance.sizes.acoustic_rate_hz
-        speed = seconds / (time.monotonic() - start)
-        _say(
-            f"tokenize: shard {shard.done_before}: {summary['records']} clips, {seconds:.0f} s of "
-            f"audio, {speed:.1f} x real time"
+        logger.info(
+            "tokenize: shard %s: %d clips, %.0f s of audio, %.1f x real time",
+            shard.label,
+            summary["records"],
+            seconds,
+            seconds / (time.monotonic() - start),
         )
 
     def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
@@ -207,9 +175,8 @@ class _ShardWriter:
         for first in range(0, len(shard.clips), self.batch_clips):
             clips = shard.clips[first : first + self.batch_clips]
             audio = [self.index.load(clip) for clip in clips]
-            hop = semantic.hop_samples
             lengths = np.array([len(samples) for samples in audio], np.int32)
-            filled = -(-lengths // hop) * hop
+            filled = -(-lengths // semantic.hop_samples) * semantic.hop_samples
             # Missing rows repeat the last clip: one batch size, hence one codec compilation.
             rows = [*range(len(clips)), *[len(clips) - 1] * (self.batch_clips - len(clips))]
             padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
@@ -235,7 +202,7 @@ def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConf
     try:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
-        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+        from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
     finally:
         logging.disable(logging.NOTSET)
     # It would log the traceback of an exception that arrives here anyway.
@@ -254,11 +221,11 @@ def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConf
             )
     except Exception as error:
         # Beam wraps the worker's exception into its own, with the traceback as text.
-        found = re.search(
+        inner = re.search(
             r"^(?:\w+\.)*InputError: (.+?)(?: \[while running .*)?$", str(error), re.M
         )
-        if found:
-            raise InputError(found[1]) from error
+        if inner:
+            raise InputError(inner[1]) from error
         raise
 
 
@@ -271,7 +238,3 @@ def _tokenizers(load: LoadTokenizers, key: str) -> tuple[AcousticTokenizer, Sema
         _loaded.clear()
         _loaded[key] = load()
     return _loaded[key]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

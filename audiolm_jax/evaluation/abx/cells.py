@@ -5,43 +5,15 @@ three come from one speaker, across speakers X comes from another than A and B. 
 triplets of one (phone of A, phone of B, context, speaker, speaker of X).
 """
 
-import dataclasses
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import AbxConfig, Mode
 from audiolm_jax.evaluation.abx.items import Item
-
-Mode = Literal["within", "across"]
-MODES: tuple[Mode, ...] = ("within", "across")
-
-
-@dataclasses.dataclass(frozen=True)
-class AbxConfig:
-    """What is compared and how much of it.
-
-    Attributes:
-      max_size_group: items of one phone, context and speaker that take part; more are drawn by
-        lot. None takes all. Libri-Light: 10.
-      max_x_across: speakers that X comes from, for each A; more are drawn by lot. None takes all.
-        Libri-Light: 5.
-      seed: of both draws. They depend on nothing but it and the names of the group.
-    """
-
-    max_size_group: int | None = 10
-    max_x_across: int | None = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("max_size_group", 2), ("max_x_across", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} = {value}: expected {least} or more, or None for all")
-        if self.seed < 0:
-            raise InputError(f"seed = {self.seed}: expected 0 or more")
 
 
 class Group(NamedTuple):
@@ -63,12 +35,12 @@ class Comparison(NamedTuple):
 
 def group_items(items: Sequence[Item], config: AbxConfig) -> dict[str, list[Group]]:
     """The groups of each context "previous following", sorted by speaker and phone."""
-    found: dict[tuple[str, str, str], list[int]] = {}
+    members_of: dict[tuple[str, str, str], list[int]] = {}
     for index, item in enumerate(items):
         context = f"{item.previous} {item.following}"
-        found.setdefault((context, item.speaker, item.phone), []).append(index)
+        members_of.setdefault((context, item.speaker, item.phone), []).append(index)
     contexts: dict[str, list[Group]] = {}
-    for (context, speaker, phone), members in sorted(found.items()):
+    for (context, speaker, phone), members in sorted(members_of.items()):
         drawn = _draw(len(members), config.max_size_group, config.seed, context, speaker, phone)
         contexts.setdefault(context, []).append(Group(phone, speaker, np.array(members)[drawn]))
     return contexts
@@ -93,7 +65,7 @@ def comparisons(context: str, groups: Sequence[Group], config: AbxConfig) -> Ite
             yield Comparison("across", a, others[index], b)
 
 
-def _draw(count: int, most: int | None, seed: int, *names: str) -> np.ndarray:
+def _draw(count: int, most: int | None, seed: int, *names: str) -> Int[np.ndarray, " n"]:
     """Indices of the chosen, in rising order."""
     if most is None or count <= most:
         return np.arange(count)

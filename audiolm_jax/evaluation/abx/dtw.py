@@ -18,7 +18,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Float32, Int, Int32
 
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
 _HEIGHTS = (64, 1024)  # rows that only fill up cost nothing
@@ -32,7 +32,7 @@ _ARCCOS = (
 )  # fmt: skip
 
 
-def arccos(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def arccos(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Angle in radians of a cosine; beyond [-1, 1] as at the nearer end."""
     size = jnp.minimum(jnp.abs(x), 1.0)
     series = jnp.full_like(size, _ARCCOS[-1])
@@ -43,14 +43,14 @@ def arccos(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def dtw_distances(
-    table: Float[Array, " s"],
+    table: Float[jax.Array | np.ndarray, " s"],
     first: Int[np.ndarray, " n"],
     second: Int[np.ndarray, " n"],
     starts: Int[np.ndarray, " m"],
     lengths: Int[np.ndarray, " m"],
     pairs: Int[np.ndarray, "p 2"],
     is_cosine: bool,
-) -> Float[np.ndarray, "p 2"]:
+) -> Float32[np.ndarray, "p 2"]:
     """Distances of pairs of sequences.
 
     Args:
@@ -64,15 +64,15 @@ def dtw_distances(
       is_cosine: `table` holds cosines; their angle over pi is the distance.
 
     Returns:
-      float32; [:, 0] with the pair in its order, [:, 1] in the opposite order; `table` is taken as
+      [:, 0] with the pair in its order, [:, 1] in the opposite order; `table` is taken as
       symmetric. A pair's values depend neither on the other pairs nor on padding.
 
     Raises:
       ValueError: a sequence longer than 1024 frames.
     """
-    out = np.empty((len(pairs), 2), np.float32)
+    distances = np.empty((len(pairs), 2), np.float32)
     if not len(pairs):
-        return out
+        return distances
     is_turned = lengths[pairs[:, 0]] < lengths[pairs[:, 1]]
     turned = np.where(is_turned[:, None], pairs[:, ::-1], pairs)
     longer, shorter = lengths[turned].T
@@ -93,25 +93,26 @@ def dtw_distances(
         rows = _aligned(first, starts, lengths, turned[chosen, 0], height, block)
         columns = _aligned(second, starts, lengths, turned[chosen, 1], width, block)
         unused = np.int32(height - longer[chosen].max())
-        found = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T[: len(chosen)]
-        out[chosen] = np.where(is_turned[chosen, None], found[:, ::-1], found)
-    return out
+        block_distances = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T
+        own = block_distances[: len(chosen)]
+        distances[chosen] = np.where(is_turned[chosen, None], own[:, ::-1], own)
+    return distances
 
 
 def _aligned(
-    values: np.ndarray,
-    starts: np.ndarray,
-    lengths: np.ndarray,
-    sequences: np.ndarray,
+    values: Int[np.ndarray, " n"],
+    starts: Int[np.ndarray, " m"],
+    lengths: Int[np.ndarray, " m"],
+    sequences: Int[np.ndarray, " k"],
     size: int,
     block: int,
-) -> np.ndarray:
-    """int32 [size, block]: each sequence at the end of its column, -1 before it."""
+) -> Int32[np.ndarray, "{size} {block}"]:
+    """Each sequence at the end of its column, -1 before it."""
     place = np.arange(size)[:, None] - (size - lengths[sequences])
-    found = values[starts[sequences] + np.maximum(place, 0)]
-    out = np.zeros((size, block), np.int32)  # a spare column is a pair of full length
-    out[:, : len(sequences)] = np.where(place < 0, -1, found)
-    return out
+    columns = np.zeros((size, block), np.int32)  # a spare column is a pair of full length
+    values_there = values[starts[sequences] + np.maximum(place, 0)]
+    columns[:, : len(sequences)] = np.where(place < 0, -1, values_there)
+    return columns
 
 
 @functools.partial(jax.jit, static_argnames="is_cosine")
@@ -144,8 +145,9 @@ def _warp(
             new = (distance + best, cells + 1.0, swapped + 1.0)
             return (new, up), new
 
-        _, new = jax.lax.scan(fill_cell, (edge, corner), (distances, above))
-        return new, edge
+        filled: tuple
+        _, filled = jax.lax.scan(fill_cell, (edge, corner), (distances, above))
+        return filled, edge
 
     start = (above, (zeros, zeros, zeros))
     last, _ = jax.lax.fori_loop(unused, len(rows), fill_row, start)

@@ -1,85 +1,109 @@
-"""The config of an ABX test, and the table of its results."""
+"""Puts features to the ABX test and writes the table."""
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
 
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import AbxConfig
-from audiolm_jax.evaluation.abx.features import FeatureConfig
-from audiolm_jax.evaluation.abx.phone_purity import PhonePurity
-from audiolm_jax.evaluation.abx.score import AbxScore
+from audiolm_jax.evaluation.abx.config import AbxConfig, FeatureConfig
+from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
+from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.evaluation.page.tables import Table
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class AbxExperiment:
-    """Measure how well features tell phones apart, within and across speakers.
+class AbxExperiment(Evaluation):
+    """Measure how well features tell phones apart, within and across speakers."""
 
-    Attributes:
-      directory: where abx.json and abx.md go.
-      audio_dir: folder of the recordings that the items name.
-      items: item file, Libri-Light's or one of `audiolm items`.
-      features: what to measure, at least one.
-      alignments: file of aligned phones of the same recordings, for the purity of discrete
-        features; empty to leave that out.
-      abx: subsampling and its seed.
-      batch_size: recordings that go through a model together.
-    """
+    page: ClassVar[str] = "abx.md"
+    record: ClassVar[str] = "abx.json"
 
     directory: str
+    """Where abx.json and abx.md go."""
     audio_dir: str
+    """Folder of the recordings that the items name."""
     items: str
+    """Item file, Libri-Light's or one of `audiolm items`."""
     features: tuple[FeatureConfig, ...] = ()
+    """What to measure, at least one."""
     alignments: str = ""
+    """File of aligned phones of the same recordings, for the purity of discrete features; empty to
+    leave that out."""
     abx: AbxConfig = AbxConfig()
+    """Subsampling and its seed."""
     batch_size: int = 8
+    """Recordings that go through a model together."""
 
     def __post_init__(self) -> None:
         names = [features.name for features in self.features]
         if not names or len(set(names)) < len(names):
             raise InputError(f"features = {names}: expected at least one, each name once")
         if self.batch_size < 1:
-            raise InputError(f"batch_size = {self.batch_size}: expected 1 or more")
+            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+
+    def upstream(self) -> dict[str, str]:
+        """Fingerprint of each model by its folder."""
+        from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+
+        paths = [path for config in self.features for path in (config.model, config.scaled_by)]
+        return {str(model_folder(path)): fingerprint_of(path) for path in paths if path}
+
+    def facts(self) -> dict[str, Any]:
+        """Hashes of items and alignments, fingerprints of the models."""
+        return {
+            "items_sha256": file_sha256(Path(self.items)),
+            "alignments_sha256": file_sha256(Path(self.alignments)) if self.alignments else None,
+            "models": self.upstream(),
+        }
+
+    def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Measures all features and writes abx.md."""
+        from audiolm_jax.evaluation.abx.features import features_of
+        from audiolm_jax.evaluation.abx.results import measure_features, read_recordings
+
+        recordings = read_recordings(self.audio_dir, self.items, self.alignments)
+        logger.info(
+            "%s: %d items in %d recordings",
+            *(self.items, len(recordings.items), len(recordings.paths)),
+        )
+        rows = []
+        for config in self.features:
+            for name, features in features_of(config, recordings.paths, self.batch_size).items():
+                results = measure_features(recordings, features, self.abx)
+                rows.append({"name": name, "rate_hz": float(features.rate_hz), **results})
+                for score in results["scores"]:
+                    logger.info(
+                        "%s, %s: within %s, across %s; %d items, %d without a frame left out, "
+                        "%d cut at the end of their recording",
+                        *(name, score["slicing"]),
+                        *(_text(score[mode]["error"]) for mode in ("within", "across")),
+                        *(score["items"], score["empty"], score["cut"]),
+                    )
+        write_text(Path(self.directory) / self.page, abx_table(rows).markdown())
+        return {"rows": rows}
 
 
-@dataclasses.dataclass(frozen=True)
-class AbxRow:
-    """What was measured of one kind of features.
-
-    Attributes:
-      name: of the features.
-      rate_hz: their frames per second.
-      scores: ABX, one for each slicing.
-      purity: None for features that are not discrete, or without alignments.
-    """
-
-    name: str
-    rate_hz: float
-    scores: tuple[AbxScore, ...]
-    purity: PhonePurity | None
-
-
-def abx_table(rows: Sequence[AbxRow]) -> str:
-    """The results as Markdown: errors and purities in percent."""
-    slicings = [score.slicing for score in rows[0].scores]
-    heads = ["features", "Hz"]
-    heads += [f"{mode}, {slicing}" for slicing in slicings for mode in ("within", "across")]
-    heads += ["phone purity", "cluster purity", "PNMI", "used"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    for row in rows:
-        cells = [row.name, f"{row.rate_hz:g}"]
-        for score in row.scores:
-            cells += [_percent(score.within.error), _percent(score.across.error)]
-        found = row.purity
-        cells += [
-            *(
-                _percent(getattr(found, name, None))
-                for name in ("phone_purity", "cluster_purity", "normalized_mutual_information")
-            ),
-            "" if found is None else str(found.used),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def abx_table(rows: list[dict[str, Any]]) -> Table:
+    """The rows of abx.json, errors and purities in percent."""
+    return Table(
+        ("features", "Hz", *SCORES, *PURITIES, "used"),
+        [
+            (
+                row["name"],
+                f"{row['rate_hz']:g}",
+                *score_cells(row["scores"]),
+                *purity_cells(row["purity"]),
+                "" if row["purity"] is None else str(row["purity"]["used"]),
+            )
+            for row in rows
+        ],
+    )
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f}"
+def _text(error: float | None) -> str:
+    return "nothing to compare" if error is None else f"{100 * error:.2f} %"

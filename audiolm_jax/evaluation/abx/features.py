@@ -1,98 +1,39 @@
 """Features to put to the ABX test: MFCC, layers of an encoder, its clusters, a codec."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Shaped
 
-from audiolm_jax.artifacts.model_folder import load_model
-from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
 from audiolm_jax.evaluation.measures.spectra import short_time_spectrum
-from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
-from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC
-from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder, load_semantic_tokenizer
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
-from audiolm_jax.types import AudioBatch, FrameEncoder
+from audiolm_jax.types import Array, AudioBatch, FrameEncoder
 
 MFCC_RATE_HZ = 16_000
 _MFCC_WINDOW, _MFCC_HOP = 400, 160  # 25 ms, 10 ms
 _MFCC_CONTEXT = 9  # frames that a slope is fitted to
 
-Source = Literal["mfcc", "encoder", "semantic", "codec"]
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureConfig:
-    """One model, or none, and what of it is judged.
-
-    Attributes:
-      name: heads its rows of the table.
-      source: mfcc (13 and their first and second slopes, 100 Hz), encoder (a layer's features),
-        semantic (the clusters of encoder and k-means: as centroids, and as bare ids) or codec (the
-        sum of the code vectors, and the bare codes of the first level).
-      model: run directory or model folder; empty for mfcc.
-      layer: of the encoder; empty for the others.
-      scaled_by: encoder only: run directory or model folder of a k-means whose mean and deviation
-        standardise each dimension first, as its centroids are; empty for features as they are.
-      levels: codec only: how many levels are summed; None for all.
-      window: encoder only: how long recordings are cut.
-    """
-
-    name: str
-    source: Source
-    model: str = ""
-    layer: str = ""
-    scaled_by: str = ""
-    levels: int | None = None
-    window: WindowConfig = WindowConfig()
-
-    def __post_init__(self) -> None:
-        wanted = {
-            "model": self.source != "mfcc",
-            "layer": self.source == "encoder",
-            "scaled_by": bool(self.scaled_by) and self.source == "encoder",
-            "levels": self.levels is not None and self.source == "codec",
-        }
-        if self.window != WindowConfig() and self.source != "encoder":
-            raise InputError(
-                f"features {self.name!r}: window = {self.window} with source = {self.source!r}: "
-                "only source = 'encoder' takes one; a tokenizer has its own"
-            )
-        for field, is_wanted in wanted.items():
-            value = getattr(self, field)
-            if bool(value) != is_wanted:
-                raise InputError(
-                    f"features {self.name!r}: {field} = {value!r} with source = {self.source!r}: "
-                    f"expected {'one' if is_wanted else 'none'}"
-                )
+Encode = Callable[[AudioBatch], tuple[Array, Array]]  # values [b, t, ...], valid frames [b]
 
 
 def features_of(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    """Features by row of the table.
-
-    Args:
-      config: which, with paths of model folders.
-      recordings: audio file of each name.
-      batch_size: recordings that go through a model together.
+    """Features of audio files by row of the table.
 
     Raises:
       InputError: a recording or model that cannot be read, or no such layer or level.
     """
     match config.source:
         case "mfcc":
-            made = {
-                file: mfcc(read_resampled(path, MFCC_RATE_HZ, "soxr_hq"))
-                for file, path in recordings.items()
-            }
-            return {config.name: FrameFeatures(made, Fraction(MFCC_RATE_HZ, _MFCC_HOP))}
+            clips = _read(recordings, MFCC_RATE_HZ)
+            by_file = {file: mfcc(samples) for file, samples in clips.items()}
+            return {config.name: FrameFeatures(by_file, Fraction(MFCC_RATE_HZ, _MFCC_HOP))}
         case "encoder":
             return {config.name: _encoder(config, recordings, batch_size)}
         case "semantic":
@@ -101,10 +42,10 @@ def features_of(
             return _codec(config, recordings, batch_size)
 
 
-def mfcc(samples: Float[np.ndarray, " s"]) -> Float[np.ndarray, "t 39"]:
+def mfcc(samples: Float[np.ndarray, " s"]) -> Float32[np.ndarray, "t 39"]:
     """13 MFCC of 16 kHz audio with their first and second slopes, ceil(s / 160) frames.
 
-    The window of frame i is centred on (i + 1/2) / 100 s.
+    The window of frame i is centered on (i + 1/2) / 100 s.
     """
     import librosa
 
@@ -128,27 +69,30 @@ def encoder_features(
 ) -> FrameFeatures:
     """Features of one layer of each recording."""
 
-    def encode(audio: AudioBatch) -> list[np.ndarray]:
-        features, lengths = encoder.features(audio, layer)
-        return [frames[:n] for frames, n in zip(features, lengths, strict=True)]
+    def encode(audio: AudioBatch) -> tuple[Array, Array]:
+        return encoder.features(audio, layer)
 
-    made = _in_batches(encode, recordings, encoder.sample_rate_hz, batch_size)
-    return FrameFeatures(made, Fraction(encoder.sample_rate_hz, encoder.hop_samples))
+    by_file = _in_batches(encode, recordings, encoder.sample_rate_hz, batch_size)
+    return FrameFeatures(by_file, Fraction(encoder.sample_rate_hz, encoder.hop_samples))
 
 
 def _encoder(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> FrameFeatures:
-    encoder = load_frame_encoder(Path(config.model), config.window)
+    from audiolm_jax.artifacts.model_folder import load_model
+    from audiolm_jax.artifacts.run_folder import model_folder
+    from audiolm_jax.tokenizers.semantic.tokenizer import KIND, load_frame_encoder
+
+    encoder = load_frame_encoder(model_folder(config.model), config.window)
     features = encoder_features(encoder, config.layer, recordings, batch_size)
     if config.scaled_by:
-        arrays = load_model(Path(config.scaled_by), SEMANTIC).arrays
+        arrays = load_model(model_folder(config.scaled_by), KIND).arrays
         mean, std = arrays["kmeans.mean"], arrays["kmeans.std"]
-        found = next(iter(features.by_file.values())).shape[1:]
-        if found != mean.shape:
+        width = next(iter(features.by_file.values())).shape[1:]
+        if width != mean.shape:
             raise InputError(
                 f"{config.scaled_by}: k-means of features of shape {mean.shape}, but "
-                f"{config.model} gives {found}; name one fitted on this encoder"
+                f"{config.model} gives {width}; name one fitted on this encoder"
             )
         scaled = {file: (frames - mean) / std for file, frames in features.by_file.items()}
         features = dataclasses.replace(features, by_file=scaled)
@@ -158,41 +102,45 @@ def _encoder(
 def _semantic(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    tokenizer = load_semantic_tokenizer(Path(config.model))
+    from audiolm_jax.artifacts.run_folder import model_folder
+    from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
-    def encode(audio: AudioBatch) -> list[np.ndarray]:
+    tokenizer = load_semantic_tokenizer(model_folder(config.model))
+
+    def encode(audio: AudioBatch) -> tuple[Array, Array]:
         tokens = tokenizer.encode(audio)
-        return [ids[:n] for ids, n in zip(tokens.ids, tokens.lengths, strict=True)]
+        return tokens.ids, tokens.lengths
 
-    made = _in_batches(encode, recordings, tokenizer.sample_rate_hz, batch_size)
+    ids = _in_batches(encode, recordings, tokenizer.sample_rate_hz, batch_size)
     rate = Fraction(tokenizer.sample_rate_hz, tokenizer.hop_samples)
     centroids = tokenizer.clustering.centroids
     return {
-        f"{config.name}, centroids": FrameFeatures(made, rate, tokenizer.clusters, centroids),
-        f"{config.name}, ids": FrameFeatures(made, rate, tokenizer.clusters),
+        f"{config.name}, centroids": FrameFeatures(ids, rate, tokenizer.clusters, centroids),
+        f"{config.name}, ids": FrameFeatures(ids, rate, tokenizer.clusters),
     }
 
 
 def _codec(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    codec = load_acoustic_tokenizer(Path(config.model))
+    from audiolm_jax.artifacts.run_folder import model_folder
+    from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
+
+    codec = load_acoustic_tokenizer(model_folder(config.model))
     levels = codec.levels if config.levels is None else config.levels
     if not 1 <= levels <= codec.levels:
         raise InputError(
             f"features {config.name!r}: levels = {levels}: expected 1 to {codec.levels}"
         )
 
-    def encode(audio: AudioBatch) -> list[np.ndarray]:
+    def encode(audio: AudioBatch) -> tuple[Array, Array]:
         tokens = codec.encode(audio)
-        return [
-            np.asarray(codes[:n]) for codes, n in zip(tokens.codes, tokens.lengths, strict=True)
-        ]
+        return tokens.codes, tokens.lengths
 
-    made = _in_batches(encode, recordings, codec.sample_rate_hz, batch_size)
+    codes = _in_batches(encode, recordings, codec.sample_rate_hz, batch_size)
     rate = Fraction(codec.sample_rate_hz, codec.hop_samples)
-    vectors = {file: codec.latents(codes[:, :levels]) for file, codes in made.items()}
-    first = {file: codes[:, 0] for file, codes in made.items()}
+    vectors = {file: codec.latents(own[:, :levels]) for file, own in codes.items()}
+    first = {file: own[:, 0] for file, own in codes.items()}
     return {
         f"{config.name}, vectors of {levels} levels": FrameFeatures(vectors, rate),
         f"{config.name}, codes of level 1": FrameFeatures(first, rate, codec.codebook_size),
@@ -200,21 +148,25 @@ def _codec(
 
 
 def _in_batches(
-    model: Callable[[AudioBatch], list[np.ndarray]],
-    recordings: Mapping[str, Path],
-    sample_rate_hz: int,
-    batch_size: int,
-) -> dict[str, np.ndarray]:
-    """What the model makes of each recording; those of like length go through it together."""
-    clips = {
+    encode: Encode, recordings: Mapping[str, Path], sample_rate_hz: int, batch_size: int
+) -> dict[str, Shaped[np.ndarray, "t ..."]]:
+    """The frames of each recording; those of like length go through the model together."""
+    clips = _read(recordings, sample_rate_hz)
+    files = sorted(clips, key=lambda file: (len(clips[file]), file))
+    frames = {}
+    for begin in range(0, len(files), batch_size):
+        batch = files[begin : begin + batch_size]
+        values, lengths = map(np.asarray, encode(AudioBatch.from_clips([clips[f] for f in batch])))
+        for file, row, length in zip(batch, values, lengths, strict=True):
+            frames[file] = row[:length]
+    return frames
+
+
+def _read(
+    recordings: Mapping[str, Path], sample_rate_hz: int
+) -> dict[str, Float32[np.ndarray, " s"]]:
+    from audiolm_jax.audio.resample import read_resampled
+
+    return {
         file: read_resampled(path, sample_rate_hz, "soxr_hq") for file, path in recordings.items()
     }
-    made = {}
-    for files in _groups(sorted(clips, key=lambda file: (len(clips[file]), file)), batch_size):
-        batch = AudioBatch.from_clips([clips[file] for file in files])
-        made.update(zip(files, model(batch), strict=True))
-    return made
-
-
-def _groups(files: list[str], size: int) -> Iterator[list[str]]:
-    return (files[begin : begin + size] for begin in range(0, len(files), size))

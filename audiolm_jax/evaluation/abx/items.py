@@ -11,6 +11,7 @@ from collections.abc import Iterable, Set
 from decimal import Decimal
 from pathlib import Path
 
+from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.data.alignments import SILENCES, AlignedPhone, parse_interval, read_lines
 from audiolm_jax.errors import InputError
 
@@ -19,24 +20,14 @@ HEADER = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "spe
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A triphone as it was said once.
+    """A triphone as it was said once."""
 
-    Attributes:
-      file: recording, as in `AlignedPhone.file`.
-      onset: beginning of the first phone, seconds.
-      offset: end of the third, seconds.
-      phone: the one in the middle, which A and B differ in.
-      previous: the one before, part of the context.
-      following: the one after, part of the context.
-      speaker: who says it.
-    """
-
-    file: str
-    onset: Decimal
-    offset: Decimal
-    phone: str
-    previous: str
-    following: str
+    file: str  # recording, as in `AlignedPhone.file`
+    onset: Decimal  # beginning of the first phone, seconds
+    offset: Decimal  # end of the third, seconds
+    phone: str  # the one in the middle, which A and B differ in
+    previous: str  # the one before, part of the context
+    following: str  # the one after, part of the context
     speaker: str
 
 
@@ -66,15 +57,11 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
         if any(not field or field.split() != [field] for field in fields):
             raise InputError(f"{path}: {fields}: an item file has no place for spaces in names")
         rows.append(" ".join(fields))
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(rows) + "\n")
 
 
 def triphones(phones: Iterable[AlignedPhone], silences: Set[str] = SILENCES) -> list[Item]:
     """Every three phones of a file in a row, without a gap or silence, by one speaker.
-
-    Args:
-      phones: of any number of files, in any order.
-      silences: symbols that are no speech.
 
     Raises:
       InputError: phones of a file overlap.
@@ -83,16 +70,17 @@ def triphones(phones: Iterable[AlignedPhone], silences: Set[str] = SILENCES) -> 
     ordered = sorted(phones, key=lambda phone: (phone.file, phone.onset))
     for file, group in itertools.groupby(ordered, key=lambda phone: phone.file):
         row = list(group)
-        for one, two in itertools.pairwise(row):
-            if two.onset < one.offset:
+        for phone, following in itertools.pairwise(row):
+            if following.onset < phone.offset:
                 raise InputError(
-                    f"{file}: {two.phone} begins at {two.onset} s, before {one.phone} ends at "
-                    f"{one.offset} s; expected phones that follow each other"
+                    f"{file}: {following.phone} begins at {following.onset} s, before "
+                    f"{phone.phone} ends at {phone.offset} s; expected phones that follow each "
+                    "other"
                 )
         for first, middle, last in zip(row, row[1:], row[2:], strict=False):
-            joined = first.offset == middle.onset and middle.offset == last.onset
-            joined &= first.speaker == middle.speaker == last.speaker
-            phone, *context = middle.phone, first.phone, last.phone
-            if joined and not silences & {phone, *context}:
-                items.append(Item(file, first.onset, last.offset, phone, *context, middle.speaker))
+            is_joined = first.offset == middle.onset and middle.offset == last.onset
+            is_joined &= first.speaker == middle.speaker == last.speaker
+            if is_joined and not silences & {first.phone, middle.phone, last.phone}:
+                phones_of_item = (middle.phone, first.phone, last.phone)
+                items.append(Item(file, first.onset, last.offset, *phones_of_item, middle.speaker))
     return items

@@ -13,27 +13,19 @@ from jaxtyping import Int
 
 from audiolm_jax.data.alignments import AlignedPhone
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.codec import entropy
+from audiolm_jax.evaluation.measures.histograms import entropy
 
 
 @dataclasses.dataclass(frozen=True)
 class PhonePurity:
-    """Agreement of tokens with phones; pauses are phones too.
+    """Agreement of tokens with phones; pauses are phones too."""
 
-    Attributes:
-      phone_purity: share of frames whose phone is the commonest one of their token.
-      cluster_purity: share of frames whose token is the commonest one of their phone.
-      normalized_mutual_information: mutual information over the entropy of the phones, 0 to 1;
-        HuBERT's PNMI. None if there is but one phone.
-      used: tokens that occur.
-      frames: frames with a phone.
-    """
-
-    phone_purity: float
-    cluster_purity: float
+    phone_purity: float  # share of frames whose phone is the commonest one of their token
+    cluster_purity: float  # share of frames whose token is the commonest one of their phone
+    # HuBERT's PNMI: mutual information over the entropy of the phones, 0 to 1; None for one phone.
     normalized_mutual_information: float | None
-    used: int
-    frames: int
+    used: int  # tokens that occur
+    frames: int  # frames with a phone
 
 
 def phone_purity(
@@ -43,16 +35,13 @@ def phone_purity(
 ) -> PhonePurity:
     """Counts the token of every frame with the phone at the frame's time (i + 1/2) / rate.
 
-    Args:
-      codes_by_file: one token a frame.
-      rate_hz: frames per second.
-      phones: of the same files; a phone holds its onset and not its offset. Frames of no phone do
-        not count.
+    A phone holds its onset and not its offset. Frames of no phone do not count.
 
     Raises:
       InputError: a file has phones but no tokens, or no frame has a phone.
     """
-    names, labels, codes = {}, [], []
+    names: dict[str, int] = {}
+    labels, codes = [], []
     half = Fraction(1, 2)
     for phone in phones:
         if phone.file not in codes_by_file:
@@ -60,9 +49,9 @@ def phone_purity(
         first, end = (
             math.ceil(Fraction(time) * rate_hz - half) for time in (phone.onset, phone.offset)
         )
-        found = codes_by_file[phone.file][first:end]
-        codes.append(found)
-        labels.append(np.full(len(found), names.setdefault(phone.phone, len(names))))
+        own = codes_by_file[phone.file][first:end]
+        codes.append(own)
+        labels.append(np.full(len(own), names.setdefault(phone.phone, len(names))))
     if not sum(map(len, codes)):
         raise InputError("no frame lies within a phone: expected phones of these files")
     return purity_of(joint_histogram(np.concatenate(labels), np.concatenate(codes)))
@@ -82,11 +71,11 @@ def purity_of(histogram: Int[np.ndarray, "p c"]) -> PhonePurity:
     frames = int(histogram.sum())
     phones, codes = histogram.sum(axis=1), histogram.sum(axis=0)
     information = entropy(phones) + entropy(codes) - entropy(histogram.reshape(-1))
-    several = np.count_nonzero(phones) > 1
+    are_several = np.count_nonzero(phones) > 1
     return PhonePurity(
         phone_purity=float(histogram.max(axis=0).sum() / frames),
         cluster_purity=float(histogram.max(axis=1).sum() / frames),
-        normalized_mutual_information=information / entropy(phones) if several else None,
+        normalized_mutual_information=information / entropy(phones) if are_several else None,
         used=int(np.count_nonzero(codes)),
         frames=frames,
     )

@@ -13,16 +13,16 @@ from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float32, Float64, Int
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import MODES, AbxConfig, Comparison, comparisons, group_items
+from audiolm_jax.evaluation.abx.cells import Comparison, comparisons, group_items
+from audiolm_jax.evaluation.abx.config import MODES, AbxConfig, Slicing
 from audiolm_jax.evaluation.abx.dtw import SIZES, dtw_distances
 from audiolm_jax.evaluation.abx.items import Item
 from audiolm_jax.evaluation.abx.segments import (
     FrameFeatures,
     Segments,
-    Slicing,
     code_distances,
     cut_segments,
 )
@@ -33,38 +33,23 @@ _SIZES = (1 << 16, 1 << 20, 1 << 25, 1 << 28, (1 << 31) - 1)  # few, each is com
 
 @dataclasses.dataclass(frozen=True)
 class ModeError:
-    """One mode of the test.
+    """One mode of the test."""
 
-    Attributes:
-      error: 0 to 1; None if there is no cell.
-      cells: cells that were averaged.
-      triplets: triplets in them.
-    """
-
-    error: float | None
-    cells: int
-    triplets: int
+    error: float | None  # 0 to 1; None if there is no cell
+    cells: int  # cells that were averaged
+    triplets: int  # triplets in them
 
 
 @dataclasses.dataclass(frozen=True)
 class AbxScore:
-    """ABX error of features.
+    """ABX error of features."""
 
-    Attributes:
-      slicing: rule for the frames of an item.
-      within: A, B and X of one speaker.
-      across: X of another speaker.
-      items: items with frames.
-      empty: items without, left out.
-      cut: items that lost their last frame because the features end before it.
-    """
-
-    slicing: Slicing
-    within: ModeError
-    across: ModeError
-    items: int
-    empty: int
-    cut: int
+    slicing: Slicing  # rule for the frames of an item
+    within: ModeError  # A, B and X of one speaker
+    across: ModeError  # X of another speaker
+    items: int  # items with frames
+    empty: int  # items without, left out
+    cut: int  # items that lost their last frame because the features end before it
 
 
 class _Cosines:
@@ -73,7 +58,7 @@ class _Cosines:
     def __init__(self) -> None:
         self._memory = np.zeros(0, np.float32)
 
-    def fill(self, vectors: Sequence[np.ndarray]) -> Float[np.ndarray, " s"]:
+    def fill(self, vectors: Sequence[Float32[np.ndarray, "_ d"]]) -> Float32[np.ndarray, " s"]:
         """Context after context, row after row; what follows them may hold anything."""
         ends = np.cumsum([len(own) ** 2 for own in vectors])
         size = next(size for size in _SIZES if size >= ends[-1])
@@ -106,13 +91,7 @@ class _Cells:
 def abx_score(
     items: Sequence[Item], features: FrameFeatures, slicing: Slicing, config: AbxConfig
 ) -> AbxScore:
-    """ABX error within and across speakers.
-
-    Args:
-      items: triphones.
-      features: of all their files.
-      slicing: which frames an item takes.
-      config: subsampling and its seed.
+    """ABX error of features of all files of the items, within and across speakers.
 
     Raises:
       InputError: features do not fit the items, an item is longer than 1024 frames, or one context
@@ -132,8 +111,8 @@ def abx_score(
     cosines = _Cosines()
     for batch in _batches(segments, config, codes is not None):
         distances = _distances(segments, batch, features.codes, codes, cosines)
-        for (found, members), table in zip(batch, distances, strict=True):
-            for comparison in found:
+        for (compared, members), table in zip(batch, distances, strict=True):
+            for comparison in compared:
                 _score(comparison, members, table, cells[comparison.mode])
     return AbxScore(
         slicing=slicing,
@@ -149,24 +128,25 @@ def _batches(
     segments: Segments, config: AbxConfig, are_codes: bool
 ) -> Iterator[list[tuple[list[Comparison], np.ndarray]]]:
     """Contexts with something to compare: (comparisons, items they use), some at a time."""
-    batch, size = [], 0
+    batch: list[tuple[list[Comparison], np.ndarray]] = []
+    size = 0
     for context, groups in group_items(segments.items, config).items():
-        found = list(comparisons(context, groups, config))
-        if not found:
+        pairs = list(comparisons(context, groups, config))
+        if not pairs:
             continue
-        used = [group.members for one in found for group in (one.a, one.x, *one.b)]
+        used = [group.members for pair in pairs for group in (pair.a, pair.x, *pair.b)]
         members = np.unique(np.concatenate(used))
-        own = max(int(segments.lengths[members].sum()), len(members)) ** 2
-        if own > _SIZES[-1] and not are_codes:
+        cosines = max(int(segments.lengths[members].sum()), len(members)) ** 2
+        if cosines > _SIZES[-1] and not are_codes:
             raise InputError(
                 f"context {context!r}: {len(members)} items are too many to compare at once; "
-                "lower max_size_group"
+                "lower --abx.max-size-group"
             )
-        if batch and size + own > _TABLE:
+        if batch and size + cosines > _TABLE:
             yield batch
             batch, size = [], 0
-        batch.append((found, members))
-        size += own
+        batch.append((pairs, members))
+        size += cosines
     if batch:
         yield batch
 
@@ -177,11 +157,11 @@ def _distances(
     codes: int | None,
     table: Float[Array, " s"] | None,
     cosines: _Cosines,
-) -> list[np.ndarray]:
-    """For each context float32 [n, n]: row X, column A or B; what is not compared is NaN."""
+) -> list[Float32[np.ndarray, "n n"]]:
+    """For each context row X, column A or B; what is not compared is NaN."""
     first, second, starts, lengths, pairs, vectors = [], [], [], [], [], []
     frames = places = items = 0
-    for found, members in batch:
+    for compared, members in batch:
         sizes = segments.lengths[members]
         index = np.concatenate(
             [np.arange(s, s + n) for s, n in zip(segments.starts[members], sizes, strict=True)]
@@ -196,35 +176,44 @@ def _distances(
             second.append(segments.frames[index])
         starts.append(frames + np.cumsum(sizes) - sizes)
         lengths.append(sizes)
-        pairs.append(items + _needed(found, members))
+        pairs.append(items + _needed(compared, members))
         frames += len(index)
         items += len(members)
-    both = dtw_distances(
+    distances = dtw_distances(
         cosines.fill(vectors) if table is None else table,
-        *map(np.concatenate, (first, second, starts, lengths, pairs)),
+        np.concatenate(first),
+        np.concatenate(second),
+        np.concatenate(starts),
+        np.concatenate(lengths),
+        np.concatenate(pairs),
         is_cosine=codes is None,
     )
-    out, begin, item = [], 0, 0
+    squares, begin, item = [], 0, 0
     for (_, members), own in zip(batch, pairs, strict=True):
         square = np.full((len(members), len(members)), np.nan, np.float32)
-        one, two = (own - item).T
-        square[one, two], square[two, one] = both[begin : begin + len(own)].T
-        out.append(square)
+        rows, columns = (own - item).T
+        square[rows, columns], square[columns, rows] = distances[begin : begin + len(own)].T
+        squares.append(square)
         begin, item = begin + len(own), item + len(members)
-    return out
+    return squares
 
 
-def _needed(found: list[Comparison], members: np.ndarray) -> np.ndarray:
-    """[p, 2] positions in `members`, the first below the second: every pair compared."""
-    wanted = np.zeros((len(members), len(members)), bool)
-    for comparison in found:
+def _needed(compared: list[Comparison], members: Int[np.ndarray, " n"]) -> Int[np.ndarray, "p 2"]:
+    """Positions in `members`, the first below the second, of every pair compared."""
+    needed = np.zeros((len(members), len(members)), bool)
+    for comparison in compared:
         x = np.searchsorted(members, comparison.x.members)
         others = np.concatenate([comparison.a.members, *(b.members for b in comparison.b)])
-        wanted[np.ix_(x, np.searchsorted(members, others))] = True
-    return np.argwhere(np.triu(wanted | wanted.T, 1))
+        needed[np.ix_(x, np.searchsorted(members, others))] = True
+    return np.argwhere(np.triu(needed | needed.T, 1))
 
 
-def _score(comparison: Comparison, members: np.ndarray, table: np.ndarray, cells: _Cells) -> None:
+def _score(
+    comparison: Comparison,
+    members: Int[np.ndarray, " n"],
+    table: Float32[np.ndarray, "n n"],
+    cells: _Cells,
+) -> None:
     mode, a, x, b = comparison
     rows = np.searchsorted(members, x.members)
     to_a = table[np.ix_(rows, np.searchsorted(members, a.members))]
@@ -242,5 +231,7 @@ def _score(comparison: Comparison, members: np.ndarray, table: np.ndarray, cells
     cells.triplets += int(count * sizes.sum())
 
 
-def _means(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+def _means(
+    values: Float64[np.ndarray, " n"], group: Int[np.ndarray, " n"]
+) -> Float64[np.ndarray, " g"]:
     return np.bincount(group, values) / np.bincount(group)

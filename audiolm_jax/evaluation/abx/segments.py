@@ -12,33 +12,26 @@ import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import Slicing
 from audiolm_jax.evaluation.abx.items import Item
 
-Slicing = Literal["corrected", "legacy"]
-SLICINGS: tuple[Slicing, ...] = ("corrected", "legacy")
 _FAR = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameFeatures:
-    """What some model makes of recordings, frame by frame.
+    """What some model makes of recordings, frame by frame."""
 
-    Attributes:
-      by_file: for each recording float [t, d] vectors, or int [t] codes.
-      rate_hz: frames per second.
-      codes: number of codes; None if `by_file` holds vectors.
-      codebook: float [codes, d], the vectors that codes stand for; None if they stand for nothing,
-        then any two different codes are equally far from each other, as one-hot vectors are.
-    """
-
-    by_file: Mapping[str, np.ndarray]
-    rate_hz: Fraction
-    codes: int | None = None
+    by_file: Mapping[str, np.ndarray]  # for each recording float [t, d] vectors, or int [t] codes
+    rate_hz: Fraction  # frames per second
+    codes: int | None = None  # number of codes; None if `by_file` holds vectors
+    # Float [codes, d], the vectors that codes stand for. None if they stand for nothing: then any
+    # two different codes are equally far from each other, as one-hot vectors are.
     codebook: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -62,24 +55,15 @@ class FrameFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Segments:
-    """The frames of items that have any.
+    """The frames of items that have any."""
 
-    Attributes:
-      items: those items, sorted by file and time.
-      frames: frames of all recordings one after the other: float32 [n, d] of length 1 each (see
-        `unit_vectors`), or int32 [n] codes.
-      starts: int64 [items], first frame of each.
-      lengths: int64 [items], number of frames of each, 1 or more.
-      empty: items left out because no frame falls within them.
-      cut: items that end one frame after the features do, and lost that frame.
-    """
-
-    items: tuple[Item, ...]
+    items: tuple[Item, ...]  # sorted by file and time
+    # Of all recordings one after the other: float32 [n, d] of `unit_vectors`, or int32 [n] codes.
     frames: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
-    empty: int
-    cut: int
+    starts: np.ndarray  # int64 [items], first frame of each
+    lengths: np.ndarray  # int64 [items], number of frames of each, 1 or more
+    empty: int  # items left out because no frame falls within them
+    cut: int  # items that end one frame after the features do, and lost that frame
 
 
 def frame_range(
@@ -138,8 +122,8 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
     )
 
 
-def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Vectors scaled to length 1, float32 [n, d].
+def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
+    """Vectors scaled to length 1.
 
     A vector of zeros has no direction. If there are any, one more column puts them as far as can
     be (angle pi) from all other vectors, and at no distance from each other, as Libri-Light did.
@@ -153,8 +137,10 @@ def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     return vectors.astype(np.float32)
 
 
-def code_distances(codes: int, codebook: np.ndarray | None) -> np.ndarray:
-    """Angle over pi between the vectors of any two codes, float32 [codes, codes].
+def code_distances(
+    codes: int, codebook: Float[np.ndarray, "codes d"] | None
+) -> Float32[np.ndarray, "codes codes"]:
+    """Angle over pi between the vectors of any two codes.
 
     A code is at distance 0 from itself exactly, which frames compared as vectors are only up to
     rounding. Without a codebook different codes are at distance 1/2.

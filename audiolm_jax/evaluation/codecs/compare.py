@@ -2,100 +2,78 @@
 
 import collections
 import dataclasses
-import functools
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Float
 
 from audiolm_jax.evaluation.codecs.comparison import ORIGINAL, ClipRecord, ClipResult, Condition
-from audiolm_jax.evaluation.codecs.systems import Resynthesis, System
-from audiolm_jax.evaluation.measures.quality import RATE_HZ, VisqolMapping, measure
-from audiolm_jax.evaluation.measures.recognition import Recognizer, TextErrors, count_errors
+from audiolm_jax.evaluation.codecs.opus import Resynthesis
+from audiolm_jax.evaluation.codecs.page import players_of
+from audiolm_jax.evaluation.codecs.selection import HeldoutClip, Selection
+from audiolm_jax.evaluation.codecs.systems import System
+from audiolm_jax.evaluation.measures.quality import RATE_HZ
+from audiolm_jax.evaluation.measures.recognition import Recognizer
+from audiolm_jax.evaluation.page.listening import AudioClip, Example
 
-Scores = dict[str, float | None]
+logger = logging.getLogger(__name__)
 
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """A held-out clip and what is to be measured on it.
-
-    Attributes:
-      clip_id: its name.
-      sha256: of the file.
-      samples: float32 [s] at 16 kHz.
-      waveform: whether the measures of the waveform are taken.
-      transcript: as given, to count words against; None if the recogniser need not listen.
-    """
-
-    clip_id: str
-    sha256: str
-    samples: Float[np.ndarray, " s"]
-    waveform: bool
-    transcript: str | None
+Scores = dict[str, float | None]  # by metric
 
 
-class Listener:
-    """Counts the errors of a recogniser."""
-
-    def __init__(self, recognizer: Recognizer, normalize: Callable[[str], str]):
-        """Args: recognizer; normalize: applied to both texts before they are compared."""
-        self._recognizer, self._normalize = recognizer, normalize
-
-    def __call__(self, samples: np.ndarray, transcript: str) -> tuple[str, TextErrors]:
-        """What was heard, and its distance from the transcript."""
-        heard = self._recognizer(samples)
-        return heard, count_errors(self._normalize(transcript), self._normalize(heard))
-
-
-class Measurer:
-    """`quality.measure` in so many processes; in this one if there is only one.
+def measuring_pool(workers: int) -> Executor:
+    """Processes to measure waveforms in; a thread for one.
 
     Processes are spawned, because JAX's threads do not survive a fork.
     """
-
-    def __init__(self, metrics: Sequence[str], mapping: VisqolMapping, workers: int):
-        """Args: metrics: names of waveform metrics; mapping: ViSQOL's; workers: processes."""
-        self._measure = functools.partial(measure, names=tuple(metrics), mapping=mapping)
-        self._pool = None
-        if workers > 1:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, context, _one_thread)
-
-    def __enter__(self) -> "Measurer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def submit(self, reference: np.ndarray, estimate: np.ndarray) -> Callable[[], Scores]:
-        """Begins to measure one pair; the call that comes back waits for the result."""
-        if self._pool is None:
-            scores = self._measure(reference, estimate)
-            return lambda: scores
-        future: Future[Scores] = self._pool.submit(self._measure, reference, estimate)
-        return future.result
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread)
 
 
 def _one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"  # the processes fill the cores already
 
 
-def conditions_of(systems: Sequence[System], listened: bool) -> tuple[Condition, ...]:
-    """The rows of the table; the original is one if a recogniser listens."""
-    original = (Condition(ORIGINAL, ORIGINAL, None, None),) if listened else ()
-    return original + tuple(one for system in systems for one in system.conditions)
+def conditions_of(systems: Sequence[System], is_heard: bool) -> tuple[Condition, ...]:
+    """The rows of the table; the original is the first if a recognizer listens."""
+    original = (Condition(ORIGINAL, ORIGINAL, None, None),) if is_heard else ()
+    return original + tuple(condition for system in systems for condition in system.conditions)
+
+
+def compare_selection(
+    systems: Sequence[System],
+    selection: Selection,
+    measure: Callable[[np.ndarray, np.ndarray], Scores],
+    recognizer: Recognizer | None,
+    most_examples: int,
+) -> tuple[list[ClipRecord], list[Example]]:
+    """Measures every selected clip in every condition; the first ones are kept to be heard."""
+    conditions = conditions_of(systems, recognizer is not None)
+    heard = players_of(conditions)
+    records: list[ClipRecord] = []
+    examples: list[Example] = []
+    with measuring_pool(os.cpu_count() or 1) as pool:
+        compared = compare(systems, selection.heldout_clips(), measure, pool, recognizer)
+        for clip, (record, audio) in zip(selection.clips, compared, strict=True):
+            records.append(record)
+            if len(examples) < min(most_examples, len(selection.waveform)):
+                players = [AudioClip("Original", selection.index.load(clip))]
+                players += [AudioClip(conditions[i].label, audio[i]) for i in heard]
+                examples.append(Example(record.clip_id, clip.text or None, tuple(players)))
+            logger.info("%d of %d clips: %s", len(records), len(selection.clips), record.clip_id)
+    return records, examples
 
 
 def compare(
     systems: Sequence[System],
-    clips: Iterable[Judged],
-    measurer: Measurer,
-    listener: Listener | None,
+    clips: Iterable[HeldoutClip],
+    measure: Callable[[np.ndarray, np.ndarray], Scores],
+    pool: Executor,
+    recognizer: Recognizer | None,
     pending: int = 4,
 ) -> Iterator[tuple[ClipRecord, list[np.ndarray]]]:
     """Every clip in every condition, in order.
@@ -103,59 +81,57 @@ def compare(
     Args:
       systems: what the clips go through.
       clips: what is measured on which clip.
-      measurer: for the waveforms.
-      listener: for the words; None listens to nothing.
+      measure: scores of (original, resynthesis), called in the pool.
+      pool: from `measuring_pool`.
+      recognizer: for the words; None listens to nothing.
       pending: clips whose waveforms are kept while others are being measured.
 
     Yields:
       The record of a clip, and its audio in each condition of `conditions_of`.
     """
-    waiting: collections.deque[tuple[Callable[[], ClipRecord], list[np.ndarray]]] = (
-        collections.deque()
-    )
-    labels = [one.label for one in conditions_of(systems, listener is not None)]
+    waiting: collections.deque[_Measured] = collections.deque()
+    conditions = conditions_of(systems, recognizer is not None)
     for clip in clips:
-        made = [answer for system in systems for answer in system(clip.samples)]
-        everything: list[Resynthesis | None] = [*([None] if listener else []), *made]
-        audio = [clip.samples if answer is None else answer.samples for answer in everything]
-        scores = [
-            measurer.submit(clip.samples, answer.samples)
-            if clip.waveform and answer is not None
-            else dict[str, float | None]
-            for answer in everything
-        ]
-        words = [
-            listener(one, clip.transcript) if listener and clip.transcript else (None, None)
-            for one in audio
-        ]
-        waiting.append((functools.partial(_record, clip, labels, everything, scores, words), audio))
+        # None is the original.
+        answers: list[Resynthesis | None] = [None] if recognizer else []
+        for system in systems:
+            answers += system(clip.samples)
+        measured = _Measured(clip)
+        for condition, answer in zip(conditions, answers, strict=True):
+            samples = clip.samples if answer is None else answer.samples
+            scores = heard = errors = None
+            if answer and clip.has_waveform:
+                scores = pool.submit(measure, clip.samples, samples)
+            if recognizer and clip.transcript:
+                heard = recognizer(samples)
+                errors = recognizer.errors(clip.transcript, heard)
+            packet_bits = answer.packet_bits if answer else None
+            file_bits = answer.file_bits if answer else None
+            result = ClipResult(condition.label, packet_bits, file_bits, {}, heard, errors)
+            measured.results.append(result)
+            measured.scores.append(scores)
+            measured.audio.append(samples)
+        waiting.append(measured)
         while len(waiting) > pending:
-            finish, audio = waiting.popleft()
-            yield finish(), audio
-    for finish, audio in waiting:
-        yield finish(), audio
+            yield waiting.popleft().finished()
+    for measured in waiting:
+        yield measured.finished()
 
 
-def _record(
-    clip: Judged,
-    labels: list[str],
-    answers: list[Resynthesis | None],
-    scores: list[Callable[[], Scores]],
-    words: list[tuple[str | None, TextErrors | None]],
-) -> ClipRecord:
-    results = tuple(
-        ClipResult(
-            condition=label,
-            packet_bits=answer.packet_bits if answer else None,
-            file_bits=answer.file_bits if answer else None,
-            scores=score(),
-            heard=heard,
-            errors=errors,
+@dataclasses.dataclass
+class _Measured:
+    """A clip whose scores may still be in the making."""
+
+    clip: HeldoutClip
+    results: list[ClipResult] = dataclasses.field(default_factory=list)  # without scores
+    scores: list[Future[Scores] | None] = dataclasses.field(default_factory=list)
+    audio: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    def finished(self) -> tuple[ClipRecord, list[np.ndarray]]:
+        clip = self.clip
+        results = tuple(
+            dataclasses.replace(result, scores=scores.result() if scores else {})
+            for result, scores in zip(self.results, self.scores, strict=True)
         )
-        for label, answer, score, (heard, errors) in zip(
-            labels, answers, scores, words, strict=True
-        )
-    )
-    return ClipRecord(
-        clip.clip_id, clip.sha256, len(clip.samples) / RATE_HZ, clip.transcript, results
-    )
+        seconds = len(clip.samples) / RATE_HZ
+        return ClipRecord(clip.clip_id, clip.sha256, seconds, clip.transcript, results), self.audio

@@ -1,88 +1,62 @@
 """Codecs and Opus side by side on the same clips: every figure of every clip, and their means."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float64
 
-from audiolm_jax.evaluation.measures.codec import LevelUse
+from audiolm_jax.evaluation.measures.histograms import LevelUse
+from audiolm_jax.evaluation.measures.quality import WAVEFORM_METRICS, Metric
 from audiolm_jax.evaluation.measures.recognition import TextErrors
 
 ORIGINAL = "original"
+OPUS = "Opus"
 RESAMPLES = 2000  # draws of the bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """One row of the table: a system at one bitrate.
+    """One row of the table: a system at one bitrate."""
 
-    Attributes:
-      label: unique: "original", "light, 4 levels", "Opus 6 kbit/s".
-      system: what curves join: "light", "Opus".
-      levels: of a codec's quantiser; None for others.
-      kbps: nominal bitrate; None for the original.
-    """
-
-    label: str
-    system: str
-    levels: int | None
-    kbps: float | None
+    label: str  # unique: "original", "light, 4 levels", "Opus 6 kbit/s"
+    system: str  # what curves join: "light", "Opus"
+    levels: int | None  # of a codec's quantizer; None for others
+    kbps: float | None  # nominal bitrate; None for the original
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipResult:
-    """One clip in one condition.
+    """One clip in one condition."""
 
-    Attributes:
-      condition: label of the condition.
-      packet_bits: what the clip took; None for the original.
-      file_bits: with Opus's container; None for all others.
-      scores: value by metric; None where it is not defined. Empty for a clip outside the limits
-        of length, which only the recogniser hears, and for the original.
-      heard: what the recogniser understood, None if it did not listen.
-      errors: against the transcript, None if it did not listen.
-    """
-
-    condition: str
-    packet_bits: int | None
-    file_bits: int | None
+    condition: str  # its label
+    packet_bits: int | None  # what the clip took; None for the original
+    file_bits: int | None  # with Opus's container; None for all others
+    # Value by metric; None where it is not defined. Empty for the original, and for a clip outside
+    # the limits of length, which only the recognizer hears.
     scores: dict[str, float | None]
-    heard: str | None = None
-    errors: TextErrors | None = None
+    heard: str | None = None  # what the recognizer understood, None if it did not listen
+    errors: TextErrors | None = None  # against the transcript, None if it did not listen
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipRecord:
-    """One clip in every condition.
-
-    Attributes:
-      clip_id: its name.
-      sha256: of the file it comes from.
-      seconds: its length.
-      transcript: as given; None if it takes no part in WER.
-      results: in the order of the conditions.
-    """
+    """One clip in every condition."""
 
     clip_id: str
-    sha256: str
+    sha256: str  # of the file it comes from
     seconds: float
-    transcript: str | None
-    results: tuple[ClipResult, ...]
+    transcript: str | None  # None if it takes no part in WER
+    results: tuple[ClipResult, ...]  # in the order of the conditions
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over clips.
+    """A mean over clips, with its 95 % interval from a bootstrap over clips."""
 
-    Attributes:
-      mean: of the clips; for WER and CER the errors of all clips over the words of all.
-      low: lower end of the 95 % interval, from a bootstrap over clips.
-      high: upper end.
-      clips: how many it is over.
-    """
-
-    mean: float
+    mean: float  # for WER and CER the errors of all clips over the words of all
     low: float
     high: float
     clips: int
@@ -90,39 +64,24 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A condition with its means.
-
-    Attributes:
-      condition: the system and its bitrate.
-      measured_kbps: bits over seconds of the clips within the limits of length; None for the
-        original.
-      file_kbps: the same with Opus's container; None for others.
-      entropy_kbps: what an ideal coder would need that knows how frequent each code is within its
-        level, over all clips; None but for codecs.
-      means: by metric; None where it was not measured in any clip.
-    """
+    """A condition with its means."""
 
     condition: Condition
+    # Bits over seconds of the clips within the limits of length; None for the original.
     measured_kbps: float | None
-    file_kbps: float | None
+    file_kbps: float | None  # the same with Opus's container; None for others
+    # What an ideal coder would need that knows how frequent each code is within its level, over all
+    # clips; None but for codecs.
     entropy_kbps: float | None
-    means: dict[str, Estimate | None]
+    means: dict[str, Estimate | None]  # by metric; None where it was not measured in any clip
 
 
 @dataclasses.dataclass(frozen=True)
 class CodebookUse:
-    """How a codec used its codebooks on all clips.
+    """How a codec used its codebooks on all clips."""
 
-    Attributes:
-      system: label of the codec.
-      frames: codec frames counted; no level can use more codes than that.
-      codebook_size: codes of one level.
-      frames_per_second: codec frames in a second of audio.
-      levels: one row for each level.
-    """
-
-    system: str
-    frames: int
+    system: str  # label of the codec
+    frames: int  # counted; no level can use more codes than that
     codebook_size: int
     frames_per_second: float
     levels: tuple[LevelUse, ...]
@@ -134,7 +93,7 @@ class CodebookUse:
 
 
 def bootstrap(
-    numerators: Sequence[float], denominators: Sequence[float], seed: int
+    numerators: Float64[np.ndarray, " n"], denominators: Float64[np.ndarray, " n"], seed: int
 ) -> Estimate | None:
     """Ratio of sums over clips with its 95 % interval; None without clips.
 
@@ -144,12 +103,12 @@ def bootstrap(
     """
     if not len(numerators):
         return None
-    above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(above), (RESAMPLES, len(above)))
-    ratios = above[drawn].sum(1) / below[drawn].sum(1)
+    count = len(numerators)
+    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    ratios = numerators[drawn].sum(1) / denominators[drawn].sum(1)
     low, high = np.percentile(ratios, (2.5, 97.5))
-    return Estimate(float(above.sum() / below.sum()), float(low), float(high), len(above))
+    mean = float(numerators.sum() / denominators.sum())
+    return Estimate(mean, float(low), float(high), count)
 
 
 def summarize(
@@ -160,22 +119,19 @@ def summarize(
     seed: int,
 ) -> tuple[Row, ...]:
     """The means of every condition, in their order."""
-    use = {one.system: one for one in codebooks}
+    use_of = {use.system: use for use in codebooks}
     rows = []
     for place, condition in enumerate(conditions):
-        pairs = [(clip, clip.results[place]) for clip in clips]
-        coder = use.get(condition.system)
+        results = [clip.results[place] for clip in clips]
+        measured = [(clip, clip.results[place]) for clip in clips if clip.results[place].scores]
+        use = use_of.get(condition.system)
         rows.append(
             Row(
                 condition,
-                _kbps(
-                    [(result.packet_bits, clip.seconds) for clip, result in pairs if result.scores]
-                ),
-                _kbps(
-                    [(result.file_bits, clip.seconds) for clip, result in pairs if result.scores]
-                ),
-                coder.entropy_kbps(condition.levels) if coder and condition.levels else None,
-                {name: _mean(name, [result for _, result in pairs], seed) for name in metrics},
+                _kbps([(result.packet_bits, clip.seconds) for clip, result in measured]),
+                _kbps([(result.file_bits, clip.seconds) for clip, result in measured]),
+                use.entropy_kbps(condition.levels) if use and condition.levels else None,
+                {name: _mean(name, results, seed) for name in metrics},
             )
         )
     return tuple(rows)
@@ -192,25 +148,61 @@ def difference(
     values = []
     for clip in clips:
         scores = {result.condition: result.scores.get(metric) for result in clip.results}
-        if scores[left] is not None and scores[right] is not None:
-            values.append(scores[left] - scores[right])
-    return bootstrap(values, [1.0] * len(values), seed)
+        minuend, subtrahend = scores[left], scores[right]
+        if minuend is not None and subtrahend is not None:
+            values.append(minuend - subtrahend)
+    return bootstrap(np.array(values, np.float64), np.ones(len(values)), seed)
 
 
-def _kbps(bits_and_seconds: list[tuple[int | None, float]]) -> float | None:
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A codec against Opus on the same clips."""
+
+    what: str  # labels of both
+    metric: Metric
+    estimate: Estimate  # codec minus Opus
+
+
+def opus_differences(
+    conditions: Sequence[Condition], clips: Sequence[ClipRecord], metrics: Sequence[str], seed: int
+) -> tuple[Difference, ...]:
+    """Each codec against each Opus bitrate within its range, at the nearest number of levels."""
+    differences = []
+    codecs: dict[str, list[tuple[float, Condition]]] = {}
+    for condition in conditions:
+        if condition.levels and condition.kbps:
+            codecs.setdefault(condition.system, []).append((condition.kbps, condition))
+    opus = [(row.kbps, row) for row in conditions if row.system == OPUS and row.kbps]
+    for codec, (opus_kbps, yardstick) in itertools.product(codecs.values(), opus):
+        fitting = [condition for kbps, condition in codec if kbps <= opus_kbps]
+        most_kbps, _ = codec[-1]
+        if not fitting or opus_kbps > 1.25 * most_kbps:
+            continue
+        left, right = fitting[-1].label, yardstick.label
+        for metric in WAVEFORM_METRICS:
+            if metric.name in metrics:
+                estimate = difference(clips, left, right, metric.name, seed)
+                if estimate is not None:
+                    differences.append(Difference(f"{left} - {right}", metric, estimate))
+    return tuple(differences)
+
+
+def _kbps(bits_and_seconds: Sequence[tuple[int | None, float]]) -> float | None:
     known = [(bits, seconds) for bits, seconds in bits_and_seconds if bits is not None]
     if not known:
         return None
     return sum(bits for bits, _ in known) / sum(seconds for _, seconds in known) / 1000
 
 
-def _mean(name: str, results: list[ClipResult], seed: int) -> Estimate | None:
+def _mean(name: str, results: Sequence[ClipResult], seed: int) -> Estimate | None:
     errors = [result.errors for result in results if result.errors is not None]
+    parts: list[tuple[float, int]]
     if name == "wer":
-        parts = [(100 * one.word_errors, one.words) for one in errors]
+        parts = [(100 * edits.word_errors, edits.words) for edits in errors]
     elif name == "cer":
-        parts = [(100 * one.character_errors, one.characters) for one in errors]
+        parts = [(100 * edits.character_errors, edits.characters) for edits in errors]
     else:
         values = [result.scores.get(name) for result in results]
-        parts = [(value, 1.0) for value in values if value is not None]
-    return bootstrap([above for above, _ in parts], [below for _, below in parts], seed)
+        parts = [(value, 1) for value in values if value is not None]
+    numerators, denominators = np.array(parts, np.float64).reshape(-1, 2).T
+    return bootstrap(numerators, denominators, seed)

@@ -5,41 +5,37 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-
-from audiolm_jax.audio.resample import read_resampled
+from jaxtyping import Float, Float32
 
 LOWEST_KBPS, HIGHEST_KBPS = 6.0, 510.0  # RFC 6716, section 2.1.1
 SETTINGS = {"application": "voip", "vbr": "on", "frame_duration": "20"}
 
 
 @dataclasses.dataclass(frozen=True)
-class OpusClip:
-    """A clip that went through Opus.
+class Resynthesis:
+    """A clip that went through a codec."""
 
-    Attributes:
-      samples: float32 [s], in step with the original and as long.
-      packet_bits: of the Opus packets alone.
-      file_bits: of the Ogg file, headers included.
-    """
-
-    samples: Float[np.ndarray, " s"]
-    packet_bits: int
-    file_bits: int
+    samples: Float32[np.ndarray, " s"]  # in step with the original and as long
+    packet_bits: int  # what it took
+    file_bits: int | None  # with its container, headers included; None without one
 
 
-def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float) -> OpusClip:
+def opus_roundtrip(
+    samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float
+) -> Resynthesis:
     """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it.
 
     libopus comes with PyAV's wheels. The decoder answers at 48 kHz, less the encoder's delay; that
     is converted back by the resampler of the data pipeline.
 
     Args:
-      samples: float32 [s].
+      samples: mono.
       sample_rate_hz: 8000, 12000, 16000, 24000 or 48000.
       kbps: the bitrate asked for, 6 to 510; the encoder keeps it on average only.
     """
     import av
+
+    from audiolm_jax.audio.resample import read_resampled
 
     packet_bits = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -58,9 +54,9 @@ def opus_roundtrip(samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: 
                 container.mux(packet)
         file_bits = 8 * path.stat().st_size
         decoded = read_resampled(path, sample_rate_hz, "soxr_hq")
-    return OpusClip(fit_length(decoded, len(samples)), packet_bits, file_bits)
+    return Resynthesis(fit_length(decoded, len(samples)), packet_bits, file_bits)
 
 
-def fit_length(samples: Float[np.ndarray, " n"], length: int) -> Float[np.ndarray, " s"]:
+def fit_length(samples: Float[np.ndarray, " n"], length: int) -> Float32[np.ndarray, " s"]:
     """The first `length` samples, zeros behind them if there are fewer."""
     return np.pad(samples[:length], (0, max(0, length - len(samples)))).astype(np.float32)

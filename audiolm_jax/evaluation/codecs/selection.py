@@ -1,45 +1,45 @@
-"""Which held-out clips a codec is judged on: chosen by hash, and every one left out is named."""
+"""Which held-out clips a codec is measured on: chosen by hash, and every one left out is named."""
 
 import dataclasses
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator
 
-from audiolm_jax.data.sources import ClipIndex, ClipInfo
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.codecs.compare import Judged
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class LeftOut:
-    """A held-out clip that takes no part.
-
-    Attributes:
-      clip_id: its name.
-      part: "waveform" or "words".
-      reason: one line.
-    """
+class HeldoutClip:
+    """A clip and what is to be measured on it."""
 
     clip_id: str
-    part: str
-    reason: str
+    sha256: str  # of the file
+    samples: Float[np.ndarray, " s"]  # at 16 kHz
+    has_waveform: bool  # whether the measures of the waveform are taken
+    transcript: str | None  # to count words against; None if the recognizer need not listen
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A held-out clip that takes no part."""
+
+    clip_id: str
+    part: str  # "waveform" or "words"
+    reason: str  # one line
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What is measured on which clip.
-
-    Attributes:
-      index: of the recordings.
-      waveform: clips for the measures of the waveform.
-      words: clips for the recogniser.
-      left_out: the others, with reasons.
-    """
+    """What is measured on which clip."""
 
     index: ClipIndex
-    waveform: tuple[ClipInfo, ...]
-    words: tuple[ClipInfo, ...]
+    waveform: tuple[ClipInfo, ...]  # for the measures of the waveform
+    words: tuple[ClipInfo, ...]  # for the recognizer
     left_out: tuple[LeftOut, ...]
 
     @property
@@ -47,10 +47,21 @@ class Selection:
         """Each clip once, those for the waveform first."""
         return tuple(dict.fromkeys(self.waveform + self.words))
 
-    def judged(self) -> Iterator[Judged]:
-        """Reads the clips one by one."""
+    @property
+    def summary(self) -> str:
+        """One sentence for the page."""
+        data = self.index.config
+        seconds = sum(clip.num_samples for clip in self.waveform) / data.sample_rate_hz
+        words = f", words on {len(self.words)}" if self.words else ""
+        return (
+            f"Measured on {len(self.waveform)} held-out clips of {data.dataset}, "
+            f"{seconds:.0f} s{words}."
+        )
+
+    def heldout_clips(self) -> Iterator[HeldoutClip]:
+        """Reads the clips, each when it is asked for."""
         for clip in self.clips:
-            yield Judged(
+            yield HeldoutClip(
                 clip.clip_id,
                 clip.sha256,
                 self.index.load(clip),
@@ -74,10 +85,10 @@ def select_clips(
 
     Args:
       index: the recordings.
-      min_seconds: shorter clips are not judged by their waveform.
+      min_seconds: shorter clips are not measured by their waveform.
       max_seconds: nor are longer ones.
       max_clips: nor are those beyond so many.
-      asr: which clips the recogniser listens to; None for no clip.
+      asr: which clips the recognizer listens to; None for no clip.
       normalize: rules for transcripts; one that they leave empty has no words to count.
 
     Raises:
@@ -91,10 +102,10 @@ def select_clips(
     for clip in sorted(index.of("heldout"), key=lambda clip: (_order(clip), clip.clip_id)):
         key = _order(clip)
         seconds = clip.num_samples / rate
-        wanted = [("waveform", waveform, _unfit(seconds, min_seconds, max_seconds), max_clips)]
-        if asr is not None and any(fnmatch.fnmatchcase(clip.path, one) for one in asr.clips):
-            wanted.append(("words", words, _wordless(clip, seconds, asr, normalize), asr.max_clips))
-        for part, chosen, reason, most in wanted:
+        parts = [("waveform", waveform, _unfit(seconds, min_seconds, max_seconds), max_clips)]
+        if asr is not None and any(fnmatch.fnmatchcase(clip.path, glob) for glob in asr.clips):
+            parts.append(("words", words, _wordless(clip, seconds, asr, normalize), asr.max_clips))
+        for part, chosen, reason, most in parts:
             if key in seen:
                 reason = f"same content as {seen[key]}"
             elif reason is None and len(chosen) >= most:
@@ -108,11 +119,11 @@ def select_clips(
     if not waveform:
         raise InputError(
             f"{folder}: none of {len(index.of('heldout'))} held-out clips is {min_seconds:g} to "
-            f"{max_seconds:g} s long; change min_clip_seconds, max_clip_seconds or data"
+            f"{max_seconds:g} s long; change --min-clip-seconds, --max-clip-seconds or --data"
         )
     if asr is not None and not words:
         raise InputError(
-            f"{folder}: asr.clips = {asr.clips} match no held-out clip of {asr.min_seconds:g} s or "
+            f"{folder}: --asr.clips {asr.clips} match no held-out clip of {asr.min_seconds:g} s or "
             "more with a transcript; expected transcripts.txt beside the recordings"
         )
     return Selection(index, tuple(waveform), tuple(words), tuple(left_out))

@@ -1,45 +1,25 @@
-"""What a clip is sent through to be judged: a codec at several depths, Opus at several bitrates."""
+"""What a clip is sent through: a codec at several depths, Opus at several bitrates."""
 
-import dataclasses
+import json
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float32
 
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.audio.resample import resample
-from audiolm_jax.evaluation.codecs.comparison import CodebookUse, Condition
-from audiolm_jax.evaluation.codecs.opus import fit_length, opus_roundtrip
-from audiolm_jax.evaluation.measures.codec import codebook_use, round_trip
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.codecs.comparison import OPUS, CodebookUse, Condition
+from audiolm_jax.evaluation.codecs.opus import Resynthesis, fit_length, opus_roundtrip
+from audiolm_jax.evaluation.measures.codec import round_trip
+from audiolm_jax.evaluation.measures.histograms import codebook_use
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
+from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.types import AcousticTokenizer
-
-OPUS = "Opus"
-
-
-@dataclasses.dataclass(frozen=True)
-class Resynthesis:
-    """A clip after one condition.
-
-    Attributes:
-      samples: float32 [s] at 16 kHz, as long as the original.
-      packet_bits: what it took.
-      file_bits: with its container, None without one.
-    """
-
-    samples: Float[np.ndarray, " s"]
-    packet_bits: int
-    file_bits: int | None
-
-
-class System(Protocol):
-    """Something that codes a clip in one or more conditions."""
-
-    conditions: tuple[Condition, ...]
-
-    def __call__(self, samples: Float[np.ndarray, " s"]) -> list[Resynthesis]:
-        """A clip, float32 [s] at 16 kHz, in each of the conditions."""
 
 
 class CodecSystem:
@@ -47,45 +27,33 @@ class CodecSystem:
 
     A codec of another rate than 16 kHz gets the clip converted to its rate by soxr_hq, and what it
     answers is converted back.
-
-    Attributes:
-      label: its name.
-      codec: the codec.
-      conditions: one for each number of levels.
     """
 
     def __init__(self, label: str, codec: AcousticTokenizer, levels: Sequence[int]):
-        """Args: label; codec; wanted numbers of levels. Those beyond the codec's are left out, and
-        all of its levels are always among them."""
+        """Levels beyond the codec's are left out; all of its levels are always decoded too."""
         self.label, self.codec = label, codec
+        self.frames_per_second = codec.sample_rate_hz / codec.hop_samples
+        self._level_bits = math.log2(codec.codebook_size)
         self._levels = sorted({n for n in levels if n < codec.levels} | {codec.levels})
+        level_kbps = self._level_bits * self.frames_per_second / 1000
         self.conditions = tuple(
-            Condition(f"{label}, {n} level{'s' if n > 1 else ''}", label, n, n * self._level_kbps)
+            Condition(f"{label}, {n} level{'s' if n > 1 else ''}", label, n, n * level_kbps)
             for n in self._levels
         )
         self._codes: list[np.ndarray] = []
 
-    @property
-    def frames_per_second(self) -> float:
-        """Codec frames in a second of audio."""
-        return self.codec.sample_rate_hz / self.codec.hop_samples
-
-    @property
-    def _level_kbps(self) -> float:
-        return math.log2(self.codec.codebook_size) * self.frames_per_second / 1000
-
-    def __call__(self, samples: Float[np.ndarray, " s"]) -> list[Resynthesis]:
-        """A clip at every number of levels; see `System`."""
+    def __call__(self, samples: Float32[np.ndarray, " s"]) -> list[Resynthesis]:
+        """A clip at 16 kHz at every number of levels."""
         rate = self.codec.sample_rate_hz
         source = resample(samples, RATE_HZ, rate, "soxr_hq")
         codes, decoded = round_trip(self.codec, source, self._levels)
         self._codes.append(codes)
-        made = []
+        answers = []
         for levels in self._levels:
             answer = resample(decoded[levels], rate, RATE_HZ, "soxr_hq")
-            bits = round(len(codes) * levels * math.log2(self.codec.codebook_size))
-            made.append(Resynthesis(fit_length(answer, len(samples)), bits, None))
-        return made
+            bits = round(len(codes) * levels * self._level_bits)
+            answers.append(Resynthesis(fit_length(answer, len(samples)), bits, None))
+        return answers
 
     def codebook_use(self) -> CodebookUse:
         """Use of the codebooks over all clips so far."""
@@ -100,20 +68,46 @@ class CodecSystem:
 
 
 class OpusSystem:
-    """Opus at several bitrates.
-
-    Attributes:
-      conditions: one for each bitrate.
-    """
+    """Opus at several nominal bitrates, 6 to 510 kbit/s."""
 
     def __init__(self, kbps: Sequence[float]):
-        """Args: kbps: nominal bitrates, 6 to 510 kbit/s."""
+        self._kbps = tuple(kbps)
         self.conditions = tuple(Condition(f"{OPUS} {k:g} kbit/s", OPUS, None, k) for k in kbps)
 
-    def __call__(self, samples: Float[np.ndarray, " s"]) -> list[Resynthesis]:
-        """A clip at every bitrate; see `System`."""
-        made = []
-        for condition in self.conditions:
-            clip = opus_roundtrip(samples, RATE_HZ, condition.kbps)
-            made.append(Resynthesis(clip.samples, clip.packet_bits, clip.file_bits))
-        return made
+    def __call__(self, samples: Float32[np.ndarray, " s"]) -> list[Resynthesis]:
+        """A clip at 16 kHz at every bitrate."""
+        return [opus_roundtrip(samples, RATE_HZ, kbps) for kbps in self._kbps]
+
+
+System = CodecSystem | OpusSystem
+
+
+def load_codecs(
+    codecs: Sequence[tuple[str, str]], levels: Sequence[int], data: AudioDataConfig
+) -> list[CodecSystem]:
+    """Codecs by (label, run directory or model folder).
+
+    Raises:
+      InputError: there is none, or it learned from clips that `data` holds out.
+    """
+    folders = [(label, model_folder(path)) for label, path in codecs]
+    for _, folder in folders:
+        _check_unseen(folder, data)
+    return [
+        CodecSystem(label, load_acoustic_tokenizer(folder), levels) for label, folder in folders
+    ]
+
+
+def _check_unseen(folder: Path, data: AudioDataConfig) -> None:
+    """Raises InputError if a codec, by its own record, learned from some of the held-out clips."""
+    provenance = json.loads((folder / MODEL_JSON).read_text())["provenance"]
+    trained_on = (provenance.get("config") or {}).get("data") or {}
+    if (
+        trained_on.get("dataset") == data.dataset
+        and trained_on.get("heldout_percent", 100) < data.heldout_percent
+    ):
+        raise InputError(
+            f"--data.heldout-percent {data.heldout_percent}: {folder} was trained on "
+            f"{data.dataset} with {trained_on['heldout_percent']}, so it knows some of these "
+            "clips; take at most that"
+        )

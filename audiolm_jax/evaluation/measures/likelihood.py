@@ -18,12 +18,14 @@ Chen and Goodman 1999, section 2.3).
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from jaxtyping import Float64
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.codec import entropy
+from audiolm_jax.evaluation.measures.histograms import entropy
 from audiolm_jax.stages import EOS, Sequence, StageConfig, legal_ids, level_rows
 
 EM_ITERATIONS = 60
@@ -32,26 +34,19 @@ TOTAL = "all"  # name of the row over all levels, end tokens left out
 
 @dataclasses.dataclass(frozen=True)
 class LevelLikelihood:
-    """One row of the table: one level of a stage, its end tokens, or all its levels together.
+    """One row of the table: one level of a stage, its end tokens, or all its levels together."""
 
-    Attributes:
-      level: a name of `StageConfig.level_names`, or "all": the mean of the levels weighted by
-        their tokens, end tokens left out.
-      tokens: held-out tokens in the row.
-      model_nats: the model's mean loss on them.
-      unigram_nats: their own empirical entropy. In the row "end": the surprise at an end from how
-        often sequences end at positions where they may. In "all": the weighted mean of the levels,
-        so that knowing the level is no gain.
-      bigram_nats: mean loss of the bigram model fitted on the training tokens.
-      log_vocabulary: log of the codes of one level; of all legal ids in the row "end".
-    """
-
+    # A name of `StageConfig.level_names`, or "all": the mean of the levels weighted by their
+    # tokens, end tokens left out.
     level: str
-    tokens: int
-    model_nats: float
+    tokens: int  # held-out tokens in the row
+    model_nats: float  # the model's mean loss on them
+    # The tokens' own empirical entropy. In the row "end": the surprise at an end from how often
+    # sequences end where they may. In "all": the weighted mean of the levels, so that knowing the
+    # level is no gain.
     unigram_nats: float
-    bigram_nats: float
-    log_vocabulary: float
+    bigram_nats: float  # mean loss of the bigram model fitted on the training tokens
+    log_vocabulary: float  # log of the codes of one level; of all legal ids in the row "end"
 
     @property
     def percent_below_unigram(self) -> float:
@@ -71,14 +66,10 @@ class LevelLikelihood:
 
 @dataclasses.dataclass(frozen=True)
 class StageLikelihood:
-    """The table of one stage.
+    """The table of one stage."""
 
-    Attributes:
-      stage: semantic, coarse or fine.
-      rows: a row for each level with held-out tokens, then "end" if any sequence ends, then "all".
-    """
-
-    stage: str
+    stage: str  # semantic, coarse or fine
+    # A row for each level with held-out tokens, then "end" if any sequence ends, then "all".
     rows: tuple[LevelLikelihood, ...]
 
     @property
@@ -86,25 +77,26 @@ class StageLikelihood:
         """The row over all levels."""
         return self.rows[-1]
 
+    @property
+    def most_nats(self) -> float:
+        """The highest figure of the table."""
+        return max(
+            max(row.model_nats, row.unigram_nats, row.bigram_nats, row.log_vocabulary)
+            for row in self.rows
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class _Targets:
-    """Target tokens of many sequences, flat: int64 [n] each.
+    """Target tokens of many sequences, flat: int64 [n] each."""
 
-    Attributes:
-      tokens: ids.
-      contexts: the id before each.
-      positions: index of the target in its stream, modulo the levels. An end token stands where a
-        frame may begin, so it is at 0 and competes with the codes of the first level.
-      rows: row of `StageConfig.level_names`.
-      sequences: which sequence the token is of.
-    """
-
-    tokens: np.ndarray
-    contexts: np.ndarray
+    tokens: np.ndarray  # ids
+    contexts: np.ndarray  # the id before each
+    # Index of the target in its stream, modulo the levels. An end token stands where a frame may
+    # begin, so it is at 0 and competes with the codes of the first level.
     positions: np.ndarray
-    rows: np.ndarray
-    sequences: np.ndarray
+    rows: np.ndarray  # in `StageConfig.level_names`
+    sequences: np.ndarray  # which sequence the token is of
 
 
 def _targets(sequences: Iterable[Sequence], config: StageConfig, name: str) -> _Targets:
@@ -122,15 +114,9 @@ def _targets(sequences: Iterable[Sequence], config: StageConfig, name: str) -> _
             raise ValueError(
                 f"{name} sequence {index} holds a target id that its level does not admit"
             )
-        columns.append(
-            (
-                target,
-                tokens[sequence.target_start - 1 : -1],
-                positions,
-                level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64),
-                np.full(len(target), index, np.int64),
-            )
-        )
+        contexts = tokens[sequence.target_start - 1 : -1]
+        rows = level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64)
+        columns.append((target, contexts, positions, rows, np.full(len(target), index)))
     if not columns:
         raise InputError(f"{config.name} stage: no {name} tokens; expected at least one sequence")
     return _Targets(*(np.concatenate(column) for column in zip(*columns, strict=True)))
@@ -155,18 +141,18 @@ def _buckets(context_counts: np.ndarray) -> np.ndarray:
 class BigramModel:
     """The interpolated bigram model of one stage; see the module's text.
 
-    Args:
-      sequences: training sequences, at least two. Each recording should be there once: overlapping
-        crops of one recording would vouch for each other when the weights are fitted.
-      config: the stage.
-
     Memory is about 200 bytes for each training token.
-
-    Raises:
-      InputError: fewer than two training sequences with target tokens.
     """
 
     def __init__(self, sequences: Iterable[Sequence], config: StageConfig):
+        """Fits on training sequences.
+
+        Each recording should be there once: overlapping crops of one recording would vouch for each
+        other when the weights are fitted.
+
+        Raises:
+          InputError: fewer than two sequences with target tokens.
+        """
         self._config = config
         self._legal = legal_ids(config).sum(axis=1)  # ids that may stand at each position
         train = _targets(sequences, config, "training")
@@ -181,9 +167,9 @@ class BigramModel:
         self._positions = np.bincount(train.positions, minlength=len(self._legal))
         self._weights = self._fit_weights(train)
 
-    def nats(self, targets: _Targets) -> np.ndarray:
-        """Loss of each token, float64 [n]."""
-        estimates = self._estimates(targets, leave_out=None)
+    def nats(self, targets: _Targets) -> Float64[np.ndarray, " n"]:
+        """Loss of each token."""
+        estimates = self._estimates(targets, leaves_own_out=False)
         buckets = _buckets(self._contexts[self._context_keys(targets)])
         buckets = np.minimum(buckets, self._weights.shape[1] - 1)
         weights = self._weights[targets.positions, buckets]
@@ -199,17 +185,16 @@ class BigramModel:
     def _pair_keys(self, targets: _Targets) -> np.ndarray:
         return self._context_keys(targets) * self._config.vocab_size + targets.tokens
 
-    def _estimates(self, targets: _Targets, leave_out: _Targets | None) -> np.ndarray:
-        """Bigram, unigram and uniform probability, float64 [n, 3].
+    def _estimates(self, targets: _Targets, leaves_own_out: bool) -> Float64[np.ndarray, "n 3"]:
+        """Bigram, unigram and uniform probability of each token.
 
-        With `leave_out`, which must be `targets`, each token is predicted without the counts of
-        its own sequence.
+        Training tokens are predicted without the counts of their own sequence.
         """
         pairs = self._pairs[self._pair_keys(targets)]
         contexts = self._contexts[self._context_keys(targets)]
         unigrams = self._unigrams[self._unigram_keys(targets)]
         positions = self._positions[targets.positions]
-        if leave_out is not None:
+        if leaves_own_out:
             pairs = pairs - _own(self._pair_keys(targets), targets.sequences)
             contexts = contexts - _own(self._context_keys(targets), targets.sequences)
             unigrams = unigrams - _own(self._unigram_keys(targets), targets.sequences)
@@ -223,9 +208,9 @@ class BigramModel:
             axis=1,
         )
 
-    def _fit_weights(self, train: _Targets) -> np.ndarray:
-        """Interpolation weights, float64 [m, buckets, 3]."""
-        estimates = self._estimates(train, leave_out=train)
+    def _fit_weights(self, train: _Targets) -> Float64[np.ndarray, "positions buckets 3"]:
+        """Interpolation weights."""
+        estimates = self._estimates(train, leaves_own_out=True)
         keys = self._context_keys(train)
         buckets = _buckets(self._contexts[keys] - _own(keys, train.sequences))
         n_buckets = int(_buckets(self._contexts.counts).max()) + 1
@@ -240,12 +225,12 @@ class BigramModel:
                 [np.bincount(cells, shares[:, k], n_cells) + 1.0 / 3.0 for k in range(3)], axis=1
             )
             weights = sums / sums.sum(axis=1, keepdims=True)
-        weights = weights.reshape(len(self._legal), n_buckets, 3)
+        table = weights.reshape(len(self._legal), n_buckets, 3)
         seen = np.bincount(cells, minlength=n_cells).reshape(len(self._legal), n_buckets) > 0
         for bucket in range(1, n_buckets):  # leaving a sequence out can empty the fullest bucket
             empty = ~seen[:, bucket]
-            weights[empty, bucket] = weights[empty, bucket - 1]
-        return weights
+            table[empty, bucket] = table[empty, bucket - 1]
+        return table
 
 
 def _own(keys: np.ndarray, sequences: np.ndarray) -> np.ndarray:
@@ -289,7 +274,18 @@ def stage_likelihood(
         tokens = int(chosen.sum())
         if not tokens:
             continue
-        _check_model(config.name, name, tokens, model_losses, model_counts)
+        loss = model_losses.get(name, math.nan)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"{config.name} stage: model loss of {name} is {loss}: expected a finite number "
+                f"for {tokens} held-out tokens; losses given: {sorted(model_losses)}"
+            )
+        if model_counts is not None and round(model_counts[name]) != tokens:
+            raise ValueError(
+                f"{config.name} stage: the model loss of {name} is a mean over "
+                f"{model_counts[name]:g} tokens, the held-out sequences hold {tokens}; both must "
+                "be the same tokens"
+            )
         if row == end_row:
             unigram = float(np.log(np.sum(targets.positions == 0) / tokens))
             log_vocabulary = float(np.log(config.target_codebook_size + 1))
@@ -297,35 +293,9 @@ def stage_likelihood(
             unigram = entropy(np.bincount(targets.tokens[chosen]))
             log_vocabulary = float(np.log(config.target_codebook_size))
         rows.append(
-            LevelLikelihood(
-                name,
-                tokens,
-                float(model_losses[name]),
-                unigram,
-                float(nats[chosen].mean()),
-                log_vocabulary,
-            )
+            LevelLikelihood(name, tokens, loss, unigram, float(nats[chosen].mean()), log_vocabulary)
         )
     return StageLikelihood(config.name, (*rows, _total(rows)))
-
-
-def _check_model(
-    stage: str,
-    name: str,
-    tokens: int,
-    losses: Mapping[str, float],
-    counts: Mapping[str, float] | None,
-) -> None:
-    if name not in losses or not np.isfinite(losses[name]):
-        raise ValueError(
-            f"{stage} stage: model loss of {name} is {losses.get(name)}: expected a finite number "
-            f"for {tokens} held-out tokens; losses given: {sorted(losses)}"
-        )
-    if counts is not None and round(float(counts[name])) != tokens:
-        raise ValueError(
-            f"{stage} stage: the model loss of {name} is a mean over {counts[name]:g} tokens, the "
-            f"held-out sequences hold {tokens}; both must be the same tokens"
-        )
 
 
 def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
@@ -337,11 +307,5 @@ def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
     def mean(field: str) -> float:
         return sum(row.tokens * getattr(row, field) for row in levels) / tokens
 
-    return LevelLikelihood(
-        TOTAL,
-        tokens,
-        mean("model_nats"),
-        mean("unigram_nats"),
-        mean("bigram_nats"),
-        mean("log_vocabulary"),
-    )
+    fields = ("model_nats", "unigram_nats", "bigram_nats", "log_vocabulary")
+    return LevelLikelihood(TOTAL, tokens, *map(mean, fields))

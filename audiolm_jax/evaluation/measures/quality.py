@@ -7,13 +7,13 @@ packages of PESQ and ViSQOL are optional, because pip may have to compile them.
 import dataclasses
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.evaluation.measures.codec import mel_distance, si_sdr, stoi
+from audiolm_jax.evaluation.measures.waveform import mel_distance, si_sdr, stoi
 
 RATE_HZ = 16_000
 # ViSQOL compares patches of 20 frames and fails on a clip that holds less than two of them.
@@ -23,21 +23,13 @@ VisqolMapping = Literal["polynomial", "lattice"]
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One column of the table.
+    """One column of the table."""
 
-    Attributes:
-      name: key in configs and JSON.
-      heading: of its column, with the unit.
-      digits: shown after the point.
-      higher_is_better: which way is up.
-      packages: (module, name for pip) that it needs beyond the required ones.
-    """
-
-    name: str
-    heading: str
-    digits: int
+    name: str  # key in configs and JSON
+    heading: str  # of its column, with the unit
+    digits: int  # shown after the point
     higher_is_better: bool
-    packages: tuple[tuple[str, str], ...] = ()
+    packages: tuple[tuple[str, str], ...] = ()  # (module, name for pip) beyond the required ones
 
 
 WAVEFORM_METRICS = (
@@ -83,18 +75,18 @@ def measure(
     names: Sequence[str],
     mapping: VisqolMapping,
 ) -> dict[str, float | None]:
-    """The named measures of one clip.
+    """Named measures of one clip at 16 kHz, at least 1 s long.
 
     Args:
-      reference: the original, float [s] at 16 kHz, at least 1 s.
-      estimate: what is judged, same length.
+      reference: the original.
+      estimate: what is measured.
       names: of `WAVEFORM_METRICS`; their packages must be there.
       mapping: how ViSQOL makes a score of similarity.
 
     Returns:
       Value by name; None where a measure is not defined, such as PESQ of silence.
     """
-    functions = {
+    functions: dict[str, Callable[[], float | None]] = {
         "visqol": lambda: visqol(reference, estimate, mapping),
         "pesq": lambda: pesq(reference, estimate),
         "stoi": lambda: stoi(reference, estimate, RATE_HZ),
@@ -105,11 +97,7 @@ def measure(
 
 
 def pesq(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) -> float | None:
-    """Wideband PESQ (ITU-T P.862.2), about 1.0 to 4.64.
-
-    Returns:
-      The score, or None where either signal holds no speech that PESQ finds.
-    """
+    """Wideband PESQ (ITU-T P.862.2), about 1.0 to 4.64; None where it hears no speech in one."""
     import pesq as package
 
     if not np.any(reference) or not np.any(estimate):
@@ -120,7 +108,7 @@ def pesq(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) 
         return None
 
 
-_VISQOL: dict[VisqolMapping, object] = {}  # made once in a process
+_VISQOL: dict[VisqolMapping, Any] = {}  # made once in a process
 
 
 def visqol(
@@ -128,17 +116,11 @@ def visqol(
     estimate: Float[np.ndarray, " s"],
     mapping: VisqolMapping,
 ) -> float | None:
-    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5.
+    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; None for digital silence.
 
-    Args:
-      reference: the original, float [s] at 16 kHz, at least 1 s.
-      estimate: what is judged.
-      mapping: from similarity to score: "polynomial" is the fit of ViSQOL's first versions, scaled
-        so that equal signals get 5; "lattice" the network that the C++ program uses by default
-        since 3.3, which judges low bitrates far more severely (equal signals get 4.53).
-
-    Returns:
-      The score, or None if a signal is digital silence.
+    The mapping from similarity to score is "polynomial", the fit of ViSQOL's first versions, scaled
+    so that equal signals get 5, or "lattice", the network that the C++ program uses by default
+    since 3.3, which is far more severe on low bitrates (equal signals get 4.53).
     """
     from visqol import VisqolApi
 

@@ -1,4 +1,4 @@
-"""What a speech recogniser understands of a clip, and how far that is from the transcript."""
+"""What a speech recognizer understands of a clip, and how far that is from the transcript."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,63 +15,50 @@ _FILES = ("model.bin", "config.json", "tokenizer.json")
 
 @dataclasses.dataclass(frozen=True)
 class AsrConfig:
-    """Which recogniser listens to which clips.
-
-    Attributes:
-      model: folder of a Whisper model in CTranslate2's format; None for no recogniser.
-      clips: patterns of clips that it listens to, as paths below the audio folder, such as
-        "en_US*/*"; of these it takes the ones that have a transcript.
-      language: of these clips, a code such as "en".
-      min_seconds: shorter clips are left out, at least 1.
-      max_clips: no more than so many, chosen by hash.
-    """
+    """Which recognizer listens to which clips."""
 
     model: str | None = None
+    """Folder of a Whisper model in CTranslate2's format; None for no recognizer."""
     clips: tuple[str, ...] = ("*",)
+    """Patterns of clips that it listens to, as paths below the audio folder, such as "en_US*/*"; of
+    these it takes the ones that have a transcript."""
     language: str = "en"
+    """Of these clips, a code such as "en"."""
     min_seconds: float = 1.0
+    """Shorter clips are left out, at least 1."""
     max_clips: int = 100
+    """No more than so many, chosen by hash."""
 
     def __post_init__(self) -> None:
         if not self.clips or self.max_clips < 1:
             raise InputError(
-                f"asr.clips = {self.clips}, asr.max_clips = {self.max_clips}: expected a pattern "
+                f"--asr.clips {self.clips}, --asr.max-clips {self.max_clips}: expected a pattern "
                 "and at least one clip"
             )
         if not self.min_seconds >= 1:
-            raise InputError(f"asr.min_seconds = {self.min_seconds}: expected at least 1")
+            raise InputError(f"--asr.min-seconds {self.min_seconds}: expected at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
 class TextErrors:
-    """Edits between a transcript and what was heard, both normalised.
+    """Edits between a transcript and what was heard, both normalized."""
 
-    Attributes:
-      words: of the transcript.
-      word_errors: substituted, deleted and inserted words.
-      characters: of the transcript, spaces between words included.
-      character_errors: substituted, deleted and inserted characters.
-    """
-
-    words: int
-    word_errors: int
-    characters: int
-    character_errors: int
+    words: int  # of the transcript
+    word_errors: int  # substituted, deleted and inserted words
+    characters: int  # of the transcript, spaces between words included
+    character_errors: int  # substituted, deleted and inserted characters
 
 
 class Recognizer:
-    """Whisper from a folder, through faster-whisper on the CPU in int8; nothing is downloaded.
+    """Whisper for CTranslate2, through faster-whisper on the CPU in int8; nothing is downloaded.
 
     Beam of 5 at temperature 0 without retries, no memory of earlier clips, no voice detection: the
-    same clip gives the same words.
-
-    Attributes:
-      fingerprint: SHA-256 of the folder's model.bin.
-      language: code such as "en".
+    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin; texts
+    are normalized before they are compared.
     """
 
     def __init__(self, folder: Path, language: str):
-        """Args: folder of a Whisper model converted for CTranslate2; language code.
+        """Loads a model for a language code such as "en".
 
         Raises:
           InputError: no such folder, a file missing in it, or not a model that can be loaded.
@@ -79,24 +66,23 @@ class Recognizer:
         missing = [name for name in _FILES if not (folder / name).is_file()]
         if missing:
             raise InputError(
-                f"asr.model = {folder}: no {missing[0]} there; expected the folder of a Whisper "
+                f"--asr.model {folder}: no {missing[0]} there; expected the folder of a Whisper "
                 f"model for CTranslate2 with {', '.join(_FILES)} (docs/codec_evaluation.md)"
             )
         from faster_whisper import WhisperModel
 
         self.fingerprint = file_sha256(folder / "model.bin")
         self.language = language
+        self.normalize = text_normalizer(language)
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"asr.model = {folder}: cannot be loaded: {error}") from error
+            raise InputError(f"--asr.model {folder}: cannot be loaded: {error}") from error
         if language != "en" and not self._model.model.is_multilingual:
-            raise InputError(
-                f"asr.language = {language!r}: the model in {folder} knows English only"
-            )
+            raise InputError(f"--asr.language {language}: the model in {folder} knows English only")
 
     def __call__(self, samples: Float[np.ndarray, " s"]) -> str:
-        """The words of a clip, float32 [s] at 16 kHz."""
+        """The words of a clip at 16 kHz."""
         segments, _ = self._model.transcribe(
             np.clip(samples, -1.0, 1.0).astype(np.float32),
             language=self.language,
@@ -105,6 +91,10 @@ class Recognizer:
             condition_on_previous_text=False,
         )
         return " ".join(segment.text.strip() for segment in segments)
+
+    def errors(self, transcript: str, heard: str) -> TextErrors:
+        """How far what was heard is from the transcript."""
+        return count_errors(self.normalize(transcript), self.normalize(heard))
 
 
 def text_normalizer(language: str) -> Callable[[str], str]:
@@ -120,7 +110,7 @@ def text_normalizer(language: str) -> Callable[[str], str]:
 
 
 def count_errors(transcript: str, heard: str) -> TextErrors:
-    """Word and character edits between normalised texts; the transcript must not be empty."""
+    """Word and character edits between normalized texts; the transcript must not be empty."""
     import jiwer
 
     words = jiwer.process_words(transcript, heard)

@@ -6,33 +6,22 @@ from collections.abc import Iterable
 import numpy as np
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.codec import perplexity
+from audiolm_jax.evaluation.measures.histograms import perplexity
 from audiolm_jax.stages import deduplicate
 
 
 @dataclasses.dataclass(frozen=True)
 class SemanticReport:
-    """Semantic tokens of held-out clips.
-
-    Attributes:
-      clips: number of clips.
-      seconds: their length together.
-      tokens: tokens before de-duplication.
-      deduplicated_tokens: tokens when every run counts once.
-      clusters: K.
-      used_clusters: clusters that occur.
-      perplexity: exp of the entropy of the tokens before de-duplication.
-      deduplicated_perplexity: the same after it.
-    """
+    """Semantic tokens of held-out clips."""
 
     clips: int
-    seconds: float
-    tokens: int
-    deduplicated_tokens: int
-    clusters: int
-    used_clusters: int
-    perplexity: float
-    deduplicated_perplexity: float
+    seconds: float  # together
+    tokens: int  # tokens before de-duplication
+    deduplicated_tokens: int  # tokens when every run counts once
+    clusters: int  # K
+    used_clusters: int  # clusters that occur
+    perplexity: float  # exp of the entropy of the tokens before de-duplication
+    deduplicated_perplexity: float  # the same after it
 
     @property
     def deduplication_rate(self) -> float:
@@ -48,10 +37,10 @@ class SemanticReport:
 def evaluate_semantic(
     sequences: Iterable[np.ndarray], clusters: int, rate_hz: float
 ) -> SemanticReport:
-    """Counts the clusters of id sequences.
+    """Counts the clusters of id sequences, one integer array [u] a clip, not de-duplicated.
 
     Args:
-      sequences: one integer array [u] for each clip, in [0, clusters), not de-duplicated.
+      sequences: ids in [0, clusters).
       clusters: K.
       rate_hz: tokens per second before de-duplication.
 

@@ -1,103 +1,170 @@
-"""The config of a sweep over layers and numbers of clusters, and the table of its results."""
+"""Measures every layer and number of clusters of a sweep, each once, and writes the table."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.cells import AbxConfig
+from audiolm_jax.evaluation.abx.config import AbxConfig
+from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
+from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.evaluation.page.tables import Table, percent
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
-from audiolm_jax.training.mesh import MeshConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
+from audiolm_jax.training.config import MeshConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepExperiment:
+class SweepExperiment(Evaluation):
     """Choose the layer and K of a semantic tokenizer: measure every pair of them.
 
     AudioLM chose masked_7 and K = 1024 so (section IV-B, Fig. 3). Layers, numbers of clusters and
     runs may be added to a sweep that is finished; nothing is measured twice.
-
-    Attributes:
-      directory: where the cells, table.md and sweep.json go.
-      data: recordings to fit k-means on; their training clips are used.
-      encoder: run directory or model folder of the encoder.
-      layers: layers to measure.
-      clusters: numbers of clusters to measure for each.
-      audio_dir: folder of the recordings that the items name.
-      items: item file for ABX.
-      alignments: file of aligned phones of the same recordings, for purities; empty for none.
-      kmeans: how each is fitted; `layer` and `clusters` of it stay at their defaults.
-      window: how long recordings are cut.
-      abx: subsampling and its seed.
-      batch_size: clips loaded together.
-      mesh: devices that share the frames of k-means.
-      speaker_probe: whether to measure how well speakers are told apart by a recording's tokens.
-      runs: finished run directories whose training curves go to figures/, the encoder's say.
     """
 
+    page: ClassVar[str] = "table.md"
+    record: ClassVar[str] = "sweep.json"
+
     directory: str
+    """Where the cells, table.md and sweep.json go."""
     data: AudioDataConfig
+    """Recordings to fit k-means on; their training clips are used."""
     encoder: str
+    """Run directory or model folder of the encoder."""
     layers: tuple[str, ...]
+    """Layers to measure."""
     clusters: tuple[int, ...]
+    """Numbers of clusters to measure for each."""
     audio_dir: str
+    """Folder of the recordings that the items name."""
     items: str
+    """Item file for ABX."""
     alignments: str = ""
+    """File of aligned phones of the same recordings, for purities; empty for none."""
     kmeans: KmeansConfig = KmeansConfig()
+    """How each is fitted; `layer` and `clusters` of it stay at their defaults."""
     window: WindowConfig = WindowConfig()
+    """How long recordings are cut."""
     abx: AbxConfig = AbxConfig()
+    """Subsampling and its seed."""
     batch_size: int = 8
+    """Clips loaded together."""
     mesh: MeshConfig = MeshConfig()
+    """Devices that share the frames of k-means."""
     speaker_probe: bool = True
+    """Whether to measure how well speakers are told apart by a recording's tokens."""
     runs: tuple[str, ...] = ()
+    """Finished run directories whose training curves go to figures/, the encoder's say."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "clusters"):
-            values = getattr(self, name)
+        for name, values in (("layers", self.layers), ("clusters", self.clusters)):
             if not values or len(set(values)) < len(values):
-                raise InputError(f"{name} = {values}: expected at least one, each once")
+                raise InputError(f"--{name} {values}: expected at least one, each once")
         unset = KmeansConfig()
         if (self.kmeans.layer, self.kmeans.clusters) != (unset.layer, unset.clusters):
             raise InputError(
-                f"kmeans.layer = {self.kmeans.layer!r}, kmeans.clusters = {self.kmeans.clusters}: "
-                "a sweep takes them from layers and clusters; leave these at their defaults"
+                f"--kmeans.layer {self.kmeans.layer}, --kmeans.clusters {self.kmeans.clusters}: "
+                "a sweep takes them from --layers and --clusters; leave these at their defaults"
             )
         for clusters in self.clusters:
             dataclasses.replace(self.kmeans, clusters=clusters).check_frames()
         if self.batch_size < 1:
-            raise InputError(f"batch_size = {self.batch_size}: expected 1 or more")
+            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+
+    def upstream(self) -> dict[str, str]:
+        """Fingerprint of the encoder."""
+        from audiolm_jax.artifacts.run_folder import fingerprint_of
+
+        return {"encoder": fingerprint_of(self.encoder)}
+
+    def facts(self) -> dict[str, Any]:
+        """Fingerprint of the encoder, hashes of items and alignments."""
+        return {"upstream": self.upstream(), "files": self._hashes()}
+
+    def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Measures what is missing; writes cells/*.json, table.md and figures/.
+
+        Raises:
+          InputError: an encoder without such a layer, items, alignments, recordings or runs that
+            are missing or do not fit, or a directory of another sweep.
+          TrainingStopped: a k-means was asked to stop; start again to go on from there.
+        """
+        from audiolm_jax.artifacts.run_folder import model_folder
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.evaluation.abx.results import read_recordings
+        from audiolm_jax.evaluation.page.charts import write_charts
+        from audiolm_jax.evaluation.page.training import summarize_run, training_charts
+        from audiolm_jax.evaluation.sweep.layer import LayerSweep, cell_path
+        from audiolm_jax.tokenizers.semantic.kmeans.feature_store import choose_clips
+        from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
+        from audiolm_jax.training.manifest import claim_run
+
+        directory = Path(self.directory)
+        encoder = load_frame_encoder(model_folder(self.encoder), self.window)
+        if unknown := [layer for layer in self.layers if layer not in encoder.layers]:
+            raise InputError(f"--layers {unknown[0]}: this encoder has {', '.join(encoder.layers)}")
+        trainers = [summarize_run(Path(run)) for run in self.runs]
+        recordings = read_recordings(self.audio_dir, self.items, self.alignments)
+        index = scan(self.data)
+        choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
+        logger.info("k-means: %s", choice)
+        cells = []
+        with claim_run(directory, self._manifest(index.fingerprint)):
+            for layer in self.layers:
+                wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
+                missing = [k for k, path in wanted.items() if not path.is_file()]
+                if missing:
+                    sweep = LayerSweep(
+                        directory, layer, encoder, self.window, self.batch_size, index, choice,
+                        recordings, self.kmeans, self.mesh, self.abx, self.speaker_probe,
+                    )  # fmt: skip
+                    for cell in sweep.measure(missing):
+                        logger.info(sweep_table([cell]).markdown().splitlines()[-1])
+                cells += [json.loads(path.read_text()) for path in wanted.values()]
+            write_text(directory / self.page, sweep_table(cells).markdown())
+            write_charts(directory, training_charts(trainers))
+        return {"encoder": encoder.fingerprint, "used": choice.facts, "cells": cells}
+
+    def _hashes(self) -> dict[str, str]:
+        files = {"items": self.items, "alignments": self.alignments}
+        return {name: file_sha256(Path(path)) for name, path in files.items() if path}
+
+    def _manifest(self, data_fingerprint: str) -> dict[str, Any]:
+        """What every cell of a directory shares: all but which layers, numbers and runs exist."""
+        from audiolm_jax.training.manifest import build_manifest
+
+        return build_manifest(
+            dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
+            seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
+            data={"fingerprint": data_fingerprint, **self._hashes()},
+            upstream=self.upstream(),
+        )
 
 
-def sweep_table(cells: Sequence[dict[str, Any]]) -> str:
-    """Cells as Markdown, errors and shares in percent.
-
-    Args:
-      cells: as in sweep.json, all measured with and without the same alignments.
-    """
-    slicings = [score["slicing"] for score in cells[0]["scores"]]
-    heads = ["layer", "K", "unexplained", "used", "perplexity", "tokens/s"]
-    heads += [f"{mode}, {slicing}" for slicing in slicings for mode in ("within", "across")]
-    heads += ["phone purity", "cluster purity", "PNMI", "speaker"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    for cell in cells:
-        row = [cell["layer"], "none" if cell["clusters"] is None else str(cell["clusters"])]
-        use, purity, speaker = cell["use"], cell["purity"], cell["speaker"]
-        row.append(_percent(cell["unexplained"]))
-        row += ["", "", ""] if use is None else [
-            _percent(use["used_clusters"] / use["clusters"]),
-            f"{use['perplexity']:.1f}",
-            f"{use['deduplicated_tokens'] / use['seconds']:.1f}",
-        ]  # fmt: skip
-        for score in cell["scores"]:
-            row += [_percent(score[mode]["error"]) for mode in ("within", "across")]
-        for name in ("phone_purity", "cluster_purity", "normalized_mutual_information"):
-            row.append("" if purity is None else _percent(purity[name]))
-        row.append("" if speaker is None else _percent(speaker["accuracy"]))
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines) + "\n"
+def sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
+    """The cells of sweep.json, errors and shares in percent."""
+    heads = ("layer", "K", "unexplained", "used", "perplexity", "tokens/s", *SCORES, *PURITIES)
+    return Table((*heads, "speaker"), [_row(cell) for cell in cells])
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f}"
+def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    use, speaker = cell["use"], cell["speaker"]
+    return (
+        cell["layer"],
+        "none" if cell["clusters"] is None else str(cell["clusters"]),
+        percent(cell["unexplained"]),
+        percent(use and use["used_clusters"] / use["clusters"]),
+        "" if use is None else f"{use['perplexity']:.1f}",
+        "" if use is None else f"{use['deduplicated_tokens'] / use['seconds']:.1f}",
+        *score_cells(cell["scores"]),
+        *purity_cells(cell["purity"]),
+        percent(speaker and speaker["accuracy"]),
+    )

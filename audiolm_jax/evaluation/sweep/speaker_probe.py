@@ -10,42 +10,28 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class SpeakerProbe:
-    """Speakers told apart by recordings that the classifier did not learn from.
+    """Speakers told apart by recordings that the classifier did not learn from."""
 
-    Attributes:
-      accuracy: share of recordings whose speaker is found.
-      chance: the same if the commonest speaker is always named.
-      speakers: number of speakers.
-      recordings: of these speakers.
-      left_out: recordings of speakers with fewer than five.
-    """
-
-    accuracy: float
-    chance: float
+    accuracy: float  # share of recordings whose speaker is found
+    chance: float  # the same if the commonest speaker is always named
     speakers: int
-    recordings: int
-    left_out: int
+    recordings: int  # of these speakers
+    left_out: int  # recordings of speakers with fewer than five
 
 
 def probe_speakers(
     vectors: Mapping[str, Float[np.ndarray, " d"]], speakers: Mapping[str, str], seed: int
 ) -> SpeakerProbe | None:
-    """Five-fold cross-validated logistic regression on standardised vectors.
+    """Five-fold cross-validated logistic regression on standardized vectors, one a recording.
 
-    Args:
-      vectors: of each recording.
-      speakers: who speaks in it.
-      seed: of the folds.
-
-    Returns:
-      None with fewer than two speakers of at least five recordings.
+    None with fewer than two speakers of at least five recordings.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -60,10 +46,10 @@ def probe_speakers(
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     table = np.stack([vectors[file] for file in files]).astype(np.float64)
-    found = cross_val_predict(model, table, names, cv=folds)
+    predictions = cross_val_predict(model, table, names, cv=folds)
     kept = Counter(names.tolist())
     return SpeakerProbe(
-        accuracy=float(np.mean(found == names)),
+        accuracy=float(np.mean(predictions == names)),
         chance=max(kept.values()) / len(files),
         speakers=len(kept),
         recordings=len(files),
@@ -71,6 +57,6 @@ def probe_speakers(
     )
 
 
-def token_shares(ids: np.ndarray, clusters: int) -> Float[np.ndarray, " k"]:
+def token_shares(ids: Int[np.ndarray, " t"], clusters: int) -> Float[np.ndarray, " k"]:
     """How often each token occurs in a recording, as shares."""
     return np.bincount(ids, minlength=clusters) / max(1, len(ids))

@@ -11,25 +11,24 @@ the log-sum-exp) and run on a TPU, or anywhere with `interpret`.
 """
 
 import functools
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.flash.cost import Kind, flash_cost
+from audiolm_jax.nn.flash.cost import FlashKernel, Kind
 from audiolm_jax.nn.flash.kernels import MASKED, backward_kernel, forward_kernel
 from audiolm_jax.nn.partition import on_each_device
 from audiolm_jax.nn.position import causal_bias
+from audiolm_jax.nn.stack import KERNEL_RESULTS
 
 LANES = 128
-# What a checkpoint policy may save by name, so that a backward pass need not run the forward
-# kernel again.
-SAVEABLE = ("flash_mixed", "flash_logsumexp")
 
 
 def flash_causal_attention(
@@ -43,19 +42,14 @@ def flash_causal_attention(
 ) -> Float[Array, "b l h k"]:
     """`attention.causal_attention` as one TPU kernel forward and one backward.
 
-    Under active partition rules every device runs the kernels on its own part of batch and heads.
+    Queries, keys and values are bfloat16 or float32. Under active partition rules every device runs
+    the kernels on its own part of batch and heads.
 
     Args:
-      query: already scaled; bfloat16 or float32.
-      key: same positions as `query`.
-      value: same positions as `query`.
-      distance_bias: as in `causal_attention`; None adds nothing.
+      query, key, value, distance_bias: as in `causal_attention`.
       block: positions of a block of scores, a multiple of 128; raised to what the table of
         distances needs.
       interpret: runs the kernels as ordinary operations, on any backend: slow, for tests.
-
-    Returns:
-      Mixed values in the dtype of `value`; scores and softmax are float32.
 
     Raises:
       InputError: the block is not a multiple of 128.
@@ -76,16 +70,11 @@ def flash_causal_attention(
     return attend(query, key, value, bias_tiles(distance_bias, tile))
 
 
-def bias_tiles(distance_bias: Float[Array, "h n"], tile: int) -> Float[Array, "h 2 {tile} {tile}"]:
-    """All of a bias by distance that softmax can see, as [key, query] tiles.
+def bias_tiles(distance_bias: Float[Array, "h n"], tile: int) -> Float[Array, "h 2 tile tile"]:
+    """All of a bias by distance, n - 2 <= tile, that softmax can see, as [key, query] tiles.
 
-    Args:
-      distance_bias: the last value holds for every larger distance; n - 2 <= tile.
-      tile: positions of a tile.
-
-    Returns:
-      For each head the tile on the diagonal, masked where the key lies in the query's future, and
-      the tile of the keys just before; both less the bias of the far distance.
+    For each head the tile on the diagonal, masked where the key lies in the query's future, and the
+    tile of the keys just before; both less the bias of the far distance.
     """
     square = causal_bias(distance_bias - distance_bias[:, -1:], 2 * tile)
     visible = np.tril(np.ones((tile, tile), bool))
@@ -93,18 +82,24 @@ def bias_tiles(distance_bias: Float[Array, "h n"], tile: int) -> Float[Array, "h
     return jnp.stack([diagonal, square[:, tile:, :tile]], axis=1).swapaxes(2, 3)
 
 
-def _head_by_head(query, key, value, tiles, *, block, interpret):
+def _head_by_head(
+    query: Array, key: Array, value: Array, tiles: Array, *, block: int, interpret: bool
+) -> Array:
     """[b, l, h, k] to the kernels' [b, h, k, l] and back."""
-    inner = (x.transpose(0, 2, 3, 1) for x in (query, key, value))
-    return _attend(*inner, tiles, block, interpret).transpose(0, 3, 1, 2)
+    inner = (jnp.einsum("blhk->bhkl", x) for x in (query, key, value))
+    return jnp.einsum("bhkl->blhk", _attend(*inner, tiles, block, interpret))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _attend(query, key, value, tiles, block, interpret):
+def _attend(
+    query: Array, key: Array, value: Array, tiles: Array, block: int, interpret: bool
+) -> Array:
     return _forward(query, key, value, tiles, block, interpret)[0]
 
 
-def _forward(query, key, value, tiles, block, interpret):
+def _forward(
+    query: Array, key: Array, value: Array, tiles: Array, block: int, interpret: bool
+) -> tuple[Array, Array]:
     batch, heads, width, length = query.shape
     whole = _round_up(length, block)
     sequence, tile_pair, row = _specs(width, whole, tiles.shape[-1])
@@ -119,18 +114,21 @@ def _forward(query, key, value, tiles, block, interpret):
         ],
         scratch_shapes=[pltpu.VMEM((whole, width), key.dtype)],
         interpret=interpret,
-        **_told_to_the_compiler("forward", query, block),
+        **_compiler_hints("forward", query, block),
     )(query, key, value, tiles)
 
 
-def _attend_forward(query, key, value, tiles, block, interpret):
-    mixed, logsumexp = _forward(query, key, value, tiles, block, interpret)
-    mixed = checkpoint_name(mixed, SAVEABLE[0])
-    logsumexp = checkpoint_name(logsumexp, SAVEABLE[1])
+def _attend_forward(
+    query: Array, key: Array, value: Array, tiles: Array, block: int, interpret: bool
+) -> tuple[Array, tuple[Array, ...]]:
+    results = _forward(query, key, value, tiles, block, interpret)
+    mixed, logsumexp = map(checkpoint_name, results, KERNEL_RESULTS)
     return mixed, (query, key, value, tiles, mixed, logsumexp)
 
 
-def _attend_backward(block, interpret, residuals, d_mixed):
+def _attend_backward(
+    block: int, interpret: bool, residuals: tuple[Array, ...], d_mixed: Array
+) -> tuple[Array, ...]:
     query, key, value, tiles, mixed, logsumexp = residuals
     batch, heads, width, length = query.shape
     whole = _round_up(length, block)
@@ -146,14 +144,14 @@ def _attend_backward(block, interpret, residuals, d_mixed):
             pltpu.VMEM((width, whole), jnp.float32),
         ],
         interpret=interpret,
-        **_told_to_the_compiler("backward", query, block),
+        **_compiler_hints("backward", query, block),
     )(query, key, value, tiles, mixed, logsumexp, d_mixed)
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
-def _specs(width, length, tile):
+def _specs(width: int, length: int, tile: int) -> tuple[pl.BlockSpec, pl.BlockSpec, pl.BlockSpec]:
     """Blocks of one program: the sequence of one head, its two tiles, a number per position.
 
     The last block of a sequence may reach beyond its end, where a kernel finds anything: padding
@@ -166,11 +164,13 @@ def _specs(width, length, tile):
     )
 
 
-def _told_to_the_compiler(kind: Kind, query, block):
-    """A name that tells a kernel from its HLO, what it costs, and which programs may part ways."""
-    cost = flash_cost(kind, *(query.shape[i] for i in (0, 1, 3, 2)), block, query.dtype.itemsize)
+def _compiler_hints(kind: Kind, query: Array, block: int) -> dict[str, Any]:
+    """The kernel's name, what it costs, and which of its programs may run in any order."""
+    batch, heads, head_width, length = query.shape
+    kernel = FlashKernel(kind, batch, heads, length, head_width, block)
+    cost = kernel.cost(query.dtype.itemsize)
     return {
-        "name": f"flash_attention_{kind}_{block}",
+        "name": kernel.name,
         "cost_estimate": pl.CostEstimate(
             flops=cost.operations,
             transcendentals=cost.exponentials,

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 COUNTED_BLOCK = 384
 COUNTED_HEAD_WIDTH = 64
@@ -22,21 +22,13 @@ Kind = Literal["forward", "backward"]
 
 
 class Schedule(NamedTuple):
-    """Cycles of a core, at block 384, head width 64, bfloat16.
+    """Cycles of a core, at block 384, head width 64, bfloat16."""
 
-    Attributes:
-      program: once for each head of each sequence.
-      positions: for each 128 positions.
-      row: for each block on the diagonal, with what is done once for a row of blocks.
-      beside: for each block next to the diagonal.
-      far: for each block beyond.
-    """
-
-    program: float
-    positions: float
-    row: float
-    beside: float
-    far: float
+    program: float  # once for each head of each sequence
+    positions: float  # for each 128 positions
+    row: float  # for each block on the diagonal, with what is done once for a row of blocks
+    beside: float  # for each block next to the diagonal
+    far: float  # for each block beyond
 
 
 SCHEDULES: dict[str, Mapping[Kind, Schedule]] = {
@@ -59,119 +51,80 @@ SCHEDULES: dict[str, Mapping[Kind, Schedule]] = {
 }
 
 
+class FlashCost(NamedTuple):
+    """One run of a kernel on one device."""
+
+    operations: int  # of its matrix products, masked and padded scores included
+    exponentials: int  # one for each score
+    hbm_bytes: int  # every operand and result once
+
+
 @dataclasses.dataclass(frozen=True)
-class FlashCost:
-    """One run of a kernel on one device.
+class FlashKernel:
+    """One of the two kernels at one size, all as on one device."""
 
-    Attributes:
-      operations: of its matrix products, masked and padded scores included.
-      exponentials: one for each score.
-      hbm_bytes: every operand and result once.
-    """
+    kind: Kind
+    batch: int  # sequences
+    heads: int  # of each sequence
+    length: int  # positions
+    head_width: int
+    block: int  # positions of a block of scores
 
-    operations: int
-    exponentials: int
-    hbm_bytes: int
+    @property
+    def name(self) -> str:
+        """Tells the kernel, and what its shapes do not, in a compiled program."""
+        return f"flash_attention_{self.kind}_{self.block}"
 
+    @classmethod
+    def from_program(
+        cls, name: str, dtype: str, query_shape: tuple[int, ...]
+    ) -> "FlashKernel | None":
+        """The kernel of a compiled program; None if it is not one whose cycles were counted.
 
-def flash_cost(
-    kind: Kind, batch: int, heads: int, length: int, head_width: int, block: int, itemsize: int = 2
-) -> FlashCost:
-    """Counts what a kernel does.
+        Args:
+          name: holds the `name` given to the kernel.
+          dtype: of the first operand, as in HLO, such as "bf16".
+          query_shape: of the first operand, [b, h, k, l].
+        """
+        match = _NAME.search(name)
+        if match is None or dtype != "bf16":
+            return None
+        batch, heads, head_width, length = query_shape
+        return cls(cast(Kind, match[1]), batch, heads, length, head_width, int(match[2]))
 
-    Args:
-      kind: of the two kernels.
-      batch: sequences on the device.
-      heads: of each, on the device.
-      length: positions.
-      head_width: dimensions of a head.
-      block: positions of a block.
-      itemsize: bytes of a number of queries, keys and values.
-    """
-    blocks = -(-length // block)
-    scores = batch * heads * blocks * (blocks + 1) // 2 * block**2
-    moved = _BLOCK_VALUES[kind] * head_width * itemsize + 4  # and the log-sum-exp
-    return FlashCost(
-        operations=2 * _PRODUCTS[kind] * scores * head_width,
-        exponentials=scores,
-        hbm_bytes=batch * heads * length * moved,
-    )
+    def cost(self, itemsize: int = 2) -> FlashCost:
+        """Work and traffic; `itemsize` is the bytes of a number of queries, keys and values."""
+        sequences, blocks = self.batch * self.heads, -(-self.length // self.block)
+        scores = sequences * blocks * (blocks + 1) // 2 * self.block**2
+        logsumexp_bytes = 4
+        moved = _BLOCK_VALUES[self.kind] * self.head_width * itemsize + logsumexp_bytes
+        return FlashCost(
+            operations=2 * _PRODUCTS[self.kind] * scores * self.head_width,
+            exponentials=scores,
+            hbm_bytes=sequences * self.length * moved,
+        )
 
+    def cycles(self, generation: str, cores: int, bytes_per_cycle: float) -> float | None:
+        """Estimated cycles of one run in bfloat16; None if not counted for the generation.
 
-def flash_cycles(
-    kind: Kind,
-    batch: int,
-    heads: int,
-    length: int,
-    head_width: int,
-    block: int,
-    *,
-    generation: str,
-    cores: int,
-    bytes_per_cycle: float,
-) -> float | None:
-    """Estimated cycles of one run of a kernel on one device, in bfloat16.
+        A block or head width other than the counted one is taken in proportion to the scores and
+        to whole multiples of the width. Memory moves while the core computes, the longer counts;
+        the first operands of a core are waited for.
 
-    A block or head width other than the counted one is taken in proportion to the scores and to
-    whole multiples of the width. Memory moves while the core computes, the longer counts; the
-    first operands of a core are waited for.
-
-    Args:
-      kind: of the two kernels.
-      batch: sequences on the device.
-      heads: of each, on the device; they are what the cores of a device share.
-      length: positions.
-      head_width: dimensions of a head.
-      block: positions of a block.
-      generation: such as "v5p".
-      cores: of a device: 2 on v4 and v5p, whose two cores work as one.
-      bytes_per_cycle: of the device's main memory.
-
-    Returns:
-      Cycles, None if the kernel was not counted for that generation.
-    """
-    schedule = SCHEDULES.get(generation, {}).get(kind)
-    if schedule is None:
-        return None
-    rows = -(-length // block)
-    scale = (block / COUNTED_BLOCK) ** 2 * math.ceil(head_width / COUNTED_HEAD_WIDTH)
-    once = schedule.program + schedule.positions * rows * block / 128
-    beside, far = max(rows - 1, 0), max((rows - 1) * (rows - 2) // 2, 0)
-    visits = schedule.row * rows + schedule.beside * beside + schedule.far * far
-    programs = batch * math.ceil(heads / cores)
-    moved = flash_cost(kind, batch, heads, length, head_width, block).hbm_bytes / bytes_per_cycle
-    return max(programs * (once + scale * visits), moved) + moved / (programs * 2)
-
-
-def kernel_cycles(
-    name: str,
-    query: tuple[str, tuple[int, ...]],
-    *,
-    generation: str,
-    cores: int,
-    bytes_per_cycle: float,
-) -> float | None:
-    """`flash_cycles` of a kernel found in a compiled program; None if it is not one of these.
-
-    Args:
-      name: contains that given to the kernel; it holds kind and block.
-      query: dtype as in HLO, such as "bf16", and shape of the first operand, [b, h, k, l].
-      generation: as in `flash_cycles`.
-      cores: as in `flash_cycles`.
-      bytes_per_cycle: as in `flash_cycles`.
-    """
-    found, (dtype, shape) = _NAME.search(name), query
-    if found is None or dtype != "bf16":
-        return None
-    batch, heads, head_width, length = shape
-    return flash_cycles(
-        found[1],
-        batch,
-        heads,
-        length,
-        head_width,
-        int(found[2]),
-        generation=generation,
-        cores=cores,
-        bytes_per_cycle=bytes_per_cycle,
-    )
+        Args:
+          generation: such as "v5p".
+          cores: of a device, which share its heads: 2 on v4 and v5p, whose two cores work as one.
+          bytes_per_cycle: of the device's main memory.
+        """
+        schedule = SCHEDULES.get(generation, {}).get(self.kind)
+        if schedule is None:
+            return None
+        rows = -(-self.length // self.block)
+        scale = (self.block / COUNTED_BLOCK) ** 2
+        scale *= math.ceil(self.head_width / COUNTED_HEAD_WIDTH)
+        once = schedule.program + schedule.positions * rows * self.block / 128
+        beside, far = max(rows - 1, 0), max((rows - 1) * (rows - 2) // 2, 0)
+        visits = schedule.row * rows + schedule.beside * beside + schedule.far * far
+        programs = self.batch * math.ceil(self.heads / cores)
+        moving = self.cost().hbm_bytes / bytes_per_cycle
+        return max(programs * (once + scale * visits), moving) + moving / (programs * 2)

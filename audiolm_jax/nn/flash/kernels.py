@@ -9,7 +9,7 @@ every operand moves once, and the future is never visited.
 """
 
 import jax
-from jax import numpy as jnp
+import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 MASKED = -1e30  # finite, so that no difference of two of them is undefined
@@ -19,10 +19,8 @@ def forward_kernel(q_ref, k_ref, v_ref, tiles_ref, o_ref, lse_ref, k_rows_ref, *
     """Mixed values and log-sum-exp of one head of one sequence.
 
     Args:
-      q_ref: [k, l], scaled queries.
-      k_ref: [k, l].
-      v_ref: [k, l].
-      tiles_ref: [2, tile, tile] float32, see `flash_attention.bias_tiles`; tile divides block.
+      q_ref, k_ref, v_ref: [k, l]; queries are already scaled.
+      tiles_ref: [2, tile, tile] float32, see `attention.bias_tiles`; tile divides block.
       o_ref: [k, l], written.
       lse_ref: [1, l] float32, written.
       k_rows_ref: [l, k] scratch: the keys with positions down the sublanes.
@@ -74,16 +72,9 @@ def backward_kernel(
     """Gradients of `forward_kernel`; those of the tiles are summed over the batch.
 
     Args:
-      q_ref: as in `forward_kernel`, like all operands up to `lse_ref`, which are read.
-      k_ref: as above.
-      v_ref: as above.
-      tiles_ref: as above.
-      o_ref: as above.
-      lse_ref: as above.
+      q_ref, k_ref, v_ref, tiles_ref, o_ref, lse_ref: as in `forward_kernel`; all are read.
       do_ref: [k, l], gradient of the mixed values.
-      dq_ref: [k, l], written, like all that follow.
-      dk_ref: as above.
-      dv_ref: as above.
+      dq_ref, dk_ref, dv_ref: [k, l], written.
       dtiles_ref: [2, tile, tile] float32; the same block for all programs of a head.
       delta_ref: [1, l] float32 scratch: what the mean gradient of a query's weights is.
       dq_sum_ref: [k, l] float32 scratch.

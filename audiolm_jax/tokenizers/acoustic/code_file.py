@@ -23,13 +23,10 @@ SUFFIX = ".codes"
 
 @dataclasses.dataclass(frozen=True)
 class CodeFile:
-    """Attributes:
-    codes: uint16 [t, q], q of the first levels of the codec.
-    samples: length of the recording in samples of the codec's rate.
-    """
+    """Codes of a recording."""
 
-    codes: np.ndarray
-    samples: int
+    codes: np.ndarray  # uint16 [t, q], q of the first levels of the codec
+    samples: int  # length of the recording at the codec's rate
 
 
 def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
@@ -67,16 +64,13 @@ def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
         raise InputError(f"{path}: not a code file: expected format {FORMAT} with a tensor 'codes'")
     missing = {"codec", "sample_rate_hz", "hop_samples", "samples"} - metadata.keys()
     if missing or codes.dtype != np.uint16:
-        found = f"no {', no '.join(sorted(missing))}" if missing else f"codes of {codes.dtype}"
-        raise InputError(f"{path}: damaged code file: {found}; encode the recording again")
-    for name, ours in (
-        ("sample_rate_hz", codec.sample_rate_hz),
-        ("hop_samples", codec.hop_samples),
-    ):
-        if metadata[name] != str(ours):
+        fault = f"no {', no '.join(sorted(missing))}" if missing else f"codes of {codes.dtype}"
+        raise InputError(f"{path}: damaged code file: {fault}; encode the recording again")
+    for name in ("sample_rate_hz", "hop_samples"):
+        if metadata[name] != str(getattr(codec, name)):
             raise InputError(
-                f"{path}: {name} = {metadata[name]}, this codec has {ours}; decode with the codec "
-                "that wrote it"
+                f"{path}: {name} = {metadata[name]}, this codec has {getattr(codec, name)}; decode "
+                "with the codec that wrote it"
             )
     if metadata["codec"] != codec.fingerprint:
         raise InputError(

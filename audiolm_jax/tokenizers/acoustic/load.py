@@ -4,15 +4,15 @@ from pathlib import Path
 
 from audiolm_jax.artifacts.model_folder import read_kind
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.acoustic.dac import codec as dac
-from audiolm_jax.tokenizers.acoustic.soundstream import codec as soundstream
-from audiolm_jax.types import StreamingTokenizer
+from audiolm_jax.tokenizers.acoustic.codec import Codec
+from audiolm_jax.tokenizers.acoustic.dac.codec import DacCodec
+from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 
-_CODECS = {soundstream.KIND: soundstream.SoundStreamCodec, dac.KIND: dac.DacCodec}
+_CODECS: dict[str, type[Codec]] = {codec.kind: codec for codec in (SoundStreamCodec, DacCodec)}
 ACOUSTIC_KINDS = tuple(_CODECS)
 
 
-def load_acoustic_tokenizer(directory: Path) -> StreamingTokenizer:
+def load_acoustic_tokenizer(directory: Path) -> Codec:
     """Reads and verifies a codec's model folder.
 
     Raises:

@@ -14,15 +14,11 @@ RESAMPLER: Resampler = "soxr_hq"
 
 
 def encode_recording(source: Path, codec: StreamingTokenizer, levels: int) -> CodeFile:
-    """Codes of an audio file of any rate and number of channels.
+    """Codes, of the first `levels`, of an audio file of any rate and number of channels.
 
-    Every format of `audio.files` is read block by block. Beside a block in work only the codes are
-    held: 4.3 MB for an hour of 12 levels at 50 Hz.
-
-    Args:
-      source: made mono (mean of the channels) and converted to the codec's rate.
-      codec: whose codes.
-      levels: how many of the first levels to keep.
+    Every format of `audio.files` is read block by block, made mono (mean of the channels) and
+    converted to the codec's rate. Beside a block in work only the codes are held: 4.3 MB for an
+    hour of 12 levels at 50 Hz.
 
     Raises:
       InputError: see `audio.files.read_audio`.
@@ -39,13 +35,7 @@ def encode_recording(source: Path, codec: StreamingTokenizer, levels: int) -> Co
 def decode_recording(
     file: CodeFile, codec: StreamingTokenizer, out: Path, provenance: dict[str, Any]
 ) -> int:
-    """Writes the sound of `file` as a wav file, whole or not at all.
-
-    Args:
-      file: codes of this codec.
-      codec: that wrote them.
-      out: its folder must exist.
-      provenance: kept in the wav file.
+    """Writes the sound of `file` as a wav file, whole or not at all, with its provenance in it.
 
     Returns:
       How many samples were beyond full scale and were cut.
@@ -57,4 +47,4 @@ def decode_recording(
             codes = file.codes[start : start + block].astype(np.int32)
             wav.write(stream.push(codes)[: file.samples - wav.samples])
         wav.write(stream.finish()[: file.samples - wav.samples])
-    return wav.cut
+    return wav.clipped

@@ -1,93 +1,115 @@
-"""What every codec asks of its input, and the inputs of a stream that wait for their block."""
+"""A codec on a stream: chunks of any length in, codes or samples out, little memory."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Num
 
 from audiolm_jax.errors import InputError
 
+# What a network remembers between two blocks: a pytree of arrays [b, ...]; None if it has none.
+State = Any
 
-class Blocks:
-    """Inputs that wait until they fill a block of one of two sizes: the larger while it is full.
 
-    A codec that sees beside a frame gets blocks with `context` frames on either side of those it
-    computes, so that blocks overlap by twice that; zeros stand before the first.
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """The encoder or the decoder of a codec, as whole recordings and streams run it."""
+
+    # (blocks [b, n, ...], [2, b] frames of each where its recording starts and stops, state) ->
+    # (outputs of all frames, state of the next blocks)
+    run: Callable[[np.ndarray, np.ndarray, State], tuple[Array, State]]
+    initial_state: Callable[[int], State]  # of so many recordings before their first block
+    context: int  # frames on either side of a frame that can change its outputs, beyond the state
+    units: tuple[int, int]  # inputs and outputs per frame
+    check: Callable[[np.ndarray], np.ndarray]  # refuses bad inputs; as the network takes them
+    empty: np.ndarray  # what comes out while no frame is ready
+
+
+class Stream:
+    """One recording from start to end: samples in and codes out, or codes in and samples out.
+
+    Inputs wait until they fill a block of one of two sizes, the larger while it is full. A network
+    that sees beside a frame gets blocks with its context on either side of those it computes, so
+    that blocks overlap by twice that; zeros stand before the first.
     """
 
-    def __init__(
-        self, unit: int, block_frames: int, largest: int, context: int = 0, halvings: int = 0
-    ):
-        """Args:
-          unit: inputs per frame.
-          block_frames: frames computed together while few wait, 1 to `largest`.
-          largest: frames computed together while so many wait.
-          context: frames that a block holds before and after those.
-          halvings: how often the last block may be halved if less than that is left.
+    def __init__(self, half: Half, block_frames: int, most: int, halvings: int):
+        """`block_frames` are computed together while fewer than `most` wait: delay against speed.
+
+        The last block may be halved so often if less than that is left.
 
         Raises:
           InputError: block_frames out of range.
         """
-        if not 1 <= block_frames <= largest:
-            raise InputError(f"block_frames = {block_frames}: expected 1 to {largest}")
-        self._unit = unit
-        self._context = context
-        self._sizes = [(frames + 2 * context) * unit for frames in (largest, block_frames)]
-        smallest = block_frames + 2 * context
-        self._last_sizes = [(smallest >> n) * unit for n in reversed(range(halvings + 1))]
+        if not 1 <= block_frames <= most:
+            raise InputError(f"block_frames = {block_frames}: expected 1 to {most}")
+        # A frame's results come out once so many frames, itself among them, are there.
+        self.latency_frames = block_frames + half.context
+        self._half = half
+        self._sizes = [self._inputs(frames + 2 * half.context) for frames in (most, block_frames)]
+        smallest = block_frames + 2 * half.context
+        self._last_sizes = [self._inputs(smallest >> n) for n in reversed(range(halvings + 1))]
         self._waiting: np.ndarray | None = None
+        self._state = half.initial_state(1)
+        self._done = 0  # frames whose results are out
         self._is_finished = False
 
-    def add(self, inputs: np.ndarray) -> list[np.ndarray]:
-        """Blocks that are full now."""
+    def push(self, inputs: Num[np.ndarray, " n *rest"]) -> Num[np.ndarray, " m *rest2"]:
+        """Takes the next inputs, any number of them.
+
+        Returns:
+          Results of the frames that have all they need now; m may be 0.
+
+        Raises:
+          InputError: samples that are not finite; codes out of range, of too many levels, or
+            their number changes.
+        """
         if self._is_finished:
             raise ValueError("the stream is finished; open another one")
-        if self._waiting is None:
-            self._waiting = np.zeros((self._context * self._unit, *inputs.shape[1:]), inputs.dtype)
-        if inputs.shape[1:] != self._waiting.shape[1:]:
+        inputs = self._half.check(inputs)
+        waiting = self._waiting
+        if waiting is None:
+            waiting = np.zeros((self._inputs(self._half.context), *inputs.shape[1:]), inputs.dtype)
+        if inputs.shape[1:] != waiting.shape[1:]:
             raise InputError(
-                f"a chunk [n, {inputs.shape[1]}] in a stream of [n, {self._waiting.shape[1]}]: "
+                f"a chunk [n, {inputs.shape[1]}] in a stream of [n, {waiting.shape[1]}]: "
                 "all chunks need the same number of levels"
             )
-        inputs = np.concatenate([self._waiting, inputs])
-        blocks, start = [], 0
+        inputs = np.concatenate([waiting, inputs])
+        results, start = [self._half.empty], 0
         for size in self._sizes:
             while len(inputs) - start >= size:
-                blocks.append(inputs[start : start + size])
-                start += size - 2 * self._context * self._unit
+                results.append(self._compute(inputs[start : start + size]))
+                start += size - 2 * self._inputs(self._half.context)
         self._waiting = inputs[start:].copy()  # a view would keep the whole chunk alive
-        return blocks
+        return np.concatenate(results)
 
-    def finish(self) -> tuple[np.ndarray | None, int]:
-        """What still waits as one block filled up with zeros, and how many frames it completes."""
+    def finish(self) -> Num[np.ndarray, " m *rest"]:
+        """Results of what still waits; a partial last frame is filled with zeros."""
         rest, self._is_finished = self._waiting, True
-        frames = 0 if rest is None else -(-len(rest) // self._unit) - self._context
+        if rest is None:
+            return self._half.empty
+        frames = -(-len(rest) // self._half.units[0]) - self._half.context
         if not frames:
-            return None, 0
+            return self._half.empty
         size = next(size for size in self._last_sizes if size >= len(rest))
         block = np.zeros((size, *rest.shape[1:]), rest.dtype)
         block[: len(rest)] = rest
-        return block, frames
+        return self._compute(block, frames)
 
+    def _inputs(self, frames: int) -> int:
+        return frames * self._half.units[0]
 
-def check_samples(samples: Float[np.ndarray, " n"]) -> None:
-    """Refuses what no code can stand for.
-
-    Raises:
-      InputError: a sample is not finite.
-    """
-    if not np.isfinite(samples).all():
-        raise InputError("audio holds NaN or infinite samples; repair or drop the recording")
-
-
-def check_codes(codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int) -> None:
-    """Refuses codes that a codec of so many levels and codes cannot have written.
-
-    Raises:
-      InputError: too many levels, or a code out of range.
-    """
-    if not 1 <= codes.shape[1] <= levels:
-        raise InputError(f"tokens of {codes.shape[1]} levels: this codec decodes 1 to {levels}")
-    if codes.size and not (codes.min() >= 0 and codes.max() < codebook_size):
-        raise InputError(
-            f"codes span [{codes.min()}, {codes.max()}]: this codec has codes 0 to "
-            f"{codebook_size - 1}; the tokens come from another codec"
-        )
+    def _compute(self, block: np.ndarray, frames_left: int | None = None) -> np.ndarray:
+        """Of a block with its context; `frames_left` ends the recording."""
+        (per_input, per_output), context = self._half.units, self._half.context
+        size = len(block) // per_input
+        frames = size - 2 * context if frames_left is None else frames_left
+        start = max(0, context - self._done)
+        stop = size + 1 if frames_left is None else context + frames_left
+        span = np.array([[start], [stop]], np.int32)
+        results, self._state = self._half.run(block[None], span, self._state)
+        self._done += frames
+        return np.asarray(results)[0, context * per_output : (context + frames) * per_output]

@@ -1,7 +1,8 @@
 """Weights by their publisher's names into ours, one by one, so that none is missed or left over."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,40 +11,42 @@ import numpy as np
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.errors import InputError
 
-Kind = Literal["linear", "convolution", "pointwise", "depthwise", "norm", "table"]
 Shape = tuple[int, ...]
+BATCH_NORM_EPSILON = 1e-5
 
-# Kind of layer -> our name of its weight, torch's shape from ours, our array from torch's.
-_KINDS: dict[str, tuple[str, Callable[..., Shape], Callable[[np.ndarray], np.ndarray]]] = {
-    "linear": ("kernel", lambda i, o: (o, i), lambda x: x.T),
-    "convolution": ("kernel", lambda k, i, o: (o, i, k), lambda x: x.transpose(2, 1, 0)),
-    "pointwise": ("kernel", lambda i, o: (o, i, 1), lambda x: x[..., 0].T),
-    "depthwise": ("kernel", lambda k, c: (c, 1, k), lambda x: x[:, 0].T),
-    "norm": ("scale", lambda d: (d,), lambda x: x),
-    "table": ("embedding", lambda n, d: (n, d), lambda x: x),
+# Kind of layer -> our names of weight and bias, torch's shape from ours, our array from torch's.
+_KINDS: dict[str, tuple[str, str, Callable[..., Shape], Callable[[np.ndarray], np.ndarray]]] = {
+    "linear": ("kernel", "bias", lambda i, o: (o, i), lambda x: x.T),
+    "convolution": ("kernel", "bias", lambda k, i, o: (o, i, k), lambda x: x.transpose(2, 1, 0)),
+    "pointwise": ("kernel", "bias", lambda i, o: (o, i, 1), lambda x: x[..., 0].T),
+    "depthwise": ("kernel", "bias", lambda k, c: (c, 1, k), lambda x: x[:, 0].T),
+    "norm": ("scale", "bias", lambda d: (d,), lambda x: x),
+    "affine": ("scale", "shift", lambda d: (d,), lambda x: x),
+    "batch_norm": ("scale", "shift", lambda d: (d,), lambda x: x),
+    "table": ("embedding", "bias", lambda n, d: (n, d), lambda x: x),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A layer by our name and its publisher's.
+    """A layer by our name and its publisher's; a bias is taken if our layer has one.
 
-    Attributes:
-      here: prefix of our arrays.
-      theirs: prefix of the publisher's; `{}` stands for the number of a block, and our arrays
-        then have all blocks along their first axis.
-      kind: how the weight is laid out. A bias is taken if our layer has one.
+    `{}` in the publisher's name stands for a number. If ours has it too, there are as many layers
+    as we have; if not, ours holds all of them along its first axis. A batch norm comes as the scale
+    and the shift that its statistics amount to.
     """
 
     here: str
     theirs: str
-    kind: Kind
+    kind: Literal[
+        "linear", "convolution", "pointwise", "depthwise", "norm", "affine", "batch_norm", "table"
+    ]
 
 
 class PublishedArrays:
     """Arrays by their publisher's names, taken out one by one."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], where: str):
+    def __init__(self, arrays: dict[str, np.ndarray], where: str) -> None:
         self.left, self.where = dict(arrays), where
 
     def take(self, name: str, shape: Shape) -> np.ndarray:
@@ -63,7 +66,7 @@ class PublishedArrays:
         return array.astype(np.float32)
 
     def weight(self, prefix: str, shape: Shape) -> np.ndarray:
-        """A weight as it is, or as norms and directions (weight normalisation).
+        """A weight as it is, or from norms and directions (weight normalisation).
 
         The norms have one axis of the directions, and size 1 along the others.
         """
@@ -73,8 +76,8 @@ class PublishedArrays:
         ):
             if f"{prefix}.{norm}" in self.left or f"{prefix}.{direction}" in self.left:
                 vectors = self.take(f"{prefix}.{direction}", shape).astype(np.float64)
-                found = getattr(self.left.get(f"{prefix}.{norm}"), "shape", ())
-                axis = int(np.argmax(found)) if len(found) == len(shape) else 0
+                sizes = getattr(self.left.get(f"{prefix}.{norm}"), "shape", ())
+                axis = int(np.argmax(sizes)) if len(sizes) == len(shape) else 0
                 expected = tuple(size if i == axis else 1 for i, size in enumerate(shape))
                 norms = self.take(f"{prefix}.{norm}", expected)
                 others = tuple(i for i in range(len(shape)) if i != axis)
@@ -84,28 +87,32 @@ class PublishedArrays:
                 return (norms * (vectors / lengths)).astype(np.float32)
         return self.take(f"{prefix}.weight", shape)
 
-    def take_layers(self, layers: Iterable[Layer], shapes: dict[str, Shape]) -> dict:
-        """Weights and biases of layers, by our names and in our layout.
+    def take_layers(
+        self, layers: Iterable[Layer], shapes: dict[str, Shape]
+    ) -> dict[str, np.ndarray]:
+        """Weights and biases by our names and in our layout.
 
         Args:
-          layers: which.
+          layers: which; those that are not among ours are passed over.
           shapes: of all our arrays.
         """
-        arrays = {}
-        for layer in layers:
-            ours, torch_shape, convert = _KINDS[layer.kind]
-            name, bias = f"{layer.here}.{ours}", f"{layer.here}.bias"
+        arrays: dict[str, np.ndarray] = {}
+        for layer in itertools.chain.from_iterable(_numbered(x, shapes) for x in layers):
+            weight, bias, torch_shape, convert = _KINDS[layer.kind]
+            weight, bias = f"{layer.here}.{weight}", f"{layer.here}.{bias}"
+            if weight not in shapes:
+                continue
             stacked = "{}" in layer.theirs
-            kernels, biases = [], []
-            for i in range(shapes[name][0] if stacked else 1):
+            taken: dict[str, list[np.ndarray]] = {x: [] for x in (weight, bias) if x in shapes}
+            for i in range(shapes[weight][0] if stacked else 1):
                 theirs = layer.theirs.format(i)
-                shape = shapes[name][stacked:]
-                kernels.append(convert(self.weight(theirs, torch_shape(*shape))))
+                shape = torch_shape(*shapes[weight][stacked:])
+                if layer.kind == "batch_norm":
+                    self._fold_batch_norm(theirs, shape[0])
+                taken[weight].append(convert(self.weight(theirs, shape)))
                 if bias in shapes:
-                    biases.append(self.take(f"{theirs}.bias", shapes[bias][stacked:]))
-            arrays[name] = np.stack(kernels) if stacked else kernels[0]
-            if bias in shapes:
-                arrays[bias] = np.stack(biases) if stacked else biases[0]
+                    taken[bias].append(self.take(f"{theirs}.bias", shapes[bias][stacked:]))
+            arrays |= {name: np.stack(x) if stacked else x[0] for name, x in taken.items()}
         return arrays
 
     def check_empty(self) -> None:
@@ -114,6 +121,29 @@ class PublishedArrays:
             raise InputError(
                 f"{self.where}: unknown array {min(self.left)!r} ({len(self.left)} in all)"
             )
+
+    def _fold_batch_norm(self, prefix: str, width: int) -> None:
+        """Weight and bias become those that give the same without the running statistics."""
+        self.left.pop(f"{prefix}.num_batches_tracked", None)  # counts training steps
+        weight, bias, mean, variance = (
+            self.take(f"{prefix}.{name}", (width,)).astype(np.float64)
+            for name in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = weight / np.sqrt(variance + BATCH_NORM_EPSILON)
+        self.left[f"{prefix}.weight"] = scale
+        self.left[f"{prefix}.bias"] = bias - mean * scale
+
+
+def _numbered(layer: Layer, shapes: dict[str, Shape]) -> Iterator[Layer]:
+    """The layers that a name of ours with `{}` stands for."""
+    if "{}" not in layer.here:
+        yield layer
+        return
+    for i in itertools.count():
+        here = layer.here.format(i)
+        if not any(name.startswith(f"{here}.") for name in shapes):
+            return
+        yield dataclasses.replace(layer, here=here, theirs=layer.theirs.format(i))
 
 
 def sha256_of(weights: Path) -> str:

@@ -1,7 +1,12 @@
-"""What the readers of public encoders share: the folder around the weights, and what it says."""
+"""Public encoders, as the transformers library saves them, into model folders.
 
+What tells encoders apart is a `PublishedEncoder`: tables of names beside each encoder's model.
+"""
+
+import dataclasses
 import json
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +14,12 @@ import numpy as np
 from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_to_dict
-from audiolm_jax.artifacts.model_folder import ModelFolder, compute_fingerprint, flatten_shapes
+from audiolm_jax.artifacts.model_folder import ModelFolder, compute_fingerprint
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.foreign.arrays import sha256_of
+from audiolm_jax.nn.state_arrays import flatten_shapes
+from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256_of
 from audiolm_jax.tokenizers.foreign.fields import PublishedFields
+from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
 
 CARD = "README.md"
 PREPROCESSOR = "preprocessor_config.json"
@@ -20,40 +27,101 @@ PREPROCESSOR = "preprocessor_config.json"
 UNUSED = ("masked_spec_embed", "lm_head.")
 
 
-def inner_arrays(found: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The encoder's arrays by their own names, without those that are not needed.
+@dataclasses.dataclass(frozen=True)
+class PublishedEncoder:
+    """One kind of public encoder."""
+
+    kind: str  # of the model folder
+    model: str  # its name in words
+    unstated_licence: str  # what is said where none is given or found
+    config_class: Any
+    module: Callable[..., nnx.Module]
+    prefix: str  # of the encoder's arrays in a fine-tuned model
+    expected: Mapping[str, tuple]  # field of config.json -> values that are computed here
+    fields: Mapping[str, str]  # field of the config -> its name in config.json
+    absent: Mapping[str, Any]  # field of config.json -> what older files without it mean
+    # What else the config needs, from config.json and from the preprocessor's file, if there.
+    derive: Callable[[PublishedFields, PublishedFields | None], dict[str, Any]]
+    layers: tuple[Layer, ...]  # those that a config leaves out are passed over
+
+
+def read_encoder(
+    published: PublishedEncoder, weights: Path, token_rate_hz: int, licence: str | None
+) -> ModelFolder:
+    """A model folder's content.
 
     Args:
-      found: as in the file; a fine-tuned model has the encoder under a prefix.
-      prefix: that one.
-    """
-    names = {name: name.removeprefix(prefix) for name in found}
-    return {names[x]: array for x, array in found.items() if not names[x].startswith(UNUSED)}
-
-
-def check_preprocessor(folder: Path, **expected: tuple[Any, ...]) -> PublishedFields | None:
-    """What the publisher's preprocessor does to audio, if its file is beside the weights.
-
-    Args:
-      folder: of the weights.
-      **expected: values that its fields may have.
+      published: which encoder.
+      weights: folder of the transformers library, or the safetensors file in it.
+      token_rate_hz: tokens a second; frames are pooled down to it.
+      licence: of the weights; None takes what the model card beside them says.
 
     Raises:
-      InputError: the file is damaged, or does what is not computed here.
+      InputError: not such weights, a variant that is not computed here, or arrays that do not fit
+        their own config.
     """
+    content, arrays = read_safetensors_folder(weights)
+    folder = weights if weights.is_dir() else weights.parent
+    config = _config(published, content, folder, token_rate_hz)
+    arrays = _convert(published, config, arrays, str(weights))
+    provenance = {
+        "model": published.model,
+        "source": weights.resolve().name,
+        "source_sha256": sha256_of(weights),
+        "licence": licence or _card_licence(folder) or published.unstated_licence,
+    }
+    fields = config_to_dict(config)
+    fingerprint = compute_fingerprint(published.kind, fields, arrays)
+    return ModelFolder(published.kind, fields, arrays, fingerprint, provenance)
+
+
+def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_hz: int) -> Any:
+    fields = PublishedFields(content, str(folder / "config.json"), published.absent)
+    for name, values in published.expected.items():
+        fields.expect(name, *values)
+    kinds = typing.get_type_hints(published.config_class)
+    sizes = {ours: fields.read(theirs, kinds[ours]) for ours, theirs in published.fields.items()}
+    sizes |= published.derive(fields, _preprocessor(folder))
+    with fields.named():
+        config = published.config_class(**sizes, frames_per_token=1)
+    rate_hz, hop_samples = config.sample_rate_hz, config.frame_hop_samples
+    if token_rate_hz < 1 or rate_hz % (hop_samples * token_rate_hz):
+        raise InputError(
+            f"--token-rate-hz = {token_rate_hz}: expected {rate_hz / hop_samples:.6g}, the "
+            "encoder's frames a second, or a whole fraction of it"
+        )
+    frames = rate_hz // (hop_samples * token_rate_hz)
+    return dataclasses.replace(config, frames_per_token=frames)
+
+
+def _preprocessor(folder: Path) -> PublishedFields | None:
+    """What the publisher's preprocessor does to audio, if its file is beside the weights."""
     path = folder / PREPROCESSOR
     if not path.is_file():
         return None
     try:
-        fields = PublishedFields(json.loads(path.read_text()), str(path))
+        return PublishedFields(json.loads(path.read_text()), str(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: damaged ({error}); download it again") from error
-    for name, values in expected.items():
-        fields.expect(name, *values)
-    return fields
 
 
-def licence_of(folder: Path) -> str | None:
+def _convert(
+    published: PublishedEncoder, config: Any, arrays: dict[str, np.ndarray], where: str
+) -> dict[str, np.ndarray]:
+    """Parameters by our names and in our layout."""
+    names = {name: name.removeprefix(published.prefix) for name in arrays}
+    source = PublishedArrays(
+        {names[x]: array for x, array in arrays.items() if not names[x].startswith(UNUSED)}, where
+    )
+    module = nnx.eval_shape(lambda: published.module(config, rngs=nnx.Rngs(params=0)))
+    shapes = flatten_shapes(nnx.state(module))
+    converted = source.take_layers(published.layers, shapes)
+    source.check_empty()
+    assert converted.keys() == shapes.keys()
+    return {name: np.ascontiguousarray(array) for name, array in converted.items()}
+
+
+def _card_licence(folder: Path) -> str | None:
     """The licence that the header of the model card beside the weights names; None without."""
     path = folder / CARD
     if not path.is_file():
@@ -66,42 +134,3 @@ def licence_of(folder: Path) -> str | None:
         if name == "license" and value.strip():
             return value.strip().strip("'\"")
     return None
-
-
-def token_frames(frame_hop_samples: int, sample_rate_hz: int, token_rate_hz: int) -> int:
-    """Frames that are pooled into one token.
-
-    Raises:
-      InputError: not a whole number.
-    """
-    if token_rate_hz < 1 or sample_rate_hz % (frame_hop_samples * token_rate_hz):
-        raise InputError(
-            f"token_rate_hz = {token_rate_hz}: expected {sample_rate_hz / frame_hop_samples:.6g}, "
-            "the encoder's frames a second, or a whole fraction of it"
-        )
-    return sample_rate_hz // (frame_hop_samples * token_rate_hz)
-
-
-def parameter_shapes(build: Callable[[], nnx.Module]) -> dict[str, tuple[int, ...]]:
-    """Shapes of a module's parameters by dotted name; nothing is computed."""
-    return flatten_shapes(nnx.state(nnx.eval_shape(build)))
-
-
-def encoder_folder(
-    kind: str,
-    model: str,
-    config: Any,
-    arrays: dict[str, np.ndarray],
-    weights: Path,
-    licence: str,
-) -> ModelFolder:
-    """What a model folder of imported weights holds."""
-    fields = config_to_dict(config)
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    provenance = {
-        "model": model,
-        "source": weights.resolve().name,
-        "source_sha256": sha256_of(weights),
-        "licence": licence,
-    }
-    return ModelFolder(kind, fields, arrays, compute_fingerprint(kind, fields, arrays), provenance)

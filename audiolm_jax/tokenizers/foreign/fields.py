@@ -1,49 +1,47 @@
 """Fields of a config.json of the transformers library, each read with its type."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 from audiolm_jax.errors import InputError
 
+# Type of a field of ours -> what theirs has to be, whether it is, and ours from it.
+_KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
+    int: ("a whole number", lambda x: type(x) is int, int),
+    float: ("a number", lambda x: type(x) in (int, float), float),
+    bool: ("true or false", lambda x: type(x) is bool, bool),
+    tuple[int, ...]: (
+        "a list of whole numbers",
+        lambda x: isinstance(x, list) and all(type(n) is int for n in x),
+        tuple,
+    ),
+}
+
 
 class PublishedFields:
-    """The fields of a JSON object."""
+    """The fields of a JSON object; `absent` tells what files without a field mean by that."""
 
-    def __init__(self, fields: Any, where: str):
+    def __init__(self, fields: Any, where: str, absent: Mapping[str, Any] | None = None) -> None:
         if not isinstance(fields, dict):
             raise InputError(f"{where}: expected a JSON object")
-        self._fields, self.where = fields, where
+        self._fields, self.where = {**(absent or {}), **fields}, where
 
-    def whole(self, name: str) -> int:
-        """A whole number."""
-        return self._read(name, lambda x: type(x) is int, "a whole number")
+    def read(self, name: str, kind: Any) -> Any:
+        """A field as int, float, bool, tuple[int, ...] or one of a `Literal`."""
+        if typing.get_origin(kind) is Literal:
+            return self.expect(name, *typing.get_args(kind))
+        words, fits, convert = _KINDS[kind]
+        return convert(self._read(name, fits, words))
 
-    def number(self, name: str) -> float:
-        """A number."""
-        return float(self._read(name, lambda x: type(x) in (int, float), "a number"))
-
-    def wholes(self, name: str) -> tuple[int, ...]:
-        """A list of whole numbers."""
-        is_list = lambda x: isinstance(x, list) and all(type(n) is int for n in x)  # noqa: E731
-        return tuple(self._read(name, is_list, "a list of whole numbers"))
-
-    def flag(self, name: str, absent: bool | None = None) -> bool:
-        """True or false; `absent` where older files do not have the field."""
-        if absent is not None and name not in self._fields:
-            return absent
-        return self._read(name, lambda x: type(x) is bool, "true or false")
-
-    def expect(self, name: str, *values: Any, absent: bool = False) -> Any:
-        """One of the values; `absent` if older files may lack the field and mean the first.
+    def expect(self, name: str, *values: Any) -> Any:
+        """One of the values.
 
         Raises:
           InputError: another one, which this program does not compute.
         """
-        if absent and name not in self._fields:
-            return values[0]
-        words = " or ".join(repr(value) for value in values)
-        return self._read(name, lambda x: x in values, words)
+        return self._read(name, lambda x: x in values, " or ".join(map(repr, values)))
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
@@ -56,7 +54,7 @@ class PublishedFields:
                 words if words.startswith(self.where) else f"{self.where}: {words}"
             ) from error
 
-    def _read(self, name: str, fits: Any, words: str) -> Any:
+    def _read(self, name: str, fits: Callable[[Any], bool], words: str) -> Any:
         if name not in self._fields:
             raise InputError(f"{self.where}: field {name!r} is missing; expected {words}")
         value = self._fields[name]

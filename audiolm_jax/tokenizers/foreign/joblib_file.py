@@ -1,81 +1,75 @@
 """Reads the centroids of a k-means that joblib pickled, executing nothing that the file names.
 
-A pickle is a program for a stack machine, whose instructions may import any function and call it.
-Here an own machine runs the few instructions that plain values, dictionaries and objects need. A
-class or function is only a name to it: what the program would call becomes an inert record of the
-name, the arguments and the state. Names beyond those of a scikit-learn k-means, and any other
-instruction, end the reading. Values that a file may nest without bound are never printed or hashed.
-
-joblib writes an array as a record of its shape and type, and after the instruction that completes
-the record the array's bytes, outside the pickle's own grammar.
+A pickle is a program, whose instructions may import any function and call it. Here Python's own
+unpickler runs only the instructions that plain values, dictionaries and objects need, and each of
+the few names it accepts stands for an inert record. joblib writes the bytes of an array, outside
+the pickle's own grammar, behind the instruction that completes the record of its shape.
 """
 
-import dataclasses
 import io
 import math
-import pickletools
+import pickle
 import re
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from audiolm_jax.errors import InputError
 
 MOST_BYTES = 2**30
-_WRAPPERS = {
-    ("joblib.numpy_pickle", "NumpyArrayWrapper"),
-    ("sklearn.externals.joblib.numpy_pickle", "NumpyArrayWrapper"),
-}
-_ESTIMATORS = {
-    (module, name)
-    for module in ("sklearn.cluster._kmeans", "sklearn.cluster.k_means_")
-    for name in ("MiniBatchKMeans", "KMeans")
-}
-_DTYPE = ("numpy", "dtype")
-_NAMES = (
-    _WRAPPERS
-    | _ESTIMATORS
-    | {
-        _DTYPE,
-        ("numpy", "ndarray"),
-        # Parts of a k-means that are not looked at: single numbers and the random generator.
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy.random", "__RandomState_ctor"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._mt19937", "MT19937"),
-        ("_codecs", "encode"),
-    }
-)
-_MARK = object()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Name:
-    """A class or function that the pickle names. It is never looked up."""
-
-    module: str
-    name: str
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        return (self.module, self.name)
-
-
-@dataclasses.dataclass(eq=False)
 class _Record:
-    """What the pickle would have made by calling `name`; nothing was called."""
+    """Stands for what the pickle would have made: what it was called with, and its state."""
 
-    name: _Name
-    arguments: tuple
-    state: Any = None
+    def __init__(self, arguments: tuple) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+
+
+class _Estimator(_Record):
+    """A k-means."""
+
+
+class _Dtype(_Record):
+    """The type of an array."""
+
+
+class _Wrapper(_Record):
+    """Shape and type of an array, whose bytes follow."""
+
+
+_NAMES: dict[tuple[str, str], type[_Record]] = {
+    ("joblib.numpy_pickle", "NumpyArrayWrapper"): _Wrapper,
+    ("sklearn.externals.joblib.numpy_pickle", "NumpyArrayWrapper"): _Wrapper,
+    ("sklearn.cluster._kmeans", "KMeans"): _Estimator,
+    ("sklearn.cluster._kmeans", "MiniBatchKMeans"): _Estimator,
+    ("sklearn.cluster.k_means_", "KMeans"): _Estimator,
+    ("sklearn.cluster.k_means_", "MiniBatchKMeans"): _Estimator,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Record,
+    # Parts of a k-means that are not looked at: single numbers and the random generator.
+    ("numpy.core.multiarray", "scalar"): _Record,
+    ("numpy._core.multiarray", "scalar"): _Record,
+    ("numpy.random", "__RandomState_ctor"): _Record,
+    ("numpy.random._pickle", "__randomstate_ctor"): _Record,
+    ("numpy.random._pickle", "__bit_generator_ctor"): _Record,
+    ("numpy.random._mt19937", "MT19937"): _Record,
+    ("_codecs", "encode"): _Record,
+}
+_INSTRUCTIONS = (
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT "
+    "SHORT_BINUNICODE BINUNICODE SHORT_BINBYTES BINBYTES EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "EMPTY_LIST APPEND APPENDS EMPTY_DICT BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL "
+    "STACK_GLOBAL"
+)
+_CODES = [getattr(pickle, name)[0] for name in _INSTRUCTIONS.split()]
 
 
 def read_kmeans_file(path: Path) -> np.ndarray:
-    """The centroids [K, d], float32, of a scikit-learn k-means in a joblib file.
+    """The centroids, float32 [K, d], of a scikit-learn k-means in a joblib file.
 
     Such as `hubert_base_ls960_L9_km500.bin` of fairseq; uncompressed, or compressed by zlib.
 
@@ -95,14 +89,17 @@ def read_kmeans_file(path: Path) -> np.ndarray:
             "3); save the k-means so"
         )
     try:
-        found = _Machine(io.BytesIO(content), path).run()
-    except InputError:  # a ValueError, too
-        raise
-    except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
+        estimator = _Unpickler(io.BytesIO(content)).load()
+    except _RefusedError as error:
+        raise InputError(
+            f"{path}: asks for {error}, which the arrays of a k-means do not need; nothing of it "
+            "was executed; take the file from its publisher"
+        ) from None
+    except Exception as error:  # a damaged pickle raises anything
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())[:100]})") from None
-    if not isinstance(found, _Record) or found.name.pair not in _ESTIMATORS:
+    if not isinstance(estimator, _Estimator):
         raise InputError(f"{path}: holds no k-means of scikit-learn")
-    state = found.state if isinstance(found.state, dict) else {}
+    state = estimator.state if isinstance(estimator.state, dict) else {}
     centroids = state.get("cluster_centers_")
     if not isinstance(centroids, np.ndarray) or centroids.ndim != 2 or not centroids.size:
         raise InputError(f"{path}: the k-means has no cluster_centers_ [K, d]; fit it first")
@@ -114,144 +111,103 @@ def read_kmeans_file(path: Path) -> np.ndarray:
 
 
 def _decompress(content: bytes, path: Path) -> bytes:
-    machine = zlib.decompressobj()
+    decompressor = zlib.decompressobj()
     try:
-        plain = machine.decompress(content, MOST_BYTES)
+        plain = decompressor.decompress(content, MOST_BYTES)
     except zlib.error as error:
         raise InputError(f"{path}: damaged zlib stream ({error})") from None
-    if not machine.eof:
+    if not decompressor.eof:
         raise InputError(f"{path}: cut short, or larger than {MOST_BYTES} bytes uncompressed")
     return plain
 
 
-class _Machine:
-    """Runs one pickle."""
+class _RefusedError(Exception):
+    """The file asks for what no k-means needs."""
 
-    def __init__(self, stream: io.BytesIO, path: Path):
-        self.stream, self.path = stream, path
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
 
-    def run(self) -> Any:
-        """The value left at the end."""
-        # genops reads one instruction at a time, so that arrays can be read between two of them.
-        for instruction, argument, _ in pickletools.genops(self.stream):
-            if instruction.name == "STOP":
-                return self.stack.pop()
-            self._step(instruction.name, argument)
-        raise ValueError("no end")
+def _refuse(unpickler: Any) -> None:
+    raise _RefusedError("an instruction of another kind")
 
-    def _step(self, name: str, argument: Any) -> None:
-        stack = self.stack
-        match name:
-            case "PROTO" | "FRAME":
-                pass
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                stack.append(argument)
-            case "SHORT_BINUNICODE" | "BINUNICODE" | "SHORT_BINBYTES" | "BINBYTES":
-                stack.append(argument)
-            case "MARK":
-                stack.append(_MARK)
-            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}[name])
-            case "TUPLE":
-                stack.append(tuple(self._pop_to_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(name[-1])
-                stack.append(tuple(self._pop() for _ in range(count))[::-1])
-            case "APPEND" | "APPENDS":
-                items = [self._pop()] if name == "APPEND" else self._pop_to_mark()
-                self._top(list).extend(items)
-            case "SETITEM" | "SETITEMS":
-                pairs = self._pop_to_mark() if name == "SETITEMS" else [self._pop(), self._pop()]
-                if name == "SETITEM":
-                    pairs.reverse()
-                if not all(isinstance(key, str | int) for key in pairs[::2]):
-                    self._refuse("a dictionary whose keys are neither words nor numbers")
-                self._top(dict).update(zip(pairs[::2], pairs[1::2], strict=True))
-            case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = stack[-1]
-            case "MEMOIZE":
-                self.memo[len(self.memo)] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(self.memo[argument])
-            case "GLOBAL":
-                self._push_name(*argument.split(" ", 1))
-            case "STACK_GLOBAL":
-                attribute, module = self._pop(), self._pop()
-                self._push_name(module, attribute)
-            case "REDUCE" | "NEWOBJ":
-                arguments, called = self._pop(), self._pop()
-                if not isinstance(called, _Name) or not isinstance(arguments, tuple):
-                    self._refuse("a call of something that is no name")
-                stack.append(_Record(called, arguments))
-            case "BUILD":
-                state = self._pop()
-                record = self._top(_Record)
-                record.state = state
-                if record.name.pair in _WRAPPERS:
-                    stack[-1] = self._read_array(state)
-            case _:
-                self._refuse(f"the instruction {name}")
 
-    def _pop(self) -> Any:
-        value = self.stack.pop()
-        if value is _MARK:
-            raise ValueError("a mark where a value should be")
-        return value
+def _set_items(unpickler: Any, items: list[Any]) -> None:
+    # A tuple of tuples of tuples may have 2^100 leaves to hash.
+    if not all(isinstance(key, str | int) for key in items[::2]):
+        raise _RefusedError("a dictionary whose keys are neither words nor numbers")
+    unpickler.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
-    def _pop_to_mark(self) -> list[Any]:
-        place = len(self.stack) - 1
-        while self.stack[place] is not _MARK:
-            place -= 1
-            if place < 0:
-                raise ValueError("no mark")
-        items = self.stack[place + 1 :]
-        del self.stack[place:]
-        return items
 
-    def _top(self, kind: type) -> Any:
-        if not isinstance(self.stack[-1], kind):
-            raise ValueError(f"a {type(self.stack[-1]).__name__} where a {kind.__name__} should be")
-        return self.stack[-1]
+def _set_item(unpickler: Any) -> None:
+    value, key = unpickler.stack.pop(), unpickler.stack.pop()
+    _set_items(unpickler, [key, value])
 
-    def _push_name(self, module: Any, name: Any) -> None:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise ValueError("a name that is no word")
+
+def _call(unpickler: Any) -> None:
+    arguments, called = unpickler.stack.pop(), unpickler.stack.pop()
+    if not isinstance(called, type) or not isinstance(arguments, tuple):
+        raise _RefusedError("a call of something that is no name")
+    unpickler.append(called(arguments))
+
+
+def _build(unpickler: Any) -> None:
+    state, record = unpickler.stack.pop(), unpickler.stack[-1]
+    if not isinstance(record, _Record):
+        raise _RefusedError("the state of something that is no record")
+    record.state = state
+    if isinstance(record, _Wrapper):
+        unpickler.stack[-1] = _read_array(unpickler.stream, state)
+
+
+class _Unpickler(pickle._Unpickler):
+    """The one written in Python, whose instructions can be taken out.
+
+    The one in C hashes whatever a file nests and allots whatever it announces.
+    """
+
+    dispatch = (
+        dict.fromkeys(range(256), _refuse)
+        | {code: pickle._Unpickler.dispatch[code] for code in _CODES}
+        | {
+            pickle.SETITEM[0]: _set_item,
+            pickle.SETITEMS[0]: lambda self: _set_items(self, self.pop_mark()),
+            pickle.REDUCE[0]: _call,
+            pickle.NEWOBJ[0]: _call,
+            pickle.BUILD[0]: _build,
+        }
+    )
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream)
+        self.stream = stream
+
+    def find_class(self, module: str, name: str) -> type[_Record]:
+        """Nothing is looked up or imported, whatever the name."""
         if (module, name) not in _NAMES:
-            self._refuse(f"the name {f'{module}.{name}'[:80]!r}")
-        self.stack.append(_Name(module, name))
+            raise _RefusedError(f"the name {f'{module}.{name}'[:80]!r}")
+        return _NAMES[module, name]
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise InputError(
-            f"{self.path}: asks for {what}, which the arrays of a k-means do not need; nothing of "
-            "it was executed; take the file from its publisher"
-        )
 
-    def _read_array(self, state: Any) -> np.ndarray:
-        """The bytes that follow the record of an array."""
-        shape, order, dtype = (state[name] for name in ("shape", "order", "dtype"))
-        dtype = self._dtype(dtype)
-        if order not in ("C", "F") or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError("an array without shape or order")
-        if state.get("numpy_array_alignment_bytes") is not None:
-            (padding,) = self.stream.read(1)
-            self.stream.seek(padding, io.SEEK_CUR)
-        size = math.prod(shape) * dtype.itemsize
-        if size > len(self.stream.getbuffer()) - self.stream.tell():
-            raise ValueError(f"cut short: an array of {size} bytes is not there")
-        array = np.frombuffer(self.stream.read(size), dtype)
-        return array.reshape(shape, order=order)
+def _read_array(stream: io.BytesIO, state: dict[str, Any]) -> np.ndarray:
+    """The bytes that follow the record of an array."""
+    shape, order, dtype = state["shape"], state["order"], _number_type(state["dtype"])
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape[:8]):
+        raise ValueError("an array without shape")
+    if order not in ("C", "F") or len(shape) > 8:
+        raise ValueError("an array without order, or of more than 8 dimensions")
+    if state.get("numpy_array_alignment_bytes") is not None:
+        (padding,) = stream.read(1)
+        stream.seek(padding, io.SEEK_CUR)
+    size = math.prod(shape) * dtype.itemsize
+    if size > len(stream.getbuffer()) - stream.tell():
+        raise ValueError(f"cut short: an array of {size} bytes is not there")
+    return np.frombuffer(stream.read(size), dtype).reshape(shape, order=order)
 
-    def _dtype(self, record: Any) -> np.dtype:
-        """Plain numbers only."""
-        if not isinstance(record, _Record) or record.name.pair != _DTYPE:
-            raise ValueError("an array without type")
-        code, byte_order = record.arguments[0], "|" if record.state is None else record.state[1]
-        if not isinstance(code, str) or not re.fullmatch(r"[fiub][1248]", code):
-            self._refuse("an array of something else than numbers")
-        if byte_order not in ("<", ">", "|", "="):
-            raise ValueError("an unknown byte order")
-        return np.dtype(byte_order + code)
+
+def _number_type(record: Any) -> np.dtype:
+    if not isinstance(record, _Dtype):
+        raise ValueError("an array without type")
+    code, byte_order = record.arguments[0], "|" if record.state is None else record.state[1]
+    if not isinstance(code, str) or not re.fullmatch(r"[fiub][1248]", code):
+        raise _RefusedError("an array of something else than numbers")
+    if byte_order not in ("<", ">", "|", "="):
+        raise ValueError("an unknown byte order")
+    return np.dtype(byte_order + code)

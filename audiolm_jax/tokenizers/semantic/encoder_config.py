@@ -1,13 +1,43 @@
-"""What the sizes of every imported encoder tell."""
+"""What the sizes of an encoder tell; imports nothing heavy."""
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class EncoderConfig(Protocol):
+    """What the config of every encoder tells."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the audio."""
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples of one token."""
+
+    @property
+    def feature_width(self) -> int:
+        """Dimensions of a feature vector."""
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Layers whose features can be had, the lowest first."""
 
 
 class StackedEncoderConfig:
-    """Base of their dataclasses, which have the fields below or properties of that name."""
+    """Base of the imported encoders' dataclasses, which have these fields, or properties so named.
+
+    `layer_0` is the input of the first block, `layer_k` the output of the k-th.
+    """
 
     width: int
     layers: int
     frames_per_token: int
-    frame_hop_samples: int
+
+    @property
+    def frame_hop_samples(self) -> int:
+        """Samples of one frame, before pooling."""
+        raise NotImplementedError
 
     @property
     def hop_samples(self) -> int:
@@ -21,5 +51,5 @@ class StackedEncoderConfig:
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """ "layer_0" is the input of the first block, "layer_k" the output of the k-th."""
+        """Layers whose features can be had."""
         return tuple(f"layer_{k}" for k in range(self.layers + 1))

@@ -11,59 +11,52 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, read_kind, save_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
-from audiolm_jax.tokenizers.semantic.hubert.config import KIND as HUBERT
-from audiolm_jax.tokenizers.semantic.hubert.config import HubertConfig
+from audiolm_jax.tokenizers.semantic.hubert import config as hubert
 from audiolm_jax.tokenizers.semantic.hubert.model import Hubert
 from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering
 from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert, W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import KIND as W2V_BERT
-from audiolm_jax.tokenizers.semantic.w2v_bert2.config import KIND as W2V_BERT2
-from audiolm_jax.tokenizers.semantic.w2v_bert2.config import W2vBert2Config
+from audiolm_jax.tokenizers.semantic.w2v_bert import config as w2v_bert
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
+from audiolm_jax.tokenizers.semantic.w2v_bert2 import config as w2v_bert2
 from audiolm_jax.tokenizers.semantic.w2v_bert2.model import W2vBert2
-from audiolm_jax.tokenizers.semantic.windows import DEFAULT, WindowConfig, in_windows
-from audiolm_jax.types import AudioBatch, FrameEncoder, SemanticTokens
+from audiolm_jax.tokenizers.semantic.window_config import DEFAULT, WindowConfig
+from audiolm_jax.tokenizers.semantic.windows import in_windows
+from audiolm_jax.types import Array, AudioBatch, SemanticTokens
 
 KIND = "semantic"
-_ENCODERS = {
-    W2V_BERT: (W2vBertConfig, W2vBert),
-    W2V_BERT2: (W2vBert2Config, W2vBert2),
-    HUBERT: (HubertConfig, Hubert),
+# Kind of a model folder -> its config and its module: a new encoder is one more line.
+ENCODERS: dict[str, tuple[Any, Any]] = {
+    w2v_bert.KIND: (w2v_bert.W2vBertConfig, W2vBert),
+    w2v_bert2.KIND: (w2v_bert2.W2vBert2Config, W2vBert2),
+    hubert.KIND: (hubert.HubertConfig, Hubert),
 }
 _ENCODER, _KMEANS = "encoder.", "kmeans."
+_CLUSTERING = tuple(field.name for field in dataclasses.fields(Clustering))
 
 
 @dataclasses.dataclass(frozen=True)
 class SemanticTokenizerConfig:
-    """Everything that decides the ids, beside the weights.
-
-    Attributes:
-      encoder: kind of the encoder.
-      model: its config, as in its own model folder.
-      layer: layer of the encoder whose features are clustered.
-      clusters: K.
-      window: how long recordings are cut.
-    """
+    """Everything that decides the ids, beside the weights."""
 
     encoder: str
+    """Kind of the encoder."""
     model: dict[str, Any]
+    """Its config, as in its own model folder."""
     layer: str
+    """Layer of the encoder whose features are clustered."""
     clusters: int
+    """K."""
     window: WindowConfig
+    """How long recordings are cut."""
 
 
-def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> FrameEncoder:
-    """Reads and verifies an encoder's model folder, whichever kind of encoder it holds.
-
-    Args:
-      directory: the folder.
-      window: how long recordings are cut.
+def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> ModuleEncoder:
+    """Reads and verifies an encoder's model folder, of any kind; `window` cuts long recordings.
 
     Raises:
       InputError: the folder is missing or damaged, or holds no encoder.
@@ -90,19 +83,13 @@ def save_semantic_tokenizer(
 ) -> str:
     """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
 
-    Args:
-      directory: where to.
-      encoder: what the features came from, or its folder.
-      layer: the layer they came from.
-      clustering: mean, std and centroids, as k-means gives them.
-      provenance: what is known of its origin; the encoder's fingerprint and provenance are added.
-      window: how long recordings are cut.
+    `layer` of `encoder`, a model folder or its content, is what `clustering` divides. The encoder's
+    fingerprint and provenance are added to `provenance`.
     """
     if isinstance(encoder, Path):
         encoder = _load_encoder_folder(encoder)
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
-    for name in ("mean", "std", "centroids"):
-        arrays[_KMEANS + name] = getattr(clustering, name)
+    arrays |= {_KMEANS + name: getattr(clustering, name) for name in _CLUSTERING}
     config = SemanticTokenizerConfig(
         encoder.kind, encoder.config, layer, len(clustering.centroids), window
     )
@@ -115,9 +102,9 @@ def save_semantic_tokenizer(
 
 def _load_encoder_folder(directory: Path) -> ModelFolder:
     kind = read_kind(directory)
-    if kind not in _ENCODERS:
+    if kind not in ENCODERS:
         raise InputError(
-            f"{directory}: holds a {kind!r} model, expected an encoder: {' or '.join(_ENCODERS)}"
+            f"{directory}: holds a {kind!r} model, expected an encoder: {' or '.join(ENCODERS)}"
         )
     return load_model(directory, kind)
 
@@ -128,31 +115,17 @@ def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT
     Raises:
       InputError: it is of another kind, or its config and arrays do not fit each other.
     """
-    if folder.kind not in _ENCODERS:
-        raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(_ENCODERS)}")
-    config_class, module = _ENCODERS[folder.kind]
+    if folder.kind not in ENCODERS:
+        raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(ENCODERS)}")
+    config_class, module = ENCODERS[folder.kind]
     config = config_from_dict(config_class, folder.config, where)
     return ModuleEncoder(
-        lambda: module(config, rngs=nnx.Rngs(params=0)),
-        config,
-        folder.arrays,
-        folder.fingerprint,
-        where,
-        window,
+        lambda: module(config, rngs=nnx.Rngs(params=0)), config, folder, where, window
     )
 
 
 class KmeansTokenizer:
-    """`records.SemanticTokenizer` of a folder of kind "semantic".
-
-    Attributes:
-      config: of encoder and k-means.
-      sample_rate_hz: rate of the audio it takes.
-      hop_samples: samples of one token.
-      clusters: K; ids are in [0, K).
-      fingerprint: of the folder; equal fingerprints give equal ids.
-      clustering: mean, deviation and centroids.
-    """
+    """`types.SemanticTokenizer` of a folder of kind "semantic"; `clustering` is its k-means."""
 
     def __init__(self, folder: ModelFolder, where: str) -> None:
         """Takes a verified folder, read from `where`."""
@@ -170,15 +143,16 @@ class KmeansTokenizer:
         self.clusters = self.config.clusters
         self.fingerprint = folder.fingerprint
         self.clustering = self._read_clustering(encoder.config.feature_width, folder, where)
-        clustering = self.clustering
-        arrays = (clustering.mean, clustering.std, clustering.centroids)
-        self._weights = (encoder.params, tuple(map(jnp.asarray, arrays)))
+        scale_and_centroids = tuple(
+            jnp.asarray(getattr(self.clustering, name)) for name in _CLUSTERING
+        )
+        self._weights = (encoder.params, scale_and_centroids)
 
         def encode(weights: tuple, audio: AudioBatch) -> Array:
-            params, (mean, std, centroids) = weights
+            params, scale_and_centroids = weights
             features = encoder.traceable(params, audio, self.config.layer)
             flat = features.reshape(-1, features.shape[-1])
-            return nearest(flat, mean, std, centroids).reshape(features.shape[:2])
+            return nearest(flat, *scale_and_centroids).reshape(features.shape[:2])
 
         self._compiled = jax.jit(encode)
 
@@ -197,10 +171,10 @@ class KmeansTokenizer:
         shapes = {"mean": (width,), "std": (width,), "centroids": (self.clusters, width)}
         for name, shape in shapes.items():
             array = folder.arrays.get(_KMEANS + name)
-            found = "missing" if array is None else f"of shape {array.shape}"
             if array is None or array.shape != shape:
+                state = "missing" if array is None else f"of shape {array.shape}"
                 raise InputError(
-                    f"{where}: array {_KMEANS + name!r} is {found}, the encoder needs {shape}; "
+                    f"{where}: array {_KMEANS + name!r} is {state}, the encoder needs {shape}; "
                     "fit k-means on this encoder"
                 )
-        return Clustering(*(folder.arrays[_KMEANS + name] for name in shapes))
+        return Clustering(**{name: folder.arrays[_KMEANS + name] for name in _CLUSTERING})

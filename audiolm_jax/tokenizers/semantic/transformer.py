@@ -1,4 +1,4 @@
-"""What the imported encoders share: attention, stacked blocks, and frames into tokens."""
+"""What encoders share: convolution, attention, stacked blocks, and frames into tokens."""
 
 import abc
 from collections.abc import Callable
@@ -21,6 +21,17 @@ def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
     return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
 
 
+def depthwise(
+    x: Float[Array, "b t d"], kernel: Float[Array, "k d"], before: int
+) -> Float[Array, "b t d"]:
+    """A filter of its own for every channel, over the frame, `before` ahead of it, and the rest."""
+    taps, frames = kernel.shape[0], x.shape[1]
+    padded = jnp.pad(x, ((0, 0), (before, taps - 1 - before), (0, 0)))
+    # A few shifted products: grouped convolutions are slow on every backend at this size.
+    first, *others = (padded[:, i : i + frames] * kernel[i][None, None] for i in range(taps))
+    return sum(others, first)
+
+
 class SelfAttention(nnx.Module):
     """Multi-head attention over the valid frames."""
 
@@ -39,25 +50,22 @@ class SelfAttention(nnx.Module):
     ) -> Float[Array, "b t d"]:
         """Attends from every frame to the valid frames of its item.
 
-        Args:
-          x: frames.
-          valid: those that are attended to.
-          bias: makes what is added to the scores from the queries, already scaled.
+        `bias` makes what is added to the scores from the queries, already scaled.
         """
         shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
         # Heads before frames, so that every product is one of matrices that lie as it reads them.
-        query, key, value = (
+        query_BxHxTxK, key_BxHxTxK, value_BxHxTxK = (
             f(x).reshape(shape).transpose(0, 2, 1, 3) for f in (self.query, self.key, self.value)
         )
-        query = query * shape[-1] ** -0.5
-        scores = jnp.einsum("bhtk,bhuk->bhtu", query, key)
+        query_BxHxTxK = query_BxHxTxK * shape[-1] ** -0.5
+        scores_BxHxTxU = jnp.einsum("bhtk,bhuk->bhtu", query_BxHxTxK, key_BxHxTxK)
         if bias is not None:
-            scores = scores + bias(query)
+            scores_BxHxTxU = scores_BxHxTxU + bias(query_BxHxTxK)
         # A finite bar: an item without any frame must not become NaN.
-        scores = jnp.where(valid[:, None, None, :], scores, -1e30)
-        weights = jax.nn.softmax(scores, axis=-1)
-        mixed = jnp.einsum("bhtu,bhuk->bhtk", weights, value)
-        return self.out(mixed.transpose(0, 2, 1, 3).reshape(x.shape))
+        scores_BxHxTxU = jnp.where(valid[:, None, None, :], scores_BxHxTxU, -1e30)
+        weights_BxHxTxU = jax.nn.softmax(scores_BxHxTxU, axis=-1)
+        mixed_BxHxTxK = jnp.einsum("bhtu,bhuk->bhtk", weights_BxHxTxU, value_BxHxTxK)
+        return self.out(mixed_BxHxTxK.transpose(0, 2, 1, 3).reshape(x.shape))
 
 
 class FeedForward(nnx.Module):
@@ -113,39 +121,26 @@ def pool_to_tokens(
     hop_samples: int,
     frames_per_token: int,
 ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-    """Mean of the frames of each token.
+    """Mean of the frames of each token, zero beyond each item, and the tokens of each item.
 
     Token u is the mean of frames u n .. u n + n - 1, n = frames_per_token. A recording has
     ceil(samples / hop) tokens; where it has fewer frames than that, its last one is repeated.
-
-    Args:
-      x: frames.
-      frames: valid frames of each item, at least 1 unless the item is empty.
-      samples: of each item.
-      tokens: of the result.
-      hop_samples: samples of a token.
-      frames_per_token: n.
-
-    Returns:
-      [b, tokens, d], zero beyond each item, and the tokens of each item.
+    `frames` is at least 1 unless the item is empty.
     """
-    last = jnp.maximum(frames - 1, 0)[:, None]
-    place = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last)
-    filled = jnp.take_along_axis(x, place[:, :, None], axis=1)
-    pooled = filled.reshape(x.shape[0], tokens, frames_per_token, x.shape[2]).mean(axis=2)
+    last_Bx1 = jnp.maximum(frames - 1, 0)[:, None]
+    place_BxT = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last_Bx1)
+    filled_BxTxD = jnp.take_along_axis(x, place_BxT[:, :, None], axis=1)
+    shape = (x.shape[0], tokens, frames_per_token, x.shape[2])
+    pooled_BxUxD = filled_BxTxD.reshape(shape).mean(axis=2)
     lengths = -(-samples // hop_samples)
-    return jnp.where(valid_frames(lengths, tokens)[:, :, None], pooled, 0), lengths
+    return jnp.where(valid_frames(lengths, tokens)[:, :, None], pooled_BxUxD, 0), lengths
 
 
 class StackedEncoder(nnx.Module):
-    """A front end, stacked blocks of one kind, and frames into tokens.
+    """A front end, stacked blocks of one kind, and frames into tokens."""
 
-    Subclasses set `config`, with `layers`, `layer_names`, `hop_samples` and `frames_per_token`, and
-    `blocks`, stacked, called with frames and validity.
-    """
-
-    config: Any
-    blocks: Any
+    config: Any  # a `StackedEncoderConfig`
+    blocks: Any  # stacked, called with frames and validity
 
     @abc.abstractmethod
     def embed(
@@ -169,11 +164,7 @@ class StackedEncoder(nnx.Module):
     def hidden_states(
         self, audio: AudioBatch, count: int
     ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
-        """At the frame rate: the input of the first block, and the outputs of the first `count`.
-
-        Returns:
-          float32 [count + 1, b, t, d], and the valid frames of each item.
-        """
+        """At the frame rate: input of the first block, outputs of the first `count`; lengths."""
         x, valid, frames = self.embed(audio)
         _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
         return jnp.concatenate([x[None], every]), frames
@@ -181,16 +172,7 @@ class StackedEncoder(nnx.Module):
     def features(
         self, audio: AudioBatch, layer: str
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of a named layer at the token rate, running no block beyond it.
-
-        Args:
-          audio: any lengths; padding and batch mates change nothing.
-          layer: one of `config.layer_names`.
-
-        Returns:
-          float32 [b, ceil(s / hop), width], zero beyond each item, and the tokens of each item
-          [b], ceil(length / hop).
-        """
+        """As `EncoderModule.features`."""
         config = self.config
         x, valid, frames = self.embed(audio)
         count = min(config.layer_names.index(layer), config.layers)

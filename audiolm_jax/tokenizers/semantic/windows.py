@@ -11,63 +11,28 @@ length go through one program that takes a fixed number of them, so that the bit
 depend neither on batch mates nor on how many there are.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int, Num
+from jaxtyping import Int, Num
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.types import AudioBatch
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
+from audiolm_jax.types import Array, AudioBatch
 
 SMALLEST_BUCKET = 64  # tokens
 TOKENS_TOGETHER = 256  # short pieces share a program's call up to so many
 
 
-@dataclasses.dataclass(frozen=True)
-class WindowConfig:
-    """How long recordings are cut; in tokens of the encoder, 40 ms each at 25 Hz.
-
-    Features depend on it wherever an encoder hears farther than the context, and so do those of
-    encoders that bring a piece to zero mean and unit variance: it is a part of a tokenizer.
-
-    Attributes:
-      tokens: of a window.
-      context: tokens heard on either side of a window. The default sizes make pieces of at most
-        1024 tokens (41 s), which need no padding.
-    """
-
-    tokens: int = 768
-    context: int = 128
-
-    def __post_init__(self) -> None:
-        if self.tokens < 1 or self.context < 0:
-            raise InputError(
-                f"window: tokens = {self.tokens}, context = {self.context}: expected tokens of 1 "
-                "or more and a context of 0 or more"
-            )
-
-
-DEFAULT = WindowConfig()
-
-
 class Piece(NamedTuple):
-    """Tokens of an item that go through the encoder together, and those that are kept.
+    """Tokens of an item that go through the encoder together, and those that are kept."""
 
-    Attributes:
-      item: row of the batch.
-      begin: first token that is heard.
-      end: behind the last one.
-      first: first token that is kept.
-      last: behind the last one.
-    """
-
-    item: int
-    begin: int
-    end: int
-    first: int
-    last: int
+    item: int  # row of the batch
+    begin: int  # first token that is heard
+    end: int  # behind the last token that is heard
+    first: int  # first token that is kept
+    last: int  # behind the last token that is kept
 
 
 def bucket_tokens(tokens: int) -> int:
@@ -147,18 +112,13 @@ def checked(audio: AudioBatch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cut(
-    samples: np.ndarray,
-    lengths: np.ndarray,
-    pieces: list[Piece],
-    rows: int,
-    size: int,
-    hop_samples: int,
+    samples: np.ndarray, lengths: np.ndarray, pieces: list[Piece], rows: int, size: int, hop: int
 ) -> AudioBatch:
     """What is heard of each piece, with zeros behind it and empty items after the last."""
-    padded, counts = np.zeros((rows, size * hop_samples), np.float32), np.zeros(rows, np.int32)
+    padded, counts = np.zeros((rows, size * hop), np.float32), np.zeros(rows, np.int32)
     for row, piece in enumerate(pieces):
-        begin = piece.begin * hop_samples
-        end = min(piece.end * hop_samples, int(lengths[piece.item]))
+        begin = piece.begin * hop
+        end = min(piece.end * hop, int(lengths[piece.item]))
         padded[row, : end - begin] = samples[piece.item, begin:end]
         counts[row] = end - begin
     return AudioBatch(padded, counts)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from audiolm_jax.data.sources import BadFile
+from audiolm_jax.data.index import BadFile
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
@@ -20,7 +20,7 @@ from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_manifest
 from audiolm_jax.data.tokens.tasks import TokenWindows
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.decoder import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import (
     BOS,
     EOS,
@@ -32,7 +32,7 @@ from audiolm_jax.stages import (
     legal_ids,
     unflatten_levels,
 )
-from audiolm_jax.training.loop import LoopConfig
+from audiolm_jax.training.config import LoopConfig
 
 SIZES = TokenSizes(
     semantic_clusters=6, semantic_rate_hz=25, acoustic_rate_hz=50, levels=3, codebook_size=5
@@ -238,8 +238,7 @@ def test_an_epoch_visits_records_by_length_and_crops_anywhere(store):
     total = windows.num_windows("train")
     assert total == sum(-(-length // 10) for length in lengths)
     first, second = (
-        [windows.locate("train", p, True, seed=3) for p in range(e * total, (e + 1) * total)]
-        for e in (0, 1)
+        [windows.crop_at("train", p, 3) for p in range(e * total, (e + 1) * total)] for e in (0, 1)
     )
     for epoch in (first, second):
         visits = np.bincount([record for record, _, _ in epoch])
@@ -247,9 +246,9 @@ def test_an_epoch_visits_records_by_length_and_crops_anywhere(store):
     assert [w[0] for w in first] != [w[0] for w in second]
     long = lengths.index(100)
     starts = [
-        windows.locate("train", p, True, 3)[1]
+        windows.crop_at("train", p, 3)[1]
         for p in range(40 * total)
-        if windows.locate("train", p, True, 3)[0] == long
+        if windows.crop_at("train", p, 3)[0] == long
     ]
     assert set(starts) == set(range(91))
     for record, start, stop in first:
@@ -298,13 +297,13 @@ def test_stage_that_does_not_fit_names_both_numbers(store, change, numbers):
     with pytest.raises(InputError) as caught:
         token_batches(store[0], stage("coarse", **change), 4, seed=0)
     (field,) = change
-    assert f"stage.{field} = {numbers[0]}" in str(caught.value)
+    assert f"stage.{field.replace('_', '-')} = {numbers[0]}" in str(caught.value)
     assert f"written with {numbers[1]}" in str(caught.value)
 
 
 @pytest.mark.parametrize(("size", "share"), [(0, None), (4, ()), (4, (3, 4)), (4, (1, 0))])
 def test_rows_that_are_not_in_the_batch_are_refused(store, size, share):
-    with pytest.raises(InputError, match="batch_size = 0" if size == 0 else "rows = .* 0 to 3"):
+    with pytest.raises(InputError, match="batch-size = 0" if size == 0 else "rows = .* 0 to 3"):
         token_batches(store[0], stage("coarse"), size, seed=0, rows=share)
 
 

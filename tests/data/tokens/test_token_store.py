@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiolm_jax.data.sources import BadFile
+from audiolm_jax.data.index import BadFile
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -124,6 +124,12 @@ def test_store_round_trip(pristine):
     assert store.manifest["bad"] == [{"path": "b.wav", "reason": "silent"}]
     with pytest.raises(IndexError):
         store.record("train", 4)
+
+
+def test_sizes_are_known_without_the_shards(store):
+    for path in store.glob("*.array_record"):
+        path.unlink()
+    assert TokenStore.open(store, verify=False).sizes == PROVENANCE.sizes
 
 
 def test_statistics_are_those_of_the_records(pristine):

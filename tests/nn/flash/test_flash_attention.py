@@ -3,16 +3,17 @@
 import importlib.util
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import numpy as jnp
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.attention import causal_attention
 from audiolm_jax.nn.flash.attention import flash_causal_attention
-from audiolm_jax.nn.flash.cost import flash_cost, kernel_cycles
+from audiolm_jax.nn.flash.cost import FlashKernel
 from audiolm_jax.nn.partition import on_each_device
-from audiolm_jax.training.mesh import RULES, MeshConfig, make_mesh, use_mesh
+from audiolm_jax.training.config import MeshConfig
+from audiolm_jax.training.mesh import RULES, make_mesh, use_mesh
 
 
 def random_inputs(seed, length, known, batch=2, heads=2, head_width=16, dtype="float32"):
@@ -109,16 +110,18 @@ def test_a_block_is_a_multiple_of_the_lanes(block):
 
 
 def test_cost_counts_the_work_and_grows_with_it():
-    cost = flash_cost("forward", batch=2, heads=3, length=768, head_width=64, block=384)
+    kernel = FlashKernel("forward", batch=2, heads=3, length=768, head_width=64, block=384)
+    cost = kernel.cost()
     scores = 2 * 3 * 3 * 384**2  # three of the four blocks hold some past
     assert cost.exponentials == scores
     assert cost.operations == 2 * 2 * 64 * scores
     assert cost.hbm_bytes == 2 * 3 * 768 * (4 * 64 * 2 + 4)
-    chip = {"generation": "v5p", "cores": 2, "bytes_per_cycle": 1580.0}
+    assert kernel.cycles("v1", cores=2, bytes_per_cycle=1580.0) is None
 
     def cycles(kind, length, heads=16):
         name = f"checkpoint/transpose(jvp(flash_attention_{kind}_384))"
-        return kernel_cycles(name, ("bf16", (16, heads, 64, length)), **chip)
+        kernel = FlashKernel.from_program(name, "bf16", (16, heads, 64, length))
+        return kernel.cycles("v5p", cores=2, bytes_per_cycle=1580.0)
 
     # Never less than the matrix units need: scores, and only they, use half of their depth.
     for kind, halves in (("forward", 3), ("backward", 7)):
@@ -127,8 +130,9 @@ def test_cost_counts_the_work_and_grows_with_it():
         assert least < cycles(kind, 2304) < 2.5 * least
     assert cycles("forward", 2304) < cycles("backward", 2304)
     assert cycles("forward", 2304) < cycles("forward", 2304, heads=18)
-    assert kernel_cycles("other_kernel", ("bf16", (1, 1, 64, 384)), **chip) is None
-    assert kernel_cycles("flash_attention_forward_384", ("f32", (1, 1, 64, 384)), **chip) is None
+    assert FlashKernel.from_program(kernel.name, "bf16", (2, 3, 64, 768)) == kernel
+    assert FlashKernel.from_program("other_kernel", "bf16", (1, 1, 64, 384)) is None
+    assert FlashKernel.from_program(kernel.name, "f32", (1, 1, 64, 384)) is None
 
 
 @pytest.mark.slow

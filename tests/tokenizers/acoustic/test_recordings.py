@@ -15,7 +15,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.acoustic.code_file import CodeFile, read_codes, write_codes
 from audiolm_jax.tokenizers.acoustic.recordings import decode_recording, encode_recording
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import KIND, SoundStreamCodec
-from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import DenoisingConfig
 from audiolm_jax.types import AudioBatch
 
 

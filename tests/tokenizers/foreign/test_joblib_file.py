@@ -82,6 +82,10 @@ def joblib_bytes(value):
     return stream.getvalue()
 
 
+def called(argument):
+    return word(argument) + b"\x85R."
+
+
 SYSTEM = b"cposix\nsystem\n"
 HOSTILE = {
     "system": lambda do: pickle.dumps(_Call(os.system, do)),
@@ -112,6 +116,27 @@ HOSTILE = {
     "twice": lambda do: b"\x80\x02cnumpy\ndtype\n)R)R.",
     # The state of a name, by which unpickling would change a class.
     "state of a name": lambda do: b"\x80\x02cnumpy\ndtype\n}" + word("a") + word(do) + b"sb.",
+    "slots of a name": lambda do: (
+        b"\x80\x02cnumpy\ndtype\nN}" + word("__setstate__") + word(do) + b"s\x86b."
+    ),
+    # Attributes of what is allowed, of modules, and by getattr.
+    "globals": lambda do: (
+        b"\x80\x04" + word("numpy") + word("dtype.__init__.__globals__") + b"\x93."
+    ),
+    "dotted": lambda do: b"\x80\x04" + word("os") + word("path.os.system") + b"\x93" + called(do),
+    "dotted module": lambda do: b"\x80\x02cos.path\nos.system\n" + called(do),
+    "getattr": lambda do: (
+        b"\x80\x02cbuiltins\ngetattr\ncos\n__dict__\n" + word("system") + b"\x86R" + called(do)
+    ),
+    "import": lambda do: b"\x80\x02cbuiltins\n__import__\n" + called("os"),
+    "exec of Python 2": lambda do: b"\x80\x02c__builtin__\neval\n" + called(do),
+    "method of a value": lambda do: b"\x80\x02" + word("{0}") + word("format") + b"\x86\x81.",
+    "__setstate__ of another class": lambda do: (
+        b"\x80\x02cfunctools\npartial\n)\x81(" + SYSTEM + word(do) + b"\x85}Ntb)R."
+    ),
+    "state of a list": lambda do: b"\x80\x02]}" + word("extend") + word(do) + b"sb.",
+    "set": lambda do: b"\x80\x04\x8f(" + word(do) + b"\x90.",
+    "bytearray": lambda do: b"\x80\x05\x96" + struct.pack("<Q", 2**40) + do.encode(),
 }
 
 

@@ -112,7 +112,7 @@ def test_token_rates(folders, tmp_path, capsys):
     encoder = load_frame_encoder(tmp_path / "out")
     assert (encoder.hop_samples, encoder.config.frames_per_token) == (320, 1)
     line = error_of(capsys, "hubert", *words, "--token-rate-hz", "20")
-    assert "token_rate_hz = 20: expected 50" in line
+    assert "--token-rate-hz = 20: expected 50" in line
     # One of 25 frames a second has nothing to pool.
     assert read_hubert(folders["hubert_25hz"], 25, None).config["frames_per_token"] == 1
 

@@ -1,4 +1,4 @@
-"""The imported encoders by themselves: what torch computed, mel frames, padding, tokens."""
+"""The imported encoders by themselves: what torch computed, mel frames, tokens, sizes."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from audiolm_jax.tokenizers.semantic.w2v_bert2.model import (
     pick_distances,
     spread_distances,
 )
-from audiolm_jax.types import AudioBatch, FrameEncoder
+from audiolm_jax.types import AudioBatch
 
 # Looked at by name, each in one layer only, for each is compiled; its place in the golden file.
 NAMED = {
@@ -28,7 +28,6 @@ NAMED = {
     "hubert_25hz": ("layer_2", 2),
     "w2v_bert2": ("layer_1", 1),
 }
-LENGTHS = np.array([9137, 4001, 1, 0, 640, 641], np.int32)
 
 
 @pytest.fixture(scope="module", params=ENCODERS)
@@ -44,15 +43,6 @@ def encoder(request, tmp_path_factory):
 
 def relative(found, expected):
     return np.sqrt(np.square(found - expected).sum() / np.square(expected).sum())
-
-
-def batch_with(padding):
-    samples = np.full((len(LENGTHS), 9600), padding, np.float32)
-    for row, clip in zip(samples, clips([9137] * len(LENGTHS)), strict=True):
-        row[: LENGTHS[0]] = clip
-    for row, length in zip(samples, LENGTHS, strict=True):
-        row[length:] = padding
-    return AudioBatch(samples, LENGTHS)
 
 
 def test_features_are_those_of_torch(encoder):
@@ -79,22 +69,6 @@ def test_hidden_states_are_those_of_torch(encoder):
         assert relative(found, expected) < 1e-4
 
 
-def test_an_item_gets_what_it_gets_alone(encoder):
-    layer, _ = NAMED[encoder.name]
-    features, lengths = encoder.features(batch_with(0), layer)
-    np.testing.assert_array_equal(lengths, -(-LENGTHS // 640))
-    assert features.shape == (6, 15, 8)
-    assert np.isfinite(features).all()
-    np.testing.assert_array_equal(encoder.features(batch_with(np.nan), layer)[0], features)
-    for row, count in enumerate(lengths):
-        assert not features[row, count:].any()
-        assert not count or features[row, :count].any()
-    for row in (1, 2):  # without batch mates, in the shape that is compiled already
-        lengths_alone = np.where(np.arange(len(LENGTHS)) == row, LENGTHS, 0)
-        found, _ = encoder.features(AudioBatch(batch_with(0).samples, lengths_alone), layer)
-        np.testing.assert_allclose(found[row], features[row], atol=2e-5)
-
-
 @pytest.mark.parametrize("encoder", ["hubert_large", "w2v_bert2"], indirect=True)
 def test_blocks_taken_apart_give_what_the_stack_gives(encoder):
     apart = encoder.module(encoder.params)
@@ -102,20 +76,11 @@ def test_blocks_taken_apart_give_what_the_stack_gives(encoder):
     stacked = encoder.module(encoder.params)
     stacked.blocks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacked.blocks)
     run = jax.jit(lambda module, audio: module.hidden_states(audio, 2)[0])
-    audio = batch_with(0)
+    audio = AudioBatch.from_clips(clips())
     states = run(apart, audio)
     np.testing.assert_allclose(states, run(stacked, audio), rtol=1e-4, atol=1e-5)
     none = jax.jit(lambda module, audio: module.hidden_states(audio, 0)[0])(apart, audio)
     np.testing.assert_allclose(none, states[:1], rtol=1e-4, atol=1e-5)
-
-
-def test_it_is_a_frame_encoder(encoder):
-    assert isinstance(encoder, FrameEncoder)
-    assert (encoder.sample_rate_hz, encoder.hop_samples) == (16000, 640)
-    names = ("layer_0", "layer_1", "layer_2")
-    assert encoder.layers == ((*names, "output") if encoder.name == "hubert_large" else names)
-    with pytest.raises(InputError, match=r"layer = 'layer_3': this encoder has layer_0, layer_1"):
-        encoder.features(batch_with(0), "layer_3")
 
 
 def test_frames_become_tokens():

@@ -1,7 +1,7 @@
 """Imported encoders against the transformers library with the same random weights.
 
 Needs torch and transformers, which the lock leaves out: without them these tests are skipped.
-`python tests/tokenizers/pretrained/test_encoder_parity.py` writes the golden file anew.
+`python tests/tokenizers/semantic/test_encoder_parity.py` writes the golden file anew.
 """
 
 import jax

@@ -7,7 +7,7 @@ from support.tiny_models import KMEANS, voice, write_kmeans
 
 from audiolm_jax.cli.main import main
 from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
-from audiolm_jax.tokenizers.semantic.windows import WindowConfig
+from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.types import AudioBatch
 
 pytestmark = pytest.mark.slow

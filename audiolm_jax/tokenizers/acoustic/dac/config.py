@@ -13,35 +13,29 @@ LATENT_KERNEL = 3  # last layer of the encoder
 
 @dataclasses.dataclass(frozen=True)
 class DacConfig:
-    """Size of the codec; the defaults are those of the 16 kHz weights, AudioLM's token shape.
-
-    Attributes:
-      sample_rate_hz: rate of the audio.
-      strides: down-sampling of each encoder stage, mirrored in the decoder; their product is the
-        hop.
-      encoder_width: channels before the first encoder stage; every stage doubles them.
-      decoder_width: channels before the first decoder stage; every stage halves them.
-      latent_width: width of the vectors that are quantised.
-      levels: quantiser levels.
-      codebook_size: codes of a level.
-      codebook_width: width in which the nearest code is looked up (factorised codes).
-    """
+    """Size of the codec; the defaults are those of the 16 kHz weights, AudioLM's token shape."""
 
     sample_rate_hz: int = 16000
+    """Rate of the audio."""
     strides: tuple[int, ...] = (2, 4, 5, 8)
+    """Down-sampling of each encoder stage, mirrored in the decoder; their product is the hop."""
     encoder_width: int = 64
+    """Channels before the first encoder stage; every stage doubles them."""
     decoder_width: int = 1536
+    """Channels before the first decoder stage; every stage halves them."""
     latent_width: int = 1024
+    """Width of the vectors that are quantized."""
     levels: int = 12
+    """Quantizer levels."""
     codebook_size: int = 1024
+    """Codes of a level."""
     codebook_width: int = 8
+    """Width in which the nearest code is looked up (factorized codes)."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            least = min(value, default=0) if field.name == "strides" else value
-            if least < 1:
-                raise InputError(f"{field.name} = {value}: expected 1 or more")
+        for name, value in vars(self).items():
+            if (min(value, default=0) if name == "strides" else value) < 1:
+                raise InputError(f"{name} = {value}: expected 1 or more")
         if self.decoder_width % 2 ** len(self.strides):
             raise InputError(
                 f"decoder_width = {self.decoder_width}: cannot be halved by each of "

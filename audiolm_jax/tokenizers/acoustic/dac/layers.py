@@ -1,6 +1,6 @@
-"""Layers of the Descript Audio Codec: Snake, and convolutions centred on their output.
+"""Layers of the Descript Audio Codec: Snake, and convolutions centered on their output.
 
-The codec is not causal. Each centred convolution is computed by its causal sibling of `nn.conv` on
+The codec is not causal. Each centered convolution is computed by its causal sibling of `nn.conv` on
 input shifted by the delay between the two, so that no transposed convolution is ever computed.
 
 A batch holds windows of recordings, and a `Span` says which positions of each window lie within
@@ -32,15 +32,10 @@ _SINE = (-1.6666657096e-1, 8.3330172911e-3, -1.9806615173e-4, 2.6000547141e-6)
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Which positions of each window lie within its recording: start <= position < stop.
+    """Which positions of each window lie within its recording: start <= position < stop."""
 
-    Attributes:
-      start: int32 [b]; negative when the recording began before the window.
-      stop: int32 [b]; beyond the window when the recording goes on.
-    """
-
-    start: Int[Array, " b"]
-    stop: Int[Array, " b"]
+    start: Int[Array, " b"]  # negative when the recording began before the window
+    stop: Int[Array, " b"]  # beyond the window when the recording goes on
 
     def keep(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
         """x with zeros outside; what stood there may be NaN."""

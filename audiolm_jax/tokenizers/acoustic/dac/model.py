@@ -1,4 +1,4 @@
-"""Encoder, decoder and residual quantiser of the Descript Audio Codec, for inference.
+"""Encoder, decoder and residual quantizer of the Descript Audio Codec, for inference.
 
 Both run on windows of recordings, [b, frames of a window], with a `Span` of where each recording
 begins and ends in its window (`layers`).
@@ -81,26 +81,15 @@ class Encoder(nnx.Module):
     """Waveform to latents."""
 
     def __init__(self, config: DacConfig, *, draws: NormalDraws):
-        widths = config.encoder_widths
+        widths, self.strides = config.encoder_widths, config.strides
         self.first = CenteredConv(1, widths[0], EDGE_KERNEL, draws=draws)
-        self.stages = nnx.List(
-            [
-                EncoderStage(*widths[i : i + 2], stride, draws=draws)
-                for i, stride in enumerate(config.strides)
-            ]
-        )
+        sizes = zip(widths, widths[1:], self.strides, strict=False)
+        self.stages = nnx.List([EncoderStage(*size, draws=draws) for size in sizes])
         self.snake = Snake(widths[-1])
         self.last = CenteredConv(widths[-1], config.latent_width, LATENT_KERNEL, draws=draws)
-        self.strides = config.strides
 
     def __call__(self, samples: Float[Array, "b s"], span: Span) -> Float[Array, "b t d"]:
-        """Args:
-          samples: windows of whole frames.
-          span: of the recordings, in samples; whole frames too.
-
-        Returns:
-          Latents [b, s / hop, d]; those outside the span mean nothing.
-        """
+        """Windows and spans of whole frames, in samples; latents outside the span mean nothing."""
         x = self.first(samples[..., None], span)
         for stage, stride in zip(self.stages, self.strides, strict=True):
             x = stage(x, span)
@@ -112,26 +101,17 @@ class Decoder(nnx.Module):
     """Latents to waveform."""
 
     def __init__(self, config: DacConfig, *, draws: NormalDraws):
-        widths = config.decoder_widths
-        self.strides = tuple(reversed(config.strides))
+        widths, self.strides = config.decoder_widths, config.strides[::-1]
         self.first = CenteredConv(config.latent_width, widths[0], EDGE_KERNEL, draws=draws)
-        self.stages = nnx.List(
-            [
-                DecoderStage(*widths[i : i + 2], stride, draws=draws)
-                for i, stride in enumerate(self.strides)
-            ]
-        )
+        sizes = zip(widths, widths[1:], self.strides, strict=False)
+        self.stages = nnx.List([DecoderStage(*size, draws=draws) for size in sizes])
         self.snake = Snake(widths[-1])
         self.last = CenteredConv(widths[-1], 1, EDGE_KERNEL, draws=draws)
 
     def __call__(self, latents: Float[Array, "b t d"], span: Span) -> Float[Array, "b s"]:
-        """Args:
-          latents: of windows.
-          span: of the recordings, in frames.
-
-        Returns:
-          Samples [b, t * hop] in [-1, 1], zero outside the recording and on the last few samples
-          of one that the codec does not give (`DacConfig.decoder_shortfall`).
+        """Samples [b, t * hop] in [-1, 1] of windows with spans in frames: zero outside the
+        recording and on the last few samples of one that the codec does not give
+        (`DacConfig.decoder_shortfall`).
         """
         x = self.first(latents, span)
         for stage, stride in zip(self.stages, self.strides, strict=True):
@@ -141,7 +121,7 @@ class Decoder(nnx.Module):
 
 
 class Quantizer(nnx.Module):
-    """Residual quantiser whose levels look codes up in a narrow space, by direction alone.
+    """Residual quantizer whose levels look codes up in a narrow space, by direction alone.
 
     Parameters of all levels are stacked: `in_kernel` [q, d, w], `in_bias` [q, w], `codebooks`
     [q, n, w], `out_kernel` [q, w, d], `out_bias` [q, d].
@@ -158,19 +138,20 @@ class Quantizer(nnx.Module):
     def encode(self, latents: Float[Array, "b t d"]) -> Int[Array, "b t q"]:
         """Codes of each latent, level by level on what the levels before leave over."""
 
-        def level_step(residual, level):
-            in_kernel, in_bias, codebook, out_kernel, out_bias = level
-            narrow = residual @ in_kernel + in_bias[None]
+        def level_step(residual_FxD, level):
+            in_kernel_DxW, in_bias_W, codebook_NxW, out_kernel_WxD, out_bias_D = level
+            narrow_FxW = residual_FxD @ in_kernel_DxW + in_bias_W[None]
             # The code of largest cosine; the length of the latent does not change the order.
-            codes = jnp.argmax(narrow @ _normalized(codebook).T, axis=-1)
-            return residual - (codebook[codes] @ out_kernel + out_bias[None]), codes
+            codes_F = jnp.argmax(narrow_FxW @ _normalized(codebook_NxW).T, axis=-1)
+            coded_FxD = codebook_NxW[codes_F] @ out_kernel_WxD + out_bias_D[None]
+            return residual_FxD - coded_FxD, codes_F
 
         levels = tuple(
             x[...]
             for x in (self.in_kernel, self.in_bias, self.codebooks, self.out_kernel, self.out_bias)
         )
-        _, codes = jax.lax.scan(level_step, latents.reshape(-1, latents.shape[-1]), levels)
-        return codes.T.reshape(*latents.shape[:2], -1)
+        _, codes_QxF = jax.lax.scan(level_step, latents.reshape(-1, latents.shape[-1]), levels)
+        return codes_QxF.T.reshape(*latents.shape[:2], -1)
 
     def decode(self, codes: Int[Array, "b t q"]) -> Float[Array, "b t d"]:
         """Latents as the sum over the levels given, the first of all."""

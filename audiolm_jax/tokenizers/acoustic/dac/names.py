@@ -6,56 +6,50 @@ from typing import Literal
 
 from audiolm_jax.tokenizers.acoustic.dac.config import DILATIONS, DacConfig
 
+Kind = Literal["conv", "transposed", "snake"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One layer's names.
+    """Prefixes of one layer's arrays."""
 
-    Attributes:
-      here: prefix of its arrays in our model folders.
-      descript: prefix of its arrays in Descript's torch file.
-      transformers: prefix in the transformers library.
-      kind: how its arrays are laid out.
-    """
-
-    here: str
-    descript: str
-    transformers: str
-    kind: Literal["conv", "transposed", "snake"]
+    here: str  # in our model folders
+    descript: str  # in Descript's torch file
+    transformers: str  # in the transformers library
+    kind: Kind  # how its arrays are laid out
 
 
 def convolutional_layers(config: DacConfig) -> Iterator[Layer]:
-    """The layers of encoder and decoder. Descript numbers them through; index 0 is the first."""
+    """The layers of encoder and decoder, in no order that matters."""
     stages = len(config.strides)
-    yield Layer("encoder.first.causal", "encoder.block.0", "encoder.conv1", "conv")
+    # Descript numbers the parts of a half and of each stage through.
+    yield from _half("encoder", "encoder.block", stages, ("down", "conv1", "conv"), 3, units=0)
+    yield from _half(
+        "decoder", "decoder.model", stages, ("up", "conv_t1", "transposed"), 0, units=2
+    )
+
+
+def _half(
+    half: str, parts: str, stages: int, resampling: tuple[str, str, Kind], snake: int, units: int
+) -> Iterator[Layer]:
+    """`snake` and `units` are the numbers of those parts in a stage."""
+    ours, theirs, kind = resampling
+    yield Layer(f"{half}.first.causal", f"{parts}.0", f"{half}.conv1", "conv")
     for i in range(stages):
-        here, block, theirs = f"encoder.stages.{i}", f"encoder.block.{i + 1}", f"encoder.block.{i}"
-        yield from _residual_units(here, f"{block}.block", 0, theirs)
-        yield Layer(f"{here}.snake", f"{block}.block.3", f"{theirs}.snake1", "snake")
-        yield Layer(f"{here}.down.causal", f"{block}.block.4", f"{theirs}.conv1", "conv")
-    yield Layer("encoder.snake", f"encoder.block.{stages + 1}", "encoder.snake1", "snake")
-    yield Layer("encoder.last.causal", f"encoder.block.{stages + 2}", "encoder.conv2", "conv")
-
-    yield Layer("decoder.first.causal", "decoder.model.0", "decoder.conv1", "conv")
-    for i in range(stages):
-        here, block, theirs = f"decoder.stages.{i}", f"decoder.model.{i + 1}", f"decoder.block.{i}"
-        yield Layer(f"{here}.snake", f"{block}.block.0", f"{theirs}.snake1", "snake")
-        yield Layer(f"{here}.up.causal", f"{block}.block.1", f"{theirs}.conv_t1", "transposed")
-        yield from _residual_units(here, f"{block}.block", 2, theirs)
-    yield Layer("decoder.snake", f"decoder.model.{stages + 1}", "decoder.snake1", "snake")
-    yield Layer("decoder.last.causal", f"decoder.model.{stages + 2}", "decoder.conv2", "conv")
-
-
-def _residual_units(here: str, descript: str, first: int, transformers: str) -> Iterator[Layer]:
-    for i in range(len(DILATIONS)):
-        ours, block = f"{here}.units.{i}", f"{descript}.{first + i}.block"
-        theirs = f"{transformers}.res_unit{i + 1}"
-        yield Layer(f"{ours}.snake1", f"{block}.0", f"{theirs}.snake1", "snake")
-        yield Layer(f"{ours}.dilated.causal", f"{block}.1", f"{theirs}.conv1", "conv")
-        yield Layer(f"{ours}.snake2", f"{block}.2", f"{theirs}.snake2", "snake")
-        yield Layer(f"{ours}.pointwise", f"{block}.3", f"{theirs}.conv2", "conv")
+        here, part, block = f"{half}.stages.{i}", f"{parts}.{i + 1}.block", f"{half}.block.{i}"
+        yield Layer(f"{here}.snake", f"{part}.{snake}", f"{block}.snake1", "snake")
+        yield Layer(f"{here}.{ours}.causal", f"{part}.{snake + 1}", f"{block}.{theirs}", kind)
+        for n in range(len(DILATIONS)):
+            unit, inner = f"{here}.units.{n}", f"{part}.{units + n}.block"
+            res = f"{block}.res_unit{n + 1}"
+            yield Layer(f"{unit}.snake1", f"{inner}.0", f"{res}.snake1", "snake")
+            yield Layer(f"{unit}.dilated.causal", f"{inner}.1", f"{res}.conv1", "conv")
+            yield Layer(f"{unit}.snake2", f"{inner}.2", f"{res}.snake2", "snake")
+            yield Layer(f"{unit}.pointwise", f"{inner}.3", f"{res}.conv2", "conv")
+    yield Layer(f"{half}.snake", f"{parts}.{stages + 1}", f"{half}.snake1", "snake")
+    yield Layer(f"{half}.last.causal", f"{parts}.{stages + 2}", f"{half}.conv2", "conv")
 
 
 def quantizer_level(level: int) -> str:
-    """Prefix of a quantiser level's arrays, the same in both sources."""
+    """Prefix of a quantizer level's arrays, the same in both sources."""
     return f"quantizer.quantizers.{level}"

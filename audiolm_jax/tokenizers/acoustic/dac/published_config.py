@@ -50,16 +50,14 @@ def _config(source: dict[str, Any], column: int, derived: tuple[str, str], where
     for field, names in _NAMES.items():
         name = names[column]
         value = source.get(name)
-        if field == "strides":
-            value = _whole_numbers(value, name, where)
-        elif field == "codebook_width" and isinstance(value, list):
+        if field == "codebook_width" and isinstance(value, list):
             widths = set(_whole_numbers(value, name, where))
             if len(widths) != 1:
                 raise InputError(f"{where}: {name} = {value}: expected the same of every level")
             (value,) = widths
-        else:
-            (value,) = _whole_numbers([value], name, where)
-        fields[field] = value
+        is_list = field == "strides"
+        numbers = _whole_numbers(value if is_list else [value], name, where)
+        fields[field] = numbers if is_list else numbers[0]
     width, mirrored = derived
     # Both sources derive these two when they are not written down.
     latent = source.get(width)
@@ -80,6 +78,6 @@ def _config(source: dict[str, Any], column: int, derived: tuple[str, str], where
 
 def _whole_numbers(value: Any, name: str, where: str) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or not all(type(x) is int for x in value):
-        found = value[0] if isinstance(value, list) and len(value) == 1 else value
-        raise InputError(f"{where}: {name} = {found}: expected whole numbers")
+        read = value[0] if isinstance(value, list) and len(value) == 1 else value
+        raise InputError(f"{where}: {name} = {read}: expected whole numbers")
     return tuple(value)

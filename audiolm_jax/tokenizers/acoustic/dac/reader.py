@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from flax import nnx
 
-from audiolm_jax.artifacts.model_folder import flatten_shapes, save_model
+from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.acoustic.dac.codec import KIND, abstract_state
+from audiolm_jax.nn.state_arrays import flatten_shapes
+from audiolm_jax.tokenizers.acoustic.codec import abstract_network
+from audiolm_jax.tokenizers.acoustic.dac.codec import KIND
 from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
+from audiolm_jax.tokenizers.acoustic.dac.model import Dac
 from audiolm_jax.tokenizers.acoustic.dac.names import convolutional_layers, quantizer_level
 from audiolm_jax.tokenizers.acoustic.dac.published_config import (
     config_from_descript,
@@ -29,10 +33,8 @@ _TO_TORCH = {"conv": (2, 1, 0), "transposed": (1, 2, 0)}
 def import_dac(weights: Path, out: Path) -> tuple[DacConfig, str]:
     """Writes a model folder of kind "dac"; returns its config and fingerprint.
 
-    Args:
-      weights: Descript's torch file, or the folder (or safetensors file) of the transformers
-        library.
-      out: the folder to write.
+    `weights` is Descript's torch file, or the folder (or safetensors file) of the transformers
+    library.
 
     Raises:
       InputError: not such weights, or their arrays do not fit their own config.
@@ -54,15 +56,15 @@ def read_dac(weights: Path) -> tuple[DacConfig, dict[str, np.ndarray]]:
     if weights.is_file() and weights.suffix in _TORCH_SUFFIXES:
         content = read_torch_file(weights)
         config = config_from_descript(content, str(weights))
-        found = content.get("state_dict")
-        if not isinstance(found, dict):
+        published = content.get("state_dict")
+        if not isinstance(published, dict):
             raise InputError(f"{weights}: no state_dict in it; take the published weights file")
-        return config, arrays_from(config, found, "descript", str(weights))
+        return config, arrays_from(config, published, "descript", str(weights))
     if weights.is_dir() or weights.suffix == ".safetensors":
-        fields, found = read_safetensors_folder(weights)
+        fields, published = read_safetensors_folder(weights)
         folder = weights if weights.is_dir() else weights.parent
         config = config_from_transformers(fields, str(folder / "config.json"))
-        return config, arrays_from(config, found, "transformers", str(weights))
+        return config, arrays_from(config, published, "transformers", str(weights))
     raise InputError(
         f"{weights}: expected a torch file ({', '.join(_TORCH_SUFFIXES)}), a safetensors file or "
         "the folder of one"
@@ -71,23 +73,17 @@ def read_dac(weights: Path) -> tuple[DacConfig, dict[str, np.ndarray]]:
 
 def arrays_from(
     config: DacConfig,
-    found: dict[str, np.ndarray],
+    published: dict[str, np.ndarray],
     publisher: Literal["descript", "transformers"],
     where: str,
 ) -> dict[str, np.ndarray]:
-    """Parameters by our names and in our layout.
-
-    Args:
-      config: sizes that the arrays must have.
-      found: all arrays by the publisher's names.
-      publisher: whose names.
-      where: file they came from, for errors.
+    """Parameters by our names and in our layout, from all arrays by the publisher's names.
 
     Raises:
       InputError: an array is missing, unknown, misshapen or not finite.
     """
-    source = PublishedArrays(found, where)
-    shapes = flatten_shapes(abstract_state(config)[1])
+    source = PublishedArrays(published, where)
+    shapes = flatten_shapes(nnx.state(abstract_network(Dac, config)))
     arrays: dict[str, np.ndarray] = {}
     for layer in convolutional_layers(config):
         theirs = getattr(layer, publisher)
@@ -107,20 +103,21 @@ def arrays_from(
 
 def _convert_quantizer(config: DacConfig, source: PublishedArrays) -> dict[str, np.ndarray]:
     wide, narrow = config.latent_width, config.codebook_width
+    in_shape, out_shape, codes = (
+        (narrow, wide, 1),
+        (wide, narrow, 1),
+        (config.codebook_size, narrow),
+    )
 
     def stack(take: Callable[[str], np.ndarray]) -> np.ndarray:
         return np.stack([take(quantizer_level(level)) for level in range(config.levels)])
 
     return {
-        "quantizer.in_kernel": stack(
-            lambda name: source.weight(f"{name}.in_proj", (narrow, wide, 1))[..., 0].T
-        ),
-        "quantizer.in_bias": stack(lambda name: source.take(f"{name}.in_proj.bias", (narrow,))),
-        "quantizer.codebooks": stack(
-            lambda name: source.take(f"{name}.codebook.weight", (config.codebook_size, narrow))
-        ),
+        "quantizer.in_kernel": stack(lambda q: source.weight(f"{q}.in_proj", in_shape)[..., 0].T),
+        "quantizer.in_bias": stack(lambda q: source.take(f"{q}.in_proj.bias", (narrow,))),
+        "quantizer.codebooks": stack(lambda q: source.take(f"{q}.codebook.weight", codes)),
         "quantizer.out_kernel": stack(
-            lambda name: source.weight(f"{name}.out_proj", (wide, narrow, 1))[..., 0].T
+            lambda q: source.weight(f"{q}.out_proj", out_shape)[..., 0].T
         ),
-        "quantizer.out_bias": stack(lambda name: source.take(f"{name}.out_proj.bias", (wide,))),
+        "quantizer.out_bias": stack(lambda q: source.take(f"{q}.out_proj.bias", (wide,))),
     }

@@ -6,33 +6,14 @@ loss knows no reconstruction and stays outside.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from audiolm_jax.errors import InputError
-
-
-@dataclasses.dataclass(frozen=True)
-class BalancerConfig:
-    """The balancer.
-
-    Attributes:
-      decay: of the moving averages of gradient norms, per step (EnCodec: 0.999).
-      total_norm: R, norm of the balanced gradient over the whole batch if all losses pull one way
-        (EnCodec: 1).
-    """
-
-    decay: float = 0.999
-    total_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise InputError(f"balancer.decay = {self.decay}: expected 0 to below 1")
-        if not self.total_norm > 0:
-            raise InputError(f"balancer.total_norm = {self.total_norm}: expected more than 0")
+from audiolm_jax.tokenizers.acoustic.soundstream.config import BalancerConfig
 
 
 @jax.tree_util.register_dataclass
@@ -40,9 +21,7 @@ class BalancerConfig:
 class NormAverages:
     """Moving averages `sums / counts` of the gradient norms of n losses, free of their start at 0.
 
-    Attributes:
-      sums: float32 [n], decayed sum of the norms.
-      counts: float32 [n], decayed number of them.
+    Both are decayed, float32 [n].
     """
 
     sums: Array
@@ -63,13 +42,8 @@ def balance(
     """Sum over the losses of R * (weight / sum of weights) * gradient / average of its norm.
 
     A loss without gradient (discriminators that have not started, a batch of silence) adds nothing
-    and leaves its average alone; the shares of the others do not change with it.
-
-    Args:
-      gradients: of each unweighted loss with respect to the reconstruction of the whole batch.
-      weights: of each loss; their sum must be positive.
-      averages: of the step before.
-      config: decay and R.
+    and leaves its average alone; the shares of the others do not change with it. The gradients are
+    those of each unweighted loss with respect to the reconstruction of the whole batch.
 
     Returns:
       The balanced gradient; the averages after this step; the L2 norm of each gradient, over the
@@ -83,10 +57,7 @@ def balance(
     )
     shares = jnp.asarray(weights, jnp.float32) / sum(weights)
     # Where nothing was ever counted the gradient is zero, and any finite scale will do.
-    scales = (
-        config.total_norm
-        * shares
-        * averages.counts
-        / jnp.where(averages.sums > 0, averages.sums, 1.0)
-    )
-    return sum(s * g for s, g in zip(scales, gradients, strict=True)), averages, norms
+    sums = jnp.where(averages.sums > 0, averages.sums, 1.0)
+    scales = config.total_norm * shares * averages.counts / sums
+    balanced = [s * g for s, g in zip(scales, gradients, strict=True)]
+    return functools.reduce(jnp.add, balanced), averages, norms

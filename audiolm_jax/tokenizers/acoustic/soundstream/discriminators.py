@@ -1,7 +1,6 @@
-"""The judges of the GAN: three waveform scales and one complex STFT (Paper: SoundStream III-D)."""
+"""The discriminators: three waveform scales and one complex STFT (Paper: SoundStream III-D)."""
 
-import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,15 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from audiolm_jax.audio.spectral import hann_window, stft
-from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws, convolve, draw_kernel, fill_channels, same_padding
 from audiolm_jax.nn.partition import constrain
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    FREQUENCY_STRIDE,
+    GROUP_CHANNELS,
+    DiscriminatorConfig,
+    Normalization,
+)
 
-Normalization = Literal["none", "weight", "layer"]
-
-_GROUP_CHANNELS = 4  # input channels of each group of the waveform discriminator
 _LANES = 128  # of a TPU's registers
 # (width multiplier of the first convolution, of the second one over it, (time, frequency) stride).
 _STFT_BLOCKS = (
@@ -27,71 +28,17 @@ _STFT_BLOCKS = (
     (8, 1, (1, 2)),
     (8, 2, (2, 2)),
 )
-_FREQUENCY_STRIDE = 64  # product of the frequency strides above
 
 
-@dataclasses.dataclass(frozen=True)
-class DiscriminatorConfig:
-    """Sizes of the discriminators; the defaults are the paper's.
+class DiscriminatorOutput(NamedTuple):
+    """What one discriminator says of a batch."""
 
-    Attributes:
-      wave_scales: one waveform discriminator for each factor of down-sampling.
-      wave_width: channels after its first convolution; a power of two, at least 4.
-      wave_max_width: cap of its channels, which grow by 4 with each of four strided layers.
-      wave_normalization: of the waveform discriminators (weight: as in MelGAN).
-      grouped_convolution: how grouped convolutions are computed, with equal results. block_diagonal
-        is a dense convolution with zeros between the groups: faster on a CPU for narrow widths.
-        lane_blocks joins as many groups as make 128 input channels, the lanes of a TPU, with zeros
-        between those: several times faster there (docs/tpu.md).
-      stft_width: C, channels after the first convolution of the STFT discriminator.
-      stft_window: W, samples; a multiple of 128.
-      stft_hop: H, samples.
-      stft_normalization: of the STFT discriminator (layer: over time, frequency and channels of an
-        example; layer normalisation kept EnCodec's from diverging, the paper names none).
-    """
-
-    wave_scales: tuple[int, ...] = (1, 2, 4)
-    wave_width: int = 16
-    wave_max_width: int = 1024
-    wave_normalization: Normalization = "weight"
-    grouped_convolution: Literal["grouped", "block_diagonal", "lane_blocks"] = "grouped"
-    stft_width: int = 32
-    stft_window: int = 1024
-    stft_hop: int = 256
-    stft_normalization: Normalization = "layer"
-
-    def __post_init__(self) -> None:
-        for name in ("wave_width", "wave_max_width"):
-            value = getattr(self, name)
-            if value < _GROUP_CHANNELS or value & (value - 1):
-                raise InputError(f"{name} = {value}: expected a power of two of at least 4")
-        for scale in self.wave_scales:
-            if scale < 1 or scale & (scale - 1):
-                raise InputError(f"wave_scales = {self.wave_scales}: expected powers of two")
-        if self.stft_width < 1:
-            raise InputError(f"stft_width = {self.stft_width}: expected 1 or more")
-        if self.stft_window < 128 or self.stft_window % (2 * _FREQUENCY_STRIDE):
-            raise InputError(f"stft_window = {self.stft_window}: expected a multiple of 128")
-        if not 1 <= self.stft_hop <= self.stft_window:
-            raise InputError(
-                f"stft_hop = {self.stft_hop}: expected 1 to stft_window = {self.stft_window}"
-            )
-
-
-class Judgement(NamedTuple):
-    """What one discriminator says of a batch.
-
-    Attributes:
-      logits: [b, t_k], positive for real.
-      features: activations of each layer but the last, [b, t, c] or [b, t, f, c].
-    """
-
-    logits: Array
-    features: list[Array]
+    logits: Array  # [b, t_k], positive for real
+    features: list[Array]  # activations of each layer but the last, [b, t, c] or [b, t, f, c]
 
 
 class NormalizedConv(nnx.Module):
-    """Convolution over one or two axes with SAME padding and a choice of normalisation.
+    """Convolution over one or two axes with SAME padding and a choice of normalization.
 
     Of its `groups`, every `joined_groups` neighbours (a divisor) are computed as one group with
     zeros between them, which changes nothing but the time.
@@ -174,7 +121,7 @@ class WaveDiscriminator(nnx.Module):
 
     def __init__(self, config: DiscriminatorConfig, scale: int, *, draws: NormalDraws):
         most = {
-            "grouped": _GROUP_CHANNELS,
+            "grouped": GROUP_CHANNELS,
             "lane_blocks": _LANES,
             "block_diagonal": config.wave_max_width,
         }[config.grouped_convolution]
@@ -186,7 +133,7 @@ class WaveDiscriminator(nnx.Module):
                 (kernel,),
                 (stride,),
                 groups=groups,
-                joined_groups=min(groups, most // _GROUP_CHANNELS),
+                joined_groups=min(groups, most // GROUP_CHANNELS),
                 normalization=config.wave_normalization,
                 draws=draws,
             )
@@ -195,14 +142,14 @@ class WaveDiscriminator(nnx.Module):
         layers = [conv(1, width, 15, 1)]
         for _ in range(4):
             wider = min(4 * width, config.wave_max_width)
-            layers.append(conv(width, wider, 41, 4, width // _GROUP_CHANNELS))
+            layers.append(conv(width, wider, 41, 4, width // GROUP_CHANNELS))
             width = wider
         self.layers = nnx.List([*layers, conv(width, width, 5, 1)])
         self.last = conv(width, 1, 3, 1)
         self.scale = scale
 
-    def __call__(self, samples: Float[Array, "b s"]) -> Judgement:
-        """Judges the audio at 1 / scale of its rate."""
+    def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
+        """Of the audio at 1 / scale of its rate."""
         x = samples[..., None]
         for _ in range(self.scale.bit_length() - 1):
             x = nnx.avg_pool(x, (4,), (2,), "SAME")
@@ -210,7 +157,7 @@ class WaveDiscriminator(nnx.Module):
         for layer in self.layers:
             x = constrain(_activate(layer(x)), "batch", "time", None)
             features.append(x)
-        return Judgement(self.last(x)[..., 0], features)
+        return DiscriminatorOutput(self.last(x)[..., 0], features)
 
 
 class StftBlock(nnx.Module):
@@ -257,14 +204,14 @@ class StftDiscriminator(nnx.Module):
             )
             width = inner * growth
         self.blocks = nnx.List(blocks)
-        self.bands = config.stft_window // 2 // _FREQUENCY_STRIDE
+        self.bands = config.stft_window // 2 // FREQUENCY_STRIDE
         self.last = NormalizedConv(width * self.bands, 1, (1,), (1,), draws=draws)
         self.window = config.stft_window
         self.hop = config.stft_hop
         self.scale = 2 / float(hann_window(self.window).sum()) ** 0.5  # loud speech comes near 1
 
-    def __call__(self, samples: Float[Array, "b s"]) -> Judgement:
-        """Judges the complex spectrogram, its top bin left out so that W / 2 remain."""
+    def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
+        """Of the complex spectrogram, its top bin left out so that W / 2 remain."""
         x = stft(samples, self.window, self.hop)[..., :-1] * self.scale
         x = _activate(self.first(jnp.stack([x.real, x.imag], -1)))
         features = [x]
@@ -272,7 +219,7 @@ class StftDiscriminator(nnx.Module):
             x = constrain(_activate(block(x)), "batch", "time", None, None)
             features.append(x)
         joined = x.reshape(*x.shape[:2], -1)  # a 1 x (F / 64) convolution without padding
-        return Judgement(self.last(joined)[..., 0], features)
+        return DiscriminatorOutput(self.last(joined)[..., 0], features)
 
 
 class Discriminators(nnx.Module):
@@ -284,6 +231,6 @@ class Discriminators(nnx.Module):
             [WaveDiscriminator(config, s, draws=draws) for s in config.wave_scales]
         )
 
-    def __call__(self, samples: Float[Array, "b s"]) -> list[Judgement]:
-        """One judgement each; `samples` must be free of NaN (padding silenced)."""
+    def __call__(self, samples: Float[Array, "b s"]) -> list[DiscriminatorOutput]:
+        """One output each; `samples` must be free of NaN (padding silenced)."""
         return [self.stft(samples), *(wave(samples) for wave in self.waves)]

@@ -1,39 +1,18 @@
 """The denoising switch: FiLM at the bottleneck (Paper: SoundStream section III-F)."""
 
-import dataclasses
-from typing import Literal
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from audiolm_jax.nn.partition import annotate
-
-Place = Literal["encoder", "decoder"]
-
-
-@dataclasses.dataclass(frozen=True)
-class DenoisingConfig:
-    """A codec that can be told to keep the background or to remove it.
-
-    Attributes:
-      place: encoder conditions the latents before they are quantised, so noise costs no bits;
-        decoder conditions the quantised ones, so whoever listens decides.
-    """
-
-    place: Place = "encoder"
+from audiolm_jax.tokenizers.acoustic.soundstream.config import DenoisingConfig, Place
 
 
 class Film(nnx.Module):
     """Scales and shifts each channel of each frame by what a switch says.
 
-    The paper's linear layer on a one-hot vector of two is a choice between two rows. They start
-    equal, at 1 and 0, so an untrained layer changes nothing.
-
-    Attributes:
-      gamma: [2, d], row 0 with the switch off, row 1 on.
-      beta: [2, d].
-      place: where it belongs.
+    The paper's linear layer on a one-hot vector of two is a choice between two rows, [2, d], the
+    first with the switch off. They start equal, at 1 and 0, so an untrained layer changes nothing.
     """
 
     def __init__(self, config: DenoisingConfig, width: int):
@@ -49,7 +28,7 @@ class Film(nnx.Module):
     def __call__(
         self, latents: Float[Array, "b t d"], denoise: Bool[Array, "_ _"]
     ) -> Float[Array, "b t d"]:
-        """Args: latents; denoise, [b, t] for each frame, [b, 1] for each item, [1, 1] for all."""
+        """`denoise` is [b, t] for each frame, [b, 1] for each item or [1, 1] for all."""
         gamma, beta = (
             jnp.where(denoise[..., None], rows[1], rows[0])
             for rows in (self.gamma[...], self.beta[...])
@@ -58,7 +37,12 @@ class Film(nnx.Module):
 
 
 def condition(
-    film: Film | None, place: Place, latents: Float[Array, "b t d"], denoise: Array | None
+    film: Film | None,
+    place: Place,
+    latents: Float[Array, "b t d"],
+    denoise: Bool[Array, "_ _"] | None,
 ) -> Float[Array, "b t d"]:
     """What the model's FiLM makes of the latents at `place`; itself if it has none there."""
-    return latents if film is None or film.place != place else film(latents, denoise)
+    if film is None or film.place != place or denoise is None:
+        return latents
+    return film(latents, denoise)

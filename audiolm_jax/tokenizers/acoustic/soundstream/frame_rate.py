@@ -4,84 +4,28 @@ SoundStream's layers near the sample rate are most of its cost, and no matrix un
 there. Here a short-time Fourier transform takes their place before the encoder and an inverse one
 after the decoder, as in Vocos (arXiv:2306.00814), and all blocks between run once a frame. The
 blocks are those of ConvNeXt (arXiv:2201.03545), causal. No paper of AudioLM has this network; the
-quantiser and everything around it stay the same.
+quantizer and everything around it stay the same.
 """
-
-import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws, draw_kernel, fill_channels
 from audiolm_jax.nn.linear import multiply
+from audiolm_jax.tokenizers.acoustic.soundstream.config import FrameRateConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
     analysis_matrix,
     overlap_add,
     synthesis_matrix,
     windows_ending_with_cells,
 )
+from audiolm_jax.tokenizers.acoustic.streams import State
 
 _COMPRESSION = 0.3  # magnitudes are raised to this before the encoder: nearer to loudness
 _POWER_FLOOR = 1e-8  # of a band's squared magnitude; below it the spectrum fades to 0, gradient too
 _LOG_MAGNITUDE_LIMIT = 2.0  # bands of full scale have magnitudes near 1
-
-
-@dataclasses.dataclass(frozen=True)
-class FrameRateConfig:
-    """Size of the frame-rate network.
-
-    Attributes:
-      width: channels of the blocks.
-      encoder_blocks: blocks before the quantiser.
-      decoder_blocks: blocks after it.
-      expansion: hidden width of a block as a multiple of `width`.
-      kernel_size: frames that a block reads: its own and those before.
-      cells: short-time spectra per codec frame.
-      analysis_overlap: windows that cover a sample before the encoder: a window is so many cells.
-      synthesis_overlap: the same behind the decoder; 2 or more.
-    """
-
-    width: int = 512
-    encoder_blocks: int = 6
-    decoder_blocks: int = 8
-    expansion: int = 3
-    kernel_size: int = 7
-    cells: int = 4
-    analysis_overlap: int = 4
-    synthesis_overlap: int = 2
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            least = 2 if field.name == "synthesis_overlap" else 1
-            if getattr(self, field.name) < least:
-                raise InputError(
-                    f"frame_rate.{field.name} = {getattr(self, field.name)}: expected {least} or "
-                    "more"
-                )
-
-    def check_hop(self, hop_samples: int) -> None:
-        """Raises InputError if a codec frame of so many samples has no such cells and windows."""
-        if hop_samples % self.cells:
-            raise InputError(
-                f"frame_rate.cells = {self.cells}: expected a divisor of the hop, {hop_samples}, "
-                "which is the product of strides"
-            )
-        for name in ("analysis_overlap", "synthesis_overlap"):
-            window = hop_samples // self.cells * getattr(self, name)
-            if window % 2:
-                raise InputError(
-                    f"frame_rate.{name} = {getattr(self, name)}: gives a window of {window} "
-                    "samples; expected an even number, change it or cells"
-                )
-
-    def receptive_field_samples(self, hop_samples: int) -> int:
-        """Samples that an encoder frame depends on."""
-        frames = self.encoder_blocks * (self.kernel_size - 1) + 1
-        return frames * hop_samples + hop_samples // self.cells * (self.analysis_overlap - 1)
 
 
 class _Norm(nnx.Module):
@@ -108,7 +52,7 @@ class _Pointwise(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Depthwise causal convolution, normalisation and two pointwise layers around a skip."""
+    """Depthwise causal convolution, normalization and two pointwise layers around a skip."""
 
     def __init__(self, config: FrameRateConfig, blocks: int, *, draws: NormalDraws):
         width, hidden = config.width, config.width * config.expansion
@@ -138,7 +82,7 @@ class Block(nnx.Module):
 
 
 class _FrameNetwork(nnx.Module):
-    """A layer that mixes channels, blocks, normalisation and a layer to the wanted width."""
+    """A layer that mixes channels, blocks, normalization and a layer to the wanted width."""
 
     def __init__(
         self,
@@ -155,12 +99,10 @@ class _FrameNetwork(nnx.Module):
         self.last_norm = _Norm(config.width)
         self.last = _Pointwise(config.width, channels_out, draws=draws)
 
-    def _initial_states(self, batch: int) -> tuple[Array, ...]:
+    def _initial_states(self, batch: int) -> State:
         return tuple(block.initial_state(batch) for block in self.blocks)
 
-    def _run(
-        self, x: Float[Array, "b t i"], states: tuple[Array, ...]
-    ) -> tuple[Float[Array, "b t o"], tuple[Array, ...]]:
+    def _run(self, x: Float[Array, "b t i"], states: State) -> tuple[Float[Array, "b t o"], State]:
         x = self.first_norm(self.first(x))
         after = []
         for block, state in zip(self.blocks, states, strict=True):
@@ -175,32 +117,33 @@ class FrameRateEncoder(_FrameNetwork):
     def __init__(
         self, config: FrameRateConfig, hop_samples: int, width: int, *, draws: NormalDraws
     ):
-        """Args: config; hop_samples per frame; width of the latents; draws."""
         self.hop, self.cell = hop_samples, hop_samples // config.cells
         self.window = self.cell * config.analysis_overlap
         features = config.cells * 3 * (self.window // 2 + 1)
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
 
-    def initial_state(self, batch: int) -> Any:
+    def initial_state(self, batch: int) -> State:
         """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
         return jnp.zeros((batch, self.window - self.cell)), self._initial_states(batch)
 
     def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
-        """Args: samples [b, s], s a multiple of the hop. Returns: latents [b, s / hop, d]."""
+        """Whole frames of samples to latents."""
         return self.step(samples, None)[0]
 
-    def step(self, samples: Float[Array, "b s"], state: Any) -> tuple[Float[Array, "b t d"], Any]:
+    def step(
+        self, samples: Float[Array, "b s"], state: State
+    ) -> tuple[Float[Array, "b t d"], State]:
         """The same for one chunk of whole frames; state None is a whole recording, keeps none."""
         past, states = state or self.initial_state(len(samples))
-        windows, past = windows_ending_with_cells(samples, past, self.cell)
-        spectrum = windows @ jnp.asarray(analysis_matrix(self.window))
-        real, imaginary = jnp.split(spectrum, 2, axis=-1)
+        windows_BxCxW, past = windows_ending_with_cells(samples, past, self.cell)
+        spectrum_BxCxF = windows_BxCxW @ jnp.asarray(analysis_matrix(self.window))
+        real, imaginary = jnp.split(spectrum_BxCxF, 2, axis=-1)
         power = real**2 + imaginary**2 + _POWER_FLOOR
         scale = power ** ((_COMPRESSION - 1) / 2)
         magnitude = power ** (_COMPRESSION / 2)
         features = jnp.concatenate([real * scale, imaginary * scale, magnitude], axis=-1)
-        frames = features.reshape(len(samples), samples.shape[1] // self.hop, -1)
-        latents, states = self._run(frames, states)
+        frames_BxTxI = features.reshape(len(samples), samples.shape[1] // self.hop, -1)
+        latents, states = self._run(frames_BxTxI, states)
         return latents, state and (past, states)
 
 
@@ -210,26 +153,27 @@ class FrameRateDecoder(_FrameNetwork):
     def __init__(
         self, config: FrameRateConfig, hop_samples: int, width: int, *, draws: NormalDraws
     ):
-        """Args: config; hop_samples per frame; width of the latents; draws."""
         self.cells, self.cell = config.cells, hop_samples // config.cells
         self.window = self.cell * config.synthesis_overlap
         bands = config.cells * 2 * (self.window // 2 + 1)
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)
 
-    def initial_state(self, batch: int) -> Any:
+    def initial_state(self, batch: int) -> State:
         """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
         return self._initial_states(batch), jnp.zeros((batch, self.window - self.cell))
 
     def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
-        """Args: latents [b, t, d]. Returns: samples [b, t * hop], not limited to [-1, 1]."""
+        """Latents to samples, not limited to [-1, 1]."""
         return self.step(latents, None)[0]
 
-    def step(self, latents: Float[Array, "b t d"], state: Any) -> tuple[Float[Array, "b s"], Any]:
+    def step(
+        self, latents: Float[Array, "b t d"], state: State
+    ) -> tuple[Float[Array, "b s"], State]:
         """The same for one chunk of any t; state None is a whole recording and keeps none."""
         states, tail = state or self.initial_state(len(latents))
-        x, states = self._run(latents, states)
-        bands = x.reshape(len(x), x.shape[1] * self.cells, -1)
-        log_magnitude, angle = jnp.split(bands, 2, axis=-1)
+        x_BxTxO, states = self._run(latents, states)
+        bands_BxCxF = x_BxTxO.reshape(len(latents), x_BxTxO.shape[1] * self.cells, -1)
+        log_magnitude, angle = jnp.split(bands_BxCxF, 2, axis=-1)
         magnitude = jnp.exp(jnp.minimum(log_magnitude - 5.0, _LOG_MAGNITUDE_LIMIT))
         spectrum = jnp.concatenate(
             [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)], axis=-1

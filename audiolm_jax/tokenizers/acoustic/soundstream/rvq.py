@@ -1,4 +1,4 @@
-"""Residual vector quantisation with moving-average codebooks (Paper: SoundStream section III-C).
+"""Residual vector quantization with moving-average codebooks (Paper: SoundStream section III-C).
 
 Nothing here is trained by gradient and nothing is written in place: quantising returns statistics,
 and `update_codebooks` is a pure function of them. Sums run over the whole batch and random frames
@@ -11,96 +11,46 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic.soundstream.config import QuantizerConfig
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # a bfloat16 distance would pick other codes on a TPU
 _TABLE = 1 << 24  # most numbers of a table frames x codes, 64 MiB: larger ones are made in parts
 _FAR = 1e15  # a coordinate that no frame is near; its square is still finite in float32
 
 
-@dataclasses.dataclass(frozen=True)
-class QuantizerConfig:
-    """The residual quantiser.
-
-    Attributes:
-      levels: Q, codebooks applied one after another.
-      codebook_size: N, codes of each level.
-      decay: of the moving averages of code usage and code sums, per step.
-      revival_threshold: a code with fewer uses per step than this (moving average) is dead and is
-        replaced by a random vector of the batch. Must be below the mean, frames per step / N.
-      kmeans_iterations: passes of k-means over the first batch, whose result starts the codebooks.
-    """
-
-    levels: int = 12
-    codebook_size: int = 1024
-    decay: float = 0.99
-    revival_threshold: float = 2.0
-    kmeans_iterations: int = 10
-
-    def __post_init__(self) -> None:
-        for name in ("levels", "codebook_size", "kmeans_iterations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"quantizer.{name} = {getattr(self, name)}: expected 1 or more")
-        if not 0 < self.decay < 1:
-            raise InputError(f"quantizer.decay = {self.decay}: expected between 0 and 1")
-        if self.revival_threshold < 0:
-            raise InputError(
-                f"quantizer.revival_threshold = {self.revival_threshold}: expected 0 (off) or more"
-            )
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Codebooks:
-    """State of the quantiser.
+    """State of the quantizer."""
 
-    Attributes:
-      vectors: float32 [q, n, d], the codes themselves.
-      counts: float32 [q, n], moving average of uses per step.
-      sums: float32 [q, n, d], moving average of the sum of the vectors that chose each code.
-      is_initialized: bool [], whether k-means has run.
-    """
-
-    vectors: Array
-    counts: Array
-    sums: Array
-    is_initialized: Array
+    vectors: Array  # float32 [q, n, d], the codes themselves
+    counts: Array  # float32 [q, n], moving average of uses per step
+    sums: Array  # float32 [q, n, d], moving average of the sum of the vectors that chose each code
+    is_initialized: Array  # bool [], whether k-means has run
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class QuantizerStatistics:
-    """What `update_codebooks` needs of one batch.
+    """What `update_codebooks` needs of one batch."""
 
-    Attributes:
-      counts: float32 [q, n], valid frames that chose each code.
-      sums: float32 [q, n, d], sums of the residuals that chose each code.
-      residuals: float32 [q, b * t, d], what each level had to quantise.
-      mask: bool [b * t], valid frames.
-    """
-
-    counts: Array
-    sums: Array
-    residuals: Array
-    mask: Array
+    counts: Array  # float32 [q, n], valid frames that chose each code
+    sums: Array  # float32 [q, n, d], sums of the residuals that chose each code
+    residuals: Array  # float32 [q, b * t, d], what each level had to quantize
+    mask: Array  # bool [b * t], valid frames
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Quantized:
-    """Result of `quantize`.
+    """Result of `quantize`."""
 
-    Attributes:
-      latents: float32 [b, t, d], sum of the chosen vectors of the levels in use, with the
-        straight-through gradient to the encoder.
-      codes: int32 [b, t, q], of all levels, whatever the depth in use; 0 where the mask is 0.
-      commitment: float32 [], mean over valid frames, levels in use and channels of the squared
-        distance of each level's residual to its (constant) code vector.
-      statistics: for `update_codebooks`.
-    """
-
+    # float32 [b, t, d], sum of the chosen vectors of the levels in use, with the straight-through
+    # gradient to the encoder
     latents: Array
-    codes: Array
+    codes: Array  # int32 [b, t, q], of all levels, whatever the depth in use; 0 where the mask is 0
+    # float32 [], mean over valid frames, levels in use and channels of the squared distance of each
+    # level's residual to its (constant) code vector
     commitment: Array
     statistics: QuantizerStatistics
 
@@ -116,28 +66,28 @@ def empty_codebooks(config: QuantizerConfig, width: int) -> Codebooks:
     )
 
 
-def nearest_codes(x: Float[Array, "f d"], vectors: Float[Array, "n d"]) -> Int[Array, " f"]:
+def nearest_codes(x_FxD: Float[Array, "f d"], vectors_NxD: Float[Array, "n d"]) -> Int[Array, " f"]:
     """Index of the nearest vector by Euclidean distance; ties go to the lowest index.
 
     The distances of large codebooks are made some codes at a time (not some frames: those may lie
     on many devices).
     """
-    size = _codes_at_once(len(x), len(vectors))
+    size = _codes_at_once(len(x_FxD), len(vectors_NxD))
 
-    def nearest(vectors):
-        dots = jnp.einsum("fd,nd->fn", x, vectors, precision=_HIGHEST)
-        distances = jnp.sum(vectors**2, -1)[None] - 2 * dots
-        codes = jnp.argmin(distances, axis=-1).astype(jnp.int32)
-        return codes, jnp.min(distances, axis=-1)
+    def nearest(vectors_PxD):
+        dots_FxP = jnp.einsum("fd,pd->fp", x_FxD, vectors_PxD, precision=_HIGHEST)
+        distances_FxP = jnp.sum(vectors_PxD**2, -1)[None] - 2 * dots_FxP
+        codes_F = jnp.argmin(distances_FxP, axis=-1).astype(jnp.int32)
+        return codes_F, jnp.min(distances_FxP, axis=-1)
 
     def compare(best, start):
-        codes, distances = nearest(jax.lax.dynamic_slice_in_dim(vectors, start, size))
-        is_nearer = distances < best[1]
-        codes = jnp.where(is_nearer, codes + start, best[0])
-        return (codes, jnp.where(is_nearer, distances, best[1])), None
+        codes_F, distances_F = nearest(jax.lax.dynamic_slice_in_dim(vectors_NxD, start, size))
+        is_nearer = distances_F < best[1]
+        codes_F = jnp.where(is_nearer, codes_F + start, best[0])
+        return (codes_F, jnp.where(is_nearer, distances_F, best[1])), None
 
-    best = nearest(vectors[:size])
-    starts = jnp.arange(size, len(vectors), size, dtype=jnp.int32)
+    best = nearest(vectors_NxD[:size])
+    starts = jnp.arange(size, len(vectors_NxD), size, dtype=jnp.int32)
     return jax.lax.scan(compare, best, starts)[0][0] if len(starts) else best[0]
 
 
@@ -148,19 +98,19 @@ def _codes_at_once(frames: int, size: int) -> int:
 
 
 def _sums_by_code(
-    x: Float[Array, "f d"], codes: Int[Array, " f"], valid: Bool[Array, " f"], size: int
+    x_FxD: Float[Array, "f d"], codes_F: Int[Array, " f"], valid_F: Bool[Array, " f"], size: int
 ) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
     """How many valid frames chose each of `size` codes, and the sums of those frames.
 
     On a mesh both are sums over all devices. Products with a table of zeros and ones: a scatter is
     slow on a TPU.
     """
-    part = _codes_at_once(len(x), size)
+    part = _codes_at_once(len(x_FxD), size)
 
     def of_codes(start):
-        chosen = codes[:, None] == start + jnp.arange(part, dtype=jnp.int32)[None]
-        table = (chosen & valid[:, None]).astype(x.dtype)
-        return table.sum(0), jnp.einsum("fn,fd->nd", table, x, precision=_HIGHEST)
+        chosen_FxP = codes_F[:, None] == start + jnp.arange(part, dtype=jnp.int32)[None]
+        table_FxP = (chosen_FxP & valid_F[:, None]).astype(x_FxD.dtype)
+        return table_FxP.sum(0), jnp.einsum("fp,fd->pd", table_FxP, x_FxD, precision=_HIGHEST)
 
     if part == size:
         return of_codes(0)
@@ -174,45 +124,42 @@ def quantize(
     codebooks: Codebooks,
     depths: Int[Array, " b"],
 ) -> Quantized:
-    """Quantises each frame level by level; each level codes what the levels before left over.
+    """Quantizes each frame level by level; each level codes what the levels before left over.
 
-    Args:
-      latents: [b, t, d]; padding frames may hold anything finite.
-      mask: valid frames.
-      codebooks: of q levels.
-      depths: in [1, q], how many levels each example's reconstruction uses (quantiser dropout).
-        Codes and statistics cover all levels, so that the deepest learn from every frame.
+    Padding frames may hold anything finite. `depths`, in [1, q], is how many levels each example's
+    reconstruction uses (quantizer dropout); codes and statistics cover all levels, so that the
+    deepest learn from every frame.
     """
     batch, time, width = latents.shape
-    x = latents.reshape(-1, width)
-    valid = mask.reshape(-1)
-    depth = jnp.repeat(depths, time)
-    size = codebooks.vectors.shape[1]
+    x_FxD = latents.reshape(-1, width)
+    valid_F = mask.reshape(-1)
+    depth_F = jnp.repeat(depths, time)
+    levels, size, _ = codebooks.vectors.shape
 
     def level_step(carry, level_and_vectors):
-        residual, total, commitment = carry
-        level, vectors = level_and_vectors
-        constant = jax.lax.stop_gradient(residual)
-        codes = nearest_codes(constant, vectors)
-        chosen = vectors[codes]
-        in_use = (valid & (level < depth))[:, None]
-        commitment += jnp.sum(jnp.where(in_use, (residual - chosen) ** 2, 0.0))
-        counts, sums = _sums_by_code(constant, codes, valid, size)
-        total += jnp.where(in_use, chosen, 0.0)
-        return (residual - chosen, total, commitment), (codes, counts, sums, constant)
+        residual_FxD, total_FxD, commitment = carry
+        level, vectors_NxD = level_and_vectors
+        constant_FxD = jax.lax.stop_gradient(residual_FxD)
+        codes_F = nearest_codes(constant_FxD, vectors_NxD)
+        chosen_FxD = vectors_NxD[codes_F]
+        in_use_Fx1 = (valid_F & (level < depth_F))[:, None]
+        commitment += jnp.sum(jnp.where(in_use_Fx1, (residual_FxD - chosen_FxD) ** 2, 0.0))
+        counts_N, sums_NxD = _sums_by_code(constant_FxD, codes_F, valid_F, size)
+        total_FxD += jnp.where(in_use_Fx1, chosen_FxD, 0.0)
+        carry = (residual_FxD - chosen_FxD, total_FxD, commitment)
+        return carry, (codes_F, counts_N, sums_NxD, constant_FxD)
 
-    levels = codebooks.vectors.shape[0]
     vectors = jax.lax.stop_gradient(codebooks.vectors)
-    start = (x, jnp.zeros_like(x), jnp.zeros(()))
-    (_, total, commitment), (codes, counts, sums, residuals) = jax.lax.scan(
+    start = (x_FxD, jnp.zeros_like(x_FxD), jnp.zeros(()))
+    (_, total_FxD, commitment), (codes_QxF, counts, sums, residuals) = jax.lax.scan(
         level_step, start, (jnp.arange(levels), vectors)
     )
-    terms = jnp.sum(jnp.where(valid, depth, 0)) * width
+    terms = jnp.sum(jnp.where(valid_F, depth_F, 0)) * width
     return Quantized(
-        latents=latents + jax.lax.stop_gradient(total.reshape(latents.shape) - latents),
-        codes=jnp.where(valid[:, None], codes.T, 0).reshape(batch, time, levels),
+        latents=latents + jax.lax.stop_gradient(total_FxD.reshape(latents.shape) - latents),
+        codes=jnp.where(valid_F[:, None], codes_QxF.T, 0).reshape(batch, time, levels),
         commitment=commitment / jnp.maximum(terms, 1),
-        statistics=QuantizerStatistics(counts, sums, residuals, valid),
+        statistics=QuantizerStatistics(counts, sums, residuals, valid_F),
     )
 
 
@@ -225,7 +172,7 @@ def dequantize(
 
 
 def draw_depths(key: PRNGKeyArray, batch: int, levels: int, probability: float) -> Int[Array, " b"]:
-    """Quantiser dropout: with the given probability n_q ~ U{1..Q} for each example, else Q."""
+    """Quantizer dropout: with the given probability n_q ~ U{1..Q} for each example, else Q."""
     coin, depth = jax.random.split(key)
     dropped = jax.random.bernoulli(coin, probability, (batch,))
     return jnp.where(dropped, jax.random.randint(depth, (batch,), 1, levels + 1), levels)

@@ -13,11 +13,9 @@ from jaxtyping import Array, Float
 
 
 def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
-    """Samples of a window times this are the real, then the imaginary parts of its spectrum.
-
-    Returns:
-      float32 [w, 2 * (w // 2 + 1)], Hann window included, scaled so that a sine of amplitude 1 at
-      the centre of a band has magnitude 1/2 there.
+    """Samples of a window times this, [w, 2 * (w // 2 + 1)], are the real, then the imaginary parts
+    of its spectrum, Hann window included. A sine of amplitude 1 at the center of a band has
+    magnitude 1/2 there.
     """
     angles = _angles(window_samples)
     window = _window(window_samples)[:, None] / (window_samples / 2)
@@ -25,17 +23,10 @@ def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
 
 
 def synthesis_matrix(window_samples: int, hop_samples: int) -> Float[np.ndarray, "f w"]:
-    """Real and imaginary parts of a spectrum times this are its windowed samples.
+    """Real and imaginary parts of a spectrum times this, [2 * (w // 2 + 1), w], are its samples.
 
-    The windows of all cells add up to 1 everywhere. A unit magnitude in one band is a sine of
-    amplitude 1 (0.5 in the lowest and highest).
-
-    Args:
-      window_samples: w, an even multiple of hop_samples.
-      hop_samples: cell.
-
-    Returns:
-      float32 [2 * (w // 2 + 1), w].
+    The windows of all cells add up to 1 everywhere; w is an even multiple of the hop. A unit
+    magnitude in one band is a sine of amplitude 1 (0.5 in the lowest and highest).
     """
     angles = _angles(window_samples).T
     window = _window(window_samples) * (2 * hop_samples / window_samples)
@@ -60,15 +51,9 @@ def _angles(window_samples: int) -> np.ndarray:
 def windows_ending_with_cells(
     samples: Float[Array, "b s"], past: Float[Array, "b p"], hop_samples: int
 ) -> tuple[Float[Array, "b n w"], Float[Array, "b p"]]:
-    """The window of each cell, of w = p + hop samples.
+    """The window of each cell, of w = p + hop samples, and the past of the next chunk.
 
-    Args:
-      samples: [b, s], s a multiple of the hop.
-      past: the p samples before them, p a multiple of the hop.
-      hop_samples: cell.
-
-    Returns:
-      Windows [b, s / hop, w], and the past of the next chunk.
+    Samples and the p samples before them are both multiples of the hop.
     """
     joined = jnp.concatenate([past, samples], axis=1)
     cells = joined.reshape(len(samples), -1, hop_samples)
@@ -81,14 +66,9 @@ def windows_ending_with_cells(
 def overlap_add(
     windows: Float[Array, "b n w"], tail: Float[Array, "b p"]
 ) -> tuple[Float[Array, "b s"], Float[Array, "b p"]]:
-    """Adds up windows, each beginning with its cell of w - p samples.
+    """Samples, and the tail of the next chunk: each window begins with its cell of w - p samples.
 
-    Args:
-      windows: [b, n, w].
-      tail: what the windows before reach into these cells, p = w - hop samples.
-
-    Returns:
-      Samples [b, n * hop], and the tail of the next chunk.
+    The tail, p = w - hop samples, is what the windows before reach into these cells.
     """
     batch, count, size = windows.shape
     hop = size - tail.shape[1]

@@ -1,23 +1,36 @@
 """Training of the codec: one GAN step, discriminators first, with one pass of the generator."""
 
-import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from audiolm_jax.artifacts.model_folder import flatten_state
+from audiolm_jax import types
 from audiolm_jax.audio.spectral import zero_beyond
 from audiolm_jax.errors import InputError
-from audiolm_jax.nn.conv import initialize
+from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.nn.partition import constrain
+from audiolm_jax.nn.state_arrays import flatten_state
+from audiolm_jax.tokenizers.acoustic.codec import abstract_network
 from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
-from audiolm_jax.tokenizers.acoustic.soundstream.balancer import balance, empty_averages
+from audiolm_jax.tokenizers.acoustic.soundstream.balancer import (
+    NormAverages,
+    balance,
+    empty_averages,
+)
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    ADVERSARIAL,
+    RECONSTRUCTION,
+    QuantizerConfig,
+    SoundStreamConfig,
+    SoundStreamTrainConfig,
+)
 from audiolm_jax.tokenizers.acoustic.soundstream.film import condition
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import (
     complex_distance,
@@ -25,14 +38,13 @@ from audiolm_jax.tokenizers.acoustic.soundstream.losses import (
     spectral_loss,
 )
 from audiolm_jax.tokenizers.acoustic.soundstream.model import (
+    CODEBOOKS,
     SoundStream,
-    SoundStreamConfig,
-    count_frames,
+    build_generator,
 )
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import (
     Codebooks,
     Quantized,
-    QuantizerConfig,
     average_usage,
     dead_codes,
     draw_depths,
@@ -42,16 +54,9 @@ from audiolm_jax.tokenizers.acoustic.soundstream.rvq import (
     quantize,
     update_codebooks,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.train_config import (
-    ADVERSARIAL,
-    RECONSTRUCTION,
-    SoundStreamTrainConfig,
-)
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients, moving_average
 from audiolm_jax.types import AudioBatch, DenoisingBatch
-
-CODEBOOKS = "quantizer.codebooks"  # name of the exported array [q, n, d]
 
 
 def program(
@@ -81,78 +86,41 @@ def roundtrip(
     """(state, batch) -> the batch as it sounds after the codec, [b, s]: to listen to."""
     nothing = optax.identity()
     trainer = _Trainer(model_config, train_config, nothing, nothing)
-    return lambda state, batch: trainer.roundtrip(state, batch)[0]
+    return lambda state, batch: trainer.hear(state, trainer.prepare(batch))[0]
 
 
-def build_generator(config: SoundStreamConfig, key: PRNGKeyArray) -> SoundStream:
-    """A freshly initialised encoder and decoder."""
-    return initialize(lambda draws: SoundStream(config, draws=draws), key)
+class _Inputs(NamedTuple):
+    samples: Array  # float32 [b, s], zero beyond the lengths like the targets
+    targets: Array  # float32 [b, s]
+    lengths: Array  # int32 [b]
+    denoise: Array | None  # bool [b, 1], the switch; None for a codec without
 
 
-def reconstruct(
-    model: SoundStream,
-    samples: Float[Array, "b s"],
-    lengths: Int[Array, " b"],
-    codebooks: Codebooks,
-    depths: Int[Array, " b"],
-    key: PRNGKeyArray,
-    config: SoundStreamConfig,
-    denoise: Bool[Array, "b _"] | None,
-) -> tuple[Float[Array, "b s"], Quantized, Codebooks]:
-    """Encodes, quantises (after k-means if the codebooks are still empty) and decodes.
-
-    Args:
-      model: encoder and decoder.
-      samples: [b, s], zero beyond `lengths`; any s, padded here to whole frames.
-      lengths: valid samples.
-      codebooks: of the step before.
-      depths: levels in use for each example.
-      key: for k-means.
-      config: of the model.
-      denoise: its switch, for each frame or, [b, 1], each item; None if it has none.
-
-    Returns:
-      The reconstruction, zero beyond `lengths`; the quantiser's result; the codebooks used.
-    """
-    size = samples.shape[1]
-    padded = jnp.pad(samples, ((0, 0), (0, -size % config.hop_samples)))
-    latents = condition(model.film, "encoder", model.encoder(padded), denoise)
-    frames = count_frames(lengths, config.hop_samples)
-    mask = jnp.arange(latents.shape[1])[None] < frames[:, None]
-    constant = jax.lax.stop_gradient(latents)
-    codebooks = initialize_codebooks(codebooks, constant, mask, key, config.quantizer)
-    quantized = quantize(latents, mask, codebooks, depths)
-    conditioned = condition(model.film, "decoder", quantized.latents, denoise)
-    decoded = model.decoder(conditioned)[:, :size]
-    return zero_beyond(decoded, lengths), quantized, codebooks
-
-
-@dataclasses.dataclass(frozen=True)
 class _Trainer:
-    model_config: SoundStreamConfig
-    config: SoundStreamTrainConfig
-    generator_optimizer: optax.GradientTransformation
-    discriminator_optimizer: optax.GradientTransformation
-
-    def __post_init__(self) -> None:
-        key = jax.random.key(0)
-        generator = nnx.eval_shape(lambda: build_generator(self.model_config, key))
-        config = self.config
-        adversary = Adversary(
+    def __init__(
+        self,
+        model: SoundStreamConfig,
+        config: SoundStreamTrainConfig,
+        generator_optimizer: optax.GradientTransformation,
+        discriminator_optimizer: optax.GradientTransformation,
+    ):
+        self.model, self.config = model, config
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self._generator = nnx.graphdef(abstract_network(SoundStream, model))
+        self._adversary = Adversary(
             config.discriminators,
-            self.discriminator_optimizer,
+            discriminator_optimizer,
             config.discriminator_start_step,
             config.discriminator_every,
         )
-        object.__setattr__(self, "_generator", nnx.graphdef(generator))
-        object.__setattr__(self, "_adversary", adversary)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         generator_key, discriminator_key = jax.random.split(key)
-        generator = nnx.state(build_generator(self.model_config, generator_key), nnx.Param)
+        generator = nnx.state(build_generator(self.model, generator_key), nnx.Param)
         discriminator = self._adversary.init(discriminator_key)
-        quantizer = self.model_config.quantizer
-        rest = {"codebooks": empty_codebooks(quantizer, self.model_config.embedding_width)}
+        quantizer = self.model.quantizer
+        rest: dict[str, Any] = {"codebooks": empty_codebooks(quantizer, self.model.embedding_width)}
         if self.config.balancer is not None:
             rest["balancer"] = empty_averages(len(self.config.balanced))
         return TrainState(
@@ -169,64 +137,36 @@ class _Trainer:
     def step(
         self, state: TrainState, batch: AudioBatch | DenoisingBatch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
-        """Discriminators on the generator's output, then the generator on their new judgement."""
+        """Discriminators on the generator's output, then the generator on what they say of it
+        after their update."""
         dropout_key, kmeans_key, revival_key = jax.random.split(key, 3)
-        quantizer, weights = self.model_config.quantizer, self.config.losses
-        samples, targets, lengths, denoise = self._prepare(batch)
-        self._check_revival(samples)
-        depths = draw_depths(
-            dropout_key, len(lengths), quantizer.levels, self.config.quantizer_dropout
-        )
+        quantizer, weights = self.model.quantizer, self.config.losses
+        inputs = self.prepare(batch)
+        self._check_revival(inputs.samples)
+        dropout, examples = self.config.quantizer_dropout, len(inputs.lengths)
+        depths = draw_depths(dropout_key, examples, quantizer.levels, dropout)
 
         def generate(params):
-            model = nnx.merge(self._generator, params)
-            estimate, quantized, codebooks = reconstruct(
-                model,
-                samples,
-                lengths,
-                state.rest["codebooks"],
-                depths,
-                kmeans_key,
-                self.model_config,
-                denoise,
+            estimate, quantized, codebooks = self._reconstruct(
+                params, inputs, state.rest["codebooks"], depths, kmeans_key
             )
             return (estimate, quantized.commitment), (quantized.statistics, codebooks)
 
         (estimate, commitment), backward, (statistics, codebooks) = jax.vjp(
             generate, state.params["generator"], has_aux=True
         )
-        judges, judges_opt, adversarial_gradients, adversarial = self._adversary.step(
+        discriminator, discriminator_opt, adversarial_gradients, adversarial = self._adversary.step(
             state.step,
             state.params["discriminator"],
             state.opt_state["discriminator"],
-            targets,
+            inputs.targets,
             estimate,
             self.config.weightings(ADVERSARIAL),
         )
-
-        def reconstruction_losses(x):
-            rate = self.model_config.sample_rate_hz
-            spectral = spectral_loss(targets, x, lengths, rate, weights).mean()
-            if not weights.complex_weight:
-                return spectral, jnp.zeros(())
-            return spectral, complex_distance(targets, x, lengths).mean()
-
-        reconstruction, pass_back = jax.vjp(reconstruction_losses, estimate)
-        weightings = self.config.weightings(RECONSTRUCTION)
-        gradients = [pass_back(tuple(map(jnp.float32, w)))[0] for w in weightings]
-        gradients += adversarial_gradients
-        rest, output_norms = {}, {}
-        if self.config.balancer is None:
-            output_gradient = sum(gradients)
-        else:
-            output_gradient, rest["balancer"], found = balance(
-                gradients,
-                [self.config.weight(name) for name in self.config.balanced],
-                state.rest["balancer"],
-                self.config.balancer,
-            )
-            names = self.config.balanced
-            output_norms = {f"output_grad_norm/{n}": found[i] for i, n in enumerate(names)}
+        (spectral, complex_loss), gradients = self._reconstruction_losses(inputs, estimate)
+        output_gradient, balancer, output_norms = self._combine(
+            gradients + adversarial_gradients, state.rest.get("balancer")
+        )
         (gradient,) = backward(
             (output_gradient, jnp.full_like(commitment, weights.commitment_weight))
         )
@@ -240,59 +180,97 @@ class _Trainer:
         codebooks = update_codebooks(statistics, codebooks, revival_key, quantizer)
 
         metrics = {
-            "loss": weights.spectral_weight * reconstruction[0]
-            + weights.complex_weight * reconstruction[1]
+            "loss": weights.spectral_weight * spectral
+            + weights.complex_weight * complex_loss
             + weights.commitment_weight * commitment
             + weights.adversarial_weight * adversarial["adversarial_loss"]
             + weights.feature_weight * adversarial["feature_loss"],
-            "spectral_loss": reconstruction[0],
-            **({"complex_loss": reconstruction[1]} if weights.complex_weight else {}),
+            "spectral_loss": spectral,
+            **({"complex_loss": complex_loss} if weights.complex_weight else {}),
             "commitment_loss": commitment,
             **norms,
-            "param_norm/discriminator": optax.tree.norm(judges),
+            "param_norm/discriminator": optax.tree.norm(discriminator),
             **adversarial,
             **output_norms,
             **_usage_metrics(usage, quantizer),
         }
         state = TrainState(
             step=state.step + 1,
-            params={"generator": generator, "discriminator": judges},
-            rest=rest | {"codebooks": codebooks},
-            opt_state={"generator": generator_opt, "discriminator": judges_opt},
+            params={"generator": generator, "discriminator": discriminator},
+            rest=balancer | {"codebooks": codebooks},
+            opt_state={"generator": generator_opt, "discriminator": discriminator_opt},
             ema=self._average(state.ema, generator),
         )
         return state, metrics
 
-    def roundtrip(
-        self, state: TrainState, batch: AudioBatch
-    ) -> tuple[Float[Array, "b s"], Quantized]:
-        """The batch encoded and decoded with all levels, as the exported codec would."""
-        samples, _, lengths, denoise = self._prepare(batch)
-        return self._hear(state, samples, lengths, denoise)
+    def _reconstruct(
+        self,
+        params: nnx.State,
+        inputs: _Inputs,
+        codebooks: Codebooks,
+        depths: Int[Array, " b"],
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, "b s"], Quantized, Codebooks]:
+        """Encodes, quantizes (after k-means if the codebooks are still empty) and decodes.
 
-    def _hear(
-        self, state: TrainState, samples: Array, lengths: Array, denoise: Array | None
-    ) -> tuple[Array, Quantized]:
-        params = state.ema if self.config.generator_ema_decay else state.params["generator"]
-        estimate, quantized, _ = reconstruct(
-            nnx.merge(self._generator, params),
-            samples,
-            lengths,
-            state.rest["codebooks"],
-            jnp.full_like(lengths, self.model_config.quantizer.levels),
-            jax.random.key(0),
-            self.model_config,
-            denoise,
+        Returns:
+          The reconstruction, zero beyond the lengths; the quantizer's result; the codebooks used.
+        """
+        model: SoundStream = nnx.merge(self._generator, params)
+        size, hop = inputs.samples.shape[1], self.model.hop_samples
+        padded = jnp.pad(inputs.samples, ((0, 0), (0, -size % hop)))
+        latents = condition(model.film, "encoder", model.encoder(padded), inputs.denoise)
+        mask = valid_frames(-(-inputs.lengths // hop), latents.shape[1])
+        constant = jax.lax.stop_gradient(latents)
+        codebooks = initialize_codebooks(codebooks, constant, mask, key, self.model.quantizer)
+        quantized = quantize(latents, mask, codebooks, depths)
+        conditioned = condition(model.film, "decoder", quantized.latents, inputs.denoise)
+        decoded = model.decoder(conditioned)[:, :size]
+        return zero_beyond(decoded, inputs.lengths), quantized, codebooks
+
+    def _reconstruction_losses(
+        self, inputs: _Inputs, estimate: Float[Array, "b s"]
+    ) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], tuple[Float[Array, "b s"], ...]]:
+        """Spectral and complex loss, and the gradient for each weighting of both."""
+        rate, weights = self.model.sample_rate_hz, self.config.losses
+
+        def losses(x):
+            spectral = spectral_loss(inputs.targets, x, inputs.lengths, rate, weights).mean()
+            if not weights.complex_weight:
+                return spectral, jnp.zeros(())
+            return spectral, complex_distance(inputs.targets, x, inputs.lengths).mean()
+
+        values, backward = jax.vjp(losses, estimate)
+        weightings = self.config.weightings(RECONSTRUCTION)
+        return values, tuple(backward(tuple(map(jnp.float32, w)))[0] for w in weightings)
+
+    def _combine(
+        self, gradients: tuple[Float[Array, "b s"], ...], averages: NormAverages | None
+    ) -> tuple[Float[Array, "b s"], dict[str, NormAverages], Metrics]:
+        """Gradient of the reconstruction, what the balancer keeps for the next step, metrics."""
+        if self.config.balancer is None or averages is None:
+            return functools.reduce(jnp.add, gradients), {}, {}
+        names = self.config.balanced
+        weights = [self.config.weight(name) for name in names]
+        gradient, averages, sizes = balance(gradients, weights, averages, self.config.balancer)
+        metrics = {f"output_grad_norm/{name}": sizes[i] for i, name in enumerate(names)}
+        return gradient, {"balancer": averages}, metrics
+
+    def hear(self, state: TrainState, inputs: _Inputs) -> tuple[Float[Array, "b s"], Quantized]:
+        """Encoded and decoded with all levels, as the exported codec would."""
+        depths = jnp.full_like(inputs.lengths, self.model.levels)
+        estimate, quantized, _ = self._reconstruct(
+            self._params(state), inputs, state.rest["codebooks"], depths, jax.random.key(0)
         )
         return estimate, quantized
 
     def evaluate(self, state: TrainState, batch: AudioBatch | DenoisingBatch) -> Sums:
         """Sums over examples that hold any audio, with all levels in use."""
-        clean = batch.clean if isinstance(batch, DenoisingBatch) else batch
-        samples, _, lengths, denoise = self._prepare(clean)
-        estimate, quantized = self._hear(state, samples, lengths, denoise)
+        inputs = self.prepare(batch.clean if isinstance(batch, DenoisingBatch) else batch)
+        estimate, quantized = self.hear(state, inputs)
+        samples, _, lengths, switch = inputs
         present = (lengths > 0).astype(jnp.float32)
-        rate, losses = self.model_config.sample_rate_hz, self.config.losses
+        rate, losses = self.model.sample_rate_hz, self.config.losses
 
         def spectral(x):
             return (spectral_loss(samples, x, lengths, rate, losses) * present).sum()
@@ -303,8 +281,9 @@ class _Trainer:
         frames = quantized.statistics.mask.sum().astype(jnp.float32)
         totals = {"spectral_loss": spectral(estimate), "si_sdr_db": si_sdr(estimate)}
         if isinstance(batch, DenoisingBatch):
-            noisy = samples + zero_beyond(batch.noise, lengths)
-            denoised, _ = self._hear(state, noisy, lengths, jnp.ones_like(denoise))
+            noisy = samples + self._silence(batch.noise, lengths)
+            switch_on = None if switch is None else jnp.ones_like(switch)
+            denoised, _ = self.hear(state, _Inputs(noisy, samples, lengths, switch_on))
             totals |= {
                 "denoised/spectral_loss": spectral(denoised),
                 "denoised/si_sdr_db": si_sdr(denoised),
@@ -316,35 +295,39 @@ class _Trainer:
 
     def export(self, state: TrainState) -> dict[str, np.ndarray]:
         """encoder.* and decoder.* (the moving average if one is kept), and the codebooks."""
-        params = state.ema if self.config.generator_ema_decay else state.params["generator"]
         vectors = np.asarray(state.rest["codebooks"].vectors)
-        return {**flatten_state(params), CODEBOOKS: vectors}
+        return {**flatten_state(self._params(state)), CODEBOOKS: vectors}
 
-    def _prepare(
-        self, batch: AudioBatch | DenoisingBatch
-    ) -> tuple[Array, Array, Array, Array | None]:
-        """(input, target, lengths, switch [b, 1] or None); zeros beyond the lengths."""
+    def _params(self, state: TrainState) -> Any:
+        """Of the generator as it is heard."""
+        return state.ema if self.config.generator_ema_decay else state.params["generator"]
+
+    def prepare(self, batch: AudioBatch | DenoisingBatch) -> _Inputs:
+        audio = batch.clean if isinstance(batch, DenoisingBatch) else batch
+        lengths = jnp.asarray(audio.lengths)
+        clean = self._silence(audio.samples, lengths)
         if isinstance(batch, AudioBatch):
-            samples = self._silence(batch.samples, batch.lengths)
-            has_switch = self.model_config.denoising is not None
-            denoise = jnp.zeros((len(samples), 1), bool) if has_switch else None
-            return samples, samples, jnp.asarray(batch.lengths), denoise
-        clean = self._silence(batch.clean.samples, batch.clean.lengths)
-        noisy = clean + self._silence(batch.noise, batch.clean.lengths)
+            has_switch = self.model.denoising is not None
+            switch = jnp.zeros((len(clean), 1), bool) if has_switch else None
+            return _Inputs(clean, clean, lengths, switch)
+        noisy = clean + self._silence(batch.noise, lengths)
         denoise = jnp.asarray(batch.denoise)[:, None]
-        return noisy, jnp.where(denoise, clean, noisy), jnp.asarray(batch.clean.lengths), denoise
+        return _Inputs(noisy, jnp.where(denoise, clean, noisy), lengths, denoise)
 
-    def _silence(self, samples: Array, lengths: Array) -> Array:
+    def _silence(
+        self, samples: Float[types.Array, "b s"], lengths: Int[Array, " b"]
+    ) -> Float[Array, "b s"]:
         return constrain(zero_beyond(jnp.asarray(samples), lengths), "batch", "time")
 
-    def _check_revival(self, samples: Array) -> None:
-        quantizer = self.model_config.quantizer
-        frames = len(samples) * count_frames(samples.shape[1], self.model_config.hop_samples)
+    def _check_revival(self, samples: Float[Array, "b s"]) -> None:
+        quantizer = self.model.quantizer
+        frames = len(samples) * -(-samples.shape[1] // self.model.hop_samples)
         if quantizer.revival_threshold >= frames / quantizer.codebook_size:
             raise InputError(
-                f"quantizer.revival_threshold = {quantizer.revival_threshold}: expected less than "
-                f"the mean use of a code, {frames} frames a step / {quantizer.codebook_size} codes "
-                f"= {frames / quantizer.codebook_size:.3g}; lower it or enlarge the batch"
+                f"--model.quantizer.revival-threshold = {quantizer.revival_threshold}: expected "
+                f"less than the mean use of a code, {frames} frames a step / "
+                f"{quantizer.codebook_size} codes = {frames / quantizer.codebook_size:.3g}; lower "
+                "it or enlarge the batch"
             )
 
     def _average(self, ema: Any, params: Any) -> Any:
@@ -352,7 +335,7 @@ class _Trainer:
         return moving_average(ema, params, decay) if decay else ema
 
 
-def _usage_metrics(usage: Float[Array, "q n"], config: QuantizerConfig) -> dict[str, Array]:
+def _usage_metrics(usage: Float[Array, "q n"], config: QuantizerConfig) -> dict[str, jax.Array]:
     """For each level the perplexity of the running usage, and how many codes were just revived."""
     spread = perplexity(usage)
     dead = dead_codes(usage, config).sum(-1)

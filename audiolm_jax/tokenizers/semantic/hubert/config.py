@@ -12,49 +12,45 @@ KIND = "hubert"
 
 @dataclasses.dataclass(frozen=True)
 class HubertConfig(StackedEncoderConfig):
-    """Size of the encoder; the defaults are HuBERT base's (95 M parameters).
-
-    Attributes:
-      sample_rate_hz: rate of the audio.
-      normalize_input: whether each recording is brought to zero mean and unit variance.
-      conv_widths: channels of each convolution over samples.
-      conv_kernels: inputs under each.
-      conv_strides: of each; their product is the hop of a frame.
-      conv_bias: whether they have biases.
-      conv_norm: what follows them: "group", each channel of the first over the whole recording;
-        "layer", all channels of each frame of every one.
-      project_norm: whether a layer norm stands before the projection to `width`.
-      width: channels of the residual stream.
-      layers: transformer blocks.
-      heads: attention heads.
-      ff_width: hidden channels of the feed-forward modules.
-      position_kernel: frames under the convolution that tells positions.
-      position_groups: of its channels.
-      position_norm: whether its input is scaled and moved by a constant of each channel (a batch
-        norm, frozen).
-      norm_first: whether blocks normalise what goes into a branch (large) or the sum (base).
-      norm_epsilon: added to the variance in the layer norms of the blocks.
-      frames_per_token: frames that are pooled into one; 2 gives 25 a second from 50.
-    """
+    """Size of the encoder; the defaults are HuBERT base's (95 M parameters)."""
 
     sample_rate_hz: int = 16000
+    """Rate of the audio."""
     normalize_input: bool = True
+    """Whether each recording is brought to zero mean and unit variance."""
     conv_widths: tuple[int, ...] = (512,) * 7
+    """Channels of each convolution over samples."""
     conv_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    """Inputs under each."""
     conv_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    """Of each; their product is the hop of a frame."""
     conv_bias: bool = False
+    """Whether they have biases."""
     conv_norm: Literal["group", "layer"] = "group"
+    """What follows them: "group", each channel of the first over the whole recording; "layer", all
+    channels of each frame of every one."""
     project_norm: bool = True
+    """Whether a layer norm stands before the projection to `width`."""
     width: int = 768
+    """Channels of the residual stream."""
     layers: int = 12
+    """Transformer blocks."""
     heads: int = 12
+    """Attention heads."""
     ff_width: int = 3072
+    """Hidden channels of the feed-forward modules."""
     position_kernel: int = 128
+    """Frames under the convolution that tells positions."""
     position_groups: int = 16
+    """Of its channels."""
     position_norm: bool = False
+    """Whether its input is scaled and moved by a constant of each channel (a frozen batch norm)."""
     norm_first: bool = False
+    """Whether blocks normalize what goes into a branch (large) or the sum (base)."""
     norm_epsilon: float = 1e-5
+    """Added to the variance in the layer norms of the blocks."""
     frames_per_token: int = 2
+    """Frames that are pooled into one; 2 gives 25 a second from 50."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -77,7 +73,7 @@ class HubertConfig(StackedEncoderConfig):
 
     @property
     def frame_hop_samples(self) -> int:
-        """Samples of one frame, before pooling."""
+        """As `StackedEncoderConfig`."""
         return math.prod(self.conv_strides)
 
     @property
@@ -90,6 +86,6 @@ class HubertConfig(StackedEncoderConfig):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Those of all; and "output", the normalised output of the last block if none does that."""
+        """Those of all; and "output", the normalized output of the last block if none does that."""
         names = super().layer_names
         return (*names, "output") if self.norm_first else names

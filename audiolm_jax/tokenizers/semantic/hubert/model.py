@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.audio.spectral import zero_beyond
-from audiolm_jax.nn.padding import standardise_over_time, valid_frames
+from audiolm_jax.nn.padding import standardize_over_time, valid_frames
 from audiolm_jax.nn.stack import init_stack
 from audiolm_jax.tokenizers.semantic.hubert.config import HubertConfig
 from audiolm_jax.tokenizers.semantic.transformer import (
@@ -89,7 +89,7 @@ class SampleEncoder(nnx.Module):
                 x = self.norms[i](x)
             elif i == 0:
                 own = valid_frames(lengths, x.shape[1])
-                x = standardise_over_time(x, own, GROUP_VARIANCE_FLOOR)
+                x = standardize_over_time(x, own, GROUP_VARIANCE_FLOOR)
                 x = x * self.scale[...][None, None] + self.shift[...][None, None]
             x = gelu(x)
         return x, lengths
@@ -165,7 +165,7 @@ class Hubert(StackedEncoder):
         samples = zero_beyond(jnp.asarray(audio.samples), lengths)
         if config.normalize_input:
             own = valid_frames(lengths, samples.shape[1])
-            samples = standardise_over_time(samples[..., None], own, INPUT_VARIANCE_FLOOR)[..., 0]
+            samples = standardize_over_time(samples[..., None], own, INPUT_VARIANCE_FLOOR)[..., 0]
         samples = jnp.pad(samples, ((0, 0), (0, max(config.reach_samples - samples.shape[1], 0))))
         x, frames = self.samples(samples, fill_to_frame(lengths, config.reach_samples))
         x = self.input(self.input_norm(x) if config.project_norm else x)

@@ -1,4 +1,4 @@
-"""Standardised features and their distances: from a vector to the id of its cluster.
+"""Standardized features and their distances: from a vector to the id of its cluster.
 
 Every dimension is brought to zero mean and unit variance first, which gains much phonetic
 discriminability (AudioLM section III-B); the statistics are kept with the centroids.
@@ -6,16 +6,18 @@ discriminability (AudioLM section III-B); the statistics are kept with the centr
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from audiolm_jax.types import Array
 
 # Ids must not depend on the backend's fast matrix products.
 PRECISION = jax.lax.Precision.HIGHEST
 
 
-def standardised(
+def standardized(
     features: Float[Array, "n d"], mean: Float[Array, " d"], std: Float[Array, " d"]
 ) -> Float[Array, "n d"]:
-    """Features in units of their deviation, from their mean."""
+    """Features in units of their deviation, from their mean; the same bits on host and device."""
     return (features - mean[None, :]) / std[None, :]
 
 
@@ -23,9 +25,9 @@ def squared_distances(
     points: Float[Array, "n d"], centroids: Float[Array, "c d"]
 ) -> Float[Array, "n c"]:
     """Squared Euclidean distances, up to rounding (tiny negative values occur)."""
-    products = jnp.einsum("nd,cd->nc", points, centroids, precision=PRECISION)
-    squares = jnp.sum(jnp.square(points), axis=1)[:, None]
-    return squares - 2 * products + jnp.sum(jnp.square(centroids), axis=1)[None, :]
+    products_NxC = jnp.einsum("nd,cd->nc", points, centroids, precision=PRECISION)
+    squares_Nx1 = jnp.sum(jnp.square(points), axis=1)[:, None]
+    return squares_Nx1 - 2 * products_NxC + jnp.sum(jnp.square(centroids), axis=1)[None, :]
 
 
 def nearest(
@@ -35,5 +37,5 @@ def nearest(
     centroids: Float[Array, "c d"],
 ) -> Int[Array, " n"]:
     """Cluster id of each feature vector, int32; the lower id wins a tie."""
-    points = standardised(features, mean, std)
+    points = standardized(features, mean, std)
     return jnp.argmin(squared_distances(points, centroids), axis=1).astype(jnp.int32)

@@ -6,7 +6,7 @@ added on the host in float64 and in the order of the frames, so a pass gives the
 time on the same devices. On other devices the sums within a block are rounded differently.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -19,40 +19,33 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.distances import (
     PRECISION,
     squared_distances,
-    standardised,
+    standardized,
 )
-from audiolm_jax.tokenizers.semantic.kmeans.frames import FrameSource
 from audiolm_jax.training.mesh import replicated, to_global
 
 _ROUND = 256  # few frames make a block of a multiple of this
 
 
 class Scale(NamedTuple):
-    """What standardises features: float32 [d] each; `std` is 1 where nothing varies."""
+    """What standardizes features: float32 [d] each; `std` is 1 where nothing varies."""
 
     mean: np.ndarray
     std: np.ndarray
 
     def apply(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-        """Standardised on the host, to the same bits as on a device."""
-        return (features - self.mean) / self.std
+        """Standardized on the host."""
+        return np.asarray(standardized(features, self.mean, self.std))
 
 
 class Sums(NamedTuple):
-    """What a pass over frames finds.
+    """What a pass over frames finds."""
 
-    Attributes:
-      sums: float64 [K, d], of the standardised frames of each cluster.
-      counts: int64 [K], frames of each cluster.
-      distances: float32 [n], squared distance of each frame to its centroid.
-    """
-
-    sums: np.ndarray
-    counts: np.ndarray
-    distances: np.ndarray
+    sums: np.ndarray  # float64 [K, d], of the standardized frames of each cluster
+    counts: np.ndarray  # int64 [K], frames of each cluster
+    distances: np.ndarray  # float32 [n], squared distance of each frame to its centroid
 
 
-def measure_scale(source: FrameSource, block_frames: int) -> Scale:
+def measure_scale(source: Float[np.ndarray, "n d"], block_frames: int) -> Scale:
     """Mean and deviation of each dimension in one pass, blocks merged in float64.
 
     Reference: Chan, Golub and LeVeque 1983.
@@ -60,9 +53,9 @@ def measure_scale(source: FrameSource, block_frames: int) -> Scale:
     Raises:
       InputError: features that are not finite.
     """
-    count, mean, squares = 0, np.zeros(source.width), np.zeros(source.width)
-    for begin in range(0, source.frames, block_frames):
-        block = source.read(begin, min(begin + block_frames, source.frames)).astype(np.float64)
+    count, mean, squares = 0, np.zeros(source.shape[1]), np.zeros(source.shape[1])
+    for begin in range(0, len(source), block_frames):
+        block = source[begin : begin + block_frames].astype(np.float64)
         if not np.isfinite(block).all():
             raise InputError(
                 "features for k-means hold NaN or infinity: look at the encoder's training"
@@ -78,58 +71,37 @@ def measure_scale(source: FrameSource, block_frames: int) -> Scale:
 
 
 class Passes:
-    """Passes over the frames of one source, block by block.
-
-    Attributes:
-      source: the frames.
-      scale: theirs.
-    """
+    """Passes over a table in memory or mapped into it, in blocks of up to `block_frames`."""
 
     def __init__(
-        self, source: FrameSource, scale: Scale, block_frames: int, mesh: Mesh | None
+        self, source: Float[np.ndarray, "n d"], scale: Scale, block_frames: int, mesh: Mesh | None
     ) -> None:
-        """Nothing is read yet.
-
-        Args:
-          source: the frames.
-          scale: theirs.
-          block_frames: most frames of a block, over all devices.
-          mesh: from `make_mesh`.
-        """
         self.source, self.scale = source, scale
-        self._block = min(block_frames, -(-source.frames // _ROUND) * _ROUND)
+        self._block = min(block_frames, -(-len(source) // _ROUND) * _ROUND)
         self._mesh = mesh
         self._scale = self._everywhere(tuple(scale))
 
     def lloyd(self, centroids: Float[np.ndarray, "k d"]) -> Sums:
         """Assigns every frame to its nearest centroid."""
-        distances = np.empty(self.source.frames, np.float32)
+        distances = np.empty(len(self.source), np.float32)
         sums, counts = np.zeros(centroids.shape), np.zeros(len(centroids), np.int64)
         shared = self._everywhere(centroids)
-        results = (
-            (begin, count, _block_sums(*block, *self._scale, shared))
-            for begin, count, block in self._blocks()
-        )
-        for begin, count, (own_sums, own_counts, own_distances) in _one_ahead(results):
-            sums += np.asarray(own_sums)
-            counts += np.asarray(own_counts)
-            distances[begin : begin + count] = np.asarray(own_distances)[:count]
+        for here, (own_sums, own_counts, own_distances) in self._over_blocks(
+            lambda features, valid: _block_sums(features, valid, *self._scale, shared)
+        ):
+            sums += own_sums
+            counts += own_counts
+            distances[here] = own_distances[: here.stop - here.start]
         return Sums(sums, counts, distances)
 
-    def minibatch(
-        self, centroids: Float[np.ndarray, "k d"], rng: np.random.Generator
-    ) -> tuple[Sums, int]:
-        """The same of one block of frames drawn with replacement, and how many those are."""
-        rows = np.sort(rng.integers(self.source.frames, size=self._block))
-        block = self._place(self.source.take(rows))
-        own = _block_sums(*block, *self._scale, self._everywhere(centroids))
-        sums, counts, distances = map(np.asarray, own)
-        return Sums(sums.astype(np.float64), counts.astype(np.int64), distances), len(rows)
+    def standardized_rows(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        """Single frames, in the order asked for."""
+        return self.scale.apply(np.asarray(self.source[rows], np.float32))
 
     def assign(self, centroids: Float[np.ndarray, "k d"]) -> Int[np.ndarray, " n"]:
         """The nearest centroid of every frame; the lower one wins a tie."""
-        owners = np.zeros(self.source.frames, np.int64)
-        distances = np.full(self.source.frames, np.inf, np.float32)
+        owners = np.zeros(len(self.source), np.int64)
+        distances = np.full(len(self.source), np.inf, np.float32)
         self.nearer(centroids, len(centroids), distances, owners, 0)
         return owners
 
@@ -141,40 +113,42 @@ class Passes:
         owners: Int[np.ndarray, " n"],
         first: int,
     ) -> None:
-        """Notes where new centroids are nearer than all before.
+        """Notes where new centroids, numbered from `first`, are nearer than all before.
 
-        Args:
-          centroids: the new ones.
-          padded: how many to compile for, at least as many.
-          distances: squared, to the nearest so far; changed in place.
-          owners: number of that one; changed in place.
-          first: number of the first new one.
+        `distances` (squared) and `owners` are those of the nearest so far, and change in place.
+        Compiled for `padded` centroids, at least as many.
         """
         table = np.zeros((padded, centroids.shape[1]), np.float32)
         table[: len(centroids)] = centroids
         shared = self._everywhere(table)
         inside = self._everywhere(np.arange(padded) < len(centroids))
-        results = (
-            (begin, count, _block_nearest(block[0], *self._scale, shared, inside))
-            for begin, count, block in self._blocks()
-        )
-        for begin, count, (own_distances, own_ids) in _one_ahead(results):
-            here = slice(begin, begin + count)
-            found = np.asarray(own_distances)[:count]
-            is_nearer = found < distances[here]
-            distances[here][is_nearer] = found[is_nearer]
-            owners[here][is_nearer] = first + np.asarray(own_ids)[:count][is_nearer]
+        for here, (own_distances, own_ids) in self._over_blocks(
+            lambda features, _: _block_nearest(features, *self._scale, shared, inside)
+        ):
+            own_distances = own_distances[: here.stop - here.start]
+            is_nearer = own_distances < distances[here]
+            distances[here][is_nearer] = own_distances[is_nearer]
+            owners[here][is_nearer] = first + own_ids[: here.stop - here.start][is_nearer]
 
-    def _blocks(self) -> Iterator[tuple[int, int, tuple[Array, Array]]]:
-        for begin in range(0, self.source.frames, self._block):
-            block = self.source.read(begin, min(begin + self._block, self.source.frames))
-            yield begin, len(block), self._place(block)
+    def _over_blocks(
+        self, step: Callable[[Array, Array], tuple[Array, ...]]
+    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """(rows of a block, what the step gives for it), one after the other.
 
-    def _place(self, frames: np.ndarray) -> tuple[Array, Array]:
-        """(a block of the frames, which of its rows they are), spread over the devices."""
-        padded = np.zeros((self._block, frames.shape[1]), np.float32)
-        padded[: len(frames)] = frames
-        return to_global((padded, np.arange(self._block) < len(frames)), self._mesh)
+        Each is given out once the next is under way: devices work while the host adds.
+        """
+        waiting = None
+        for begin in range(0, len(self.source), self._block):
+            here = slice(begin, min(begin + self._block, len(self.source)))
+            padded = np.zeros((self._block, self.source.shape[1]), np.float32)
+            padded[: here.stop - begin] = self.source[here]
+            valid = np.arange(self._block) < here.stop - begin
+            result = step(*to_global((padded, valid), self._mesh))
+            if waiting is not None:
+                yield waiting[0], [np.asarray(x) for x in waiting[1]]
+            waiting = here, result
+        if waiting is not None:
+            yield waiting[0], [np.asarray(x) for x in waiting[1]]
 
     def _everywhere(self, tree: Any) -> Any:
         return jax.device_put(tree, replicated(self._mesh))
@@ -188,13 +162,14 @@ def _block_sums(
     std: Float[Array, " d"],
     centroids: Float[Array, "k d"],
 ) -> tuple[Float[Array, "k d"], Int[Array, " k"], Float[Array, " n"]]:
-    points = standardised(features, mean, std)
-    distances = squared_distances(points, centroids)
-    member = jax.nn.one_hot(jnp.argmin(distances, axis=1), len(centroids), dtype=points.dtype)
-    member = jnp.where(valid[:, None], member, 0)
-    sums = jnp.einsum("nk,nd->kd", member, points, precision=PRECISION)
-    counts = member.astype(jnp.int32).sum(axis=0)
-    return sums, counts, jnp.maximum(distances.min(axis=1), 0)
+    points_NxD = standardized(features, mean, std)
+    distances_NxK = squared_distances(points_NxD, centroids)
+    owners_N = jnp.argmin(distances_NxK, axis=1)
+    member_NxK = jax.nn.one_hot(owners_N, len(centroids), dtype=points_NxD.dtype)
+    member_NxK = jnp.where(valid[:, None], member_NxK, 0)
+    sums_KxD = jnp.einsum("nk,nd->kd", member_NxK, points_NxD, precision=PRECISION)
+    counts_K = member_NxK.astype(jnp.int32).sum(axis=0)
+    return sums_KxD, counts_K, jnp.maximum(distances_NxK.min(axis=1), 0)
 
 
 @jax.jit
@@ -205,16 +180,6 @@ def _block_nearest(
     centroids: Float[Array, "c d"],
     inside: Bool[Array, " c"],
 ) -> tuple[Float[Array, " n"], Int[Array, " n"]]:
-    distances = squared_distances(standardised(features, mean, std), centroids)
-    distances = jnp.where(inside[None, :], distances, jnp.inf)
-    return jnp.maximum(distances.min(axis=1), 0), jnp.argmin(distances, axis=1)
-
-
-def _one_ahead(results: Iterator[tuple]) -> Iterator[tuple]:
-    """The same, each given out once the next is under way: devices work while the host adds."""
-    waiting = next(results, None)
-    for result in results:
-        yield waiting
-        waiting = result
-    if waiting is not None:
-        yield waiting
+    distances_NxC = squared_distances(standardized(features, mean, std), centroids)
+    distances_NxC = jnp.where(inside[None, :], distances_NxC, jnp.inf)
+    return jnp.maximum(distances_NxC.min(axis=1), 0), jnp.argmin(distances_NxC, axis=1)

@@ -6,63 +6,20 @@ that neither batch mates nor padding enter a result; and positions are relative 
 and keys (RoPE), which has no parameters and no longest length.
 """
 
-import dataclasses
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from audiolm_jax.errors import InputError
 from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.nn.stack import init_stack
+from audiolm_jax.tokenizers.semantic.transformer import depthwise
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig
 
 ROPE_BASE = 10_000.0
-
-
-@dataclasses.dataclass(frozen=True)
-class ConformerConfig:
-    """Sizes of a conformer block; the defaults are w2v-BERT XL's.
-
-    Attributes:
-      width: channels of the residual stream.
-      heads: attention heads; width / heads must be a whole, even number.
-      ff_width: hidden channels of both feed-forward modules.
-      conv_kernel: frames under the depthwise convolution, odd so that it is centred.
-      dropout: rate of dropout at the end of every module, 0 to below 1.
-      compute_dtype: type of the matrix products; parameters, norms and softmax stay float32.
-      remat: what the backward pass computes again to save memory: nothing, everything except
-        matrix products, or whole blocks. Numbers do not change.
-    """
-
-    width: int = 1024
-    heads: int = 8
-    ff_width: int = 4096
-    conv_kernel: int = 5
-    dropout: float = 0.1
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["none", "dots", "full"] = "full"
-
-    def __post_init__(self) -> None:
-        for name in ("width", "heads", "ff_width"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"conformer.{name} = {getattr(self, name)}: expected a positive whole number"
-                )
-        if self.width % (2 * self.heads):
-            raise InputError(
-                f"conformer.width = {self.width}: expected a multiple of 2 x heads = "
-                f"{2 * self.heads}, so that positions can rotate pairs of a head's channels"
-            )
-        if self.conv_kernel < 1 or self.conv_kernel % 2 == 0:
-            raise InputError(
-                f"conformer.conv_kernel = {self.conv_kernel}: expected an odd number of frames"
-            )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"conformer.dropout = {self.dropout}: expected 0 to below 1")
 
 
 def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
@@ -86,7 +43,9 @@ def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
     )
 
 
-def linear(d_in: int, d_out: int, names: tuple[str, str], dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
+def linear(
+    d_in: int, d_out: int, names: tuple[str | None, ...], dtype: str, rngs: nnx.Rngs
+) -> nnx.Linear:
     """Linear layer whose parameters carry logical names."""
     return nnx.Linear(
         d_in,
@@ -140,15 +99,15 @@ class SelfAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"]) -> Array:
         """Attends from every frame to the valid frames of its item."""
-        qkv = self.qkv(self.norm(x))
+        qkv = self.qkv(self.norm(x))  # [b, u, 3, h, k]
         query, key = rotate_positions(qkv[:, :, 0]), rotate_positions(qkv[:, :, 1])
-        scores = jnp.einsum("buhk,bvhk->bhuv", query, key).astype(jnp.float32)
-        scores = scores * query.shape[-1] ** -0.5
+        scores_BxHxUxV = jnp.einsum("buhk,bvhk->bhuv", query, key).astype(jnp.float32)
+        scores_BxHxUxV = scores_BxHxUxV * query.shape[-1] ** -0.5
         # A finite bar: an item without any frame must not become NaN.
-        scores = jnp.where(valid[:, None, None, :], scores, -1e30)
-        weights = jax.nn.softmax(scores, axis=-1).astype(qkv.dtype)
-        mixed = jnp.einsum("bhuv,bvhk->buhk", weights, qkv[:, :, 2])
-        return self.out(constrain(mixed, "batch", "length", "heads", "kv"))
+        scores_BxHxUxV = jnp.where(valid[:, None, None, :], scores_BxHxUxV, -1e30)
+        weights_BxHxUxV = jax.nn.softmax(scores_BxHxUxV, axis=-1).astype(qkv.dtype)
+        mixed_BxUxHxK = jnp.einsum("bhuv,bvhk->buhk", weights_BxHxUxV, qkv[:, :, 2])
+        return self.out(constrain(mixed_BxUxHxK, "batch", "length", "heads", "kv"))
 
 
 class ConvolutionModule(nnx.Module):
@@ -171,11 +130,8 @@ class ConvolutionModule(nnx.Module):
         value, gate = jnp.split(self.gate(self.norm(x)), 2, axis=-1)
         hidden = jnp.where(valid[:, :, None], value * jax.nn.sigmoid(gate), 0)
         kernel = self.depthwise[...].astype(hidden.dtype)
-        taps, frames = kernel.shape[0], hidden.shape[1]
-        padded = jnp.pad(hidden, ((0, 0), (taps // 2, taps // 2), (0, 0)))
-        # A few shifted products: grouped convolutions are slow on every backend at this size.
-        shifted = [padded[:, i : i + frames] * kernel[i][None, None, :] for i in range(taps)]
-        hidden = constrain(sum(shifted), "batch", "length", "mlp")
+        hidden = depthwise(hidden, kernel, len(kernel) // 2)
+        hidden = constrain(hidden, "batch", "length", "mlp")
         return self.out(jax.nn.silu(self.inner_norm(hidden)))
 
 
@@ -212,13 +168,9 @@ class ConformerStack(nnx.Module):
     def __init__(self, config: ConformerConfig, layers: int, *, rngs: nnx.Rngs) -> None:
         self.layers = layers
         self.remat = config.remat
-        keys = jax.random.split(rngs.params(), layers)
-        self.stacked = jax.vmap(lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)))(keys)
-        for variable in jax.tree.leaves(
-            nnx.state(self.stacked), is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
-        ):
-            names = variable.get_metadata()["out_sharding"]
-            variable.set_metadata(out_sharding=("layers", *names))
+        self.stacked = init_stack(
+            lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)), rngs.params(), layers
+        )
 
     def __call__(
         self,

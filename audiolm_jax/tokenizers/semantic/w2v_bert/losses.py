@@ -34,37 +34,31 @@ def span_mask(
 def sample_distractors(
     key: Key[Array, ""], mask: Bool[Array, "b u"], count: int
 ) -> Int[Array, "b u n"]:
-    """Positions of distractors: masked tokens of the same item, other than the token itself.
+    """Positions of `count` distractors for each token, int32, drawn with replacement.
 
-    Args:
-      key: random key.
-      mask: hidden tokens.
-      count: distractors per token, drawn with replacement.
-
-    Returns:
-      int32 [b, u, count]. Rows of tokens that are not masked, or that are the only masked token of
-      their item, mean nothing.
+    They are masked tokens of the same item, other than the token itself. Rows of tokens that are
+    not masked, or that are the only masked token of their item, mean nothing.
     """
-    others = mask.sum(axis=1) - 1
+    others_Bx1x1 = (mask.sum(axis=1) - 1)[:, None, None]
     # Draw among the other masked tokens by rank, skipping one's own rank, then rank to position.
-    draw = draws.uniform(key, (*mask.shape, count)) * others[:, None, None]
-    draw = jnp.minimum(draw.astype(jnp.int32), others[:, None, None] - 1)
-    rank = (jnp.cumsum(mask, axis=1) - 1)[:, :, None]
-    draw = jnp.maximum(draw + (draw >= rank), 0)
-    positions = jnp.argsort(~mask, axis=1, stable=True).astype(jnp.int32)
-    flat = jnp.take_along_axis(positions, draw.reshape(mask.shape[0], -1), axis=1)
-    return flat.reshape(draw.shape)
+    draw_BxUxN = draws.uniform(key, (*mask.shape, count)) * others_Bx1x1
+    draw_BxUxN = jnp.minimum(draw_BxUxN.astype(jnp.int32), others_Bx1x1 - 1)
+    rank_BxUx1 = (jnp.cumsum(mask, axis=1) - 1)[:, :, None]
+    draw_BxUxN = jnp.maximum(draw_BxUxN + (draw_BxUxN >= rank_BxUx1), 0)
+    positions_BxU = jnp.argsort(~mask, axis=1, stable=True).astype(jnp.int32)
+    flat = jnp.take_along_axis(positions_BxU, draw_BxUxN.reshape(mask.shape[0], -1), axis=1)
+    return flat.reshape(draw_BxUxN.shape)
 
 
 class Sum(NamedTuple):
     """A total over positions, and how many positions it covers."""
 
     total: Array
-    count: Array
+    positions: Array
 
     def mean(self) -> Array:
         """Total per position; 0 over no positions."""
-        return self.total / jnp.maximum(self.count, 1)
+        return self.total / jnp.maximum(self.positions, 1)
 
 
 def contrastive_loss(
@@ -76,27 +70,29 @@ def contrastive_loss(
     """Cross-entropy of telling a hidden token's code among distractors, by cosine similarity.
 
     A distractor that happens to hold the very code of the token is left out of the choice.
-
-    Returns:
-      The loss, and its accuracy, both over hidden tokens of items with at least two of them.
+    With the accuracy, both over hidden tokens of items with at least two of them.
     """
-    context = _normalise(outputs.context)
-    targets = _normalise(outputs.quantized.vectors)
-    similarity = jnp.einsum("bud,bvd->buv", context, targets) / temperature
-    positive = jnp.einsum("bud,bud->bu", context, targets)[:, :, None] / temperature
-    negative = jnp.take_along_axis(similarity, distractors, axis=2)
-    codes = outputs.quantized.sampled_ids
-    drawn = jnp.take_along_axis(codes, distractors.reshape(codes.shape[0], -1), axis=1)
-    negative = jnp.where(drawn.reshape(distractors.shape) == codes[:, :, None], -1e30, negative)
-    logits = jnp.concatenate([positive, negative], axis=-1)
+    assert outputs.quantized is not None  # the objective w2v_bert
+    assert outputs.context is not None
+    context_BxUxD = _normalize(outputs.context)
+    targets_BxUxD = _normalize(outputs.quantized.vectors)
+    similarity_BxUxV = jnp.einsum("bud,bvd->buv", context_BxUxD, targets_BxUxD) / temperature
+    positive_BxU = jnp.einsum("bud,bud->bu", context_BxUxD, targets_BxUxD)
+    positive_BxUx1 = positive_BxU[:, :, None] / temperature
+    negative_BxUxN = jnp.take_along_axis(similarity_BxUxV, distractors, axis=2)
+    codes_BxU = outputs.quantized.sampled_ids
+    drawn = jnp.take_along_axis(codes_BxU, distractors.reshape(codes_BxU.shape[0], -1), axis=1)
+    same_BxUxN = drawn.reshape(distractors.shape) == codes_BxU[:, :, None]
+    negative_BxUxN = jnp.where(same_BxUxN, -1e30, negative_BxUxN)
+    logits_BxUxM = jnp.concatenate([positive_BxUx1, negative_BxUxN], axis=-1)
     weight = mask & (mask.sum(axis=1, keepdims=True) >= 2)
-    loss = jax.nn.logsumexp(logits, axis=-1) - logits[:, :, 0]
-    right = jnp.argmax(logits, axis=-1) == 0
+    loss = jax.nn.logsumexp(logits_BxUxM, axis=-1) - logits_BxUxM[:, :, 0]
+    right = jnp.argmax(logits_BxUxM, axis=-1) == 0
     return _sum(loss, weight), _sum(right, weight)
 
 
 def prediction_loss(outputs: Outputs, where: Bool[Array, "b u"]) -> tuple[Sum, Sum]:
-    """Cross-entropy of the quantiser's ids at some tokens, and its accuracy."""
+    """Cross-entropy of the quantizer's ids at some tokens, and its accuracy."""
     log_probabilities = jax.nn.log_softmax(outputs.logits, axis=-1)
     loss = -jnp.take_along_axis(log_probabilities, outputs.ids[:, :, None], axis=-1)[:, :, 0]
     right = jnp.argmax(outputs.logits, axis=-1) == outputs.ids
@@ -105,6 +101,7 @@ def prediction_loss(outputs: Outputs, where: Bool[Array, "b u"]) -> tuple[Sum, S
 
 def diversity_loss(outputs: Outputs) -> Float[Array, ""]:
     """1 - perplexity / codes, of the mean code probabilities over valid tokens: 0 if all serve."""
+    assert outputs.quantized is not None  # the objective w2v_bert
     codes = outputs.quantized.probabilities.shape[-1]
     return 1 - _perplexity(outputs.quantized.probabilities, outputs.valid) / codes
 
@@ -128,7 +125,7 @@ def _perplexity(
     return jnp.exp(-jnp.sum(mean * jnp.log(mean + 1e-9)))
 
 
-def _normalise(x: Float[Array, "b u d"]) -> Float[Array, "b u d"]:
+def _normalize(x: Float[Array, "b u d"]) -> Float[Array, "b u d"]:
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
 
 

@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, Int
 from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import FRAMES_PER_TOKEN
 
-FRAMES_PER_TOKEN = 4
 _LAYOUT = ("NHWC", "HWIO", "NHWC")  # H is time, W is mel frequency
 
 
@@ -41,15 +41,10 @@ class ConvolutionalSubsampling(nnx.Module):
     def __call__(
         self, mel: Float[Array, "b t m"], lengths: Int[Array, " b"]
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of each token.
+        """Features of each token [b, ceil(t / 4), d], and the valid tokens, ceil(length / 4).
 
-        Args:
-          mel: [b, t, m]; frames at or beyond `lengths` count as zero, whatever they hold.
-          lengths: int [b], valid frames.
-
-        Returns:
-          [b, ceil(t / 4), d], and the valid tokens [b], ceil(length / 4). Tokens beyond are
-          finite but mean nothing.
+        Frames at or beyond `lengths` count as zero, whatever they hold. Tokens beyond are finite
+        but mean nothing.
         """
         x = jnp.pad(mel, ((0, 0), (0, -mel.shape[1] % FRAMES_PER_TOKEN), (0, 0)))[..., None]
         for kernel, bias in ((self.kernel1, self.bias1), (self.kernel2, self.bias2)):

@@ -3,7 +3,6 @@
 With the model's objective best_rq L_masked_prediction is all there is.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,111 +12,25 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from audiolm_jax.artifacts.model_folder import flatten_state
-from audiolm_jax.errors import InputError
 from audiolm_jax.nn.padding import valid_frames
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws, losses
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import AudioBatch
 
-KIND = "w2v_bert"
 _EVALUATION_SEED = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class W2vBertTrainConfig:
-    """Masks, temperatures and weights of the losses.
-
-    The defaults are those of arXiv:2108.06209, and wav2vec 2.0's where it is silent.
-
-    Attributes:
-      mask_probability: chance that a token starts a hidden span.
-      mask_length: tokens in a hidden span.
-      mask_noise: standard deviation of the random vectors that stand for hidden tokens.
-      frequency_warp: in training the blocks hear each item with its frequencies multiplied by a
-        factor between 1 / (1 + this) and 1 + this, the targets come from the item as it is: what
-        tells speakers apart then helps less to guess them (the context alone is altered, as by
-        Kharitonov et al. 2020, arXiv:2007.00991). The paper has none: 0 is off.
-      distractors: wrong answers per hidden token in the contrastive task.
-      contrastive_temperature: divides the cosine similarities.
-      gumbel_temperature: of the quantiser's softmax at step 0.
-      gumbel_temperature_end: lowest temperature.
-      gumbel_temperature_decay: factor per step.
-      target_gradient_scale: share of the quantiser's gradient that reaches the subsampling, 0 to
-        1; wav2vec 2.0 has 0.1. Whole, it teaches features that are easy to guess.
-      masked_weight: weight of masked prediction; the contrastive loss has weight 1.
-      visible_weight: weight of the same prediction at tokens that are not hidden (1 - alpha of
-        HuBERT, arXiv:2106.07447, section II-B). The paper's loss has none: then only what many
-        steps teach ties a late layer's feature to its own token.
-      diversity_weight: weight of the diversity loss.
-      feature_penalty_weight: weight of the mean square of the subsampled features; 0 is off.
-      least_code_use: a held-out code perplexity below this share of the codebook ends the run: the
-        quantiser has collapsed, and the features are worthless; 0 never does.
-    """
-
-    mask_probability: float = 0.065
-    mask_length: int = 10
-    mask_noise: float = 0.1
-    frequency_warp: float = 0.0
-    distractors: int = 100
-    contrastive_temperature: float = 0.1
-    gumbel_temperature: float = 2.0
-    gumbel_temperature_end: float = 0.1
-    gumbel_temperature_decay: float = 0.999995
-    target_gradient_scale: float = 0.1
-    masked_weight: float = 1.0
-    visible_weight: float = 0.0
-    diversity_weight: float = 0.1
-    feature_penalty_weight: float = 0.0
-    least_code_use: float = 0.02
-
-    def __post_init__(self) -> None:
-        for name in ("mask_probability", "gumbel_temperature_decay"):
-            if not 0 < getattr(self, name) <= 1:
-                raise InputError(f"train.{name} = {getattr(self, name)}: expected above 0, up to 1")
-        for name in ("mask_length", "distractors"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} = {getattr(self, name)}: expected at least 1")
-        for name in (
-            "mask_noise",
-            "frequency_warp",
-            "masked_weight",
-            "visible_weight",
-            "diversity_weight",
-            "feature_penalty_weight",
-        ):
-            if getattr(self, name) < 0:
-                raise InputError(f"train.{name} = {getattr(self, name)}: expected 0 or more")
-        for name in ("target_gradient_scale", "least_code_use"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"train.{name} = {getattr(self, name)}: expected 0 to 1")
-        if self.contrastive_temperature <= 0:
-            raise InputError(
-                f"train.contrastive_temperature = {self.contrastive_temperature}: expected above 0"
-            )
-        if not 0 < self.gumbel_temperature_end <= self.gumbel_temperature:
-            raise InputError(
-                f"train.gumbel_temperature_end = {self.gumbel_temperature_end}: expected above 0, "
-                f"up to gumbel_temperature = {self.gumbel_temperature}"
-            )
-
-
 class Randomness(NamedTuple):
-    """What chance decides in one pass.
+    """What chance decides in one pass."""
 
-    Attributes:
-      mask: bool [b, u], hidden tokens.
-      mask_vectors: [b, u, d], what the blocks see there.
-      distractors: int32 [b, u, n], positions.
-      warp: [b], factors of the frequencies; None if they are not altered.
-    """
-
-    mask: Array
-    mask_vectors: Array
-    distractors: Array
-    warp: Array | None = None
+    mask: Array  # bool [b, u], hidden tokens
+    mask_vectors: Array  # [b, u, d], what the blocks see there
+    distractors: Array  # int32 [b, u, n], positions
+    warp: Array | None = None  # [b], factors of the frequencies; None if they are not altered
 
 
 def draw(
@@ -126,7 +39,7 @@ def draw(
     width: int,
     config: W2vBertTrainConfig,
 ) -> Randomness:
-    """All of them from one key."""
+    """All that is random of a pass, from one key."""
     mask_key, vector_key, distractor_key = jax.random.split(key, 3)
     mask = losses.span_mask(mask_key, valid, config.mask_probability, config.mask_length)
     vectors = config.mask_noise * draws.normal(vector_key, (*valid.shape, width))
@@ -240,7 +153,7 @@ def program(
         _, sums = measure(outputs, drawn, train_config)
         return Sums(
             {name: value.total.astype(jnp.float32) for name, value in sums.items()},
-            {name: value.count.astype(jnp.float32) for name, value in sums.items()},
+            {name: value.positions.astype(jnp.float32) for name, value in sums.items()},
         )
 
     def verdict(heldout: Mapping[str, float]) -> str | None:
@@ -249,10 +162,10 @@ def program(
             return None
         return (
             f"code_perplexity = {heldout['code_perplexity']:.1f}, expected {least:.1f} or more "
-            f"(train.least_code_use of {model_config.codebook_size} codes): the quantiser has "
-            "collapsed; lower optimizer.learning_rate or train.target_gradient_scale, or raise "
-            "train.diversity_weight, in another directory, or train model.objective = 'best_rq', "
-            "whose codes cannot"
+            f"(--train.least-code-use of {model_config.codebook_size} codes): the quantizer has "
+            "collapsed; lower --optimizer.learning-rate or --train.target-gradient-scale, or raise "
+            "--train.diversity-weight, in another directory, or train with --model.objective "
+            "best_rq, whose codes cannot"
         )
 
     return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params), verdict)

@@ -13,33 +13,30 @@ MEL_WINDOW_SAMPLES = 400
 
 @dataclasses.dataclass(frozen=True)
 class W2vBert2Config(StackedEncoderConfig):
-    """Size of the encoder; the defaults are those of the public weights (0.6 B parameters).
-
-    Attributes:
-      mel_bins: mel filters.
-      stacked_frames: mel frames (10 ms) side by side in one frame of the encoder.
-      width: channels of the residual stream.
-      layers: conformer blocks.
-      heads: attention heads.
-      ff_width: hidden channels of both feed-forward modules.
-      conv_kernel: frames under the depthwise convolution, which looks back only.
-      left_positions: largest distance to an earlier frame that attention tells from the next.
-      right_positions: the same for later frames.
-      norm_epsilon: added to the variance in layer normalisation.
-      frames_per_token: frames that are pooled into one; 2 gives 25 a second.
-    """
+    """Size of the encoder; the defaults are those of the public weights (0.6 B parameters)."""
 
     mel_bins: int = 80
+    """Mel filters."""
     stacked_frames: int = 2
+    """Mel frames (10 ms) side by side in one frame of the encoder."""
     width: int = 1024
+    """Channels of the residual stream."""
     layers: int = 24
+    """Conformer blocks."""
     heads: int = 16
+    """Attention heads."""
     ff_width: int = 4096
+    """Hidden channels of both feed-forward modules."""
     conv_kernel: int = 31
+    """Frames under the depthwise convolution, which looks back only."""
     left_positions: int = 64
+    """Largest distance to an earlier frame that attention tells from the next."""
     right_positions: int = 8
+    """The same for later frames."""
     norm_epsilon: float = 1e-5
+    """Added to the variance in layer normalization."""
     frames_per_token: int = 2
+    """Frames that are pooled into one; 2 gives 25 a second."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -56,7 +53,7 @@ class W2vBert2Config(StackedEncoderConfig):
 
     @property
     def frame_hop_samples(self) -> int:
-        """Samples of one frame, before pooling."""
+        """As `StackedEncoderConfig`."""
         return MEL_HOP_SAMPLES * self.stacked_frames
 
     @property

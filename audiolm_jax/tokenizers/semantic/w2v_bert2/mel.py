@@ -23,15 +23,16 @@ POWER_FLOOR = float(np.finfo(np.float32).eps)
 @functools.lru_cache(maxsize=8)
 def kaldi_filterbank(bins: int) -> Float[np.ndarray, "f m"]:
     """Filters that are triangles on the mel scale itself, not in Hz; float32 [257, bins]."""
-    edges = np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE_HZ / 2), bins + 2)
+    lowest, highest = _mel(np.array([LOWEST_HZ, SAMPLE_RATE_HZ / 2]))
+    edges = np.linspace(lowest, highest, bins + 2)
     places = _mel(np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE_HZ / FFT_SIZE)[:, None]
-    low, centre, high = edges[None, :-2], edges[None, 1:-1], edges[None, 2:]
-    rising, falling = (places - low) / (centre - low), (high - places) / (high - centre)
+    low, center, high = edges[None, :-2], edges[None, 1:-1], edges[None, 2:]
+    rising, falling = (places - low) / (center - low), (high - places) / (high - center)
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
-def _mel(frequency_hz: float | np.ndarray) -> np.ndarray:
-    return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
+def _mel(frequencies_hz: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return 1127.0 * np.log1p(frequencies_hz / 700.0)
 
 
 def kaldi_window() -> Float[np.ndarray, " w"]:
@@ -42,18 +43,10 @@ def kaldi_window() -> Float[np.ndarray, " w"]:
 def log_mel_frames(
     samples: Float[Array, "b s"], lengths: Int[Array, " b"], bins: int
 ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-    """Log-mel spectrum of each window that lies wholly within the recording.
+    """Log-mel spectrum of each window that lies wholly within the recording; windows of each item.
 
     Window i holds samples 160 i .. 160 i + 399. Its mean is taken off, then 0.97 times the sample
-    before.
-
-    Args:
-      samples: in [-1, 1], zero beyond each length; at least 400.
-      lengths: of each item.
-      bins: mel filters.
-
-    Returns:
-      [b, 1 + (s - 400) // 160, bins], and the windows of each item.
+    before. `samples` are in [-1, 1] and zero beyond each length; at least 400.
     """
     hop, size = MEL_HOP_SAMPLES, MEL_WINDOW_SAMPLES
     count = 1 + (samples.shape[1] - size) // hop

@@ -13,12 +13,13 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.audio.spectral import zero_beyond
-from audiolm_jax.nn.padding import standardise_over_time, valid_frames
+from audiolm_jax.nn.padding import standardize_over_time, valid_frames
 from audiolm_jax.nn.stack import init_stack
 from audiolm_jax.tokenizers.semantic.transformer import (
     FeedForward,
     SelfAttention,
     StackedEncoder,
+    depthwise,
     fill_to_frame,
     layer_norm,
 )
@@ -32,15 +33,9 @@ MEL_VARIANCE_FLOOR = 1e-7
 def spread_distances(
     scores: Float[Array, "b h t p"], left: int, right: int
 ) -> Float[Array, "b h t u"]:
-    """Scores of frame pairs from scores of distances.
+    """Scores of frame pairs (i, j) from scores of distances j - i, -left .. right, of each frame.
 
-    Args:
-      scores: for each frame t, and distances -left .. right.
-      left: largest distance to an earlier frame; whatever is farther counts as this far.
-      right: the same for later frames.
-
-    Returns:
-      [b, h, t, t]: entry (i, j) is that of distance j - i.
+    Whatever is farther counts as the largest distance.
     """
     frames = scores.shape[2]
     # All distances from 1 - t to t, so that each row, moved on by its number, is a row of pairs.
@@ -88,11 +83,7 @@ class Depthwise(nnx.Module):
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         """Keeps the shape."""
         kernel = self.kernel[...]
-        taps, frames = kernel.shape[0], x.shape[1]
-        padded = jnp.pad(x, ((0, 0), (taps - 1, 0), (0, 0)))
-        # Shifted products: grouped convolutions are slow on every backend at this size.
-        shifted = [padded[:, i : i + frames] * kernel[i][None, None, :] for i in range(taps)]
-        return sum(shifted)
+        return depthwise(x, kernel, len(kernel) - 1)
 
 
 class ConformerBlock(nnx.Module):
@@ -144,14 +135,14 @@ class W2vBert2(StackedEncoder):
         )
 
     def mel_pairs(self, audio: AudioBatch) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-        """Standardised log-mel frames side by side; a last one without partner is left out."""
+        """Standardized log-mel frames side by side; a last one without partner is left out."""
         config, lengths = self.config, jnp.asarray(audio.lengths)
         samples = zero_beyond(jnp.asarray(audio.samples), lengths)
         samples = jnp.pad(samples, ((0, 0), (0, max(config.reach_samples - samples.shape[1], 0))))
         lengths = fill_to_frame(lengths, config.reach_samples)
         mel, frames = log_mel_frames(samples, lengths, config.mel_bins)
         own, n = valid_frames(frames, mel.shape[1]), config.stacked_frames
-        mel = standardise_over_time(mel, own, MEL_VARIANCE_FLOOR, ddof=1)
+        mel = standardize_over_time(mel, own, MEL_VARIANCE_FLOOR, ddof=1)
         pairs = mel[:, : mel.shape[1] // n * n].reshape(mel.shape[0], -1, n * config.mel_bins)
         return pairs, frames // n
 

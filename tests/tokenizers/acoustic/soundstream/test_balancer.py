@@ -7,13 +7,12 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.acoustic.soundstream.balancer import (
+from audiolm_jax.tokenizers.acoustic.soundstream.balancer import balance, empty_averages
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     BalancerConfig,
-    balance,
-    empty_averages,
+    LossConfig,
+    SoundStreamTrainConfig,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train_config import SoundStreamTrainConfig
 
 CONFIG = BalancerConfig(decay=0.9, total_norm=2.0)
 WEIGHTS = (1.0, 3.0, 4.0)
@@ -85,12 +84,12 @@ def test_its_state_goes_on():
 
 
 def test_bad_config_is_refused():
-    with pytest.raises(InputError, match=r"balancer.decay = 1.0"):
+    with pytest.raises(InputError, match=r"--train.balancer.decay = 1.0"):
         BalancerConfig(decay=1.0)
-    with pytest.raises(InputError, match=r"balancer.total_norm = 0"):
+    with pytest.raises(InputError, match=r"--train.balancer.total-norm = 0"):
         BalancerConfig(total_norm=0.0)
     nothing = LossConfig(spectral_weight=0.0, adversarial_weight=0.0, feature_weight=0.0)
-    with pytest.raises(InputError, match="balancer: needs a weight"):
+    with pytest.raises(InputError, match=r"--train\.balancer: needs a weight"):
         SoundStreamTrainConfig(losses=nothing, balancer=BalancerConfig())
 
 

@@ -9,21 +9,22 @@ import optax
 import pytest
 from flax import nnx
 
-from audiolm_jax.artifacts.model_folder import flatten_state
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.acoustic.soundstream.balancer import BalancerConfig
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
-from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import DiscriminatorConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.film import DenoisingConfig, Film, condition
-from audiolm_jax.tokenizers.acoustic.soundstream.losses import LossConfig, si_sdr_db, spectral_loss
-from audiolm_jax.tokenizers.acoustic.soundstream.model import SoundStreamConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import (
-    CODEBOOKS,
+from audiolm_jax.tokenizers.acoustic.soundstream.config import (
+    BalancerConfig,
+    DenoisingConfig,
+    DiscriminatorConfig,
+    LossConfig,
+    QuantizerConfig,
+    SoundStreamConfig,
     SoundStreamTrainConfig,
-    build_generator,
-    program,
 )
+from audiolm_jax.tokenizers.acoustic.soundstream.film import Film, condition
+from audiolm_jax.tokenizers.acoustic.soundstream.losses import si_sdr_db, spectral_loss
+from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS, build_generator
+from audiolm_jax.tokenizers.acoustic.soundstream.train import program
 from audiolm_jax.training.checkpoints import Checkpoints
 from audiolm_jax.training.mesh import replicated
 from audiolm_jax.types import AudioBatch, DenoisingBatch
@@ -102,7 +103,7 @@ def both_ways(codec, audio):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_switch_at_rest_changes_no_bit_and_streams_follow_it(arrays, audio, place):
+def test_a_switch_at_rest_changes_no_bit(arrays, audio, place):
     plain_arrays = {name: a for name, a in arrays.items() if not name.startswith("film.")}
     plain = both_ways(SoundStreamCodec(PLAIN, plain_arrays, "0" * 64), audio)
     codec = SoundStreamCodec(switched(place), arrays, "1" * 64)
@@ -112,12 +113,6 @@ def test_a_switch_at_rest_changes_no_bit_and_streams_follow_it(arrays, audio, pl
     codes, samples = both_ways(denoising, audio)
     assert (codes != plain[0]).any() == (place == "encoder")  # whose bits the noise costs
     assert np.abs(samples - plain[1]).max() > 0.01
-    encoder, decoder = denoising.open_encoder(), denoising.open_decoder()
-    recording = audio.samples[0]
-    pieces = [*map(encoder.push, np.split(recording, [1, 50, 51, 200])), encoder.finish()]
-    np.testing.assert_array_equal(np.concatenate(pieces), codes[0])
-    heard = [*map(decoder.push, np.split(codes[0], [3, 4, 20])), decoder.finish()]
-    np.testing.assert_allclose(np.concatenate(heard), samples[0], atol=1e-5)
     for a, b in zip(plain, both_ways(codec, audio), strict=True):  # the other is a copy
         np.testing.assert_array_equal(a, b)
 

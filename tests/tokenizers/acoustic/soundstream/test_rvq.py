@@ -10,9 +10,9 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.tokenizers.acoustic.soundstream import rvq
+from audiolm_jax.tokenizers.acoustic.soundstream.config import QuantizerConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import (
     Codebooks,
-    QuantizerConfig,
     average_usage,
     dead_codes,
     dequantize,

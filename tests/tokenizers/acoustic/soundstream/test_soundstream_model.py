@@ -11,12 +11,10 @@ from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic.soundstream.config import QuantizerConfig, SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.model import (
-    SoundStreamConfig,
-    receptive_field_samples,
+    build_generator,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import QuantizerConfig
-from audiolm_jax.tokenizers.acoustic.soundstream.train import build_generator
 
 TINY = SoundStreamConfig(
     sample_rate_hz=1600, channels=2, width_multipliers=(1, 2, 4), strides=(2, 4), embedding_width=3
@@ -51,7 +49,7 @@ def test_encoder_frame_reads_no_later_sample(model):
 
 def test_encoder_frame_reads_its_receptive_field_and_nothing_else(model):
     """The gradient is nonzero at its first and last sample and zero beyond either."""
-    hop, field = TINY.hop_samples, receptive_field_samples(TINY)
+    hop, field = TINY.hop_samples, TINY.receptive_field_samples
     frame = -(-field // hop) + 3
     x = jax.random.normal(jax.random.key(1), ((frame + 3) * hop,))
     gradient = jax.jit(jax.grad(lambda x: model.encoder(x[None])[0, frame].sum()))(x)
@@ -79,7 +77,7 @@ def test_paper_size():
     assert round(count / 1e6, 1) == 8.4
     assert (config.hop_samples, config.frame_rate_hz) == (320, 50)
     assert config.widths == (32, 64, 128, 256, 512)
-    assert receptive_field_samples(config) == 5314  # 0.33 s
+    assert config.receptive_field_samples == 5314  # 0.33 s
 
 
 def test_frame_counts(model):
@@ -96,10 +94,10 @@ def test_config_survives_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channels": 0}, "channels = 0"),
-        ({"strides": (2, 4, 5)}, "one more than strides"),
-        ({"strides": (3, 7)}, "does not divide"),
-        ({"channels": 3}, "residual_reduction = 2"),
+        ({"channels": 0}, "--model.channels = 0: expected 1 or more"),
+        ({"strides": (2, 4, 5)}, "one more than --model.strides"),
+        ({"strides": (3, 7)}, "a product that divides --model.sample-rate-hz = 1600, not 21"),
+        ({"channels": 3}, "--model.residual-reduction = 2"),
         ({"dilations": ()}, "dilations"),
     ],
 )
@@ -113,5 +111,6 @@ def test_bad_config_is_refused(changes, message):
     [{"levels": 0}, {"decay": 1.0}, {"revival_threshold": -1.0}, {"codebook_size": 0}],
 )
 def test_bad_quantizer_is_refused(changes):
-    with pytest.raises(InputError, match=next(iter(changes))):
+    flag = "--model.quantizer." + next(iter(changes)).replace("_", "-")
+    with pytest.raises(InputError, match=f"^{flag} = "):
         dataclasses.replace(QuantizerConfig(), **changes)

@@ -5,8 +5,7 @@ import optax
 import pytest
 
 from audiolm_jax.tokenizers.semantic.w2v_bert import train
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig, W2vBertConfig
 
 
 @pytest.fixture(scope="session")

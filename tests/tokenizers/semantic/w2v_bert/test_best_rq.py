@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.w2v_bert import train
 from audiolm_jax.tokenizers.semantic.w2v_bert.best_rq import random_projection_ids
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig
 from audiolm_jax.types import AudioBatch
 
 
@@ -30,7 +31,7 @@ def test_ids_are_the_nearest_directions():
     config = W2vBertConfig(
         objective="best_rq", contrastive_layers=0, mel_bins=10, codebook_size=64, code_width=6
     )
-    mel = np.random.default_rng(1).normal(size=(2, 31, 10)).astype(np.float32)
+    mel = jnp.asarray(np.random.default_rng(1).normal(size=(2, 31, 10)), jnp.float32)
     ids = np.asarray(random_projection_ids(mel, config))
     rng = np.random.default_rng(config.projection_seed)
     limit = np.sqrt(6 / 46)
@@ -85,7 +86,7 @@ def test_training_learns_to_guess_codes_that_never_change(config, fast_jit):
 
 @pytest.mark.parametrize(("objective", "layers"), [("best_rq", 1), ("w2v_bert", 0)])
 def test_contrastive_blocks_belong_to_w2v_bert(objective, layers):
-    with pytest.raises(InputError, match=f"contrastive_layers = {layers}"):
+    with pytest.raises(InputError, match=f"--model.contrastive-layers = {layers}"):
         W2vBertConfig(objective=objective, contrastive_layers=layers)
 
 

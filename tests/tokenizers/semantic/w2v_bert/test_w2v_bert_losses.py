@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from audiolm_jax.tokenizers.semantic.w2v_bert import losses
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, Quantized
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import Randomness, W2vBertTrainConfig, measure
+from audiolm_jax.tokenizers.semantic.w2v_bert.train import Randomness, measure
 
 B, U, CODES = 3, 12, 5
 
@@ -72,7 +73,7 @@ def test_prediction_sees_the_tokens_it_is_asked_of():
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     expected = -np.take_along_axis(log_p, ids[..., None], -1)[..., 0][np_mask]
     np.testing.assert_allclose(loss.mean(), expected.mean(), rtol=1e-5)
-    assert int(loss.count) == np_mask.sum()
+    assert int(loss.positions) == np_mask.sum()
     assert int(accuracy.total) == (logits.argmax(axis=-1) == ids)[np_mask].sum()
 
     def total(logits):
@@ -100,7 +101,7 @@ def test_visible_tokens_count_by_their_weight(weight):
     )
     expected += sums["contrastive_loss"].mean() + 0.1 * sums["diversity_loss"].mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    assert int(sums["visible_loss"].count) == int(visible.sum()) > 0
+    assert int(sums["visible_loss"].positions) == int(visible.sum()) > 0
     gradient = np.abs(jax.grad(lambda logits: total(logits)[0])(outputs.logits)).sum(axis=-1)
     np.testing.assert_array_equal(gradient > 0, mask | visible if weight else mask)
 
@@ -127,7 +128,7 @@ def test_a_lone_hidden_token_has_no_contrastive_loss():
     outputs = outputs_from(2)
     drawn = losses.sample_distractors(jax.random.key(0), mask, 4)
     loss, _ = losses.contrastive_loss(outputs, mask, drawn, 0.1)
-    assert (float(loss.total), int(loss.count), float(loss.mean())) == (0, 0, 0)
+    assert (float(loss.total), int(loss.positions), float(loss.mean())) == (0, 0, 0)
 
 
 def test_diversity_and_perplexity_ignore_padding():

@@ -9,12 +9,9 @@ from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import (
-    ConformerBlock,
-    ConformerConfig,
-    rotate_positions,
-)
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert, W2vBertConfig, parse_layer
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerBlock, rotate_positions
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.tokenizers.semantic.w2v_bert.subsample import ConvolutionalSubsampling
 from audiolm_jax.types import AudioBatch
 
@@ -40,25 +37,6 @@ def audio_with(padding, rng_seed=0):
     for row, length in zip(samples, LENGTHS, strict=True):
         row[:length] = rng.normal(size=length)
     return AudioBatch(samples, LENGTHS)
-
-
-def test_padding_changes_nothing(features, initial_state):
-    clean, lengths = features(initial_state.params, audio_with(0))
-    dirty, _ = features(initial_state.params, audio_with(np.nan))
-    np.testing.assert_array_equal(clean, dirty)
-    np.testing.assert_array_equal(lengths, -(-LENGTHS // 640))
-    for row, count in zip(np.asarray(clean), np.asarray(lengths), strict=True):
-        assert np.all(row[count:] == 0)
-        assert np.isfinite(row).all()
-    assert np.all(np.abs(np.asarray(clean)[0, :11]).sum(axis=1) > 0)
-
-
-def test_a_batch_encodes_as_its_items_alone(features, initial_state):
-    batch, _ = features(initial_state.params, audio_with(np.nan))
-    alone = audio_with(0).samples[1:2, : LENGTHS[1]]
-    expected, _ = features(initial_state.params, AudioBatch(alone, LENGTHS[1:2]))
-    assert expected.shape[1] == math.ceil(LENGTHS[1] / 640)
-    np.testing.assert_allclose(np.asarray(batch)[1, : expected.shape[1]], expected[0], atol=2e-4)
 
 
 def test_batch_mates_change_nothing(features, initial_state):
@@ -178,20 +156,12 @@ def test_rotation_makes_scores_depend_on_distance_only():
     assert abs(scores[0, 0] - scores[0, 1]) > 1e-3
 
 
-def test_layer_names(tiny_config):
-    assert parse_layer("contrastive_1", tiny_config) == 1
-    assert parse_layer("masked_2", tiny_config) == 3
-    for bad in ("masked_3", "masked_0", "contrastive_2", "layer_1", "masked_1 "):
-        with pytest.raises(InputError, match="masked_1 \\.\\. masked_2"):
-            parse_layer(bad, tiny_config)
-
-
 def test_configs_refuse_nonsense_and_survive_json(tiny_config):
     for field, value in (("width", 30), ("conv_kernel", 4), ("dropout", 1.0), ("heads", 0)):
-        with pytest.raises(InputError, match=field):
+        with pytest.raises(InputError, match=f"^--model.conformer.{field.replace('_', '-')} = "):
             ConformerConfig(**{field: value})
     for field, value in (("mel_window_samples", 100), ("codebook_size", 1), ("mel_floor", 0.0)):
-        with pytest.raises(InputError, match=field):
+        with pytest.raises(InputError, match=f"^--model.{field.replace('_', '-')} = "):
             dataclasses.replace(tiny_config, **{field: value})
     assert config_from_dict(W2vBertConfig, config_to_dict(tiny_config), "here") == tiny_config
 

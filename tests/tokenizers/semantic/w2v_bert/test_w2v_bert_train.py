@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +10,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import use_rules
+from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
-from audiolm_jax.tokenizers.semantic.w2v_bert.train import (
-    W2vBertTrainConfig,
-    draw,
-    program,
-    token_validity,
-)
+from audiolm_jax.tokenizers.semantic.w2v_bert.train import draw, program, token_validity
 from audiolm_jax.types import AudioBatch
 
 RULES = dict.fromkeys(
@@ -47,6 +45,39 @@ def run(step, initial_state):
         return state, metrics
 
     return steps
+
+
+# Of the first step from fixed weights: loss, norms of gradient and of weights after it.
+GOLDEN = {
+    "w2v_bert": {"loss": 6.928946, "grad_norm": 12.618080, "param_norm": 12.731256},
+    "best_rq": {"loss": 2.870600, "grad_norm": 0.3919703, "param_norm": 10.620659},
+}
+
+
+@pytest.mark.parametrize("objective", GOLDEN)
+def test_a_training_step_is_the_recorded_one(objective, trainer, step, tiny_config, fast_jit):
+    if objective == "best_rq":
+        config = dataclasses.replace(
+            tiny_config, objective=objective, contrastive_layers=0, codebook_size=16, code_width=4
+        )
+        trainer = program(config, W2vBertTrainConfig(), optax.adam(5e-3, eps=1e-3))
+        step = fast_jit(trainer.step)
+    rng = np.random.default_rng(0)  # not by the initializers, which are no part of a step
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), state.params)
+    state = dataclasses.replace(
+        state,
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optax.adam(5e-3, eps=1e-3).init(params),
+    )
+    _, metrics = step(state, toy_batch(), jax.random.key(2))
+    expected = GOLDEN[objective]
+    found = {name: float(metrics[name]) for name in expected}
+    assert found == pytest.approx(expected, rel=1e-4), (
+        f"the maths of a training step changed: {found}, recorded were {expected}; if that is "
+        "meant, record the new values here and say so in CHANGELOG"
+    )
 
 
 def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run, fast_jit):
@@ -154,5 +185,5 @@ def test_export_names_every_array(trainer, initial_state):
     [("mask_probability", 0.0), ("mask_length", 0), ("gumbel_temperature_end", 3.0)],
 )
 def test_train_config_refuses_nonsense(field, value):
-    with pytest.raises(InputError, match=f"train.{field} = {value}"):
+    with pytest.raises(InputError, match=f"--train.{field.replace('_', '-')} = {value}"):
         W2vBertTrainConfig(**{field: value})

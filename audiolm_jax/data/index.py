@@ -1,0 +1,254 @@
+"""A folder of audio files as a deterministic list of clips, split by content.
+
+A file goes to the held-out split by the SHA-256 of its bytes: renaming, moving or copying it
+cannot carry it, or a part of it, from one split into the other.
+"""
+
+import dataclasses
+import fnmatch
+import logging
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
+from audiolm_jax.audio.files import FORMATS, iter_audio, probe
+from audiolm_jax.audio.resample import read_resampled, resampled_length
+from audiolm_jax.data.sources import AudioDataConfig, Split
+from audiolm_jax.data.windows import even_windows
+from audiolm_jax.errors import InputError
+
+TRANSCRIPTS = "transcripts.txt"
+# Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
+SILENCE_DBFS = -60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipInfo:
+    """A file, or one of the consecutive stretches of a long file."""
+
+    clip_id: str  # path; "#index" follows for stretches
+    path: str  # relative to the audio folder, with "/"
+    start_seconds: float  # where the clip begins in the file
+    source_samples: int  # at the file's own rate
+    num_samples: int  # at the config's rate
+    source_rate_hz: int
+    channels: int  # of the file; their mean is used
+    codec: str  # FFmpeg's name
+    sha256: str  # of the file's bytes
+    split: Split  # the same for all stretches of a file
+    speaker: str  # first folder below the audio folder; "" for files directly in it
+    text: str  # transcript, "" if there is none or the file was cut
+
+
+@dataclasses.dataclass(frozen=True)
+class BadFile:
+    """A file that is not used, and why."""
+
+    path: str  # relative to the audio folder
+    reason: str  # one line
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipIndex:
+    """All clips of a folder, sorted by path."""
+
+    config: AudioDataConfig
+    clips: tuple[ClipInfo, ...]
+    bad: tuple[BadFile, ...]
+    other_files: tuple[tuple[str, int], ...]  # (suffix, count) of those not audio by name
+
+    def of(self, split: Split) -> tuple[ClipInfo, ...]:
+        """The clips of one split; InputError if there is none."""
+        chosen = tuple(clip for clip in self.clips if clip.split == split)
+        if not chosen:
+            raise InputError(
+                f"{self.config.audio_dir}: no {split} clip among {len(self.clips)} with "
+                f"--data.heldout-percent = {self.config.heldout_percent}; change it or add files"
+            )
+        return chosen
+
+    def seconds(self, split: Split | None = None) -> float:
+        """Seconds of audio in one split or, with None, in both."""
+        samples = sum(c.num_samples for c in self.clips if split in (None, c.split))
+        return samples / self.config.sample_rate_hz
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over clips, contents and reading rules; not over the location."""
+        config = dataclasses.asdict(self.config)
+        del config["audio_dir"]
+        return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
+
+    def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
+        """float32 [clip.num_samples], mono at the config's rate.
+
+        Raises:
+          InputError: the file is gone, or no longer what was listed.
+        """
+        path = Path(self.config.audio_dir) / clip.path
+        seconds = clip.source_samples / clip.source_rate_hz
+        samples = read_resampled(
+            path, self.config.sample_rate_hz, self.config.resampler, clip.start_seconds, seconds
+        )
+        if len(samples) != clip.num_samples:
+            raise InputError(
+                f"{path}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
+                f"{clip.num_samples}; the file changed, start again"
+            )
+        return samples
+
+
+def scan(config: AudioDataConfig) -> ClipIndex:
+    """`index_folder`, with at least one good clip; logs the files that cannot be used.
+
+    Raises:
+      InputError: no such folder, no audio file in it, or no good one.
+    """
+    index = index_folder(config)
+    if not index.clips:
+        raise InputError(
+            f"--data.audio-dir = {config.audio_dir}: none of {len(index.bad)} audio files can be "
+            f"used; the first: {index.bad[0].path}: {index.bad[0].reason}"
+        )
+    for bad in index.bad:
+        logger.warning("skipped %s: %s", bad.path, bad.reason)
+    logger.info(
+        "%s: %d clips, %.1f min to train on, %.1f min held out, %d files skipped",
+        config.audio_dir,
+        len(index.clips),
+        index.seconds("train") / 60,
+        index.seconds("heldout") / 60,
+        len(index.bad),
+    )
+    return index
+
+
+def index_folder(config: AudioDataConfig) -> ClipIndex:
+    """Decodes every audio file of the folder to its end, and lists good clips and bad files.
+
+    A header proves nothing: truncation, NaN samples and silence show only in decoding.
+
+    Raises:
+      InputError: no such folder, or no audio file in it.
+    """
+    root = Path(config.audio_dir)
+    if not root.is_dir():
+        raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
+    audio, others = _walk(root)
+    if not audio:
+        raise InputError(
+            f"--data.audio-dir = {config.audio_dir}: no audio among {len(others)} files; expected "
+            f"files ending in {' '.join(sorted(FORMATS))}"
+        )
+    texts = _read_transcripts(root, others)
+    clips: list[ClipInfo] = []
+    bad: list[BadFile] = []
+    # FFmpeg and hashing release the interpreter lock, so threads suffice.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda name: _clips_of(root, name, config, texts), audio)
+        for name, result in zip(audio, results, strict=True):
+            if isinstance(result, str):
+                bad.append(BadFile(name, result))
+            else:
+                clips += result
+    counts = Counter(Path(name).suffix.lower() for name in others)
+    return ClipIndex(config, tuple(clips), tuple(bad), tuple(sorted(counts.items())))
+
+
+def split_of(sha256: str, heldout_percent: int) -> Split:
+    """The split of a file by the hash of its content."""
+    return "heldout" if int(sha256[:16], 16) % 100 < heldout_percent else "train"
+
+
+def _walk(root: Path) -> tuple[list[str], list[str]]:
+    """Sorted relative paths of audio files and of all others; linked folders are entered once."""
+    audio: list[str] = []
+    others: list[str] = []
+    seen = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders.sort()
+        for name in names:
+            path = (Path(folder) / name).relative_to(root).as_posix()
+            (audio if Path(name).suffix.lower() in FORMATS else others).append(path)
+    return sorted(audio), sorted(others)
+
+
+def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
+    """Stem relative to the audio folder -> text, from every transcripts.txt.
+
+    Lines are "stem: text"; the stem is relative to the folder of transcripts.txt and may hold "/".
+    Blank lines and lines beginning with ";" are comments.
+    """
+    texts = {}
+    for name in names:
+        if Path(name).name != TRANSCRIPTS:
+            continue
+        try:
+            lines = (root / name).read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{root / name}: not UTF-8 text: {error.reason}") from error
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or line.startswith(";"):
+                continue
+            stem, colon, text = line.partition(":")
+            if not colon:
+                raise InputError(f"{root / name}:{number}: expected 'stem: text', got {line!r}")
+            texts[(Path(name).parent / stem.strip()).as_posix()] = text.strip()
+    return texts
+
+
+def _clips_of(
+    root: Path, name: str, config: AudioDataConfig, texts: dict[str, str]
+) -> list[ClipInfo] | str:
+    """The clips of one file, or the reason why it cannot be used."""
+    path = root / name
+    for pattern in config.exclude:
+        if fnmatch.fnmatchcase(name, pattern):
+            return f"left out: --data.exclude has {pattern!r}"
+    try:
+        info = probe(path)
+        total, energy, rate = 0, 0.0, info.sample_rate_hz
+        for block, _ in iter_audio(path):
+            total += len(block)
+            energy += float(np.dot(block, block))
+        sha256 = file_sha256(path)
+    except InputError as error:
+        return str(error).removeprefix(f"{path}: ")
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    seconds = total / rate
+    if seconds < config.min_seconds:
+        return f"too short: {seconds:.3f} s, --data.min-seconds = {config.min_seconds}"
+    if energy <= total * 10 ** (SILENCE_DBFS / 10):
+        return f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds:.1f} s"
+    windows = even_windows(total, int(config.max_seconds * rate))
+    is_whole, folders = len(windows) == 1, Path(name).parts
+    return [
+        ClipInfo(
+            clip_id=name if is_whole else f"{name}#{part:04d}",
+            path=name,
+            start_seconds=start / rate,
+            source_samples=stop - start,
+            num_samples=resampled_length(stop - start, rate, config.sample_rate_hz),
+            source_rate_hz=rate,
+            channels=info.channels,
+            codec=info.codec,
+            sha256=sha256,
+            split=split_of(sha256, config.heldout_percent),
+            speaker=folders[0] if len(folders) > 1 else "",
+            text=texts.get(Path(name).with_suffix("").as_posix(), "") if is_whole else "",
+        )
+        for part, (start, stop) in enumerate(windows)
+    ]

@@ -1,0 +1,24 @@
+"""How audio is tokenized, as a config; `data.tokens.tokenize` does it."""
+
+import dataclasses
+
+from audiolm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizeConfig:
+    """How the work is cut. None of it changes the tokens; `shards` decides their files."""
+
+    shards: int = 8
+    """Output files of the train split; the held-out split gets its share, at least one."""
+    batch_clips: int = 8
+    """Clips encoded together, of similar length."""
+    beam_options: tuple[str, ...] = ()
+    """Options of Beam such as --runner=DataflowRunner; empty runs in this process. Every worker
+    must see the audio and the output folder under the same path."""
+
+    def __post_init__(self) -> None:
+        for name in ("shards", "batch_clips"):
+            if getattr(self, name) < 1:
+                flag = f"--tokenize.{name.replace('_', '-')}"
+                raise InputError(f"{flag} = {getattr(self, name)}: expected at least 1")

@@ -1,0 +1,130 @@
+"""Measures all parts of a bundle on held-out audio and writes the report page."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+from audiolm_jax import __version__
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.generation.config import GenerationConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateExperiment(Evaluation):
+    """Measure all parts on held-out audio and write the report page."""
+
+    page: ClassVar[str] = "report.html"
+    record: ClassVar[str] = "report.json"
+
+    directory: str
+    """Where report.html, report.json and the generated wav files go."""
+    title: str
+    """Heading of the page."""
+    data: AudioDataConfig
+    """Recordings; only held-out clips are continued and measured."""
+    bundle: str
+    """The models."""
+    tokens: str
+    """Token store the language models were trained on."""
+    runs: tuple[str, ...]
+    """Run directories whose loss curves and speed are shown."""
+    prompts: int = 4
+    """How many held-out clips are continued, the longest first."""
+    prompt_seconds: float = 3.0
+    """Beginning of each clip that the models hear."""
+    continuation_seconds: float = 4.0
+    """What they go on for."""
+    seeds: tuple[int, ...] = (0,)
+    """One continuation of each prompt for each seed."""
+    generation: GenerationConfig = GenerationConfig()
+    """Temperatures and windows."""
+    licence: str = ""
+    """License and attribution of the recordings, shown on the page."""
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1 or not self.seeds:
+            raise InputError(
+                f"--prompts {self.prompts}, --seeds {self.seeds}: expected at least one of each"
+            )
+        for flag, seconds in (
+            ("--prompt-seconds", self.prompt_seconds),
+            ("--continuation-seconds", self.continuation_seconds),
+        ):
+            if not seconds > 0:
+                raise InputError(f"{flag} {seconds}: expected more than 0")
+
+    def upstream(self) -> dict[str, str]:
+        """Fingerprint of the bundle."""
+        from audiolm_jax.generation.bundle import read_record
+
+        return {"bundle": read_record(Path(self.bundle))["fingerprint"]}
+
+    def facts(self) -> dict[str, Any]:
+        """Fingerprints of bundle and token store."""
+        from audiolm_jax.data.tokens.store import TokenStore
+
+        return self.upstream() | {"tokens": TokenStore.open(self.tokens).fingerprint}
+
+    def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Continues held-out prompts, measures every part, writes wav files and the page."""
+        import jax
+
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.evaluation.bundle import heldout
+        from audiolm_jax.evaluation.bundle.report import ReportPage
+        from audiolm_jax.evaluation.page.training import summarize_run
+        from audiolm_jax.generation.bundle import load_bundle
+        from audiolm_jax.generation.pipeline import Generator
+
+        trainers = tuple(summarize_run(Path(run)) for run in self.runs)
+        bundle, store = load_bundle(Path(self.bundle)), TokenStore.open(self.tokens)
+        index = scan(self.data)
+        generator = Generator(bundle, self.generation)
+        clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds)
+        continued = heldout.continue_clips(
+            generator, index, clips, self.prompt_seconds, self.continuation_seconds, self.seeds
+        )
+        for clip in continued:
+            clip.write(Path(self.directory) / "continuations", generator, self.continuation_seconds)
+        logger.info("continued %d prompts with %d seeds each", len(clips), len(self.seeds))
+        codec = heldout.measure_codec(bundle.codec, index)
+        semantic = heldout.measure_semantic(bundle.semantic_tokenizer, store)
+        likelihoods = [heldout.measure_likelihood(part, store) for part in bundle.stages.values()]
+        page = ReportPage(
+            title=self.title,
+            summary=(
+                f"{len(index.of('train'))} recordings to learn from, "
+                f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out "
+                "ones."
+            ),
+            sample_rate_hz=generator.sample_rate_hz,
+            train_seconds=index.seconds("train"),
+            examples=tuple(clip.example(bundle.codec) for clip in continued),
+            trainers=trainers,
+            likelihoods=tuple(likelihoods),
+            codec=codec,
+            semantic=semantic,
+            provenance={
+                "bundle": bundle.fingerprint,
+                **{f"part {part}": value for part, value in bundle.parts.items()},
+                "token store": store.fingerprint,
+                "data": index.fingerprint,
+                "config": facts["config_hash"],
+                "seeds of the continuations": ", ".join(map(str, self.seeds)),
+                "software": f"audiolm_jax {__version__}, jax {jax.__version__}",
+            },
+            data_licence=self.licence,
+        )
+        write_text(Path(self.directory) / self.page, page.render())
+        return {
+            "codec": dataclasses.asdict(codec),
+            "semantic": dataclasses.asdict(semantic),
+            "likelihood": [dataclasses.asdict(stage) for stage in likelihoods],
+        }

@@ -1,0 +1,234 @@
+"""Measures codecs beside Opus on held-out recordings and writes table, figures and page."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+from audiolm_jax import __version__
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.codecs.comparison import OPUS, ORIGINAL, opus_differences, summarize
+from audiolm_jax.evaluation.codecs.opus import HIGHEST_KBPS, LOWEST_KBPS
+from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.evaluation.measures.quality import (
+    METRICS,
+    RATE_HZ,
+    SHORTEST_SECONDS,
+    TEXT_METRICS,
+    WAVEFORM_METRICS,
+    VisqolMapping,
+    measure,
+    missing_packages,
+    package_versions,
+)
+from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer
+from audiolm_jax.evaluation.page.palette import MAX_CURVES
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class CodecEvaluateExperiment(Evaluation):
+    """Measure codecs beside Opus on held-out audio and write a table, figures and a page."""
+
+    page: ClassVar[str] = "report.html"
+    record: ClassVar[str] = "report.json"
+
+    directory: str
+    """Where report.json, table.md, report.html and the figures go."""
+    title: str
+    """Heading of the page."""
+    data: AudioDataConfig
+    """Recordings at 16 kHz; only held-out clips are used."""
+    codecs: tuple[tuple[str, str], ...]
+    """(label, run directory or model folder) of each codec."""
+    levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12)
+    """Numbers of levels to decode; those beyond a codec's own are left out, and all of its levels
+    are always measured."""
+    opus_kbps: tuple[float, ...] = (6.0, 8.0, 12.0, 24.0)
+    """Nominal bitrates of Opus, 6 to 510; empty for no Opus."""
+    min_clip_seconds: float = 3.0
+    """Shorter clips are left out, at least 1."""
+    max_clip_seconds: float = 10.0
+    """Longer clips are left out."""
+    max_clips: int = 60
+    """No more than so many, chosen by hash."""
+    visqol_mapping: VisqolMapping = "polynomial"
+    """From similarity to score, "polynomial" or "lattice"; see `quality.visqol`."""
+    required: tuple[str, ...] = ()
+    """Metrics that must be measured; without it a metric whose package is missing is shown as not
+    measured."""
+    asr: AsrConfig = AsrConfig()
+    """Recognizer for WER and CER."""
+    examples: int = 4
+    """Clips to listen to on the page."""
+    runs: tuple[str, ...] = ()
+    """Run directories whose loss curves are shown."""
+    seed: int = 0
+    """Of the bootstrap."""
+    licence: str = ""
+    """License and attribution of the recordings, shown on the page."""
+
+    def __post_init__(self) -> None:
+        if self.data.sample_rate_hz != RATE_HZ:
+            raise InputError(
+                f"--data.sample-rate-hz {self.data.sample_rate_hz}: expected {RATE_HZ}, the rate "
+                "of wideband PESQ and ViSQOL's speech mode; codecs of other rates are converted"
+            )
+        labels = [label for label, _ in self.codecs]
+        if len(labels) > MAX_CURVES - 2:
+            raise InputError(
+                f"--codecs {labels}: expected at most {MAX_CURVES - 2}, a figure also shows Opus "
+                "and the original"
+            )
+        if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
+            raise InputError(
+                f"--codecs {labels}: expected at least one, each under a label of its own other "
+                f"than {OPUS!r} and {ORIGINAL!r}"
+            )
+        if not self.levels or min(self.levels) < 1:
+            raise InputError(f"--levels {self.levels}: expected numbers from 1 on")
+        for kbps in self.opus_kbps:
+            if not LOWEST_KBPS <= kbps <= HIGHEST_KBPS:
+                raise InputError(
+                    f"--opus-kbps {kbps:g}: expected {LOWEST_KBPS:g} to {HIGHEST_KBPS:g}"
+                )
+        if not SHORTEST_SECONDS <= self.min_clip_seconds < self.max_clip_seconds:
+            raise InputError(
+                f"--min-clip-seconds {self.min_clip_seconds}, --max-clip-seconds "
+                f"{self.max_clip_seconds}: expected {SHORTEST_SECONDS:g} or more, and more"
+            )
+        if self.max_clips < 1 or self.examples < 0:
+            raise InputError(
+                f"--max-clips {self.max_clips}, --examples {self.examples}: expected at least 1 "
+                "and 0"
+            )
+        known = [metric.name for metric in METRICS]
+        if unknown := [name for name in self.required if name not in known]:
+            raise InputError(f"--required {unknown[0]}: expected {', '.join(known)}")
+        if self.asr.model is None and {"wer", "cer"} & set(self.required):
+            raise InputError("--required has wer or cer: name a Whisper folder in --asr.model")
+
+    def upstream(self) -> dict[str, str]:
+        """Fingerprint of each codec by its label."""
+        from audiolm_jax.artifacts.run_folder import fingerprint_of
+
+        return {label: fingerprint_of(path) for label, path in self.codecs}
+
+    def facts(self) -> dict[str, Any]:
+        """Fingerprints of the codecs, versions of the packages that measure."""
+        not_measured = self._not_measured()
+        measured = [metric for metric in METRICS if metric.name not in not_measured]
+        return {
+            "codecs": self.upstream(),
+            "metrics": {metric.name: package_versions(metric) for metric in measured},
+        }
+
+    def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Measures what the config names; writes table.md, figures/ and the page.
+
+        Raises:
+          InputError: a codec or run that is not there, no clip to measure, a required metric whose
+            package is missing, a codec that has learned from the clips it is to be measured on.
+        """
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.evaluation.codecs.compare import compare_selection, conditions_of
+        from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of
+        from audiolm_jax.evaluation.codecs.selection import select_clips
+        from audiolm_jax.evaluation.codecs.systems import OpusSystem, System, load_codecs
+        from audiolm_jax.evaluation.page.charts import write_charts
+        from audiolm_jax.evaluation.page.training import summarize_run, training_charts
+
+        not_measured = self._not_measured()
+        codecs = load_codecs(self.codecs, self.levels, self.data)
+        trainers = tuple(summarize_run(Path(run)) for run in self.runs)
+        for name, reason in not_measured.items():
+            logger.warning("%s: not measured: %s", name, reason)
+        asr = self.asr
+        recognizer = None if asr.model is None else Recognizer(Path(asr.model), asr.language)
+        selection = select_clips(
+            scan(self.data),
+            self.min_clip_seconds,
+            self.max_clip_seconds,
+            self.max_clips,
+            asr if recognizer else None,
+            recognizer.normalize if recognizer else str,
+        )
+        logger.info(
+            "%d clips to measure, %d to recognize; left out %d times, see report.json",
+            *(len(selection.waveform), len(selection.words), len(selection.left_out)),
+        )
+        opus = [OpusSystem(self.opus_kbps)] if self.opus_kbps else []
+        systems: list[System] = [*codecs, *opus]
+        waveform = [metric.name for metric in WAVEFORM_METRICS if metric.name not in not_measured]
+        conditions = conditions_of(systems, recognizer is not None)
+        measure_clip = functools.partial(measure, names=waveform, mapping=self.visqol_mapping)
+        records, examples = compare_selection(
+            systems, selection, measure_clip, recognizer, self.examples
+        )
+        rates_hz = {codec.label: codec.codec.sample_rate_hz for codec in codecs}
+        codebooks = tuple(codec.codebook_use() for codec in codecs)
+        content = CodecPage(
+            title=self.title,
+            summary=selection.summary,
+            sample_rate_hz=RATE_HZ,
+            rows=summarize(conditions, records, codebooks, list(facts["metrics"]), self.seed),
+            not_measured=not_measured,
+            notes=notes_of(rates_hz, self.visqol_mapping, asr.language if recognizer else None),
+            differences=opus_differences(conditions, records, waveform, self.seed),
+            codebooks=codebooks,
+            examples=tuple(examples),
+            trainers=trainers,
+            left_out=selection.left_out,
+            provenance=self._provenance(facts, selection.index.fingerprint, recognizer),
+            data_licence=self.licence,
+        )
+        directory = Path(self.directory)
+        write_charts(directory, (*content.charts, *training_charts(trainers)))
+        write_text(directory / "table.md", content.markdown())
+        write_text(directory / self.page, content.render())
+        logger.info(content.markdown())
+        return content.record(records)
+
+    def _provenance(
+        self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None
+    ) -> dict[str, str]:
+        versions = {name: v for own in facts["metrics"].values() for name, v in own.items()}
+        return {
+            **{f"codec {label}": value for label, value in facts["codecs"].items()},
+            "data": data_fingerprint,
+            "config": facts["config_hash"],
+            "seed of the bootstrap": str(self.seed),
+            "metric packages": ", ".join(f"{name} {v}" for name, v in sorted(versions.items())),
+            "recogniser": f"model.bin {recognizer.fingerprint}" if recognizer else "none",
+            "Opus": f"libopus of av {importlib.metadata.version('av')}",
+            "software": f"audiolm_jax {__version__}, jax {importlib.metadata.version('jax')}",
+        }
+
+    def _not_measured(self) -> dict[str, str]:
+        """Reason by metric that cannot be measured.
+
+        Raises:
+          InputError: it was asked for.
+        """
+        reasons = {}
+        for metric in METRICS:
+            is_text = metric in TEXT_METRICS
+            if is_text and self.asr.model is None:
+                reasons[metric.name] = (
+                    "name a Whisper folder in --asr.model (docs/codec_evaluation.md)"
+                )
+            elif missing := missing_packages(metric, self.visqol_mapping):
+                reason = f"pip install {' '.join(missing)}"
+                if is_text or metric.name in self.required:
+                    flag = "--asr.model" if is_text else "--required"
+                    raise InputError(
+                        f"{flag} asks for {metric.name}, which needs packages that are not "
+                        f"installed: {reason}"
+                    )
+                reasons[metric.name] = reason
+        return reasons

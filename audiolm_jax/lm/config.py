@@ -1,0 +1,111 @@
+"""What a stage is made of, and how it learns; nothing here needs JAX."""
+
+import dataclasses
+from typing import Literal, get_args, get_type_hints
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.stages import StageConfig
+
+KIND = "stage"  # of model folders, whose config is a StageModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Size and arithmetic of a decoder."""
+
+    layers: int = 12
+    """Transformer layers."""
+    heads: int = 16
+    """Attention heads of each layer."""
+    head_width: int = 64
+    """Dimensions of one head."""
+    width: int = 1024
+    """Dimensions of the residual stream."""
+    ff_width: int = 4096
+    """Hidden dimensions of the gated feed-forward network."""
+    dropout: float = 0.1
+    """Share of the embedding and of each branch's output zeroed in training, in [0, 1)."""
+    position: Literal["t5", "rope"] = "t5"
+    """How attention knows distances: a learned bias (t5) or rotated queries and keys (rope)."""
+    relative_buckets: int = 32
+    """Learned relative-position values per head; even. Of t5 only."""
+    relative_max_distance: int = 128
+    """Distance in tokens from which the position bias is constant. Of t5 only."""
+    qk_norm: bool = False
+    """Normalize queries and keys, which bounds attention scores."""
+    tied_embeddings: bool = False
+    """The output projection is the transposed embedding, scaled by width ** -0.5."""
+    attention: Literal["blocks", "flash"] = "blocks"
+    """How training computes it: blocks of queries in plain JAX, or a kernel that keeps scores on
+    the chip (flash; TPU only). Equal up to rounding; generation always uses blocks."""
+    remat: Literal["none", "dots", "kernels", "full"] = "none"
+    """What the backward pass recomputes to save memory: none, dots (all but matrix products and
+    attention kernels), kernels (all but attention kernels) or full (everything within a layer)."""
+    scan_layers: bool = True
+    """Compile one layer for all of them; otherwise each by itself, which takes longer to compile
+    and a tenth less time a step on a CPU. Equal up to rounding."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of matrix products; parameters, normalization, softmax and loss are float32 in any
+    case."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "head_width", "width", "ff_width"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        self._check("dropout", 0 <= self.dropout < 1, "a share in [0, 1); 0 turns it off")
+        buckets = self.relative_buckets
+        even = buckets >= 2 and buckets % 2 == 0
+        self._check("relative_buckets", even, "an even number of at least 2; T5 uses 32")
+        self._check(
+            "relative_max_distance",
+            self.relative_max_distance > buckets // 2,
+            f"more than half of --model.decoder.relative-buckets {buckets}; T5 uses 128 with 32",
+        )
+        self._check(
+            "head_width",
+            self.position != "rope" or self.head_width % 2 == 0,
+            "an even number with --model.decoder.position rope, which rotates pairs of channels",
+        )
+        for name in ("position", "attention", "remat", "compute_dtype"):
+            allowed = get_args(_HINTS[name])
+            self._check(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+
+    def _check(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            flag = f"--model.decoder.{name.replace('_', '-')}"
+            raise InputError(f"{flag} {getattr(self, name)}: expected {expected}")
+
+
+_HINTS = get_type_hints(DecoderConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageModelConfig:
+    """Everything that a trained stage needs to be used: the config of a "stage" model folder."""
+
+    stage: StageConfig
+    """Which tokens it reads and writes."""
+    decoder: DecoderConfig
+    """The network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StageTrainConfig:
+    """What is optimized besides the cross entropy, and in how many parts."""
+
+    z_loss_weight: float = 1e-4
+    """Weight of the squared log of the softmax normalizer, which keeps logits from drifting; t5x
+    uses 1e-4, 0 turns it off."""
+    micro_batches: int = 1
+    """Parts of a batch that go through the network one after the other, to save memory; their
+    gradients are added up before the one update. Divides the batch."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.z_loss_weight < float("inf"):
+            raise InputError(
+                f"train.z_loss_weight = {self.z_loss_weight}: expected a number of at least 0; "
+                "t5x uses 1e-4"
+            )
+        if self.micro_batches < 1:
+            raise InputError(
+                f"train.micro_batches = {self.micro_batches}: expected at least 1; 1 is off"
+            )

@@ -1,0 +1,58 @@
+"""The arrays of an `nnx.State` by dotted name, as model folders hold them, and back."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from audiolm_jax.errors import InputError
+
+
+def flatten_state(state: Any) -> dict[str, np.ndarray]:
+    """Arrays of a state (or of nested dicts of arrays), on the host."""
+    return {name: np.asarray(x) for name, x in _named_leaves(state)}
+
+
+def flatten_shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:
+    """Shapes, in the order of the state's leaves."""
+    return {name: tuple(x.shape) for name, x in _named_leaves(state)}
+
+
+def unflatten_into(
+    state: nnx.State,
+    arrays: dict[str, np.ndarray],
+    where: str,
+    place: Callable[[np.ndarray], Any] = jnp.asarray,
+) -> nnx.State:
+    """A state of the same structure holding `arrays`, which must match it name by name.
+
+    Args:
+      state: the structure, abstract (`jax.ShapeDtypeStruct`) or concrete.
+      arrays: as `flatten_state` gives them.
+      where: folder the arrays came from, for the error.
+      place: what becomes of each array.
+
+    Raises:
+      InputError: a name is missing or unknown, or a shape differs.
+    """
+    expected = flatten_shapes(state)
+    if missing := sorted(expected.keys() - arrays.keys()):
+        raise InputError(f"{where}: array {missing[0]!r} is missing ({len(missing)} in all)")
+    if unknown := sorted(arrays.keys() - expected.keys()):
+        raise InputError(f"{where}: unknown array {unknown[0]!r} ({len(unknown)} in all)")
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise InputError(
+                f"{where}: array {name!r} has shape {arrays[name].shape}, the config needs {shape}"
+            )
+    names = iter(expected)
+    return jax.tree.map(lambda _: place(arrays[next(names)]), state)
+
+
+def _named_leaves(state: Any) -> Iterator[tuple[str, Any]]:
+    pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state
+    for path, x in jax.tree_util.tree_leaves_with_path(pure):
+        yield ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path), x

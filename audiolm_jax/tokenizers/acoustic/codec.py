@@ -1,0 +1,244 @@
+"""The front end of every codec: model folders, batches, streams, blocks and checks.
+
+A codec is a subclass of `Codec` that brings its network; `load` lists them.
+"""
+
+import abc
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Num
+
+from audiolm_jax.artifacts.config_json import config_from_dict
+from audiolm_jax.artifacts.model_folder import load_model
+from audiolm_jax.errors import InputError
+from audiolm_jax.nn.conv import NormalDraws
+from audiolm_jax.nn.state_arrays import unflatten_into
+from audiolm_jax.tokenizers.acoustic.schedule import Run
+from audiolm_jax.tokenizers.acoustic.streams import Half, State, Stream
+from audiolm_jax.types import AcousticTokens, AudioBatch
+
+
+class Codec(abc.ABC):
+    """A frozen codec: encodes and decodes batches of any lengths (`types.StreamingTokenizer`).
+
+    A recording is filled with zeros to whole frames; then codes and samples are those of the
+    network run on it alone, in one piece. Neither batch mates nor the padding of a batch nor the
+    cut into blocks change anything, few programs are compiled for any lengths, and memory does not
+    grow with the length beyond the samples themselves.
+    """
+
+    kind: ClassVar[str]  # of its model folders
+    config_type: ClassVar[type]
+    network_type: ClassVar[type[nnx.Module]]  # built by network_type(config, draws=...)
+    halvings: ClassVar[int] = 0  # how often the last block of a stream may be halved
+
+    max_block_frames: int  # most frames that a stream computes together; then it is fastest
+    frames_at_once: int  # frames of one call that computes more than one window
+    encoder_context = 0  # frames on either side of a frame that can change its codes ...
+    decoder_context = 0  # ... and its samples, beyond what the state holds
+
+    def __init__(self, config: Any, arrays: dict[str, np.ndarray], fingerprint: str):
+        """Args:
+          config: a `config_type`; it tells sample_rate_hz, hop_samples, levels, codebook_size.
+          arrays: parameters of the network by dotted name.
+          fingerprint: of the model folder.
+
+        Raises:
+          InputError: the arrays do not fit the config.
+        """
+        self.config: Any = config
+        self.sample_rate_hz: int = config.sample_rate_hz
+        self.hop_samples: int = config.hop_samples
+        self.levels: int = config.levels
+        self.codebook_size: int = config.codebook_size
+        self.fingerprint = fingerprint
+        self._where = f"{self.kind} model {fingerprint[:16]}"
+        self._abstract: Any = abstract_network(self.network_type, config)
+        self._graphdef, state = nnx.split(self._abstract)
+        weights = unflatten_into(state, arrays, self._where)
+        # A plain list: a call with an nnx.State spends longer on the container than on one frame.
+        self._params: Any  # first argument of the compiled programs
+        self._params, self._structure = jax.tree.flatten(weights)
+        self._jit_encode = jax.jit(self._encode_block)
+        self._jit_decode = jax.jit(self._decode_block)
+
+    @classmethod
+    def load(cls, directory: Path) -> "Codec":
+        """Reads a model folder of this kind.
+
+        Raises:
+          InputError: the folder is missing, damaged or of another kind.
+        """
+        folder = load_model(directory, cls.kind)
+        config: Any = config_from_dict(cls.config_type, folder.config, str(directory))
+        return cls(config, folder.arrays, folder.fingerprint)
+
+    def encode(self, audio: AudioBatch) -> AcousticTokens:
+        """numpy codes [b, ceil(s / hop), q]; a partial last frame is filled with zeros.
+
+        Raises:
+          InputError: a sample within an item's length is not finite.
+        """
+        samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
+        for row, size in zip(samples, sizes, strict=True):
+            check_samples(row[:size])
+        lengths = (-(-sizes // self.hop_samples)).astype(np.int32)
+        frames = -(-samples.shape[1] // self.hop_samples)
+        codes = np.zeros((len(sizes), frames, self.levels), np.int32)
+        self._run_whole(self._encoder(), samples, sizes, lengths, codes)
+        return AcousticTokens(codes, lengths)
+
+    def decode(self, tokens: AcousticTokens) -> AudioBatch:
+        """Audio of length `tokens.lengths * hop_samples`, within [-1, 1]; any first levels do.
+
+        Raises:
+          InputError: too many levels, or a code outside [0, N) within an item's length.
+        """
+        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
+        for row, frames in zip(codes, lengths, strict=True):
+            check_codes(row[:frames], self.levels, self.codebook_size)
+        codes = codes.astype(np.int32, copy=False)
+        samples = np.zeros((len(codes), codes.shape[1] * self.hop_samples), np.float32)
+        self._run_whole(self._decoder(), codes, lengths, lengths, samples)
+        return AudioBatch(samples, lengths * np.int32(self.hop_samples))
+
+    def latents(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, "t d"]:
+        """Sum of the code vectors of the levels given, the first of all: what the decoder gets."""
+        by_level = (self._vectors[i][codes[:, i]] for i in range(codes.shape[1]))
+        return functools.reduce(np.add, by_level)
+
+    def open_encoder(self, block_frames: int = 1) -> Stream:
+        """A stream of samples to codes."""
+        return Stream(self._encoder(), block_frames, self.max_block_frames, self.halvings)
+
+    def open_decoder(self, block_frames: int = 1) -> Stream:
+        """A stream of codes, of any number of first levels, to samples."""
+        return Stream(self._decoder(), block_frames, self.max_block_frames, self.halvings)
+
+    # What a network brings: it is computed in blocks, and knows where its recording starts and
+    # stops: frames of the block, negative if it began before, beyond if it goes on.
+
+    @abc.abstractmethod
+    def _schedule(self, lengths: Int[np.ndarray, " b"], context: int) -> Iterable[Run]:
+        """What is computed for recordings of so many frames."""
+
+    @abc.abstractmethod
+    def _encode_block(
+        self, params: Any, samples: Float[Array, "b s"], span: Int[Array, "2 b"], state: State
+    ) -> tuple[Int[Array, "b t q"], State]:
+        """Codes of whole frames, and the state of the next block."""
+
+    @abc.abstractmethod
+    def _decode_block(
+        self, params: Any, codes: Int[Array, "b t q"], span: Int[Array, "2 b"], state: State
+    ) -> tuple[Float[Array, "b s"], State]:
+        """Samples of frames, and the state of the next block."""
+
+    @property
+    @abc.abstractmethod
+    def _vectors(self) -> Float[np.ndarray, "q n d"]:
+        """Every code of every level as what it adds to the latent."""
+
+    def _encoder_state(self, batch: int) -> State:
+        return None
+
+    def _decoder_state(self, batch: int) -> State:
+        return None
+
+    # What is made of it.
+
+    def _network(self, weights: list[Array]) -> Any:
+        return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, weights))
+
+    def _encoder(self) -> Half:
+        return Half(
+            functools.partial(self._jit_encode, self._params),
+            self._encoder_state,
+            self.encoder_context,
+            units=(self.hop_samples, 1),
+            check=check_samples,
+            empty=np.zeros((0, self.levels), np.int32),
+        )
+
+    def _decoder(self) -> Half:
+        return Half(
+            functools.partial(self._jit_decode, self._params),
+            self._decoder_state,
+            self.decoder_context,
+            units=(1, self.hop_samples),
+            check=functools.partial(
+                check_codes, levels=self.levels, codebook_size=self.codebook_size
+            ),
+            empty=np.zeros(0, np.float32),
+        )
+
+    def _run_whole(
+        self,
+        half: Half,
+        inputs: Num[np.ndarray, "b n *rest"],
+        sizes: Int[np.ndarray, " b"],
+        lengths: Int[np.ndarray, " b"],
+        outputs: Num[np.ndarray, "b m *rest2"],
+    ) -> None:
+        """Fills the valid part of `outputs`, `lengths` frames; what lies behind it stays as it is.
+
+        Whatever lies at or beyond `sizes` inputs is taken for zeros.
+        """
+        per_input, per_output = half.units
+        for run in self._schedule(lengths, half.context):
+            size = run[0][0].size
+            rows = 1 if len(run[0]) == 1 else self.frames_at_once // size
+            state = half.initial_state(rows)
+            for windows in run:
+                blocks = np.zeros((rows, size * per_input, *inputs.shape[2:]), inputs.dtype)
+                span = np.zeros((2, rows), np.int32)
+                for i, window in enumerate(windows):
+                    piece = inputs[window.row, window.start * per_input : sizes[window.row]]
+                    piece = piece[: size * per_input]
+                    blocks[i, : len(piece)] = piece
+                    span[:, i] = -window.start, lengths[window.row] - window.start
+                results, state = half.run(blocks, span, state)
+                for window, result in zip(windows, np.asarray(results), strict=False):
+                    first, end = window.first * per_output, window.stop * per_output
+                    skipped = window.start * per_output
+                    outputs[window.row, first:end] = result[first - skipped : end - skipped]
+
+
+def abstract_network(network_type: Any, config: Any) -> nnx.Module:
+    """A network whose parameters are shapes only; nothing is computed."""
+    return nnx.eval_shape(lambda: network_type(config, draws=NormalDraws(None)))
+
+
+def check_samples(samples: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Samples as float32.
+
+    Raises:
+      InputError: one is not finite, so that no code can stand for it.
+    """
+    if not np.isfinite(samples).all():
+        raise InputError("audio holds NaN or infinite samples; repair or drop the recording")
+    return np.asarray(samples, np.float32)
+
+
+def check_codes(
+    codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int
+) -> Int[np.ndarray, "t q"]:
+    """Codes as int32.
+
+    Raises:
+      InputError: too many levels, or a code out of range: another codec wrote them.
+    """
+    if not 1 <= codes.shape[1] <= levels:
+        raise InputError(f"tokens of {codes.shape[1]} levels: this codec decodes 1 to {levels}")
+    if codes.size and not (codes.min() >= 0 and codes.max() < codebook_size):
+        raise InputError(
+            f"codes span [{codes.min()}, {codes.max()}]: this codec has codes 0 to "
+            f"{codebook_size - 1}; the tokens come from another codec"
+        )
+    return np.asarray(codes, np.int32)

@@ -1,0 +1,337 @@
+"""Everything a user decides about SoundStream: its size, its losses and its training.
+
+Plain dataclasses: reading a config imports neither the network nor its trainer.
+"""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from audiolm_jax.errors import InputError
+
+Place = Literal["encoder", "decoder"]
+Normalization = Literal["none", "weight", "layer"]
+
+GROUP_CHANNELS = 4  # input channels of each group of a waveform discriminator
+FREQUENCY_STRIDE = 64  # of the STFT discriminator, all its layers together
+RECONSTRUCTION = ("spectral", "complex")  # losses of the reconstruction against its target
+ADVERSARIAL = ("adversarial", "feature")  # by what the discriminators make of it
+
+
+def _check(is_valid: bool, flag: str, value: Any, expected: str) -> None:
+    if not is_valid:
+        raise InputError(f"--{flag.replace('_', '-')} = {value}: expected {expected}")
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizerConfig:
+    """The residual quantizer."""
+
+    levels: int = 12
+    """Q, codebooks applied one after another."""
+    codebook_size: int = 1024
+    """N, codes of each level."""
+    decay: float = 0.99
+    """Of the moving averages of code usage and code sums, per step."""
+    revival_threshold: float = 2.0
+    """A code with fewer uses per step than this (moving average) is dead and is replaced by a
+    random vector of the batch. Must be below the mean, frames per step / N; 0 revives none."""
+    kmeans_iterations: int = 10
+    """Passes of k-means over the first batch, whose result starts the codebooks."""
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "codebook_size", "kmeans_iterations"):
+            value = getattr(self, name)
+            _check(value >= 1, f"model.quantizer.{name}", value, "1 or more")
+        _check(0 < self.decay < 1, "model.quantizer.decay", self.decay, "between 0 and 1")
+        threshold = self.revival_threshold
+        _check(threshold >= 0, "model.quantizer.revival_threshold", threshold, "0 (off) or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoisingConfig:
+    """A codec that can be told to keep the background or to remove it."""
+
+    place: Place = "encoder"
+    """encoder conditions the latents before they are quantized, so noise costs no bits; decoder
+    conditions the quantized ones, so whoever listens decides."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameRateConfig:
+    """Size of the frame-rate network."""
+
+    width: int = 512
+    """Channels of the blocks."""
+    encoder_blocks: int = 6
+    """Blocks before the quantizer."""
+    decoder_blocks: int = 8
+    """Blocks after it."""
+    expansion: int = 3
+    """Hidden width of a block as a multiple of `width`."""
+    kernel_size: int = 7
+    """Frames that a block reads: its own and those before."""
+    cells: int = 4
+    """Short-time spectra per codec frame."""
+    analysis_overlap: int = 4
+    """Windows that cover a sample before the encoder: a window is so many cells."""
+    synthesis_overlap: int = 2
+    """The same behind the decoder; 2 or more."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            least, value = 1 + (field.name == "synthesis_overlap"), getattr(self, field.name)
+            _check(value >= least, f"model.frame_rate.{field.name}", value, f"{least} or more")
+
+    def check_hop(self, hop_samples: int) -> None:
+        """Raises InputError if a codec frame of so many samples has no such cells and windows."""
+        divisor = f"a divisor of the hop, {hop_samples}, which is the product of --model.strides"
+        _check(hop_samples % self.cells == 0, "model.frame_rate.cells", self.cells, divisor)
+        for name in ("analysis_overlap", "synthesis_overlap"):
+            window = hop_samples // self.cells * getattr(self, name)
+            even = f"a window of an even number of samples, not {window}; change it or cells"
+            _check(window % 2 == 0, f"model.frame_rate.{name}", getattr(self, name), even)
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundStreamConfig:
+    """Size of the codec. The defaults are the paper's 8.4M parameters at AudioLM's token rates."""
+
+    sample_rate_hz: int = 16000
+    """Rate of the audio; 16000 in AudioLM."""
+    channels: int = 32
+    """C, width of the layers at the sample rate."""
+    width_multipliers: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Width after each stage as a multiple of `channels`, the first before any stage (paper:
+    doubled by every stage). Wider later stages are cheap: they run at low rates."""
+    strides: tuple[int, ...] = (2, 4, 5, 8)
+    """Down-sampling of each stage; their product is the hop."""
+    dilations: tuple[int, ...] = (1, 3, 9)
+    """Dilation of the residual units of a stage."""
+    residual_reduction: int = 2
+    """A residual unit's hidden width is its width divided by this. The paper's figure draws 1, but
+    1 gives 9.2M parameters before any embedding; 2 with embedding_width 256 is what gives its
+    8.4M."""
+    embedding_width: int = 256
+    """D, width of the vectors that are quantized; the paper does not give it."""
+    quantizer: QuantizerConfig = QuantizerConfig()
+    """The residual vector quantizer."""
+    denoising: DenoisingConfig | None = None
+    """A switch that removes the background; None builds none (AudioLM)."""
+    frame_rate: FrameRateConfig | None = None
+    """A network at the rate of the codes in place of the paper's, whose sizes (`channels` to
+    `residual_reduction`, except for the product of the strides) then mean nothing. None is the
+    paper's."""
+
+    def __post_init__(self) -> None:
+        def check(is_valid: bool, name: str, expected: str) -> None:
+            _check(is_valid, f"model.{name}", getattr(self, name), expected)
+
+        for name in ("sample_rate_hz", "channels", "residual_reduction", "embedding_width"):
+            check(getattr(self, name) >= 1, name, "1 or more")
+        for name in ("width_multipliers", "strides", "dilations"):
+            check(min(getattr(self, name), default=0) >= 1, name, "numbers of 1 or more")
+        longer = f"one more than --model.strides = {self.strides}"
+        check(len(self.width_multipliers) == len(self.strides) + 1, "width_multipliers", longer)
+        for width in self.widths[:-1]:
+            divisor = f"a divisor of the width {width}; change --model.channels or "
+            divisor += "--model.width-multipliers"
+            check(width % self.residual_reduction == 0, "residual_reduction", divisor)
+        rate, hop = self.sample_rate_hz, self.hop_samples
+        product = f"a product that divides --model.sample-rate-hz = {rate}, not {hop}: the frame "
+        check(rate % hop == 0, "strides", product + "rate would not be whole")
+        if self.frame_rate is not None:
+            self.frame_rate.check_hop(self.hop_samples)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples per codec frame."""
+        return math.prod(self.strides)
+
+    @property
+    def frame_rate_hz(self) -> int:
+        """Codec frames per second."""
+        return self.sample_rate_hz // self.hop_samples
+
+    @property
+    def receptive_field_samples(self) -> int:
+        """Samples that an encoder frame depends on; the last is the last of its own hop."""
+        if self.frame_rate is not None:
+            network, hop = self.frame_rate, self.hop_samples
+            frames = network.encoder_blocks * (network.kernel_size - 1) + 1
+            return frames * hop + hop // network.cells * (network.analysis_overlap - 1)
+        inputs = 3  # of the last convolution; then layer by layer up to the sample rate
+        for stride in reversed(self.strides):
+            inputs = (inputs + 1) * stride + sum(6 * dilation for dilation in self.dilations)
+        return inputs + 6
+
+    @property
+    def levels(self) -> int:
+        """Q."""
+        return self.quantizer.levels
+
+    @property
+    def codebook_size(self) -> int:
+        """N."""
+        return self.quantizer.codebook_size
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels before the first stage and after each."""
+        return tuple(self.channels * m for m in self.width_multipliers)
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights and reductions."""
+
+    spectral_weight: float = 1.0
+    """Of the multi-scale spectral loss (paper: 1)."""
+    adversarial_weight: float = 1.0
+    """Of the generator's hinge loss (paper: 1)."""
+    feature_weight: float = 100.0
+    """Of the distance between discriminator features (paper: 100)."""
+    complex_weight: float = 0.0
+    """Of the distance of short-time spectra that hears phases too (the paper has none: 0)."""
+    commitment_weight: float = 1.0
+    """Of the quantizer's commitment loss (the paper describes none)."""
+    spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
+    """Window lengths in samples (paper: 2^6 to 2^11); multiples of 4, the hop is a quarter."""
+    mel_bins: int = 64
+    """Mel bands of each scale (paper: 64)."""
+    spectral_reduction: Literal["frame_mean", "sum"] = "frame_mean"
+    """frame_mean averages over valid frames and over scales; sum adds up frames and scales of an
+    example as printed, so the weight must then be about a thousandth. Both add up the bands (L1)
+    or take the root of their squares (L2)."""
+    log_floor: float = 1e-5
+    """Magnitude added before the logarithm."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name.endswith("_weight"):
+                value = getattr(self, field.name)
+                _check(value >= 0, f"train.losses.{field.name}", value, "0 or more")
+        windows = self.spectral_windows
+        is_valid = bool(windows) and all(w >= 16 and w % 4 == 0 for w in windows)
+        _check(is_valid, "train.losses.spectral_windows", windows, "multiples of 4 from 16 on")
+        _check(self.mel_bins >= 1, "train.losses.mel_bins", self.mel_bins, "1 or more")
+        _check(self.log_floor > 0, "train.losses.log_floor", self.log_floor, "more than 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Sizes of the discriminators; the defaults are the paper's."""
+
+    wave_scales: tuple[int, ...] = (1, 2, 4)
+    """One waveform discriminator for each factor of down-sampling."""
+    wave_width: int = 16
+    """Channels after its first convolution; a power of two, at least 4."""
+    wave_max_width: int = 1024
+    """Cap of its channels, which grow by 4 with each of four strided layers."""
+    wave_normalization: Normalization = "weight"
+    """Of the waveform discriminators (weight: as in MelGAN)."""
+    grouped_convolution: Literal["grouped", "block_diagonal", "lane_blocks"] = "grouped"
+    """How grouped convolutions are computed, with equal results. block_diagonal is a dense
+    convolution with zeros between the groups: faster on a CPU for narrow widths. lane_blocks joins
+    as many groups as make 128 input channels, the lanes of a TPU, with zeros between those: several
+    times faster there (docs/tpu.md)."""
+    stft_width: int = 32
+    """C, channels after the first convolution of the STFT discriminator."""
+    stft_window: int = 1024
+    """W, samples; a multiple of 128."""
+    stft_hop: int = 256
+    """H, samples."""
+    stft_normalization: Normalization = "layer"
+    """Of the STFT discriminator (layer: over time, frequency and channels of an example; layer
+    normalization kept EnCodec's from diverging, the paper names none)."""
+
+    def __post_init__(self) -> None:
+        def check(is_valid: bool, name: str, expected: str) -> None:
+            _check(is_valid, f"train.discriminators.{name}", getattr(self, name), expected)
+
+        for name in ("wave_width", "wave_max_width"):
+            width = getattr(self, name)
+            is_valid = width >= GROUP_CHANNELS and _is_power_of_two(width)
+            check(is_valid, name, f"a power of two of at least {GROUP_CHANNELS}")
+        check(all(map(_is_power_of_two, self.wave_scales)), "wave_scales", "powers of two")
+        check(self.stft_width >= 1, "stft_width", "1 or more")
+        multiple, window = 2 * FREQUENCY_STRIDE, self.stft_window
+        check(window > 0 and window % multiple == 0, "stft_window", f"a multiple of {multiple}")
+        check(1 <= self.stft_hop <= window, "stft_hop", f"1 to stft_window = {window}")
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class BalancerConfig:
+    """Losses balanced by their gradients (Paper: EnCodec section 3.4)."""
+
+    decay: float = 0.999
+    """Of the moving averages of gradient norms, per step (EnCodec: 0.999)."""
+    total_norm: float = 1.0
+    """R, norm of the balanced gradient over the whole batch if all losses pull one way (EnCodec:
+    1)."""
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.decay < 1, "train.balancer.decay", self.decay, "0 to below 1")
+        _check(self.total_norm > 0, "train.balancer.total_norm", self.total_norm, "more than 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundStreamTrainConfig:
+    """How the codec is trained, apart from its size, its optimizers and its data."""
+
+    losses: LossConfig = LossConfig()
+    """Weights and reductions."""
+    discriminators: DiscriminatorConfig = DiscriminatorConfig()
+    """Their sizes."""
+    discriminator_start_step: int = 0
+    """First step with adversarial and feature losses; before it the discriminators cost nothing
+    and do not change."""
+    discriminator_every: int = 1
+    """The discriminators are updated at every n-th step from then on."""
+    quantizer_dropout: float = 1.0
+    """Probability that an example's number of levels is drawn from 1 to Q (paper: 1)."""
+    generator_ema_decay: float = 0.0
+    """Decay of the moving average of the generator's weights, which is then what is evaluated and
+    exported; 0 keeps none (paper: none)."""
+    balancer: BalancerConfig | None = None
+    """Makes the weights of `losses`, but for commitment, shares of the gradient; None weights the
+    losses themselves (paper: none)."""
+
+    def __post_init__(self) -> None:
+        def check(is_valid: bool, name: str, expected: str) -> None:
+            _check(is_valid, f"train.{name}", getattr(self, name), expected)
+
+        check(self.discriminator_start_step >= 0, "discriminator_start_step", "0 or more")
+        check(self.discriminator_every >= 1, "discriminator_every", "1 or more")
+        check(0 <= self.quantizer_dropout <= 1, "quantizer_dropout", "0 to 1")
+        check(0 <= self.generator_ema_decay < 1, "generator_ema_decay", "0 (off) to below 1")
+        if self.balancer is not None and not self.balanced:
+            raise InputError(
+                "--train.balancer: needs a weight above 0 among "
+                + ", ".join(f"--train.losses.{n}-weight" for n in RECONSTRUCTION + ADVERSARIAL)
+            )
+
+    @property
+    def balanced(self) -> tuple[str, ...]:
+        """The losses that a balancer balances: those of a weight above 0."""
+        return tuple(name for name in RECONSTRUCTION + ADVERSARIAL if self.weight(name))
+
+    def weight(self, name: str) -> float:
+        """Weight of a loss."""
+        return getattr(self.losses, f"{name}_weight")
+
+    def weightings(self, pair: tuple[str, str]) -> tuple[tuple[float, float], ...]:
+        """Weights of two losses for each pass back through both.
+
+        Without a balancer one pass serves their weighted sum; with one, each loss has its own.
+        """
+        first, second = pair
+        if self.balancer is None:
+            return ((self.weight(first), self.weight(second)),)
+        return tuple(
+            (float(name == first), float(name == second)) for name in pair if self.weight(name)
+        )
