@@ -61,8 +61,7 @@ def root(parts, tmp_path_factory):
     return root
 
 
-def test_every_source(root, parts, caplog, monkeypatch):
-    caplog.set_level("INFO")
+def test_every_source(root, parts, capsys, monkeypatch):
     features = {}
 
     def recorded(*words):
@@ -71,7 +70,7 @@ def test_every_source(root, parts, caplog, monkeypatch):
 
     monkeypatch.setattr("audiolm_jax.evaluation.abx.features.features_of", recorded)
     assert main(["evaluate", str(root / "abx.py"), "--abx.seed", "1"]) == 0
-    assert "MFCC, legacy: within" in caplog.text
+    assert "MFCC, legacy: within" in capsys.readouterr().out
     record = json.loads((root / "out/abx.json").read_text())
     rows = {row["name"]: row for row in record["rows"]}
     discrete = {"codec, codes of level 1", "tokens, centroids", "tokens, ids"}
@@ -93,7 +92,7 @@ def test_every_source(root, parts, caplog, monkeypatch):
     assert table.read_text().count("\n") == 2 + len(rows)
     before = table.stat().st_mtime_ns
     assert main(["evaluate", str(root / "abx.py"), "--abx.seed", "1"]) == 0
-    assert "finished already" in caplog.text
+    assert "finished already" in capsys.readouterr().out
     assert table.stat().st_mtime_ns == before
 
     # Standardised by the k-means, a layer's features are nearest to the centroids of the ids.
