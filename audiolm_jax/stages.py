@@ -13,7 +13,7 @@ with a vocabulary of its own. Ids 0..3 are PAD, BOS, SEP, EOS; then follow the s
 Acoustic tokens are flattened row-major, time first, then level; the i-th token of a stream of m
 levels carries the offset of level i mod m (Paper: AudioLM section III-B). The semantic condition is
 de-duplicated in stages 1 and 2 (section III-C). The layout of special tokens is ours: the paper
-does not give it (docs/deviations.md).
+does not give it (docs/reference/deviations.md).
 
 Everything here is numpy and pure: the data pipeline, the models and decoding all read it.
 """

@@ -130,7 +130,7 @@ def spectrum_by_products(frames: Float[Array, "b t w"], fft_size: int) -> Comple
 
 def spectrum_of_frames(frames: Float[Array, "b t w"], fft_size: int) -> Complex[Array, "b t f"]:
     """`jnp.fft.rfft(frames, n=fft_size)`, on a TPU by `spectrum_by_products`."""
-    # The TPU compiler takes long over Fourier transforms, and makes slow ones (docs/tpu.md).
+    # The TPU compiler takes long over Fourier transforms, and makes slow ones (docs/guide/tpu.md).
     return jax.lax.platform_dependent(
         frames,
         tpu=functools.partial(spectrum_by_products, fft_size=fft_size),

@@ -126,6 +126,6 @@ def configured(verb: str, arguments: Sequence[str]) -> Experiment:
     if "://" in experiment.directory:
         raise InputError(
             f"--directory {experiment.directory}: object stores are not supported; use a folder, "
-            "for several hosts on a file system that all of them share (docs/multihost.md)"
+            "for several hosts on a file system that all of them share (docs/guide/multihost.md)"
         )
     return experiment

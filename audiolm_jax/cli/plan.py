@@ -24,7 +24,7 @@ class PlanOptions:
     Neither a TPU nor the config's data, tokens and models need be there; libtpu must be installed
     (pip install 'audiolm_jax[tpu]'). Any field of the config follows as a flag, such as
     --mesh.preset fsdp; `audiolm train CONFIG.py --help` lists them. Exit status 1: a step does not
-    fit. docs/tpu.md says how to read the figures.
+    fit. docs/guide/tpu.md says how to read the figures.
     """
 
     config: tyro.conf.Positional[Path]

@@ -21,7 +21,7 @@ from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
 
 # Rows of a TPU's tile of bfloat16: at a length that is no multiple of it the compiler copies
-# activations around every product (docs/tpu.md).
+# activations around every product (docs/guide/tpu.md).
 TPU_TILE = 16
 
 

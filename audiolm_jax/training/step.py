@@ -10,7 +10,7 @@ from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
 
 # By itself the TPU compiler computes the gradient of a sharded weight in as many pieces as there
 # are devices, to exchange one while it computes the next. The pieces are too narrow for the matrix
-# unit, which costs more than all the exchanging takes (docs/tpu.md).
+# unit, which costs more than all the exchanging takes (docs/guide/tpu.md).
 _ON_TPUS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 
 

@@ -1,10 +1,10 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import numpy as jnp
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation import decode

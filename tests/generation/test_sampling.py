@@ -1,7 +1,7 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import numpy as jnp
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.sampling import (

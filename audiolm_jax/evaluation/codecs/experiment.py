@@ -220,7 +220,7 @@ class CodecEvaluateExperiment(Evaluation):
             is_text = metric in TEXT_METRICS
             if is_text and self.asr.model is None:
                 reasons[metric.name] = (
-                    "name a Whisper folder in --asr.model (docs/codec_evaluation.md)"
+                    "name a Whisper folder in --asr.model (docs/guide/codec_evaluation.md)"
                 )
             elif missing := missing_packages(metric, self.visqol_mapping):
                 reason = f"pip install {' '.join(missing)}"

@@ -67,7 +67,7 @@ class Recognizer:
         if missing:
             raise InputError(
                 f"--asr.model {folder}: no {missing[0]} there; expected the folder of a Whisper "
-                f"model for CTranslate2 with {', '.join(_FILES)} (docs/codec_evaluation.md)"
+                f"model for CTranslate2 with {', '.join(_FILES)} (docs/guide/codec_evaluation.md)"
             )
         from faster_whisper import WhisperModel
 

@@ -2,7 +2,7 @@
 
 Tensor `codes`: uint16 [t, q]. Metadata, all strings: `format` ("audiolm_codes_1"), `codec` (the
 codec's fingerprint), `sample_rate_hz`, `hop_samples`, `samples` (length before padding to whole
-frames). docs/codec.md describes it for other programs.
+frames). docs/guide/codec.md describes it for other programs.
 """
 
 import dataclasses

@@ -234,7 +234,7 @@ class DiscriminatorConfig:
     """How grouped convolutions are computed, with equal results. block_diagonal is a dense
     convolution with zeros between the groups: faster on a CPU for narrow widths. lane_blocks joins
     as many groups as make 128 input channels, the lanes of a TPU, with zeros between those: several
-    times faster there (docs/tpu.md)."""
+    times faster there (docs/guide/tpu.md)."""
     stft_width: int = 32
     """C, channels after the first convolution of the STFT discriminator."""
     stft_window: int = 1024
