@@ -43,7 +43,7 @@ def saved_steps(directory: Path) -> list[int]:
 
 def name_arrays(state: Any) -> dict[str, Any]:
     """The arrays of a state by dotted name, in the order of its leaves."""
-    from flax import nnx
+    from flax import nnx  # here, because `audiolm info` counts checkpoints and needs none of it
 
     paths, _ = jax.tree_util.tree_flatten_with_path(
         state, is_leaf=lambda x: isinstance(x, nnx.Variable)

@@ -8,21 +8,19 @@ is no mesh at all.
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.partition import Rules, logical_to_spec, use_rules
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.state import Batch
-
-# As in `nn.partition`. That imports Flax, which `audiolm train CONFIG --help` cannot wait for, so
-# here it is imported where it is used.
-Rules = Mapping[str, str | tuple[str, ...] | None]
 
 AXES = ("data", "fsdp", "model")
 _BATCH_AXES = ("data", "fsdp")
@@ -39,7 +37,6 @@ RULES: dict[str, Rules] = {
     "fsdp": _FSDP,
     "fsdp_tp": {**_FSDP, "mlp": "model", "heads": "model", "vocab": "model"},
 }
-# Which sizes a preset has.
 
 
 def rules_of(config: MeshConfig) -> Rules | None:
@@ -102,8 +99,6 @@ def use_mesh(mesh: Mesh | None, rules: Rules | None) -> Iterator[None]:
     if mesh is None or rules is None:
         yield
         return
-    from audiolm_jax.nn.partition import use_rules
-
     with jax.set_mesh(mesh), use_rules(rules):
         yield
 
@@ -125,9 +120,6 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
     Raises:
       InputError: a dimension does not divide over its mesh axes.
     """
-    from flax import nnx
-
-    from audiolm_jax.nn.partition import logical_to_spec
 
     def sharding_of(path: Any, leaf: Any) -> Any:
         if not isinstance(leaf, nnx.Variable):

@@ -1,16 +1,14 @@
 """Optimizers and learning-rate schedules, as optax transformations."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from flax import nnx
 
 from audiolm_jax.training.config import OptimizerConfig
-
-# Optax and Flax are imported where they are used: `audiolm train CONFIG --help` waits for neither.
-if TYPE_CHECKING:
-    import optax
 
 
 def learning_rate_schedule(config: OptimizerConfig) -> Callable[[Any], jax.Array]:
@@ -34,10 +32,8 @@ def learning_rate_schedule(config: OptimizerConfig) -> Callable[[Any], jax.Array
     return schedule
 
 
-def make_optimizer(config: OptimizerConfig) -> "optax.GradientTransformation":
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """The optimizer; its state carries the axis names of the parameters it belongs to."""
-    import optax
-
     schedule = learning_rate_schedule(config)
     if config.kind == "adamw":
         optimizer = optax.adamw(
@@ -56,8 +52,6 @@ def make_optimizer(config: OptimizerConfig) -> "optax.GradientTransformation":
 
 
 def _decayed(params: Any) -> Any:
-    from flax import nnx
-
     def is_matrix(leaf: Any) -> Any:
         if not isinstance(leaf, nnx.Variable):
             return leaf.ndim > 1

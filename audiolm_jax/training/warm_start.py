@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
 from audiolm_jax.training.config import WarmStartConfig
@@ -95,9 +96,6 @@ def read_warm_start(config: WarmStartConfig) -> WarmStart:
     Raises:
       InputError: it is neither a run with a whole checkpoint nor a model folder.
     """
-    # Here, because it imports Flax, which `audiolm train CONFIG --help` cannot wait for.
-    from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
-
     source = Path(config.source)
     facts: dict[str, Any] = {"source": config.source}
     if latest_step(source) is not None:
