@@ -39,8 +39,7 @@ def resample_blocks(
 ) -> Iterator[Float[np.ndarray, " n"]]:
     """`resample` block by block: the same bits, however the recording is cut.
 
-    Takes blocks of one recording with their sample rate in Hz, all the same, and yields blocks of
-    other lengths; what comes in may be held back until more comes.
+    Takes the blocks with their sample rate in Hz, all the same, and yields blocks of other lengths.
     """
     stream, given, made, rate = None, 0, 0, to_hz
     for block, rate in blocks:
@@ -48,8 +47,7 @@ def resample_blocks(
             yield block
             continue
         if stream is None:
-            quality = _QUALITY[resampler]
-            stream = soxr.ResampleStream(rate, to_hz, 1, dtype="float32", quality=quality)
+            stream = soxr.ResampleStream(rate, to_hz, 1, "float32", _QUALITY[resampler])
         converted = stream.resample_chunk(block)
         given += len(block)
         made += len(converted)
@@ -64,11 +62,7 @@ def resample_blocks(
 def iter_resampled(
     path: Path | str, to_hz: int, resampler: Resampler
 ) -> Iterator[Float[np.ndarray, " n"]]:
-    """`read_resampled` of a whole file block by block, in little memory; the same samples.
-
-    Raises:
-      InputError: as `read_audio`; some errors show only after the last block.
-    """
+    """`read_resampled` of a whole file block by block; the same samples, errors as `iter_audio`."""
     count = 0
     for block in resample_blocks(iter_audio(path), to_hz, resampler):
         count += len(block)
@@ -84,12 +78,5 @@ def read_resampled(
     start_seconds: float = 0.0,
     seconds: float | None = None,
 ) -> Float[np.ndarray, " n"]:
-    """`read_audio` and `resample` in one.
-
-    The stretch is cut first and converted after, so its ends are treated as the ends of a file.
-
-    Raises:
-      InputError: as `read_audio`.
-    """
-    samples, rate = read_audio(path, start_seconds, seconds)
-    return resample(samples, rate, to_hz, resampler)
+    """`read_audio`, then `resample`: the ends of the stretch are treated as those of a file."""
+    return resample(*read_audio(path, start_seconds, seconds), to_hz, resampler)

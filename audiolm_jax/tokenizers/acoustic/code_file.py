@@ -30,11 +30,7 @@ class CodeFile:
 
 
 def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
-    """Writes a code file in one rename.
-
-    Raises:
-      InputError: the codec has more codes than 16 bits count.
-    """
+    """Writes a code file in one rename; InputError if the codec's codes need more than 16 bits."""
     if codec.codebook_size > 1 << 16:
         raise InputError(f"codebook_size = {codec.codebook_size}: a code file holds 65536 at most")
     metadata = {
@@ -49,11 +45,7 @@ def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
 
 
 def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
-    """Reads codes that this very codec wrote.
-
-    Raises:
-      InputError: not a code file, codes of another codec, or ids out of range.
-    """
+    """Reads codes that this very codec wrote."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -81,11 +73,10 @@ def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
         raise InputError(f"{path}: {codes.shape[1]} levels, this codec has 1 to {codec.levels}")
     if codes.size and codes.max() >= codec.codebook_size:
         raise InputError(
-            f"{path}: code {codes.max()} is out of range, expected 0 to {codec.codebook_size - 1}"
+            f"{path}: code {codes.max()} is out of range 0 to {codec.codebook_size - 1}"
         )
     samples, most = metadata["samples"], len(codes) * codec.hop_samples
     if not samples.isdecimal() or not 0 <= most - int(samples) < codec.hop_samples:
-        raise InputError(
-            f"{path}: {samples} samples do not fit {len(codes)} frames of {codec.hop_samples}"
-        )
+        frames = f"{len(codes)} frames of {codec.hop_samples}"
+        raise InputError(f"{path}: {samples} samples do not fit {frames}")
     return CodeFile(codes, int(samples))

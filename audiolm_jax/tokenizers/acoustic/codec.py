@@ -44,14 +44,8 @@ class Codec(abc.ABC):
     decoder_context = 0  # ... and its samples, beyond what the state holds
 
     def __init__(self, config: Any, arrays: dict[str, np.ndarray], fingerprint: str):
-        """Args:
-          config: a `config_type`; it tells sample_rate_hz, hop_samples, levels, codebook_size.
-          arrays: parameters of the network by dotted name.
-          fingerprint: of the model folder.
-
-        Raises:
-          InputError: the arrays do not fit the config.
-        """
+        """From a `config_type`, the network's parameters by dotted name, which must fit it, and the
+        fingerprint of the model folder."""
         self.config: Any = config
         self.sample_rate_hz: int = config.sample_rate_hz
         self.hop_samples: int = config.hop_samples
@@ -70,21 +64,13 @@ class Codec(abc.ABC):
 
     @classmethod
     def load(cls, directory: Path) -> "Codec":
-        """Reads a model folder of this kind.
-
-        Raises:
-          InputError: the folder is missing, damaged or of another kind.
-        """
+        """Reads a model folder of this kind."""
         folder = load_model(directory, cls.kind)
         config: Any = config_from_dict(cls.config_type, folder.config, str(directory))
         return cls(config, folder.arrays, folder.fingerprint)
 
     def encode(self, audio: AudioBatch) -> AcousticTokens:
-        """numpy codes [b, ceil(s / hop), q]; a partial last frame is filled with zeros.
-
-        Raises:
-          InputError: a sample within an item's length is not finite.
-        """
+        """numpy codes [b, ceil(s / hop), q]; InputError if a valid sample is not finite."""
         samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
         for row, size in zip(samples, sizes, strict=True):
             check_samples(row[:size])
@@ -95,10 +81,10 @@ class Codec(abc.ABC):
         return AcousticTokens(codes, lengths)
 
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
-        """Audio of length `tokens.lengths * hop_samples`, within [-1, 1]; any first levels do.
+        """Audio of `tokens.lengths * hop_samples`, within [-1, 1]; any first levels do.
 
         Raises:
-          InputError: too many levels, or a code outside [0, N) within an item's length.
+          InputError: too many levels, or a valid code outside [0, N).
         """
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
         for row, frames in zip(codes, lengths, strict=True):
@@ -138,7 +124,7 @@ class Codec(abc.ABC):
     def _decode_block(
         self, params: Any, codes: Int[Array, "b t q"], span: Int[Array, "2 b"], state: State
     ) -> tuple[Float[Array, "b s"], State]:
-        """Samples of frames, and the state of the next block."""
+        """Samples of frames, in [-1, 1], and the state of the next block."""
 
     @property
     @abc.abstractmethod
@@ -150,8 +136,6 @@ class Codec(abc.ABC):
 
     def _decoder_state(self, batch: int) -> State:
         return None
-
-    # What is made of it.
 
     def _network(self, weights: list[Array]) -> Any:
         return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, weights))
@@ -172,9 +156,7 @@ class Codec(abc.ABC):
             self._decoder_state,
             self.decoder_context,
             units=(1, self.hop_samples),
-            check=functools.partial(
-                check_codes, levels=self.levels, codebook_size=self.codebook_size
-            ),
+            check=lambda codes: check_codes(codes, self.levels, self.codebook_size),
             empty=np.zeros(0, np.float32),
         )
 
@@ -186,10 +168,7 @@ class Codec(abc.ABC):
         lengths: Int[np.ndarray, " b"],
         outputs: Num[np.ndarray, "b m *rest2"],
     ) -> None:
-        """Fills the valid part of `outputs`, `lengths` frames; what lies behind it stays as it is.
-
-        Whatever lies at or beyond `sizes` inputs is taken for zeros.
-        """
+        """Fills `lengths` frames of `outputs`; inputs at or beyond `sizes` count as zeros."""
         per_input, per_output = half.units
         for run in self._schedule(lengths, half.context):
             size = run[0][0].size
@@ -216,11 +195,7 @@ def abstract_network(network_type: Any, config: Any) -> nnx.Module:
 
 
 def check_samples(samples: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Samples as float32.
-
-    Raises:
-      InputError: one is not finite, so that no code can stand for it.
-    """
+    """Samples as float32; InputError if any is not finite."""
     if not np.isfinite(samples).all():
         raise InputError("audio holds NaN or infinite samples; repair or drop the recording")
     return np.asarray(samples, np.float32)
@@ -229,11 +204,7 @@ def check_samples(samples: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 def check_codes(
     codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int
 ) -> Int[np.ndarray, "t q"]:
-    """Codes as int32.
-
-    Raises:
-      InputError: too many levels, or a code out of range: another codec wrote them.
-    """
+    """Codes as int32; InputError for too many levels or a code out of range."""
     if not 1 <= codes.shape[1] <= levels:
         raise InputError(f"tokens of {codes.shape[1]} levels: this codec decodes 1 to {levels}")
     if codes.size and not (codes.min() >= 0 and codes.max() < codebook_size):

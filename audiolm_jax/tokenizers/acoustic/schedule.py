@@ -5,6 +5,7 @@ computed side by side. The network's state goes from call to call of a run.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -45,11 +46,8 @@ def _block(row: int, frames: int, start: int, size: int) -> Window:
 
 def run_with_context(lengths: Int[np.ndarray, " b"], context: int, largest: int) -> Iterator[Run]:
     """Windows that stand for themselves, for a network without state; a run is one call."""
-    windows = [
-        window
-        for row, frames in enumerate(lengths.tolist())
-        for window in plan_windows(row, frames, context, largest)
-    ]
+    planned = (plan_windows(row, n, context, largest) for row, n in enumerate(lengths.tolist()))
+    windows = list(itertools.chain.from_iterable(planned))
     return ([group] for group in group_windows(windows, largest))
 
 
@@ -57,8 +55,7 @@ def plan_windows(row: int, frames: int, context: int, largest: int) -> list[Wind
     """Windows whose kept stretches are the whole recording, each once.
 
     A kept frame has `context` frames around it in its window, or all there are, so its result is
-    that of the whole recording. What the windows are depends on the length alone. The largest is
-    more than twice the context, and a multiple of 4.
+    that of the whole recording. The largest is more than twice the context, and a multiple of 4.
     """
     sizes = [largest >> halvings for halvings in reversed(range(HALVINGS + 1))]
     windows, first = [], 0

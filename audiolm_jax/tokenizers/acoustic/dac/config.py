@@ -37,10 +37,8 @@ class DacConfig:
             if (min(value, default=0) if name == "strides" else value) < 1:
                 raise InputError(f"{name} = {value}: expected 1 or more")
         if self.decoder_width % 2 ** len(self.strides):
-            raise InputError(
-                f"decoder_width = {self.decoder_width}: cannot be halved by each of "
-                f"{len(self.strides)} stages"
-            )
+            stages = f"cannot be halved by each of {len(self.strides)} stages"
+            raise InputError(f"decoder_width = {self.decoder_width}: {stages}")
 
     @property
     def hop_samples(self) -> int:

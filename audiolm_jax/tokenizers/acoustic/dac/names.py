@@ -48,8 +48,3 @@ def _half(
             yield Layer(f"{unit}.pointwise", f"{inner}.3", f"{res}.conv2", "conv")
     yield Layer(f"{half}.snake", f"{parts}.{stages + 1}", f"{half}.snake1", "snake")
     yield Layer(f"{half}.last.causal", f"{parts}.{stages + 2}", f"{half}.conv2", "conv")
-
-
-def quantizer_level(level: int) -> str:
-    """Prefix of a quantizer level's arrays, the same in both sources."""
-    return f"quantizer.quantizers.{level}"

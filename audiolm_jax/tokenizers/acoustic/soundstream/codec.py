@@ -44,25 +44,17 @@ class SoundStreamCodec(Codec):
         shape = (config.levels, config.codebook_size, config.embedding_width)
         if codebooks is None or codebooks.shape != shape:
             state = "missing" if codebooks is None else f"of shape {codebooks.shape}"
-            raise InputError(
-                f"{self._where}: array {CODEBOOKS!r} is {state}, the config needs {shape}"
-            )
+            raise InputError(f"{self._where}: array {CODEBOOKS!r} is {state}, expected {shape}")
         # No leaf of the compiled programs' arguments where there is no switch.
         switch = None if config.denoising is None else np.zeros((1, 1), bool)
         self._params = (self._params, jnp.asarray(codebooks), switch)
 
     def with_denoising(self) -> "SoundStreamCodec":
-        """This codec with its switch on: it shares weights, compiled programs and fingerprint.
-
-        Raises:
-          InputError: it was trained without a switch.
-        """
+        """This codec with its switch on: it shares weights, compiled programs and fingerprint."""
         weights, codebooks, switch = self._params
         if switch is None:
-            raise InputError(
-                f"{self._where}: has no denoising switch; train one with --model.denoising and "
-                "--noise"
-            )
+            remedy = "train one with --model.denoising and --noise"
+            raise InputError(f"{self._where}: has no denoising switch; {remedy}")
         other = copy.copy(self)
         other._params = (weights, codebooks, np.ones((1, 1), bool))
         return other

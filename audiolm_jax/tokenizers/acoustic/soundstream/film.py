@@ -16,13 +16,10 @@ class Film(nnx.Module):
     """
 
     def __init__(self, config: DenoisingConfig, width: int):
-        def rows(value: float) -> nnx.Param:
-            return nnx.Param(
-                annotate(lambda: jnp.full((2, width), value, jnp.float32), None, "channels_out")()
-            )
-
-        self.gamma = rows(1.0)
-        self.beta = rows(0.0)
+        rows = annotate(
+            lambda value: jnp.full((2, width), value, jnp.float32), None, "channels_out"
+        )
+        self.gamma, self.beta = nnx.Param(rows(1.0)), nnx.Param(rows(0.0))
         self.place = config.place
 
     def __call__(

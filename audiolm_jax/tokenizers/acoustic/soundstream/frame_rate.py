@@ -1,10 +1,9 @@
 """An encoder and a decoder that compute at the rate of the codes: quick to train on a CPU.
 
-SoundStream's layers near the sample rate are most of its cost, and no matrix unit is at its best
-there. Here a short-time Fourier transform takes their place before the encoder and an inverse one
-after the decoder, as in Vocos (arXiv:2306.00814), and all blocks between run once a frame. The
-blocks are those of ConvNeXt (arXiv:2201.03545), causal. No paper of AudioLM has this network; the
-quantizer and everything around it stay the same.
+SoundStream's layers near the sample rate are most of its cost. Here a short-time Fourier transform
+takes their place before the encoder and an inverse one after the decoder, as in Vocos
+(arXiv:2306.00814), and causal ConvNeXt blocks (arXiv:2201.03545) between run once a frame. No paper
+of AudioLM has this network; the quantizer and everything around it stay the same.
 """
 
 import jax
@@ -71,12 +70,10 @@ class Block(nnx.Module):
         self, x: Float[Array, "b t c"], state: Float[Array, "b p c"]
     ) -> tuple[Float[Array, "b t c"], Float[Array, "b p c"]]:
         """One chunk of any t; keeps the shape."""
-        joined = jnp.concatenate([state, x], axis=1)
+        joined, count = jnp.concatenate([state, x], axis=1), x.shape[1]
         # Shifted products: a CPU is slow at grouped convolutions.
-        count = x.shape[1]
-        mixed = sum(
-            joined[:, i : i + count] * tap[None, None] for i, tap in enumerate(self.taps[...])
-        )
+        taps = enumerate(self.taps[...])
+        mixed = sum(joined[:, i : i + count] * tap[None, None] for i, tap in taps)
         hidden = jax.nn.gelu(self.expand(self.norm(mixed)))
         return x + self.contract(hidden) * self.gain[...][None, None], joined[:, count:]
 
@@ -175,9 +172,8 @@ class FrameRateDecoder(_FrameNetwork):
         bands_BxCxF = x_BxTxO.reshape(len(latents), x_BxTxO.shape[1] * self.cells, -1)
         log_magnitude, angle = jnp.split(bands_BxCxF, 2, axis=-1)
         magnitude = jnp.exp(jnp.minimum(log_magnitude - 5.0, _LOG_MAGNITUDE_LIMIT))
-        spectrum = jnp.concatenate(
-            [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)], axis=-1
-        )
+        parts = [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)]
+        spectrum = jnp.concatenate(parts, axis=-1)
         matrix = jnp.asarray(synthesis_matrix(self.window, self.cell))
         samples, tail = overlap_add(spectrum @ matrix, tail)
         return samples, state and (states, tail)

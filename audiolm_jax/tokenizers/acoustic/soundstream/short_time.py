@@ -2,9 +2,8 @@
 
 Time is cut into cells of `hop` samples. Analysis looks at the window that ends with a cell, so that
 it never waits. Synthesis gives each cell a window that begins with it, so that a sample is final as
-soon as its own cell is; a window reaches into the cells that follow, where it fades out while
-theirs fade in. Both transforms are products with a fixed matrix: at these sizes a CPU and a matrix
-unit do that faster than an FFT.
+soon as its own cell is. Both transforms are products with a fixed matrix: at these sizes a CPU and
+a matrix unit do that faster than an FFT.
 """
 
 import jax.numpy as jnp
@@ -42,10 +41,8 @@ def _window(size: int) -> np.ndarray:
 
 
 def _angles(window_samples: int) -> np.ndarray:
-    bands = np.arange(window_samples // 2 + 1)
-    return (
-        2 * np.pi / window_samples * (np.arange(window_samples)[:, None] * bands % window_samples)
-    )
+    turns = np.outer(np.arange(window_samples), np.arange(window_samples // 2 + 1))
+    return 2 * np.pi / window_samples * (turns % window_samples)
 
 
 def windows_ending_with_cells(
