@@ -19,7 +19,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import BalancerConfig
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NormAverages:
-    """Moving averages `sums / counts` of the gradient norms of n losses, free of their zero start."""
+    """Moving averages `sums / counts` of gradient norms of n losses, free of their zero start."""
 
     sums: Array  # decayed like the counts, float32 [n]
     counts: Array

@@ -103,10 +103,8 @@ class _Trainer:
         generator_key, discriminator_key = jax.random.split(key)
         generator = nnx.state(build_generator(self.model, generator_key), nnx.Param)
         discriminator = self._adversary.init(discriminator_key)
-        quantizer = self.model.quantizer
-        rest: dict[str, Any] = {
-            "codebooks": rvq.empty_codebooks(quantizer, self.model.embedding_width)
-        }
+        codebooks = rvq.empty_codebooks(self.model.quantizer, self.model.embedding_width)
+        rest: dict[str, Any] = {"codebooks": codebooks}
         if self.config.balancer is not None:
             rest["balancer"] = empty_averages(len(self.config.balanced))
         return TrainState(
@@ -310,9 +308,7 @@ class _Trainer:
 
 def _usage_metrics(usage: Float[Array, "q n"], config: QuantizerConfig) -> dict[str, jax.Array]:
     """For each level the perplexity of the running usage, and how many codes were just revived."""
-    metrics = {
-        "perplexity": rvq.perplexity(usage),
-        "dead_codes": rvq.dead_codes(usage, config).sum(-1),
-    }
+    dead = rvq.dead_codes(usage, config).sum(-1)
+    metrics = {"perplexity": rvq.perplexity(usage), "dead_codes": dead}
     levels = range(config.levels)
     return {f"{name}/level_{i}": values[i] for name, values in metrics.items() for i in levels}
