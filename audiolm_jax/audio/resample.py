@@ -23,10 +23,7 @@ def resampled_length(num_samples: int, from_hz: int, to_hz: int) -> int:
 def resample(
     samples: Float[np.ndarray, " s"], from_hz: int, to_hz: int, resampler: Resampler
 ) -> Float[np.ndarray, " n"]:
-    """Converts the sample rate of a whole recording to n = resampled_length(s, from_hz, to_hz).
-
-    Equal rates return the samples untouched. Band-limiting may overshoot [-1, 1].
-    """
+    """A whole recording at another rate, n = resampled_length(s, ...); may overshoot [-1, 1]."""
     if from_hz == to_hz:
         return samples
     converted = soxr.resample(samples, from_hz, to_hz, quality=_QUALITY[resampler])
@@ -37,10 +34,7 @@ def resample(
 def resample_blocks(
     blocks: Iterable[tuple[Float[np.ndarray, " s"], int]], to_hz: int, resampler: Resampler
 ) -> Iterator[Float[np.ndarray, " n"]]:
-    """`resample` block by block: the same bits, however the recording is cut.
-
-    Takes the blocks with their sample rate in Hz, all the same, and yields blocks of other lengths.
-    """
+    """`resample` of blocks with their rate in Hz, all the same; equal bits for any cut."""
     stream, given, made, rate = None, 0, 0, to_hz
     for block, rate in blocks:
         if rate == to_hz:

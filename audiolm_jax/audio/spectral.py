@@ -37,10 +37,8 @@ def mel_filterbank(
     """
     top = sample_rate_hz / 2 if fmax_hz is None else fmax_hz
     if not 0 <= fmin_hz < top <= sample_rate_hz / 2:
-        raise InputError(
-            f"mel band {fmin_hz} .. {top} Hz: expected 0 <= fmin_hz < fmax_hz <= "
-            f"{sample_rate_hz / 2}, half the sample rate"
-        )
+        limits = f"0 to {sample_rate_hz / 2} Hz, half the sample rate"
+        raise InputError(f"mel band {fmin_hz} .. {top} Hz: expected to rise within {limits}")
     edges = _mel_edges(bins, fmin_hz, top)
     frequencies = np.fft.rfftfreq(fft_size, 1 / sample_rate_hz)
     distances = edges[:, None] - frequencies
@@ -119,10 +117,9 @@ def spectrum_of_frames(frames: Float[Array, "b t w"], fft_size: int) -> Complex[
 def stft(
     samples: Float[Array, "b s"], fft_size: int, hop_samples: int, window_samples: int | None = None
 ) -> Complex[Array, "b t f"]:
-    """Short-time Fourier transform with a periodic Hann window; t = ceil(s / hop_samples).
+    """Short-time Fourier transform with a periodic Hann window, padded to the FFT on the right.
 
-    A window shorter than the FFT is zero-padded on the right. `zero_beyond` comes first if the
-    items have unequal lengths.
+    t = ceil(s / hop_samples). Items of unequal lengths want `zero_beyond` first.
     """
     window_samples = fft_size if window_samples is None else window_samples
     if window_samples > fft_size:
@@ -147,8 +144,7 @@ def log_mel_spectrogram(
     """Natural logarithm of the mel power spectrogram, and the valid frames of each item.
 
     Valid are ceil(length / hop_samples) of t = ceil(s / hop_samples) frames; what lies beyond is
-    finite but means nothing. Mel powers below `floor` are raised to it. Samples at or beyond
-    `lengths` count as zero.
+    finite but means nothing. Mel powers below `floor` are raised to it.
     """
     spectrum = stft(zero_beyond(samples, lengths), fft_size, hop_samples, window_samples)
     # Squares of the parts, not abs()**2: its gradient is finite where a frame is silent.

@@ -44,8 +44,7 @@ class Codec(abc.ABC):
     decoder_context = 0  # ... and its samples, beyond what the state holds
 
     def __init__(self, config: Any, arrays: dict[str, np.ndarray], fingerprint: str):
-        """From a `config_type`, the network's parameters by dotted name, which must fit it, and the
-        fingerprint of the model folder."""
+        """`config` is a `config_type`; `arrays`, which must fit it, go by dotted name."""
         self.config: Any = config
         self.sample_rate_hz: int = config.sample_rate_hz
         self.hop_samples: int = config.hop_samples
@@ -81,11 +80,7 @@ class Codec(abc.ABC):
         return AcousticTokens(codes, lengths)
 
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
-        """Audio of `tokens.lengths * hop_samples`, within [-1, 1]; any first levels do.
-
-        Raises:
-          InputError: too many levels, or a valid code outside [0, N).
-        """
+        """Audio of `tokens.lengths * hop_samples`, within [-1, 1]; any number of first levels."""
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
         for row, frames in zip(codes, lengths, strict=True):
             check_codes(row[:frames], self.levels, self.codebook_size)
@@ -141,24 +136,16 @@ class Codec(abc.ABC):
         return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, weights))
 
     def _encoder(self) -> Half:
-        return Half(
-            functools.partial(self._jit_encode, self._params),
-            self._encoder_state,
-            self.encoder_context,
-            units=(self.hop_samples, 1),
-            check=check_samples,
-            empty=np.zeros((0, self.levels), np.int32),
-        )
+        run = functools.partial(self._jit_encode, self._params)
+        units, empty = (self.hop_samples, 1), np.zeros((0, self.levels), np.int32)
+        return Half(run, self._encoder_state, self.encoder_context, units, check_samples, empty)
 
     def _decoder(self) -> Half:
-        return Half(
-            functools.partial(self._jit_decode, self._params),
-            self._decoder_state,
-            self.decoder_context,
-            units=(1, self.hop_samples),
-            check=lambda codes: check_codes(codes, self.levels, self.codebook_size),
-            empty=np.zeros(0, np.float32),
-        )
+        run = functools.partial(self._jit_decode, self._params)
+        sizes = {"levels": self.levels, "codebook_size": self.codebook_size}
+        check = functools.partial(check_codes, **sizes)
+        units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
+        return Half(run, self._decoder_state, self.decoder_context, units, check, empty)
 
     def _run_whole(
         self,
@@ -208,8 +195,6 @@ def check_codes(
     if not 1 <= codes.shape[1] <= levels:
         raise InputError(f"tokens of {codes.shape[1]} levels: this codec decodes 1 to {levels}")
     if codes.size and not (codes.min() >= 0 and codes.max() < codebook_size):
-        raise InputError(
-            f"codes span [{codes.min()}, {codes.max()}]: this codec has codes 0 to "
-            f"{codebook_size - 1}; the tokens come from another codec"
-        )
+        span = f"codes span [{codes.min()}, {codes.max()}]"
+        raise InputError(f"{span}: expected 0 to {codebook_size - 1}; they are of another codec")
     return np.asarray(codes, np.int32)

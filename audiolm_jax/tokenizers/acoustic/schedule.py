@@ -31,17 +31,14 @@ Run = list[list[Window]]
 def run_in_step(lengths: Int[np.ndarray, " b"], block_frames: int, rows: int) -> Iterator[Run]:
     """Blocks in order, for a causal network: up to `rows` recordings of like lengths advance
     together. One that has ended keeps its place, with nothing to keep."""
-    order = [int(row) for row in np.argsort(lengths, kind="stable") if lengths[row]]
+    order = sorted((frames, row) for row, frames in enumerate(lengths.tolist()) if frames)
     for begin in range(0, len(order), rows):
         group = order[begin : begin + rows]
+        starts, size = range(0, group[-1][0], block_frames), block_frames
         yield [
-            [_block(row, int(lengths[row]), start, block_frames) for row in group]
-            for start in range(0, int(max(lengths[group])), block_frames)
+            [Window(row, i, size, min(i, frames), min(i + size, frames)) for frames, row in group]
+            for i in starts
         ]
-
-
-def _block(row: int, frames: int, start: int, size: int) -> Window:
-    return Window(row, start, size, min(start, frames), min(start + size, frames))
 
 
 def run_with_context(lengths: Int[np.ndarray, " b"], context: int, largest: int) -> Iterator[Run]:

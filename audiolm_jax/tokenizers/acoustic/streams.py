@@ -54,12 +54,7 @@ class Stream:
         self._is_finished = False
 
     def push(self, inputs: Num[np.ndarray, " n *rest"]) -> Num[np.ndarray, " m *rest2"]:
-        """Takes any number of inputs; returns results of the frames that have all they need now.
-
-        Raises:
-          InputError: samples that are not finite; codes out of range or of too many levels; the
-            number of levels changes.
-        """
+        """Takes any number of inputs; returns results of the frames that have all they need now."""
         if self._is_finished:
             raise ValueError("the stream is finished; open another one")
         inputs = self._half.check(inputs)

@@ -57,12 +57,8 @@ class DacConfig:
 
     @property
     def decoder_shortfall(self) -> int:
-        """Samples by which decoded audio falls short of frames * hop.
-
-        A transposed convolution of odd stride is cut by one position more than it adds, so the
-        16 kHz codec gives 320 t - 8 samples for t frames.
-        """
-        missing = 0
+        """Samples by which decoded audio falls short of frames * hop: 8 at 16 kHz."""
+        missing = 0  # a transposed convolution of odd stride is cut by one more than it adds
         for stride in reversed(self.strides):
             missing = missing * stride + stride % 2
         return missing

@@ -31,10 +31,8 @@ _TO_TORCH = {"conv": (2, 1, 0), "transposed": (1, 2, 0)}
 
 
 def import_dac(weights: Path, out: Path) -> tuple[DacConfig, str]:
-    """Writes a model folder of kind "dac"; returns its config and fingerprint.
-
-    `weights` is Descript's torch file, or the transformers library's folder or safetensors file.
-    """
+    """Writes a model folder from Descript's torch file or the transformers library's folder (or
+    its safetensors file); returns the config and the fingerprint."""
     config, arrays = read_dac(weights)
     provenance = {
         "model": "Descript Audio Codec",

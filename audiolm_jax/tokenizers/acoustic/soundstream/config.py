@@ -307,10 +307,8 @@ class SoundStreamTrainConfig:
         return getattr(self.losses, f"{name}_weight")
 
     def weightings(self, pair: tuple[str, str]) -> tuple[tuple[float, float], ...]:
-        """Weights of two losses for each pass back through both.
-
-        Without a balancer one pass serves their weighted sum; with one, each loss has its own.
-        """
+        """Weights of two losses for each pass back through both: their sum, or with a balancer
+        each by itself."""
         first, second = pair
         if self.balancer is None:
             return ((self.weight(first), self.weight(second)),)

@@ -105,6 +105,10 @@ class _Stages(_Chain):
     def __init__(self, first: CausalConv, stages: list[_Chain], last: CausalConv):
         self.first, self.stages, self.last = first, nnx.List(stages), last
 
+    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """Whole recordings of whole frames."""
+        return self.step(x, None)[0]
+
     def _links(self) -> list[_Link]:
         inner = [_Link(layer, pin=True) for layer in (self.first, *self.stages)]
         return [*inner, _Link(self.last, elu=True)]
@@ -120,10 +124,6 @@ class Encoder(_Stages):
             CausalConv(config.widths[-1], config.embedding_width, 3, draws=draws),
         )
 
-    def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
-        """Whole frames of samples to latents."""
-        return self.step(samples, None)[0]
-
     def step(
         self, samples: Float[Array, "b s"], state: State
     ) -> tuple[Float[Array, "b t d"], State]:
@@ -132,7 +132,7 @@ class Encoder(_Stages):
 
 
 class Decoder(_Stages):
-    """Latents to waveform: sample n depends on no frame after n // hop."""
+    """Latents to waveform, not limited to [-1, 1]: sample n depends on no frame after n // hop."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
         stages = reversed(range(len(config.strides)))
@@ -141,10 +141,6 @@ class Decoder(_Stages):
             [DecoderStage(config, i, draws=draws) for i in stages],
             CausalConv(config.widths[0], 1, 7, draws=draws),
         )
-
-    def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
-        """Latents to samples, not limited to [-1, 1]."""
-        return self.step(latents, None)[0]
 
     def step(
         self, latents: Float[Array, "b t d"], state: State

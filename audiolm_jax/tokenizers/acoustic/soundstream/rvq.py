@@ -231,8 +231,8 @@ def update_codebooks(
 ) -> Codebooks:
     """One step of the moving averages, then the revival of dead codes.
 
-    A revived code becomes a random valid residual of its level, and its moving averages start anew
-    as if that had the mean usage: the old ones would undo the revival in the next step.
+    A revived code becomes a random valid residual of its level, of the mean usage: with the old
+    moving averages the next step would undo the revival.
     """
     counts = average_usage(statistics, codebooks, config)
     sums = config.decay * codebooks.sums + (1 - config.decay) * statistics.sums

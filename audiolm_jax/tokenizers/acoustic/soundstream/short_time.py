@@ -48,10 +48,8 @@ def _angles(window_samples: int) -> np.ndarray:
 def windows_ending_with_cells(
     samples: Float[Array, "b s"], past: Float[Array, "b p"], hop_samples: int
 ) -> tuple[Float[Array, "b n w"], Float[Array, "b p"]]:
-    """The window of each cell, of w = p + hop samples, and the past of the next chunk.
-
-    Samples and the p samples before them are both multiples of the hop.
-    """
+    """The window of each cell, w = p + hop samples, and the past of the next chunk; s and p are
+    multiples of the hop."""
     joined = jnp.concatenate([past, samples], axis=1)
     cells = joined.reshape(len(samples), -1, hop_samples)
     count = samples.shape[1] // hop_samples
@@ -63,10 +61,8 @@ def windows_ending_with_cells(
 def overlap_add(
     windows: Float[Array, "b n w"], tail: Float[Array, "b p"]
 ) -> tuple[Float[Array, "b s"], Float[Array, "b p"]]:
-    """Samples, and the tail of the next chunk: each window begins with its cell of w - p samples.
-
-    The tail, p = w - hop samples, is what the windows before reach into these cells.
-    """
+    """Samples, and the tail of the next chunk: what the windows, each of which begins with its
+    cell of w - p samples, reach into later cells."""
     batch, count, size = windows.shape
     hop = size - tail.shape[1]
     parts = windows.reshape(batch, count, size // hop, hop)

@@ -72,8 +72,7 @@ def roundtrip(
     model_config: SoundStreamConfig, train_config: SoundStreamTrainConfig
 ) -> Callable[[TrainState, AudioBatch], Float[Array, "b s"]]:
     """(state, batch) -> the batch as it sounds after the codec, [b, s]: to listen to."""
-    nothing = optax.identity()
-    trainer = _Trainer(model_config, train_config, nothing, nothing)
+    trainer = _Trainer(model_config, train_config, optax.identity(), optax.identity())
     return lambda state, batch: trainer.hear(state, trainer.prepare(batch))[0]
 
 
@@ -191,8 +190,7 @@ class _Trainer:
         depths: Int[Array, " b"],
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, "b s"], rvq.Quantized, rvq.Codebooks]:
-        """Encodes, quantizes (after k-means if the codebooks are still empty) and decodes: the
-        reconstruction, zero beyond the lengths, the quantizer's result and the codebooks used."""
+        """Also gives the codebooks used, which come of k-means if they are still empty."""
         model: SoundStream = nnx.merge(self._generator, params)
         size, hop = inputs.samples.shape[1], self.model.hop_samples
         padded = jnp.pad(inputs.samples, ((0, 0), (0, -size % hop)))
@@ -300,10 +298,9 @@ class _Trainer:
         threshold, codes = self.model.quantizer.revival_threshold, self.model.codebook_size
         frames = len(samples) * -(-samples.shape[1] // self.model.hop_samples)
         if threshold >= frames / codes:
-            raise InputError(
-                f"--model.quantizer.revival-threshold = {threshold}: expected less than {frames} "
-                f"frames a step / {codes} codes = {frames / codes:.3g}; or enlarge the batch"
-            )
+            most = f"{frames} frames a step / {codes} codes; lower it or enlarge the batch"
+            flag = "--model.quantizer.revival-threshold"
+            raise InputError(f"{flag} = {threshold}: expected less than {most}")
 
 
 def _usage_metrics(usage: Float[Array, "q n"], config: QuantizerConfig) -> dict[str, jax.Array]:
