@@ -45,9 +45,8 @@ def probe(path: Path | str) -> AudioInfo:
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
         if container.format.name == "g722":  # headerless: 4 bits a sample
             seconds = Path(path).stat().st_size * 2 / stream.sample_rate
-        return AudioInfo(
-            stream.sample_rate, stream.channels, stream.codec_context.codec.name, seconds
-        )
+        codec = stream.codec_context.codec.name
+        return AudioInfo(stream.sample_rate, stream.channels, codec, seconds)
 
 
 def iter_audio(
@@ -115,9 +114,8 @@ def write_wav(
 ) -> int:
     """Writes 16-bit PCM mono; the same arguments give the same bytes. Atomic: never half a file.
 
-    Samples beyond [-1, 1] are clipped, and their number is returned so that the caller can say so;
-    nothing is rescaled, because that would change the level of a prompt. The provenance, JSON
-    values, is kept in the file's INFO/ICMT comment.
+    Returns how many samples were clipped to [-1, 1]; nothing is rescaled, which would change the
+    level of a prompt. The provenance, JSON values, is kept in the file's INFO/ICMT comment.
     """
     with WavWriter(path, sample_rate_hz, provenance) as wav:
         wav.write(samples)

@@ -32,8 +32,8 @@ def mel_filterbank(
 ) -> Float[np.ndarray, "f m"]:
     """Triangular mel filters, Slaney's scale and area normalization: `librosa.filters.mel`, cached.
 
-    Computed here, bit for bit, because importing librosa takes seconds. The matrix is read-only. A
-    filter narrower than the FFT's resolution may be all zero. `fmax_hz` None is half the rate.
+    Computed here, bit for bit, because importing librosa takes seconds. Read-only. `fmax_hz` None
+    is half the sample rate. A filter narrower than the FFT's resolution may be all zero.
     """
     top = sample_rate_hz / 2 if fmax_hz is None else fmax_hz
     if not 0 <= fmin_hz < top <= sample_rate_hz / 2:

@@ -28,9 +28,8 @@ class Codec(abc.ABC):
     """A frozen codec: encodes and decodes batches of any lengths (`types.StreamingTokenizer`).
 
     A recording is filled with zeros to whole frames; then codes and samples are those of the
-    network run on it alone, in one piece. Neither batch mates nor the padding of a batch nor the
-    cut into blocks change anything, few programs are compiled for any lengths, and memory does not
-    grow with the length beyond the samples themselves.
+    network run on it alone, in one piece, whatever its batch mates, padding and cut into blocks.
+    Few programs are compiled for any lengths, and memory grows with the samples alone.
     """
 
     kind: ClassVar[str]  # of its model folders
@@ -102,8 +101,7 @@ class Codec(abc.ABC):
         """A stream of codes, of any number of first levels, to samples."""
         return Stream(self._decoder(), block_frames, self.max_block_frames, self.halvings)
 
-    # What a network brings: it is computed in blocks, and knows where its recording starts and
-    # stops: frames of the block, negative if it began before, beyond if it goes on.
+    # What a network brings; a span is where the recording starts and stops, in the block's frames.
 
     @abc.abstractmethod
     def _schedule(self, lengths: Int[np.ndarray, " b"], context: int) -> Iterable[Run]:
@@ -188,9 +186,7 @@ def check_samples(samples: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return np.asarray(samples, np.float32)
 
 
-def check_codes(
-    codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int
-) -> Int[np.ndarray, "t q"]:
+def check_codes(codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int) -> np.ndarray:
     """Codes as int32; InputError for too many levels or a code out of range."""
     if not 1 <= codes.shape[1] <= levels:
         raise InputError(f"tokens of {codes.shape[1]} levels: this codec decodes 1 to {levels}")

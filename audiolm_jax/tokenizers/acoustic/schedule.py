@@ -49,11 +49,8 @@ def run_with_context(lengths: Int[np.ndarray, " b"], context: int, largest: int)
 
 
 def plan_windows(row: int, frames: int, context: int, largest: int) -> list[Window]:
-    """Windows whose kept stretches are the whole recording, each once.
-
-    A kept frame has `context` frames around it in its window, or all there are, so its result is
-    that of the whole recording. The largest is more than twice the context, and a multiple of 4.
-    """
+    """Windows whose kept stretches are the whole recording, each once, with `context` frames, or
+    all there are, around each. The largest is over twice the context, and a multiple of 4."""
     sizes = [largest >> halvings for halvings in reversed(range(HALVINGS + 1))]
     windows, first = [], 0
     while first < frames:

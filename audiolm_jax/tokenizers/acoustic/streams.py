@@ -30,16 +30,13 @@ class Half:
 class Stream:
     """One recording from start to end: samples in and codes out, or codes in and samples out.
 
-    Inputs wait until they fill a block of one of two sizes, the larger while it is full. A network
-    that sees beside a frame gets blocks with its context on either side of those it computes, so
-    that blocks overlap by twice that; zeros stand before the first.
+    Inputs wait until they fill a block of one of two sizes, the larger while it is full. Blocks
+    hold the network's context on either side of the frames computed; zeros stand before the first.
     """
 
     def __init__(self, half: Half, block_frames: int, most: int, halvings: int):
-        """`block_frames` are computed together while fewer than `most` wait: delay against speed.
-
-        The last block may be halved so often if less than that is left.
-        """
+        """`block_frames` are computed together while fewer than `most` wait; the last block may be
+        halved so often."""
         if not 1 <= block_frames <= most:
             raise InputError(f"block_frames = {block_frames}: expected 1 to {most}")
         # A frame's results come out once so many frames, itself among them, are there.

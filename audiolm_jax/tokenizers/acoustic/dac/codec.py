@@ -22,10 +22,9 @@ KIND = "dac"
 class DacCodec(Codec):
     """Windows of 128, 256 or 512 frames with as much context as the codec's layers reach.
 
-    The codec is not causal: in a stream a frame waits for the context after it, and each window
-    computes the context on both of its sides again, which is nearly all the work of a small one.
-    With an odd stride the codec gives a few samples less than whole frames
-    (`DacConfig.decoder_shortfall`, 8 at 16 kHz); those last ones are zero.
+    In a stream a frame waits for the context after it, and each window computes the context on both
+    of its sides again, which is nearly all the work of a small one. The samples by which the codec
+    falls short of whole frames (`DacConfig.decoder_shortfall`) are zero.
     """
 
     kind = KIND

@@ -5,8 +5,7 @@ input shifted by the delay between the two, so that no transposed convolution is
 
 A batch holds windows of recordings, and a `Span` says which positions of each window lie within
 the recording. Before every layer that looks beside its own position, what lies outside is set to
-zero, as the padding of a convolution over the whole recording is; zero samples appended to the
-input would not stay zero at every depth.
+zero, as a convolution over the whole recording pads; appended zeros would not stay zero.
 """
 
 import dataclasses

@@ -84,12 +84,6 @@ def arrays_from(
         kernel = source.weight(theirs, tuple(shape[axis] for axis in order))
         arrays[f"{layer.here}.kernel"] = kernel.transpose(np.argsort(order))
         arrays[f"{layer.here}.bias"] = source.take(f"{theirs}.bias", (shape[2],))
-    arrays |= _convert_quantizer(config, source)
-    source.check_empty()
-    return arrays
-
-
-def _convert_quantizer(config: DacConfig, source: PublishedArrays) -> dict[str, np.ndarray]:
     wide, narrow = config.latent_width, config.codebook_width
     levels: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     for level in range(config.levels):
@@ -100,4 +94,5 @@ def _convert_quantizer(config: DacConfig, source: PublishedArrays) -> dict[str, 
             levels[f"{side}_bias"].append(source.take(f"{theirs}.{side}_proj.bias", (rows,)))
         shape = (config.codebook_size, narrow)
         levels["codebooks"].append(source.take(f"{theirs}.codebook.weight", shape))
-    return {f"quantizer.{name}": np.stack(arrays) for name, arrays in levels.items()}
+    source.check_empty()
+    return arrays | {f"quantizer.{name}": np.stack(parts) for name, parts in levels.items()}

@@ -1,8 +1,7 @@
 """Losses balanced by their gradients (Paper: EnCodec section 3.4).
 
 The gradient of a loss with respect to the reconstruction is divided by a moving average of its
-norm, so a weight says which share of the whole its loss gets, whatever its scale. The commitment
-loss knows no reconstruction and stays outside.
+norm, so a weight is a share of the whole. The commitment loss has no such gradient: it stays out.
 """
 
 import dataclasses

@@ -25,11 +25,8 @@ _ROWS = 8  # recordings of one call that takes more than one
 
 
 class SoundStreamCodec(Codec):
-    """Blocks of 128 frames with the network's state between them, 1 or 8 recordings side by side.
-
-    The network is causal: a frame's codes need the last sample of its hop and no later one, and
-    its samples need no later frame. A codec with a denoising switch has it off.
-    """
+    """Blocks of 128 frames with the causal network's state between them, 1 or 8 recordings side by
+    side. A codec with a denoising switch has it off."""
 
     kind = KIND
     config_type = SoundStreamConfig

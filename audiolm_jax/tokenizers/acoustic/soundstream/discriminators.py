@@ -39,11 +39,8 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class NormalizedConv(nnx.Module):
-    """Convolution over one or two axes with SAME padding and a choice of normalization.
-
-    Of its `groups`, every `joined_groups` neighbours (a divisor) are computed as one group with
-    zeros between them, which changes nothing but the time.
-    """
+    """SAME convolution over one or two axes with a choice of normalization. Every `joined_groups`
+    groups (a divisor) are computed together, zeros between them, which changes but the time."""
 
     def __init__(
         self,
@@ -88,8 +85,7 @@ class NormalizedConv(nnx.Module):
             axes = tuple(range(1, x.ndim))
             x = x - x.mean(axes, keepdims=True)
             variance = (x**2).mean(axes, keepdims=True)
-            # Digital silence stays as it is: dividing by its deviation would multiply gradients by
-            # hundreds in each of a dozen layers.
+            # Digital silence stays as it is: dividing by its deviation would blow gradients up.
             gain = jnp.where(variance > 1e-5, jax.lax.rsqrt(variance + 1e-5), 1.0)
             x = x * gain * self.gain[...][wide]
         return x

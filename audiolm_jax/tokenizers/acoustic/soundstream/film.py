@@ -12,7 +12,7 @@ class Film(nnx.Module):
     """Scales and shifts each channel of each frame by what a switch says.
 
     The paper's linear layer on a one-hot vector of two is a choice between two rows, [2, d], the
-    first with the switch off. They start equal, at 1 and 0, so an untrained layer changes nothing.
+    first with the switch off; an untrained layer changes nothing.
     """
 
     def __init__(self, config: DenoisingConfig, width: int):

@@ -28,8 +28,6 @@ _LOG_MAGNITUDE_LIMIT = 2.0  # bands of full scale have magnitudes near 1
 
 
 class _Norm(nnx.Module):
-    """Each frame to mean 0 and variance 1, then a gain and a bias for each channel."""
-
     def __init__(self, width: int):
         self.gain, self.bias = fill_channels(width, 1.0), fill_channels(width, 0.0)
 
@@ -82,19 +80,13 @@ class _FrameNetwork(nnx.Module):
     """A layer that mixes channels, blocks, normalization and a layer to the wanted width."""
 
     def __init__(
-        self,
-        config: FrameRateConfig,
-        channels_in: int,
-        blocks: int,
-        channels_out: int,
-        *,
-        draws: NormalDraws,
+        self, config: FrameRateConfig, inputs: int, blocks: int, outputs: int, *, draws: NormalDraws
     ):
-        self.first = _Pointwise(channels_in, config.width, draws=draws)
+        self.first = _Pointwise(inputs, config.width, draws=draws)
         self.first_norm = _Norm(config.width)
         self.blocks = nnx.List([Block(config, blocks, draws=draws) for _ in range(blocks)])
         self.last_norm = _Norm(config.width)
-        self.last = _Pointwise(config.width, channels_out, draws=draws)
+        self.last = _Pointwise(config.width, outputs, draws=draws)
 
     def _initial_states(self, batch: int) -> State:
         return tuple(block.initial_state(batch) for block in self.blocks)
@@ -111,10 +103,8 @@ class _FrameNetwork(nnx.Module):
 class FrameRateEncoder(_FrameNetwork):
     """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop."""
 
-    def __init__(
-        self, config: FrameRateConfig, hop_samples: int, width: int, *, draws: NormalDraws
-    ):
-        self.hop, self.cell = hop_samples, hop_samples // config.cells
+    def __init__(self, config: FrameRateConfig, hop: int, width: int, *, draws: NormalDraws):
+        self.hop, self.cell = hop, hop // config.cells
         self.window = self.cell * config.analysis_overlap
         features = config.cells * 3 * (self.window // 2 + 1)
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
@@ -147,10 +137,8 @@ class FrameRateEncoder(_FrameNetwork):
 class FrameRateDecoder(_FrameNetwork):
     """Latents to waveform: sample n depends on no frame after n // hop."""
 
-    def __init__(
-        self, config: FrameRateConfig, hop_samples: int, width: int, *, draws: NormalDraws
-    ):
-        self.cells, self.cell = config.cells, hop_samples // config.cells
+    def __init__(self, config: FrameRateConfig, hop: int, width: int, *, draws: NormalDraws):
+        self.cells, self.cell = config.cells, hop // config.cells
         self.window = self.cell * config.synthesis_overlap
         bands = config.cells * 2 * (self.window // 2 + 1)
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)

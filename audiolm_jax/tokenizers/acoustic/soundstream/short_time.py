@@ -13,9 +13,7 @@ from jaxtyping import Array, Float
 
 def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
     """Samples of a window times this, [w, 2 * (w // 2 + 1)], are the real, then the imaginary parts
-    of its spectrum, Hann window included. A sine of amplitude 1 at the center of a band has
-    magnitude 1/2 there.
-    """
+    of its spectrum, Hann window included; a sine of amplitude 1 has magnitude 1/2 in its band."""
     angles = _angles(window_samples)
     window = _window(window_samples)[:, None] / (window_samples / 2)
     return np.concatenate([window * np.cos(angles), -window * np.sin(angles)], 1).astype(np.float32)
@@ -24,8 +22,8 @@ def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
 def synthesis_matrix(window_samples: int, hop_samples: int) -> Float[np.ndarray, "f w"]:
     """Real and imaginary parts of a spectrum times this, [2 * (w // 2 + 1), w], are its samples.
 
-    The windows of all cells add up to 1 everywhere; w is an even multiple of the hop. A unit
-    magnitude in one band is a sine of amplitude 1 (0.5 in the lowest and highest).
+    The windows of all cells add up to 1; w is an even multiple of the hop. Magnitude 1 in one band
+    is a sine of amplitude 1 (0.5 in the lowest and highest).
     """
     angles = _angles(window_samples).T
     window = _window(window_samples) * (2 * hop_samples / window_samples)

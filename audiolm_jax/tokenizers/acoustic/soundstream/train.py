@@ -88,32 +88,31 @@ class _Trainer:
         self,
         model: SoundStreamConfig,
         config: SoundStreamTrainConfig,
-        generator_optimizer: optax.GradientTransformation,
-        discriminator_optimizer: optax.GradientTransformation,
+        generator: optax.GradientTransformation,
+        discriminator: optax.GradientTransformation,
     ):
         self.model, self.config = model, config
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
+        self.optimizers = {
+            "generator": generator_optimizer,
+            "discriminator": discriminator_optimizer,
+        }
         self._generator = nnx.graphdef(abstract_network(SoundStream, model))
         start, every = config.discriminator_start_step, config.discriminator_every
-        self._adversary = Adversary(config.discriminators, discriminator_optimizer, start, every)
+        self._adversary = Adversary(config.discriminators, discriminator, start, every)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         generator_key, discriminator_key = jax.random.split(key)
         generator = nnx.state(build_generator(self.model, generator_key), nnx.Param)
-        discriminator = self._adversary.init(discriminator_key)
+        params = {"generator": generator, "discriminator": self._adversary.init(discriminator_key)}
         codebooks = rvq.empty_codebooks(self.model.quantizer, self.model.embedding_width)
         rest: dict[str, Any] = {"codebooks": codebooks}
         if self.config.balancer is not None:
             rest["balancer"] = empty_averages(len(self.config.balanced))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
-            params={"generator": generator, "discriminator": discriminator},
+            params=params,
             rest=rest,
-            opt_state={
-                "generator": self.generator_optimizer.init(generator),
-                "discriminator": self.discriminator_optimizer.init(discriminator),
-            },
+            opt_state={name: self.optimizers[name].init(params[name]) for name in params},
             ema=generator if self.config.generator_ema_decay else {},
         )
 
@@ -138,13 +137,10 @@ class _Trainer:
         (estimate, commitment), backward, (statistics, codebooks) = jax.vjp(
             generate, state.params["generator"], has_aux=True
         )
+        old, old_opt = state.params["discriminator"], state.opt_state["discriminator"]
+        weightings = self.config.weightings(ADVERSARIAL)
         discriminator, discriminator_opt, adversarial_gradients, adversarial = self._adversary.step(
-            state.step,
-            state.params["discriminator"],
-            state.opt_state["discriminator"],
-            inputs.targets,
-            estimate,
-            self.config.weightings(ADVERSARIAL),
+            state.step, old, old_opt, inputs.targets, estimate, weightings
         )
         (spectral, complex_loss), gradients = self._reconstruction_losses(inputs, estimate)
         output_gradient, balancer, output_norms = self._combine(
@@ -153,7 +149,7 @@ class _Trainer:
         commitment_gradient = jnp.full_like(commitment, weights.commitment_weight)
         (gradient,) = backward((output_gradient, commitment_gradient))
         old, old_opt = state.params["generator"], state.opt_state["generator"]
-        optimizer = self.generator_optimizer
+        optimizer = self.optimizers["generator"]
         generator, generator_opt, norms = apply_gradients(optimizer, old, old_opt, gradient)
         usage = rvq.average_usage(statistics, codebooks, quantizer)
         codebooks = rvq.update_codebooks(statistics, codebooks, revival_key, quantizer)
@@ -234,9 +230,8 @@ class _Trainer:
     def hear(self, state: TrainState, inputs: _Inputs) -> tuple[Float[Array, "b s"], rvq.Quantized]:
         """Encoded and decoded with all levels, as the exported codec would."""
         depths = jnp.full_like(inputs.lengths, self.model.levels)
-        estimate, quantized, _ = self._reconstruct(
-            self._params(state), inputs, state.rest["codebooks"], depths, jax.random.key(0)
-        )
+        params, books = self._params(state), state.rest["codebooks"]
+        estimate, quantized, _ = self._reconstruct(params, inputs, books, depths, jax.random.key(0))
         return estimate, quantized
 
     def evaluate(self, state: TrainState, batch: AudioBatch | DenoisingBatch) -> Sums:
