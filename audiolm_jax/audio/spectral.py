@@ -159,9 +159,8 @@ def warp_frequencies(
 ) -> Float[Array, "b t m"]:
     """A (log-)mel spectrogram as if every frequency of an item had been multiplied by a factor.
 
-    What a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). A bin
-    takes the value at its own frequency over the factor, interpolated between the two bins around
-    that; beyond the outermost bins, theirs. The bins reach from 0 Hz to half the sample rate.
+    What a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). Bins, from
+    0 Hz to half the rate, are interpolated; beyond the outermost, their values are repeated.
     """
     bins = mel.shape[-1]
     edges = _mel_edges(bins, 0.0, sample_rate_hz / 2)

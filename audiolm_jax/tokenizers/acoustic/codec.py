@@ -1,7 +1,4 @@
-"""The front end of every codec: model folders, batches, streams, blocks and checks.
-
-A codec is a subclass of `Codec` that brings its network; `load` lists them.
-"""
+"""The front end of every codec, a subclass of `Codec` that brings its network; see `load`."""
 
 import abc
 import functools
@@ -140,8 +137,7 @@ class Codec(abc.ABC):
 
     def _decoder(self) -> Half:
         run = functools.partial(self._jit_decode, self._params)
-        sizes = {"levels": self.levels, "codebook_size": self.codebook_size}
-        check = functools.partial(check_codes, **sizes)
+        check = functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size)
         units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
         return Half(run, self._decoder_state, self.decoder_context, units, check, empty)
 

@@ -14,10 +14,7 @@ RESAMPLER: Resampler = "soxr_hq"
 
 
 def encode_recording(source: Path, codec: StreamingTokenizer, levels: int) -> CodeFile:
-    """Codes, of the first `levels`, of an audio file of any format, rate and number of channels.
-
-    Beside a block in work only the codes are held: 4.3 MB for an hour of 12 levels at 50 Hz.
-    """
+    """Codes, of the first `levels`, of an audio file of any format, rate and number of channels."""
     stream = codec.open_encoder(codec.max_block_frames)
     samples, codes = 0, []
     for block in iter_resampled(source, codec.sample_rate_hz, RESAMPLER):

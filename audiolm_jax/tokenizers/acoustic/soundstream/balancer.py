@@ -37,9 +37,8 @@ def balance(
 ) -> tuple[Float[Array, "b s"], NormAverages, Float[Array, " n"]]:
     """Sum over the losses of R * (weight / sum of weights) * gradient / average of its norm.
 
-    The gradients are those of unweighted losses. A loss without one (discriminators that have not
-    started, a batch of silence) adds nothing and leaves its average alone; the shares of the others
-    stay. Returns also the averages after this step and the L2 norms over the whole batch.
+    The gradients are those of unweighted losses; a loss without one adds nothing and leaves its
+    average and the other shares alone. Returns also the averages after this step and the L2 norms.
     """
     norms = jnp.stack([jnp.sqrt(jnp.sum(g**2)) for g in gradients])
     present = norms > 0

@@ -40,7 +40,7 @@ class DiscriminatorOutput(NamedTuple):
 
 class NormalizedConv(nnx.Module):
     """SAME convolution over one or two axes with a choice of normalization. Every `joined_groups`
-    groups (a divisor) are computed together, zeros between them, which changes but the time."""
+    groups (a divisor) are computed together, with zeros between them, to save time."""
 
     def __init__(
         self,

@@ -16,9 +16,7 @@ class Film(nnx.Module):
     """
 
     def __init__(self, config: DenoisingConfig, width: int):
-        rows = annotate(
-            lambda value: jnp.full((2, width), value, jnp.float32), None, "channels_out"
-        )
+        rows = annotate(lambda x: jnp.full((2, width), x, jnp.float32), None, "channels_out")
         self.gamma, self.beta = nnx.Param(rows(1.0)), nnx.Param(rows(0.0))
         self.place = config.place
 

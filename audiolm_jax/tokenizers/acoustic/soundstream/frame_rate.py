@@ -2,8 +2,7 @@
 
 SoundStream's layers near the sample rate are most of its cost. Here a short-time Fourier transform
 takes their place before the encoder and an inverse one after the decoder, as in Vocos
-(arXiv:2306.00814), and causal ConvNeXt blocks (arXiv:2201.03545) between run once a frame. No paper
-of AudioLM has this network; the quantizer and everything around it stay the same.
+(arXiv:2306.00814), and causal ConvNeXt blocks (arXiv:2201.03545) between run once a frame.
 """
 
 import jax

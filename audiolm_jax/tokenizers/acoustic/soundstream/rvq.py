@@ -47,8 +47,7 @@ class Quantized:
 
     latents: Array  # float32 [b, t, d], of the levels in use, with straight-through gradient
     codes: Array  # int32 [b, t, q], of all levels, whatever the depth in use; 0 where the mask is 0
-    # float32 [], mean over valid frames, levels in use and channels of the squared distance of each
-    # level's residual to its (constant) code vector
+    # float32 [], mean squared distance of the residuals of levels in use to their constant codes
     commitment: Array
     statistics: QuantizerStatistics
 

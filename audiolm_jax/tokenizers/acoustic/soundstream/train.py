@@ -61,8 +61,7 @@ def program(
     counts in no codebook statistic and no spectral frame; the discriminators do see it.
 
     With `model.denoising` the batches are `DenoisingBatch`es, and the evaluation adds metrics of
-    the noisy audio, switched on and as it went in, against the clean one. A plain `AudioBatch` is
-    audio without noise and with the switch off.
+    the noisy audio; a plain `AudioBatch` is audio without noise and with the switch off.
     """
     trainer = _Trainer(model_config, train_config, generator_optimizer, discriminator_optimizer)
     return TrainProgram(trainer.init, trainer.step, trainer.evaluate, trainer.export)
@@ -92,10 +91,7 @@ class _Trainer:
         discriminator: optax.GradientTransformation,
     ):
         self.model, self.config = model, config
-        self.optimizers = {
-            "generator": generator_optimizer,
-            "discriminator": discriminator_optimizer,
-        }
+        self.optimizers = {"generator": generator, "discriminator": discriminator}
         self._generator = nnx.graphdef(abstract_network(SoundStream, model))
         start, every = config.discriminator_start_step, config.discriminator_every
         self._adversary = Adversary(config.discriminators, discriminator, start, every)
