@@ -144,7 +144,8 @@ def log_mel_spectrogram(
     """Natural logarithm of the mel power spectrogram, and the valid frames of each item.
 
     Valid are ceil(length / hop_samples) of t = ceil(s / hop_samples) frames; what lies beyond is
-    finite but means nothing. Mel powers below `floor` are raised to it.
+    finite but means nothing. Mel powers below `floor` are raised to it; samples at or beyond
+    `lengths` count as zero.
     """
     spectrum = stft(zero_beyond(samples, lengths), fft_size, hop_samples, window_samples)
     # Squares of the parts, not abs()**2: its gradient is finite where a frame is silent.
