@@ -20,15 +20,8 @@ from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
 
 # Suffix -> FFmpeg demuxer.
-FORMATS = {
-    ".wav": "wav",
-    ".flac": "flac",
-    ".mp3": "mp3",
-    ".ogg": "ogg",
-    ".opus": "ogg",
-    ".m4a": "mov",
-    ".g722": "g722",
-}
+FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".ogg": "ogg", ".opus": "ogg"}
+FORMATS |= {".m4a": "mov", ".g722": "g722"}
 # Demuxers that land exactly on the sample they are asked for; all others decode from the start.
 _EXACT_SEEK = {"wav", "flac"}
 # A hostile or broken header must not turn a small file into gigabytes when it is resampled.
@@ -47,28 +40,19 @@ class AudioInfo:
 
 
 def probe(path: Path | str) -> AudioInfo:
-    """Reads the header only.
-
-    Raises:
-      InputError: the file is missing, empty, truncated (wav) or no audio of its suffix's format.
-    """
+    """Reads the header only, and proves that a wav file is whole; InputError if it is no audio."""
     with _open(Path(path)) as (container, stream):
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
         if container.format.name == "g722":  # headerless: 4 bits a sample
             seconds = Path(path).stat().st_size * 2 / stream.sample_rate
-        return AudioInfo(
-            stream.sample_rate, stream.channels, stream.codec_context.codec.name, seconds
-        )
+        codec = stream.codec_context.codec.name
+        return AudioInfo(stream.sample_rate, stream.channels, codec, seconds)
 
 
 def iter_audio(
     path: Path | str, start_seconds: float = 0.0
 ) -> Iterator[tuple[Float[np.ndarray, " n"], int]]:
-    """`read_audio` block by block, so that long files need little memory.
-
-    Raises:
-      InputError: as `read_audio`; some errors show only after the last block.
-    """
+    """`read_audio` block by block; some of its errors show only after the last block."""
     path = Path(path)
     with _open(path) as (container, stream):
         rate = stream.sample_rate
@@ -99,15 +83,10 @@ def iter_audio(
 def read_audio(
     path: Path | str, start_seconds: float = 0.0, seconds: float | None = None
 ) -> tuple[Float[np.ndarray, " s"], int]:
-    """Reads a file, or a stretch of it, as mono at its own sample rate.
+    """Reads a file, or a stretch of it, as mono: the mean of the channels, and the rate in Hz.
 
-    Args:
-      path: has one of the suffixes of `FORMATS`.
-      start_seconds: where to begin, exact to the sample.
-      seconds: how much to read; None reads to the end. Less comes back where the file ends.
-
-    Returns:
-      float32 samples, the mean of the channels, full scale [-1, 1]; sample rate in Hz.
+    The samples are float32, full scale [-1, 1]. The start is exact to the sample; less than
+    `seconds` comes back where the file ends.
 
     Raises:
       InputError: missing, empty, not audio of its suffix's format, truncated (wav, flac, m4a),
@@ -135,17 +114,8 @@ def write_wav(
 ) -> int:
     """Writes 16-bit PCM mono; the same arguments give the same bytes. Atomic: never half a file.
 
-    Samples beyond [-1, 1] are clipped, and their number is returned so that the caller can say so;
-    nothing is rescaled, because that would change the level of a prompt.
-
-    Args:
-      path: where to write.
-      samples: nominally in [-1, 1].
-      sample_rate_hz: samples per second.
-      provenance: JSON values kept in the file's INFO/ICMT comment; None for no comment.
-
-    Raises:
-      ValueError: NaN or infinite samples, or not one-dimensional.
+    Returns how many samples were clipped to [-1, 1]; nothing is rescaled, which would change the
+    level of a prompt. The provenance, JSON values, is kept in the file's INFO/ICMT comment.
     """
     with WavWriter(path, sample_rate_hz, provenance) as wav:
         wav.write(samples)
@@ -174,11 +144,7 @@ class WavWriter:
         return self
 
     def write(self, samples: Float[np.ndarray, " s"]) -> None:
-        """Appends samples; errors as `write_wav`.
-
-        Raises:
-          InputError: more than a wav file can hold, 4 GiB.
-        """
+        """Appends finite samples, nominally in [-1, 1]; InputError beyond 4 GiB in all."""
         samples = np.asarray(samples, np.float64)
         if samples.ndim != 1 or not np.isfinite(samples).all():
             raise ValueError(f"expected finite samples [s], got shape {samples.shape}")
@@ -204,11 +170,7 @@ class WavWriter:
 
 
 def read_wav_provenance(path: Path | str) -> dict[str, Any] | None:
-    """The comment left by `write_wav`; None for a wav file without one.
-
-    Raises:
-      InputError: not a whole wav file.
-    """
+    """The comment left by `write_wav`; None for a wav file without one."""
     path = Path(path)
     for name, start, size in _wav_chunks(path):
         if name != b"LIST":
@@ -233,8 +195,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
     """(container, audio stream) after every check a header allows."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        known = " ".join(sorted(FORMATS))
-        raise InputError(f"{path}: suffix {suffix!r} is not one of {known}")
+        raise InputError(f"{path}: suffix {suffix!r} is not one of {' '.join(sorted(FORMATS))}")
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -242,7 +203,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not head:
         raise InputError(f"{path}: empty file (0 bytes)")
-    if _looks_like_text(head):
+    if all(byte in b"\t\n\f\r" or 32 <= byte < 127 for byte in head):
         raise InputError(f"{path}: not audio: it is a text file named {suffix}")
     if suffix == ".wav":
         _wav_chunks(path)
@@ -255,19 +216,13 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
             raise InputError(f"{path}: holds no audio stream")
         stream = container.streams.audio[0]
         if not _LOWEST_RATE_HZ <= (stream.sample_rate or 0) <= _HIGHEST_RATE_HZ:
-            raise InputError(
-                f"{path}: sample rate {stream.sample_rate} Hz is outside "
-                f"{_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz"
-            )
+            limits = f"{_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz"
+            raise InputError(f"{path}: sample rate {stream.sample_rate} Hz is outside {limits}")
         yield container, stream
 
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-
-
-def _looks_like_text(head: bytes) -> bool:
-    return all(byte in b"\t\n\f\r" or 32 <= byte < 127 for byte in head)
 
 
 def _mono(frame: av.AudioFrame, path: Path) -> np.ndarray:
@@ -306,9 +261,8 @@ def _wav_chunks(path: Path) -> list[tuple[bytes, int, int]]:
         riff = file.read(12)
         if len(riff) < 12 or riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
             raise InputError(f"{path}: not a wav file: begins with {riff[:12]!r}")
-        stated = struct.unpack("<I", riff[4:8])[0]
-        sized = riff[:4] == b"RIFF" and stated != _UNKNOWN_SIZE
-        end = stated + 8 if sized else total
+        (stated,) = struct.unpack("<I", riff[4:8])
+        end = stated + 8 if riff[:4] == b"RIFF" and stated != _UNKNOWN_SIZE else total
         # What follows the stated end, such as tags, is no chunk.
         while file.tell() < end and len(header := file.read(8)) == 8:
             name, size = header[:4], struct.unpack("<I", header[4:])[0]
@@ -318,14 +272,11 @@ def _wav_chunks(path: Path) -> list[tuple[bytes, int, int]]:
             if name == b"data" and size == _UNKNOWN_SIZE:
                 size = total - start if data_size_64 is None else data_size_64
             if start + size > total:
-                raise InputError(
-                    f"{path}: truncated: chunk {name!r} needs {size} bytes, "
-                    f"{total - start} are there"
-                )
+                needs = f"chunk {name!r} needs {size} bytes, {total - start} are there"
+                raise InputError(f"{path}: truncated: {needs}")
             chunks.append((name, start, size))
             file.seek(start + size + size % 2)
-    names = [name for name, _, _ in chunks]
-    if b"fmt " not in names or b"data" not in names:
+    if not {b"fmt ", b"data"} <= {name for name, _, _ in chunks}:
         raise InputError(f"{path}: truncated: no 'fmt ' or no 'data' chunk in {total} bytes")
     if end > total + 1:  # a missing pad byte at the very end is common and harmless
         raise InputError(f"{path}: truncated: header says {end} bytes, {total} are there")

@@ -23,10 +23,7 @@ def resampled_length(num_samples: int, from_hz: int, to_hz: int) -> int:
 def resample(
     samples: Float[np.ndarray, " s"], from_hz: int, to_hz: int, resampler: Resampler
 ) -> Float[np.ndarray, " n"]:
-    """Converts the sample rate of a whole recording to n = resampled_length(s, from_hz, to_hz).
-
-    Equal rates return the samples untouched. Band-limiting may overshoot [-1, 1].
-    """
+    """A whole recording at another rate, n = resampled_length(s, ...); may overshoot [-1, 1]."""
     if from_hz == to_hz:
         return samples
     converted = soxr.resample(samples, from_hz, to_hz, quality=_QUALITY[resampler])
@@ -37,19 +34,14 @@ def resample(
 def resample_blocks(
     blocks: Iterable[tuple[Float[np.ndarray, " s"], int]], to_hz: int, resampler: Resampler
 ) -> Iterator[Float[np.ndarray, " n"]]:
-    """`resample` block by block: the same bits, however the recording is cut.
-
-    Takes blocks of one recording with their sample rate in Hz, all the same, and yields blocks of
-    other lengths; what comes in may be held back until more comes.
-    """
+    """`resample` of blocks with their rate in Hz, all the same; equal bits for any cut."""
     stream, given, made, rate = None, 0, 0, to_hz
     for block, rate in blocks:
         if rate == to_hz:
             yield block
             continue
         if stream is None:
-            quality = _QUALITY[resampler]
-            stream = soxr.ResampleStream(rate, to_hz, 1, dtype="float32", quality=quality)
+            stream = soxr.ResampleStream(rate, to_hz, 1, "float32", _QUALITY[resampler])
         converted = stream.resample_chunk(block)
         given += len(block)
         made += len(converted)
@@ -64,11 +56,7 @@ def resample_blocks(
 def iter_resampled(
     path: Path | str, to_hz: int, resampler: Resampler
 ) -> Iterator[Float[np.ndarray, " n"]]:
-    """`read_resampled` of a whole file block by block, in little memory; the same samples.
-
-    Raises:
-      InputError: as `read_audio`; some errors show only after the last block.
-    """
+    """`read_resampled` of a whole file block by block; the same samples, errors as `iter_audio`."""
     count = 0
     for block in resample_blocks(iter_audio(path), to_hz, resampler):
         count += len(block)
@@ -84,12 +72,5 @@ def read_resampled(
     start_seconds: float = 0.0,
     seconds: float | None = None,
 ) -> Float[np.ndarray, " n"]:
-    """`read_audio` and `resample` in one.
-
-    The stretch is cut first and converted after, so its ends are treated as the ends of a file.
-
-    Raises:
-      InputError: as `read_audio`.
-    """
-    samples, rate = read_audio(path, start_seconds, seconds)
-    return resample(samples, rate, to_hz, resampler)
+    """`read_audio`, then `resample`: the ends of the stretch are treated as those of a file."""
+    return resample(*read_audio(path, start_seconds, seconds), to_hz, resampler)

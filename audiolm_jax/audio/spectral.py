@@ -22,6 +22,7 @@ _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27  # of the frequency, per mel
 
 
+@functools.lru_cache(maxsize=64)
 def mel_filterbank(
     sample_rate_hz: int,
     fft_size: int,
@@ -31,33 +32,14 @@ def mel_filterbank(
 ) -> Float[np.ndarray, "f m"]:
     """Triangular mel filters, Slaney's scale and area normalization: `librosa.filters.mel`, cached.
 
-    Computed here, bit for bit, because importing librosa takes seconds. The matrix is read-only. A
-    filter narrower than the FFT's resolution may be all zero; short FFTs want few bins.
-
-    Args:
-      sample_rate_hz: of the audio.
-      fft_size: points of the FFT.
-      bins: number of filters.
-      fmin_hz: lower edge of the first filter.
-      fmax_hz: upper edge of the last filter; None means half the sample rate.
-
-    Raises:
-      InputError: the band does not lie within 0 .. sample_rate_hz / 2.
+    Computed here, bit for bit, because importing librosa takes seconds. Read-only. `fmax_hz` None
+    is half the sample rate. A filter narrower than the FFT's resolution may be all zero.
     """
     top = sample_rate_hz / 2 if fmax_hz is None else fmax_hz
     if not 0 <= fmin_hz < top <= sample_rate_hz / 2:
-        raise InputError(
-            f"mel band {fmin_hz} .. {top} Hz: expected 0 <= fmin_hz < fmax_hz <= "
-            f"{sample_rate_hz / 2}, half the sample rate"
-        )
-    return _cached_filterbank(sample_rate_hz, fft_size, bins, float(fmin_hz), float(top))
-
-
-@functools.lru_cache(maxsize=64)
-def _cached_filterbank(
-    sample_rate_hz: int, fft_size: int, bins: int, fmin_hz: float, fmax_hz: float
-) -> np.ndarray:
-    edges = _mel_edges(bins, fmin_hz, fmax_hz)
+        limits = f"0 to {sample_rate_hz / 2} Hz, half the sample rate"
+        raise InputError(f"mel band {fmin_hz} .. {top} Hz: expected to rise within {limits}")
+    edges = _mel_edges(bins, fmin_hz, top)
     frequencies = np.fft.rfftfreq(fft_size, 1 / sample_rate_hz)
     distances = edges[:, None] - frequencies
     widths = np.diff(edges)[:, None]
@@ -70,7 +52,7 @@ def _cached_filterbank(
 
 
 def _mel_edges(bins: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
-    """Lower edge, centers and upper edge of mel filters in Hz, float64 [bins + 2]."""
+    """Lower edge, centers and upper edge in Hz, float64 [bins + 2]."""
     mels = np.linspace(_hz_to_mel(fmin_hz), _hz_to_mel(fmax_hz), bins + 2)
     logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL))
     return np.where(mels < _BREAK_MEL, _HZ_PER_MEL * mels, logarithmic)
@@ -96,10 +78,7 @@ def hann_window(size: int) -> Float[np.ndarray, " w"]:
 def frame(
     samples: Float[Array, "b s"], window_samples: int, hop_samples: int
 ) -> Float[Array, "b t w"]:
-    """Cuts audio into frames by the framing rule of this module.
-
-    The window is at least as long as the hop; t = ceil(s / hop_samples).
-    """
+    """Cuts audio into t = ceil(s / hop_samples) frames by the framing rule of this module."""
     if window_samples < hop_samples:
         raise ValueError(f"window of {window_samples} samples is shorter than hop {hop_samples}")
     batch, length = samples.shape
@@ -120,9 +99,8 @@ def spectrum_by_products(frames: Float[Array, "b t w"], fft_size: int) -> Comple
     turns = jnp.outer(jnp.arange(frames.shape[-1]), jnp.arange(bins)) % fft_size  # exact integers
     angles = turns.astype(jnp.float32) * (2 * np.pi / fft_size)
     # The barrier keeps sines from being computed again inside the product, tile by tile.
-    matrix = jax.lax.optimization_barrier(
-        jnp.concatenate([jnp.cos(angles), -jnp.sin(angles)], axis=1)
-    )
+    waves = jnp.concatenate([jnp.cos(angles), -jnp.sin(angles)], axis=1)
+    matrix = jax.lax.optimization_barrier(waves)
     # One bfloat16 pass would leave nothing of the weak bins, whose logarithms are compared.
     parts = jnp.einsum("btw,wf->btf", frames, matrix, precision=jax.lax.Precision.HIGHEST)
     return jax.lax.complex(parts[..., :bins], parts[..., bins:])
@@ -131,26 +109,17 @@ def spectrum_by_products(frames: Float[Array, "b t w"], fft_size: int) -> Comple
 def spectrum_of_frames(frames: Float[Array, "b t w"], fft_size: int) -> Complex[Array, "b t f"]:
     """`jnp.fft.rfft(frames, n=fft_size)`, on a TPU by `spectrum_by_products`."""
     # The TPU compiler takes long over Fourier transforms, and makes slow ones (docs/guide/tpu.md).
-    return jax.lax.platform_dependent(
-        frames,
-        tpu=functools.partial(spectrum_by_products, fft_size=fft_size),
-        default=functools.partial(jnp.fft.rfft, n=fft_size),
-    )
+    products = functools.partial(spectrum_by_products, fft_size=fft_size)
+    fourier = functools.partial(jnp.fft.rfft, n=fft_size)
+    return jax.lax.platform_dependent(frames, tpu=products, default=fourier)
 
 
 def stft(
-    samples: Float[Array, "b s"],
-    fft_size: int,
-    hop_samples: int,
-    window_samples: int | None = None,
+    samples: Float[Array, "b s"], fft_size: int, hop_samples: int, window_samples: int | None = None
 ) -> Complex[Array, "b t f"]:
-    """Short-time Fourier transform with a periodic Hann window.
+    """Short-time Fourier transform with a periodic Hann window, padded to the FFT on the right.
 
-    Args:
-      samples: apply `zero_beyond` first if the items have unequal lengths.
-      fft_size: points of the FFT; a shorter window is zero-padded on the right.
-      hop_samples: samples between frames; t = ceil(s / hop_samples).
-      window_samples: length of the window, at most fft_size; None means fft_size.
+    t = ceil(s / hop_samples). Items of unequal lengths want `zero_beyond` first.
     """
     window_samples = fft_size if window_samples is None else window_samples
     if window_samples > fft_size:
@@ -175,14 +144,8 @@ def log_mel_spectrogram(
     """Natural logarithm of the mel power spectrogram, and the valid frames of each item.
 
     Valid are ceil(length / hop_samples) of t = ceil(s / hop_samples) frames; what lies beyond is
-    finite but means nothing.
-
-    Args:
-      samples: what lies at or beyond `lengths` counts as zero.
-      lengths: valid samples of each item.
-      fft_size, window_samples, hop_samples: see `stft`.
-      sample_rate_hz, bins, fmin_hz, fmax_hz: see `mel_filterbank`.
-      floor: smallest mel power; less is raised to it before the logarithm.
+    finite but means nothing. Mel powers below `floor` are raised to it; samples at or beyond
+    `lengths` count as zero.
     """
     spectrum = stft(zero_beyond(samples, lengths), fft_size, hop_samples, window_samples)
     # Squares of the parts, not abs()**2: its gradient is finite where a frame is silent.
@@ -197,14 +160,8 @@ def warp_frequencies(
 ) -> Float[Array, "b t m"]:
     """A (log-)mel spectrogram as if every frequency of an item had been multiplied by a factor.
 
-    What a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). A bin
-    takes the value at its own frequency over the factor, interpolated between the two bins around
-    that; beyond the outermost bins, theirs.
-
-    Args:
-      mel: bins of `mel_filterbank` from 0 Hz to half the sample rate.
-      factors: above 0; 1 changes nothing.
-      sample_rate_hz: of the audio.
+    What a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). Bins, from
+    0 Hz to half the rate, are interpolated; beyond the outermost, their values are repeated.
     """
     bins = mel.shape[-1]
     edges = _mel_edges(bins, 0.0, sample_rate_hz / 2)

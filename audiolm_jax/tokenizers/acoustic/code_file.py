@@ -30,11 +30,7 @@ class CodeFile:
 
 
 def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
-    """Writes a code file in one rename.
-
-    Raises:
-      InputError: the codec has more codes than 16 bits count.
-    """
+    """Writes a code file in one rename; InputError if the codec's codes need more than 16 bits."""
     if codec.codebook_size > 1 << 16:
         raise InputError(f"codebook_size = {codec.codebook_size}: a code file holds 65536 at most")
     metadata = {
@@ -49,11 +45,7 @@ def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
 
 
 def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
-    """Reads codes that this very codec wrote.
-
-    Raises:
-      InputError: not a code file, codes of another codec, or ids out of range.
-    """
+    """Reads codes that this very codec wrote."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -66,26 +58,22 @@ def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
     if missing or codes.dtype != np.uint16:
         fault = f"no {', no '.join(sorted(missing))}" if missing else f"codes of {codes.dtype}"
         raise InputError(f"{path}: damaged code file: {fault}; encode the recording again")
+    remedy = "decode with the codec that wrote them"
     for name in ("sample_rate_hz", "hop_samples"):
-        if metadata[name] != str(getattr(codec, name)):
-            raise InputError(
-                f"{path}: {name} = {metadata[name]}, this codec has {getattr(codec, name)}; decode "
-                "with the codec that wrote it"
-            )
-    if metadata["codec"] != codec.fingerprint:
-        raise InputError(
-            f"{path}: codes of codec {metadata['codec'][:16]}, this codec is "
-            f"{codec.fingerprint[:16]}; decode with the codec that wrote them"
-        )
+        stated, ours = metadata[name], getattr(codec, name)
+        if stated != str(ours):
+            raise InputError(f"{path}: {name} = {stated}, this codec has {ours}; {remedy}")
+    stated, ours = metadata["codec"], codec.fingerprint
+    if stated != ours:
+        names = f"codes of codec {stated[:16]}, this codec is {ours[:16]}"
+        raise InputError(f"{path}: {names}; {remedy}")
     if not 1 <= codes.shape[1] <= codec.levels:
         raise InputError(f"{path}: {codes.shape[1]} levels, this codec has 1 to {codec.levels}")
     if codes.size and codes.max() >= codec.codebook_size:
-        raise InputError(
-            f"{path}: code {codes.max()} is out of range, expected 0 to {codec.codebook_size - 1}"
-        )
+        limit = codec.codebook_size - 1
+        raise InputError(f"{path}: code {codes.max()} is out of range, expected 0 to {limit}")
     samples, most = metadata["samples"], len(codes) * codec.hop_samples
     if not samples.isdecimal() or not 0 <= most - int(samples) < codec.hop_samples:
-        raise InputError(
-            f"{path}: {samples} samples do not fit {len(codes)} frames of {codec.hop_samples}"
-        )
+        frames = f"{len(codes)} frames of {codec.hop_samples}"
+        raise InputError(f"{path}: {samples} samples do not fit {frames}")
     return CodeFile(codes, int(samples))

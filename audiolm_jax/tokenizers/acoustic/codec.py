@@ -1,7 +1,4 @@
-"""The front end of every codec: model folders, batches, streams, blocks and checks.
-
-A codec is a subclass of `Codec` that brings its network; `load` lists them.
-"""
+"""The front end of every codec, a subclass of `Codec` that brings its network; see `load`."""
 
 import abc
 import functools
@@ -28,9 +25,8 @@ class Codec(abc.ABC):
     """A frozen codec: encodes and decodes batches of any lengths (`types.StreamingTokenizer`).
 
     A recording is filled with zeros to whole frames; then codes and samples are those of the
-    network run on it alone, in one piece. Neither batch mates nor the padding of a batch nor the
-    cut into blocks change anything, few programs are compiled for any lengths, and memory does not
-    grow with the length beyond the samples themselves.
+    network run on it alone, in one piece, whatever its batch mates, padding and cut into blocks.
+    Few programs are compiled for any lengths, and memory grows with the samples alone.
     """
 
     kind: ClassVar[str]  # of its model folders
@@ -44,14 +40,7 @@ class Codec(abc.ABC):
     decoder_context = 0  # ... and its samples, beyond what the state holds
 
     def __init__(self, config: Any, arrays: dict[str, np.ndarray], fingerprint: str):
-        """Args:
-          config: a `config_type`; it tells sample_rate_hz, hop_samples, levels, codebook_size.
-          arrays: parameters of the network by dotted name.
-          fingerprint: of the model folder.
-
-        Raises:
-          InputError: the arrays do not fit the config.
-        """
+        """`config` is a `config_type`; `arrays`, which must fit it, go by dotted name."""
         self.config: Any = config
         self.sample_rate_hz: int = config.sample_rate_hz
         self.hop_samples: int = config.hop_samples
@@ -70,21 +59,13 @@ class Codec(abc.ABC):
 
     @classmethod
     def load(cls, directory: Path) -> "Codec":
-        """Reads a model folder of this kind.
-
-        Raises:
-          InputError: the folder is missing, damaged or of another kind.
-        """
+        """Reads a model folder of this kind."""
         folder = load_model(directory, cls.kind)
         config: Any = config_from_dict(cls.config_type, folder.config, str(directory))
         return cls(config, folder.arrays, folder.fingerprint)
 
     def encode(self, audio: AudioBatch) -> AcousticTokens:
-        """numpy codes [b, ceil(s / hop), q]; a partial last frame is filled with zeros.
-
-        Raises:
-          InputError: a sample within an item's length is not finite.
-        """
+        """numpy codes [b, ceil(s / hop), q]; InputError if a valid sample is not finite."""
         samples, sizes = np.asarray(audio.samples, np.float32), np.asarray(audio.lengths)
         for row, size in zip(samples, sizes, strict=True):
             check_samples(row[:size])
@@ -95,11 +76,7 @@ class Codec(abc.ABC):
         return AcousticTokens(codes, lengths)
 
     def decode(self, tokens: AcousticTokens) -> AudioBatch:
-        """Audio of length `tokens.lengths * hop_samples`, within [-1, 1]; any first levels do.
-
-        Raises:
-          InputError: too many levels, or a code outside [0, N) within an item's length.
-        """
+        """Audio of `tokens.lengths * hop_samples`, within [-1, 1]; any number of first levels."""
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths, np.int32)
         for row, frames in zip(codes, lengths, strict=True):
             check_codes(row[:frames], self.levels, self.codebook_size)
@@ -121,8 +98,7 @@ class Codec(abc.ABC):
         """A stream of codes, of any number of first levels, to samples."""
         return Stream(self._decoder(), block_frames, self.max_block_frames, self.halvings)
 
-    # What a network brings: it is computed in blocks, and knows where its recording starts and
-    # stops: frames of the block, negative if it began before, beyond if it goes on.
+    # What a network brings; a span is where the recording starts and stops, in the block's frames.
 
     @abc.abstractmethod
     def _schedule(self, lengths: Int[np.ndarray, " b"], context: int) -> Iterable[Run]:
@@ -138,7 +114,7 @@ class Codec(abc.ABC):
     def _decode_block(
         self, params: Any, codes: Int[Array, "b t q"], span: Int[Array, "2 b"], state: State
     ) -> tuple[Float[Array, "b s"], State]:
-        """Samples of frames, and the state of the next block."""
+        """Samples of frames, in [-1, 1], and the state of the next block."""
 
     @property
     @abc.abstractmethod
@@ -151,32 +127,19 @@ class Codec(abc.ABC):
     def _decoder_state(self, batch: int) -> State:
         return None
 
-    # What is made of it.
-
     def _network(self, weights: list[Array]) -> Any:
         return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, weights))
 
     def _encoder(self) -> Half:
-        return Half(
-            functools.partial(self._jit_encode, self._params),
-            self._encoder_state,
-            self.encoder_context,
-            units=(self.hop_samples, 1),
-            check=check_samples,
-            empty=np.zeros((0, self.levels), np.int32),
-        )
+        run = functools.partial(self._jit_encode, self._params)
+        units, empty = (self.hop_samples, 1), np.zeros((0, self.levels), np.int32)
+        return Half(run, self._encoder_state, self.encoder_context, units, check_samples, empty)
 
     def _decoder(self) -> Half:
-        return Half(
-            functools.partial(self._jit_decode, self._params),
-            self._decoder_state,
-            self.decoder_context,
-            units=(1, self.hop_samples),
-            check=functools.partial(
-                check_codes, levels=self.levels, codebook_size=self.codebook_size
-            ),
-            empty=np.zeros(0, np.float32),
-        )
+        run = functools.partial(self._jit_decode, self._params)
+        check = functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size)
+        units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
+        return Half(run, self._decoder_state, self.decoder_context, units, check, empty)
 
     def _run_whole(
         self,
@@ -186,10 +149,7 @@ class Codec(abc.ABC):
         lengths: Int[np.ndarray, " b"],
         outputs: Num[np.ndarray, "b m *rest2"],
     ) -> None:
-        """Fills the valid part of `outputs`, `lengths` frames; what lies behind it stays as it is.
-
-        Whatever lies at or beyond `sizes` inputs is taken for zeros.
-        """
+        """Fills `lengths` frames of `outputs`; inputs at or beyond `sizes` count as zeros."""
         per_input, per_output = half.units
         for run in self._schedule(lengths, half.context):
             size = run[0][0].size
@@ -216,29 +176,17 @@ def abstract_network(network_type: Any, config: Any) -> nnx.Module:
 
 
 def check_samples(samples: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Samples as float32.
-
-    Raises:
-      InputError: one is not finite, so that no code can stand for it.
-    """
+    """Samples as float32; InputError if any is not finite."""
     if not np.isfinite(samples).all():
         raise InputError("audio holds NaN or infinite samples; repair or drop the recording")
     return np.asarray(samples, np.float32)
 
 
-def check_codes(
-    codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int
-) -> Int[np.ndarray, "t q"]:
-    """Codes as int32.
-
-    Raises:
-      InputError: too many levels, or a code out of range: another codec wrote them.
-    """
+def check_codes(codes: Int[np.ndarray, "t q"], levels: int, codebook_size: int) -> np.ndarray:
+    """Codes as int32; InputError for too many levels or a code out of range."""
     if not 1 <= codes.shape[1] <= levels:
         raise InputError(f"tokens of {codes.shape[1]} levels: this codec decodes 1 to {levels}")
     if codes.size and not (codes.min() >= 0 and codes.max() < codebook_size):
-        raise InputError(
-            f"codes span [{codes.min()}, {codes.max()}]: this codec has codes 0 to "
-            f"{codebook_size - 1}; the tokens come from another codec"
-        )
+        span = f"codes span [{codes.min()}, {codes.max()}]"
+        raise InputError(f"{span}: expected 0 to {codebook_size - 1}; they are of another codec")
     return np.asarray(codes, np.int32)

@@ -13,14 +13,9 @@ ACOUSTIC_KINDS = tuple(_CODECS)
 
 
 def load_acoustic_tokenizer(directory: Path) -> Codec:
-    """Reads and verifies a codec's model folder.
-
-    Raises:
-      InputError: the folder is missing or damaged, or holds no codec.
-    """
+    """Reads and verifies a codec's model folder."""
     kind = read_kind(directory)
     if kind not in _CODECS:
-        raise InputError(
-            f"{directory}: holds a {kind!r} model, expected a codec: {' or '.join(_CODECS)}"
-        )
+        codecs = " or ".join(_CODECS)
+        raise InputError(f"{directory}: holds a {kind!r} model, expected a codec: {codecs}")
     return _CODECS[kind].load(directory)

@@ -14,15 +14,7 @@ RESAMPLER: Resampler = "soxr_hq"
 
 
 def encode_recording(source: Path, codec: StreamingTokenizer, levels: int) -> CodeFile:
-    """Codes, of the first `levels`, of an audio file of any rate and number of channels.
-
-    Every format of `audio.files` is read block by block, made mono (mean of the channels) and
-    converted to the codec's rate. Beside a block in work only the codes are held: 4.3 MB for an
-    hour of 12 levels at 50 Hz.
-
-    Raises:
-      InputError: see `audio.files.read_audio`.
-    """
+    """Codes, of the first `levels`, of an audio file of any format, rate and number of channels."""
     stream = codec.open_encoder(codec.max_block_frames)
     samples, codes = 0, []
     for block in iter_resampled(source, codec.sample_rate_hz, RESAMPLER):
@@ -35,11 +27,7 @@ def encode_recording(source: Path, codec: StreamingTokenizer, levels: int) -> Co
 def decode_recording(
     file: CodeFile, codec: StreamingTokenizer, out: Path, provenance: dict[str, Any]
 ) -> int:
-    """Writes the sound of `file` as a wav file, whole or not at all, with its provenance in it.
-
-    Returns:
-      How many samples were beyond full scale and were cut.
-    """
+    """Writes the sound as a whole wav file or none; returns how many samples were clipped."""
     block = codec.max_block_frames
     stream = codec.open_decoder(block)
     with WavWriter(out, codec.sample_rate_hz, provenance) as wav:

@@ -5,6 +5,7 @@ computed side by side. The network's state goes from call to call of a run.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,36 +31,26 @@ Run = list[list[Window]]
 def run_in_step(lengths: Int[np.ndarray, " b"], block_frames: int, rows: int) -> Iterator[Run]:
     """Blocks in order, for a causal network: up to `rows` recordings of like lengths advance
     together. One that has ended keeps its place, with nothing to keep."""
-    order = [int(row) for row in np.argsort(lengths, kind="stable") if lengths[row]]
+    order = sorted((frames, row) for row, frames in enumerate(lengths.tolist()) if frames)
     for begin in range(0, len(order), rows):
         group = order[begin : begin + rows]
+        starts, size = range(0, group[-1][0], block_frames), block_frames
         yield [
-            [_block(row, int(lengths[row]), start, block_frames) for row in group]
-            for start in range(0, int(max(lengths[group])), block_frames)
+            [Window(row, i, size, min(i, frames), min(i + size, frames)) for frames, row in group]
+            for i in starts
         ]
-
-
-def _block(row: int, frames: int, start: int, size: int) -> Window:
-    return Window(row, start, size, min(start, frames), min(start + size, frames))
 
 
 def run_with_context(lengths: Int[np.ndarray, " b"], context: int, largest: int) -> Iterator[Run]:
     """Windows that stand for themselves, for a network without state; a run is one call."""
-    windows = [
-        window
-        for row, frames in enumerate(lengths.tolist())
-        for window in plan_windows(row, frames, context, largest)
-    ]
+    planned = (plan_windows(row, n, context, largest) for row, n in enumerate(lengths.tolist()))
+    windows = list(itertools.chain.from_iterable(planned))
     return ([group] for group in group_windows(windows, largest))
 
 
 def plan_windows(row: int, frames: int, context: int, largest: int) -> list[Window]:
-    """Windows whose kept stretches are the whole recording, each once.
-
-    A kept frame has `context` frames around it in its window, or all there are, so its result is
-    that of the whole recording. What the windows are depends on the length alone. The largest is
-    more than twice the context, and a multiple of 4.
-    """
+    """Windows whose kept stretches are the whole recording, each once, with `context` frames, or
+    all there are, around each. The largest is over twice the context, and a multiple of 4."""
     sizes = [largest >> halvings for halvings in reversed(range(HALVINGS + 1))]
     windows, first = [], 0
     while first < frames:

@@ -30,19 +30,13 @@ class Half:
 class Stream:
     """One recording from start to end: samples in and codes out, or codes in and samples out.
 
-    Inputs wait until they fill a block of one of two sizes, the larger while it is full. A network
-    that sees beside a frame gets blocks with its context on either side of those it computes, so
-    that blocks overlap by twice that; zeros stand before the first.
+    Inputs wait until they fill a block of one of two sizes, the larger while it is full. Blocks
+    hold the network's context on either side of the frames computed; zeros stand before the first.
     """
 
     def __init__(self, half: Half, block_frames: int, most: int, halvings: int):
-        """`block_frames` are computed together while fewer than `most` wait: delay against speed.
-
-        The last block may be halved so often if less than that is left.
-
-        Raises:
-          InputError: block_frames out of range.
-        """
+        """`block_frames` are computed together while fewer than `most` wait; the last block may be
+        halved so often."""
         if not 1 <= block_frames <= most:
             raise InputError(f"block_frames = {block_frames}: expected 1 to {most}")
         # A frame's results come out once so many frames, itself among them, are there.
@@ -57,15 +51,7 @@ class Stream:
         self._is_finished = False
 
     def push(self, inputs: Num[np.ndarray, " n *rest"]) -> Num[np.ndarray, " m *rest2"]:
-        """Takes the next inputs, any number of them.
-
-        Returns:
-          Results of the frames that have all they need now; m may be 0.
-
-        Raises:
-          InputError: samples that are not finite; codes out of range, of too many levels, or
-            their number changes.
-        """
+        """Takes any number of inputs; returns results of the frames that have all they need now."""
         if self._is_finished:
             raise ValueError("the stream is finished; open another one")
         inputs = self._half.check(inputs)
@@ -73,10 +59,8 @@ class Stream:
         if waiting is None:
             waiting = np.zeros((self._inputs(self._half.context), *inputs.shape[1:]), inputs.dtype)
         if inputs.shape[1:] != waiting.shape[1:]:
-            raise InputError(
-                f"a chunk [n, {inputs.shape[1]}] in a stream of [n, {waiting.shape[1]}]: "
-                "all chunks need the same number of levels"
-            )
+            shapes = f"a chunk [n, {inputs.shape[1]}] in a stream of [n, {waiting.shape[1]}]"
+            raise InputError(f"{shapes}: all chunks need the same number of levels")
         inputs = np.concatenate([waiting, inputs])
         results, start = [self._half.empty], 0
         for size in self._sizes:
@@ -89,10 +73,8 @@ class Stream:
     def finish(self) -> Num[np.ndarray, " m *rest"]:
         """Results of what still waits; a partial last frame is filled with zeros."""
         rest, self._is_finished = self._waiting, True
-        if rest is None:
-            return self._half.empty
-        frames = -(-len(rest) // self._half.units[0]) - self._half.context
-        if not frames:
+        frames = 0 if rest is None else -(-len(rest) // self._half.units[0]) - self._half.context
+        if rest is None or not frames:
             return self._half.empty
         size = next(size for size in self._last_sizes if size >= len(rest))
         block = np.zeros((size, *rest.shape[1:]), rest.dtype)

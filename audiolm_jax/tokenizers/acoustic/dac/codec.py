@@ -22,13 +22,9 @@ KIND = "dac"
 class DacCodec(Codec):
     """Windows of 128, 256 or 512 frames with as much context as the codec's layers reach.
 
-    No layer sees beyond the ends of the recording (`layers.Span`). The codec is not causal: in a
-    stream a frame waits for the context after it, and each window computes the context on both of
-    its sides again. A window of many frames costs least for each; of a single frame nearly all the
-    work is context.
-
-    With an odd stride the codec gives a few samples less than whole frames
-    (`DacConfig.decoder_shortfall`, 8 at 16 kHz); those last ones are zero.
+    In a stream a frame waits for the context after it, and each window computes the context on both
+    of its sides again, which is nearly all the work of a small one. The samples by which the codec
+    falls short of whole frames (`DacConfig.decoder_shortfall`) are zero.
     """
 
     kind = KIND
@@ -50,10 +46,8 @@ class DacCodec(Codec):
         context = max(config.encoder_context, config.decoder_context)
         self.max_block_frames = window_frames - 2 * context
         if self.max_block_frames < 1:
-            raise InputError(
-                f"window_frames = {window_frames}: expected more than twice the codec's context of "
-                f"{context}"
-            )
+            least = f"more than twice the codec's context of {context}"
+            raise InputError(f"window_frames = {window_frames}: expected {least}")
         super().__init__(config, arrays, fingerprint)
 
     def _schedule(self, lengths: Int[np.ndarray, " b"], context: int) -> Iterable[Run]:
@@ -77,8 +71,6 @@ class DacCodec(Codec):
     @functools.cached_property
     def _vectors(self) -> Float[np.ndarray, "q n d"]:
         quantizer = self._network(self._params).quantizer
-        codebooks, kernel, bias = (
-            np.asarray(x[...])
-            for x in (quantizer.codebooks, quantizer.out_kernel, quantizer.out_bias)
-        )
+        arrays = (quantizer.codebooks, quantizer.out_kernel, quantizer.out_bias)
+        codebooks, kernel, bias = (np.asarray(x[...]) for x in arrays)
         return codebooks @ kernel + bias[:, None]

@@ -37,10 +37,8 @@ class DacConfig:
             if (min(value, default=0) if name == "strides" else value) < 1:
                 raise InputError(f"{name} = {value}: expected 1 or more")
         if self.decoder_width % 2 ** len(self.strides):
-            raise InputError(
-                f"decoder_width = {self.decoder_width}: cannot be halved by each of "
-                f"{len(self.strides)} stages"
-            )
+            stages = f"cannot be halved by each of {len(self.strides)} stages"
+            raise InputError(f"decoder_width = {self.decoder_width}: {stages}")
 
     @property
     def hop_samples(self) -> int:
@@ -59,12 +57,8 @@ class DacConfig:
 
     @property
     def decoder_shortfall(self) -> int:
-        """Samples by which decoded audio falls short of frames * hop.
-
-        A transposed convolution of odd stride is cut by one position more than it adds, so the
-        16 kHz codec gives 320 t - 8 samples for t frames.
-        """
-        missing = 0
+        """Samples by which decoded audio falls short of frames * hop: 8 at 16 kHz."""
+        missing = 0  # a transposed convolution of odd stride is cut by one more than it adds
         for stride in reversed(self.strides):
             missing = missing * stride + stride % 2
         return missing

@@ -5,9 +5,7 @@ input shifted by the delay between the two, so that no transposed convolution is
 
 A batch holds windows of recordings, and a `Span` says which positions of each window lie within
 the recording. Before every layer that looks beside its own position, what lies outside is set to
-zero, at every depth: that is what the padding of a convolution over the whole recording does, and
-merely appending zero samples to the input would not do, for biases and activations turn them into
-something else.
+zero, as a convolution over the whole recording pads; appended zeros would not stay zero.
 """
 
 import dataclasses
@@ -53,10 +51,7 @@ class Span:
 
 
 def sine_squared(y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """sin(y)^2 within 2e-7 for |y| < 1e4.
-
-    Its period is pi, so the argument is brought to [-pi/2, pi/2] and no quadrant matters.
-    """
+    """sin(y)^2 within 2e-7 for |y| < 1e4, by its period of pi."""
     turns = jnp.round(y * (1 / jnp.pi))
     for part in _PI_PARTS:
         y = y - turns * part
@@ -81,18 +76,10 @@ class CenteredConv(nnx.Module):
     """Convolution of stride 1 and odd kernel, as many zeros before as after."""
 
     def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        kernel_size: int,
-        *,
-        dilation: int = 1,
-        draws: NormalDraws,
+        self, width_in: int, width_out: int, kernel: int, *, dilation: int = 1, draws: NormalDraws
     ):
-        self.causal = CausalConv(
-            channels_in, channels_out, kernel_size, dilation=dilation, draws=draws
-        )
-        self.delay = dilation * (kernel_size - 1) // 2
+        self.causal = CausalConv(width_in, width_out, kernel, dilation=dilation, draws=draws)
+        self.delay = dilation * (kernel - 1) // 2
 
     def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b t o"]:
         """Output n reads inputs n - delay to n + delay that lie within the span."""
@@ -105,8 +92,8 @@ class CenteredConv(nnx.Module):
 class CenteredDownsample(nnx.Module):
     """Strided convolution of kernel 2 * stride, ceil(stride / 2) zeros before."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
-        self.causal = CausalDownsample(channels_in, channels_out, stride, draws=draws)
+    def __init__(self, width_in: int, width_out: int, stride: int, *, draws: NormalDraws):
+        self.causal = CausalDownsample(width_in, width_out, stride, draws=draws)
 
     def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
         """[b, t, i] -> [b, t / stride, o], t a multiple of the stride."""
@@ -119,8 +106,8 @@ class CenteredDownsample(nnx.Module):
 class CenteredUpsample(nnx.Module):
     """Transposed convolution of kernel 2 * stride, ceil(stride / 2) outputs cut off in front."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
-        self.causal = CausalUpsample(channels_in, channels_out, stride, draws=draws)
+    def __init__(self, width_in: int, width_out: int, stride: int, *, draws: NormalDraws):
+        self.causal = CausalUpsample(width_in, width_out, stride, draws=draws)
 
     def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
         """[b, t, i] -> [b, t * stride, o]."""

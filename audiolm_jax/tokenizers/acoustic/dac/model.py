@@ -1,8 +1,4 @@
-"""Encoder, decoder and residual quantizer of the Descript Audio Codec, for inference.
-
-Both run on windows of recordings, [b, frames of a window], with a `Span` of where each recording
-begins and ends in its window (`layers`).
-"""
+"""Encoder, decoder and residual quantizer of the Descript Audio Codec, for inference."""
 
 import jax
 import jax.numpy as jnp
@@ -109,10 +105,8 @@ class Decoder(nnx.Module):
         self.last = CenteredConv(widths[-1], 1, EDGE_KERNEL, draws=draws)
 
     def __call__(self, latents: Float[Array, "b t d"], span: Span) -> Float[Array, "b s"]:
-        """Samples [b, t * hop] in [-1, 1] of windows with spans in frames: zero outside the
-        recording and on the last few samples of one that the codec does not give
-        (`DacConfig.decoder_shortfall`).
-        """
+        """Samples [b, t * hop] in [-1, 1] of windows with spans in frames; zero outside the
+        recording and on its last `DacConfig.decoder_shortfall` samples."""
         x = self.first(latents, span)
         for stage, stride in zip(self.stages, self.strides, strict=True):
             after = span.up(stride)
@@ -146,10 +140,8 @@ class Quantizer(nnx.Module):
             coded_FxD = codebook_NxW[codes_F] @ out_kernel_WxD + out_bias_D[None]
             return residual_FxD - coded_FxD, codes_F
 
-        levels = tuple(
-            x[...]
-            for x in (self.in_kernel, self.in_bias, self.codebooks, self.out_kernel, self.out_bias)
-        )
+        out = (self.out_kernel, self.out_bias)
+        levels = tuple(x[...] for x in (self.in_kernel, self.in_bias, self.codebooks, *out))
         _, codes_QxF = jax.lax.scan(level_step, latents.reshape(-1, latents.shape[-1]), levels)
         return codes_QxF.T.reshape(*latents.shape[:2], -1)
 
@@ -157,10 +149,9 @@ class Quantizer(nnx.Module):
         """Latents as the sum over the levels given, the first of all."""
         total = jnp.zeros((1, 1, self.out_bias.shape[-1]))
         for level in range(codes.shape[-1]):
+            kernel, bias = self.out_kernel[...][level], self.out_bias[...][level]
             narrow = self.codebooks[...][level][codes[..., level]]
-            total = total + (
-                narrow @ self.out_kernel[...][level] + self.out_bias[...][level][None, None]
-            )
+            total = total + (narrow @ kernel + bias[None, None])
         return total
 
 

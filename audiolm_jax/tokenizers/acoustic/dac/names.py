@@ -6,7 +6,7 @@ from typing import Literal
 
 from audiolm_jax.tokenizers.acoustic.dac.config import DILATIONS, DacConfig
 
-Kind = Literal["conv", "transposed", "snake"]
+Kind = Literal["conv", "transposed", "snake"]  # how a layer's arrays are laid out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Layer:
     here: str  # in our model folders
     descript: str  # in Descript's torch file
     transformers: str  # in the transformers library
-    kind: Kind  # how its arrays are laid out
+    kind: Kind
 
 
 def convolutional_layers(config: DacConfig) -> Iterator[Layer]:
@@ -24,9 +24,8 @@ def convolutional_layers(config: DacConfig) -> Iterator[Layer]:
     stages = len(config.strides)
     # Descript numbers the parts of a half and of each stage through.
     yield from _half("encoder", "encoder.block", stages, ("down", "conv1", "conv"), 3, units=0)
-    yield from _half(
-        "decoder", "decoder.model", stages, ("up", "conv_t1", "transposed"), 0, units=2
-    )
+    resampling: tuple[str, str, Kind] = ("up", "conv_t1", "transposed")
+    yield from _half("decoder", "decoder.model", stages, resampling, 0, units=2)
 
 
 def _half(
@@ -48,8 +47,3 @@ def _half(
             yield Layer(f"{unit}.pointwise", f"{inner}.3", f"{res}.conv2", "conv")
     yield Layer(f"{half}.snake", f"{parts}.{stages + 1}", f"{half}.snake1", "snake")
     yield Layer(f"{half}.last.causal", f"{parts}.{stages + 2}", f"{half}.conv2", "conv")
-
-
-def quantizer_level(level: int) -> str:
-    """Prefix of a quantizer level's arrays, the same in both sources."""
-    return f"quantizer.quantizers.{level}"

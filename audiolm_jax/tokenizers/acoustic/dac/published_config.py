@@ -18,27 +18,16 @@ _NAMES = {
 
 
 def config_from_descript(content: Any, where: str) -> DacConfig:
-    """From the `metadata` of Descript's torch file.
-
-    Raises:
-      InputError: a size is missing, of the wrong type, or not one this codec can have.
-    """
-    metadata = content.get("metadata") if isinstance(content, dict) else None
-    kwargs = metadata.get("kwargs") if isinstance(metadata, dict) else None
-    if not isinstance(kwargs, dict):
-        raise InputError(
-            f"{where}: no metadata.kwargs in it; expected the weights file of Descript's release, "
-            "a dictionary of state_dict and metadata"
-        )
-    return _config(kwargs, 0, ("latent_dim", "decoder_rates"), f"{where}: metadata.kwargs")
+    """From the `metadata` of Descript's torch file."""
+    match content:
+        case {"metadata": {"kwargs": dict(kwargs)}}:
+            derived = ("latent_dim", "decoder_rates")
+            return _config(kwargs, 0, derived, f"{where}: metadata.kwargs")
+    raise InputError(f"{where}: no metadata.kwargs in it; take the file of Descript's release")
 
 
 def config_from_transformers(fields: Any, where: str) -> DacConfig:
-    """From the config.json of the transformers library.
-
-    Raises:
-      InputError: another kind of model, or as `config_from_descript`.
-    """
+    """From the config.json of the transformers library."""
     kind = fields.get("model_type") if isinstance(fields, dict) else None
     if kind != "dac":
         raise InputError(f"{where}: model_type = {kind!r}, expected 'dac'")
@@ -66,10 +55,8 @@ def _config(source: dict[str, Any], column: int, derived: tuple[str, str], where
     (fields["latent_width"],) = _whole_numbers([latent], width, where)
     expected = fields["strides"][::-1]
     if _whole_numbers(source.get(mirrored, list(expected)), mirrored, where) != expected:
-        raise InputError(
-            f"{where}: {mirrored} = {source[mirrored]}: expected {list(expected)}, the encoder's "
-            "strides reversed"
-        )
+        reversed_strides = f"{list(expected)}, the encoder's strides reversed"
+        raise InputError(f"{where}: {mirrored} = {source[mirrored]}: expected {reversed_strides}")
     try:
         return DacConfig(**fields)
     except InputError as error:

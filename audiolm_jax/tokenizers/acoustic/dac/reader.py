@@ -1,6 +1,6 @@
 """Public weights of the Descript Audio Codec into a model folder."""
 
-from collections.abc import Callable
+import collections
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from audiolm_jax.tokenizers.acoustic.codec import abstract_network
 from audiolm_jax.tokenizers.acoustic.dac.codec import KIND
 from audiolm_jax.tokenizers.acoustic.dac.config import DacConfig
 from audiolm_jax.tokenizers.acoustic.dac.model import Dac
-from audiolm_jax.tokenizers.acoustic.dac.names import convolutional_layers, quantizer_level
+from audiolm_jax.tokenizers.acoustic.dac.names import convolutional_layers
 from audiolm_jax.tokenizers.acoustic.dac.published_config import (
     config_from_descript,
     config_from_transformers,
@@ -31,14 +31,8 @@ _TO_TORCH = {"conv": (2, 1, 0), "transposed": (1, 2, 0)}
 
 
 def import_dac(weights: Path, out: Path) -> tuple[DacConfig, str]:
-    """Writes a model folder of kind "dac"; returns its config and fingerprint.
-
-    `weights` is Descript's torch file, or the folder (or safetensors file) of the transformers
-    library.
-
-    Raises:
-      InputError: not such weights, or their arrays do not fit their own config.
-    """
+    """Writes a model folder from Descript's torch file or the transformers library's folder (or
+    its safetensors file); returns the config and the fingerprint."""
     config, arrays = read_dac(weights)
     provenance = {
         "model": "Descript Audio Codec",
@@ -65,10 +59,8 @@ def read_dac(weights: Path) -> tuple[DacConfig, dict[str, np.ndarray]]:
         folder = weights if weights.is_dir() else weights.parent
         config = config_from_transformers(fields, str(folder / "config.json"))
         return config, arrays_from(config, published, "transformers", str(weights))
-    raise InputError(
-        f"{weights}: expected a torch file ({', '.join(_TORCH_SUFFIXES)}), a safetensors file or "
-        "the folder of one"
-    )
+    kinds = f"a torch file ({', '.join(_TORCH_SUFFIXES)}), a safetensors file or the folder of one"
+    raise InputError(f"{weights}: expected {kinds}")
 
 
 def arrays_from(
@@ -77,11 +69,7 @@ def arrays_from(
     publisher: Literal["descript", "transformers"],
     where: str,
 ) -> dict[str, np.ndarray]:
-    """Parameters by our names and in our layout, from all arrays by the publisher's names.
-
-    Raises:
-      InputError: an array is missing, unknown, misshapen or not finite.
-    """
+    """Parameters by our names and in our layout, from all arrays by the publisher's names."""
     source = PublishedArrays(published, where)
     shapes = flatten_shapes(nnx.state(abstract_network(Dac, config)))
     arrays: dict[str, np.ndarray] = {}
@@ -96,28 +84,15 @@ def arrays_from(
         kernel = source.weight(theirs, tuple(shape[axis] for axis in order))
         arrays[f"{layer.here}.kernel"] = kernel.transpose(np.argsort(order))
         arrays[f"{layer.here}.bias"] = source.take(f"{theirs}.bias", (shape[2],))
-    arrays |= _convert_quantizer(config, source)
-    source.check_empty()
-    return arrays
-
-
-def _convert_quantizer(config: DacConfig, source: PublishedArrays) -> dict[str, np.ndarray]:
     wide, narrow = config.latent_width, config.codebook_width
-    in_shape, out_shape, codes = (
-        (narrow, wide, 1),
-        (wide, narrow, 1),
-        (config.codebook_size, narrow),
-    )
-
-    def stack(take: Callable[[str], np.ndarray]) -> np.ndarray:
-        return np.stack([take(quantizer_level(level)) for level in range(config.levels)])
-
-    return {
-        "quantizer.in_kernel": stack(lambda q: source.weight(f"{q}.in_proj", in_shape)[..., 0].T),
-        "quantizer.in_bias": stack(lambda q: source.take(f"{q}.in_proj.bias", (narrow,))),
-        "quantizer.codebooks": stack(lambda q: source.take(f"{q}.codebook.weight", codes)),
-        "quantizer.out_kernel": stack(
-            lambda q: source.weight(f"{q}.out_proj", out_shape)[..., 0].T
-        ),
-        "quantizer.out_bias": stack(lambda q: source.take(f"{q}.out_proj.bias", (wide,))),
-    }
+    levels: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+    for level in range(config.levels):
+        theirs = f"quantizer.quantizers.{level}"  # by both publishers
+        for side, rows, columns in (("in", narrow, wide), ("out", wide, narrow)):
+            kernel = source.weight(f"{theirs}.{side}_proj", (rows, columns, 1))
+            levels[f"{side}_kernel"].append(kernel[..., 0].T)
+            levels[f"{side}_bias"].append(source.take(f"{theirs}.{side}_proj.bias", (rows,)))
+        shape = (config.codebook_size, narrow)
+        levels["codebooks"].append(source.take(f"{theirs}.codebook.weight", shape))
+    source.check_empty()
+    return arrays | {f"quantizer.{name}": np.stack(parts) for name, parts in levels.items()}

@@ -55,13 +55,9 @@ class Adversary:
     ) -> tuple[nnx.State, Any, tuple[Float[Array, "b s"], ...], Metrics]:
         """Updates the discriminators, then asks them how `fake` should change.
 
-        Each of the `weightings`, (adversarial weight, feature weight), costs a pass back through
-        the discriminators.
-
-        Returns:
-          Parameters, optimizer state, for each weighting the gradient of the weighted sum of both
-          losses with respect to `fake`, and metrics; before `start_step` everything is as it was
-          and gradients and metrics are 0.
+        Returns parameters, optimizer state, for each of the `weightings` (adversarial, feature) the
+        gradient of the weighted sum of both losses with respect to `fake`, and metrics; before
+        `start_step` everything is as it was and gradients and metrics are 0.
         """
 
         def discriminate(params, audio):
@@ -76,20 +72,16 @@ class Adversary:
 
         def update():
             gradient = jax.grad(discriminator_loss)(params)
-            new_params, new_opt_state, norms = apply_gradients(
-                self.optimizer, params, opt_state, gradient
-            )
-            return new_params, new_opt_state, norms["grad_norm"]
+            *updated, norms = apply_gradients(self.optimizer, params, opt_state, gradient)
+            return *updated, norms["grad_norm"]
 
         def run():
             if self.every == 1:
                 new_params, new_opt_state, norm = update()
             else:
-                new_params, new_opt_state, norm = jax.lax.cond(
-                    (completed_steps - self.start_step) % self.every == 0,
-                    update,
-                    lambda: (params, opt_state, jnp.zeros(())),
-                )
+                is_due = (completed_steps - self.start_step) % self.every == 0
+                unchanged = (params, opt_state, jnp.zeros(()))
+                new_params, new_opt_state, norm = jax.lax.cond(is_due, update, lambda: unchanged)
             # By itself: no gradient runs back through it.
             of_real = discriminate(new_params, real)
 

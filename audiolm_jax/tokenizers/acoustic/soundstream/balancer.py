@@ -1,8 +1,7 @@
 """Losses balanced by their gradients (Paper: EnCodec section 3.4).
 
 The gradient of a loss with respect to the reconstruction is divided by a moving average of its
-norm, so a weight says which share of the whole its loss gets, whatever its scale. The commitment
-loss knows no reconstruction and stays outside.
+norm, so a weight is a share of the whole. The commitment loss has no such gradient: it stays out.
 """
 
 import dataclasses
@@ -19,12 +18,9 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import BalancerConfig
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NormAverages:
-    """Moving averages `sums / counts` of the gradient norms of n losses, free of their start at 0.
+    """Moving averages `sums / counts` of gradient norms of n losses, free of their zero start."""
 
-    Both are decayed, float32 [n].
-    """
-
-    sums: Array
+    sums: Array  # decayed like the counts, float32 [n]
     counts: Array
 
 
@@ -41,13 +37,8 @@ def balance(
 ) -> tuple[Float[Array, "b s"], NormAverages, Float[Array, " n"]]:
     """Sum over the losses of R * (weight / sum of weights) * gradient / average of its norm.
 
-    A loss without gradient (discriminators that have not started, a batch of silence) adds nothing
-    and leaves its average alone; the shares of the others do not change with it. The gradients are
-    those of each unweighted loss with respect to the reconstruction of the whole batch.
-
-    Returns:
-      The balanced gradient; the averages after this step; the L2 norm of each gradient, over the
-      whole batch.
+    The gradients are those of unweighted losses; a loss without one adds nothing and leaves its
+    average and the other shares alone. Returns also the averages after this step and the L2 norms.
     """
     norms = jnp.stack([jnp.sqrt(jnp.sum(g**2)) for g in gradients])
     present = norms > 0

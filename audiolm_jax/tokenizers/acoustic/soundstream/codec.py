@@ -25,11 +25,8 @@ _ROWS = 8  # recordings of one call that takes more than one
 
 
 class SoundStreamCodec(Codec):
-    """Blocks of 128 frames with the network's state between them, 1 or 8 recordings side by side.
-
-    The network is causal: a frame's codes need the last sample of its hop and no later one, and
-    its samples need no later frame. A codec with a denoising switch has it off.
-    """
+    """Blocks of 128 frames with the causal network's state between them, 1 or 8 recordings side by
+    side. A codec with a denoising switch has it off."""
 
     kind = KIND
     config_type = SoundStreamConfig
@@ -44,25 +41,17 @@ class SoundStreamCodec(Codec):
         shape = (config.levels, config.codebook_size, config.embedding_width)
         if codebooks is None or codebooks.shape != shape:
             state = "missing" if codebooks is None else f"of shape {codebooks.shape}"
-            raise InputError(
-                f"{self._where}: array {CODEBOOKS!r} is {state}, the config needs {shape}"
-            )
+            raise InputError(f"{self._where}: array {CODEBOOKS!r} is {state}, expected {shape}")
         # No leaf of the compiled programs' arguments where there is no switch.
         switch = None if config.denoising is None else np.zeros((1, 1), bool)
         self._params = (self._params, jnp.asarray(codebooks), switch)
 
     def with_denoising(self) -> "SoundStreamCodec":
-        """This codec with its switch on: it shares weights, compiled programs and fingerprint.
-
-        Raises:
-          InputError: it was trained without a switch.
-        """
+        """This codec with its switch on: it shares weights, compiled programs and fingerprint."""
         weights, codebooks, switch = self._params
         if switch is None:
-            raise InputError(
-                f"{self._where}: has no denoising switch; train one with --model.denoising and "
-                "--noise"
-            )
+            remedy = "train one with --model.denoising and --noise"
+            raise InputError(f"{self._where}: has no denoising switch; {remedy}")
         other = copy.copy(self)
         other._params = (weights, codebooks, np.ones((1, 1), bool))
         return other

@@ -1,9 +1,7 @@
-"""Everything a user decides about SoundStream: its size, its losses and its training.
-
-Plain dataclasses: reading a config imports neither the network nor its trainer.
-"""
+"""Everything a user decides about SoundStream; imports neither the network nor its trainer."""
 
 import dataclasses
+import functools
 import math
 from typing import Any, Literal
 
@@ -18,9 +16,10 @@ RECONSTRUCTION = ("spectral", "complex")  # losses of the reconstruction against
 ADVERSARIAL = ("adversarial", "feature")  # by what the discriminators make of it
 
 
-def _check(is_valid: bool, flag: str, value: Any, expected: str) -> None:
+def _check(config: Any, place: str, is_valid: bool, name: str, expected: str) -> None:
     if not is_valid:
-        raise InputError(f"--{flag.replace('_', '-')} = {value}: expected {expected}")
+        flag = f"--{place}.{name}".replace("_", "-")
+        raise InputError(f"{flag} = {getattr(config, name)}: expected {expected}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +33,17 @@ class QuantizerConfig:
     decay: float = 0.99
     """Of the moving averages of code usage and code sums, per step."""
     revival_threshold: float = 2.0
-    """A code with fewer uses per step than this (moving average) is dead and is replaced by a
-    random vector of the batch. Must be below the mean, frames per step / N; 0 revives none."""
+    """Codes used less per step than this (moving average) are replaced by random vectors of the
+    batch. Must be below the mean, frames per step / N; 0 revives none."""
     kmeans_iterations: int = 10
-    """Passes of k-means over the first batch, whose result starts the codebooks."""
+    """Passes of the k-means over the first batch that starts the codebooks."""
 
     def __post_init__(self) -> None:
+        check = functools.partial(_check, self, "model.quantizer")
         for name in ("levels", "codebook_size", "kmeans_iterations"):
-            value = getattr(self, name)
-            _check(value >= 1, f"model.quantizer.{name}", value, "1 or more")
-        _check(0 < self.decay < 1, "model.quantizer.decay", self.decay, "between 0 and 1")
-        threshold = self.revival_threshold
-        _check(threshold >= 0, "model.quantizer.revival_threshold", threshold, "0 (off) or more")
+            check(getattr(self, name) >= 1, name, "1 or more")
+        check(0 < self.decay < 1, "decay", "between 0 and 1")
+        check(self.revival_threshold >= 0, "revival_threshold", "0 (off) or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +77,19 @@ class FrameRateConfig:
     """The same behind the decoder; 2 or more."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            least, value = 1 + (field.name == "synthesis_overlap"), getattr(self, field.name)
-            _check(value >= least, f"model.frame_rate.{field.name}", value, f"{least} or more")
+        for name, value in vars(self).items():
+            least = 2 if name == "synthesis_overlap" else 1
+            _check(self, "model.frame_rate", value >= least, name, f"{least} or more")
 
     def check_hop(self, hop_samples: int) -> None:
         """Raises InputError if a codec frame of so many samples has no such cells and windows."""
+        check = functools.partial(_check, self, "model.frame_rate")
         divisor = f"a divisor of the hop, {hop_samples}, which is the product of --model.strides"
-        _check(hop_samples % self.cells == 0, "model.frame_rate.cells", self.cells, divisor)
+        check(hop_samples % self.cells == 0, "cells", divisor)
         for name in ("analysis_overlap", "synthesis_overlap"):
             window = hop_samples // self.cells * getattr(self, name)
             even = f"a window of an even number of samples, not {window}; change it or cells"
-            _check(window % 2 == 0, f"model.frame_rate.{name}", getattr(self, name), even)
+            check(window % 2 == 0, name, even)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +101,14 @@ class SoundStreamConfig:
     channels: int = 32
     """C, width of the layers at the sample rate."""
     width_multipliers: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Width after each stage as a multiple of `channels`, the first before any stage (paper:
-    doubled by every stage). Wider later stages are cheap: they run at low rates."""
+    """Widths before the first stage and after each, in multiples of `channels` (paper: doubled)."""
     strides: tuple[int, ...] = (2, 4, 5, 8)
     """Down-sampling of each stage; their product is the hop."""
     dilations: tuple[int, ...] = (1, 3, 9)
     """Dilation of the residual units of a stage."""
     residual_reduction: int = 2
-    """A residual unit's hidden width is its width divided by this. The paper's figure draws 1, but
-    1 gives 9.2M parameters before any embedding; 2 with embedding_width 256 is what gives its
-    8.4M."""
+    """Width of a residual unit over its hidden width. The paper's figure draws 1, which gives 9.2M
+    parameters before any embedding; 2 with embedding_width 256 gives its 8.4M."""
     embedding_width: int = 256
     """D, width of the vectors that are quantized; the paper does not give it."""
     quantizer: QuantizerConfig = QuantizerConfig()
@@ -119,14 +116,11 @@ class SoundStreamConfig:
     denoising: DenoisingConfig | None = None
     """A switch that removes the background; None builds none (AudioLM)."""
     frame_rate: FrameRateConfig | None = None
-    """A network at the rate of the codes in place of the paper's, whose sizes (`channels` to
-    `residual_reduction`, except for the product of the strides) then mean nothing. None is the
-    paper's."""
+    """A network at the rate of the codes in place of the paper's (None); of the sizes from
+    `channels` to `residual_reduction` only the product of the strides then counts."""
 
     def __post_init__(self) -> None:
-        def check(is_valid: bool, name: str, expected: str) -> None:
-            _check(is_valid, f"model.{name}", getattr(self, name), expected)
-
+        check = functools.partial(_check, self, "model")
         for name in ("sample_rate_hz", "channels", "residual_reduction", "embedding_width"):
             check(getattr(self, name) >= 1, name, "1 or more")
         for name in ("width_multipliers", "strides", "dilations"):
@@ -134,14 +128,13 @@ class SoundStreamConfig:
         longer = f"one more than --model.strides = {self.strides}"
         check(len(self.width_multipliers) == len(self.strides) + 1, "width_multipliers", longer)
         for width in self.widths[:-1]:
-            divisor = f"a divisor of the width {width}; change --model.channels or "
-            divisor += "--model.width-multipliers"
+            divisor = f"a divisor of the width {width}; change --model.width-multipliers"
             check(width % self.residual_reduction == 0, "residual_reduction", divisor)
         rate, hop = self.sample_rate_hz, self.hop_samples
-        product = f"a product that divides --model.sample-rate-hz = {rate}, not {hop}: the frame "
-        check(rate % hop == 0, "strides", product + "rate would not be whole")
+        product = f"a product that divides --model.sample-rate-hz = {rate}, not {hop}"
+        check(rate % hop == 0, "strides", product)
         if self.frame_rate is not None:
-            self.frame_rate.check_hop(self.hop_samples)
+            self.frame_rate.check_hop(hop)
 
     @property
     def hop_samples(self) -> int:
@@ -200,22 +193,21 @@ class LossConfig:
     mel_bins: int = 64
     """Mel bands of each scale (paper: 64)."""
     spectral_reduction: Literal["frame_mean", "sum"] = "frame_mean"
-    """frame_mean averages over valid frames and over scales; sum adds up frames and scales of an
-    example as printed, so the weight must then be about a thousandth. Both add up the bands (L1)
-    or take the root of their squares (L2)."""
+    """Over valid frames and scales: their mean, or the sum as printed, which wants a weight of
+    about a thousandth. Bands are added up (L1) or as the root of their squares (L2)."""
     log_floor: float = 1e-5
     """Magnitude added before the logarithm."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.name.endswith("_weight"):
-                value = getattr(self, field.name)
-                _check(value >= 0, f"train.losses.{field.name}", value, "0 or more")
+        check = functools.partial(_check, self, "train.losses")
+        for name, value in vars(self).items():
+            if name.endswith("_weight"):
+                check(value >= 0, name, "0 or more")
         windows = self.spectral_windows
         is_valid = bool(windows) and all(w >= 16 and w % 4 == 0 for w in windows)
-        _check(is_valid, "train.losses.spectral_windows", windows, "multiples of 4 from 16 on")
-        _check(self.mel_bins >= 1, "train.losses.mel_bins", self.mel_bins, "1 or more")
-        _check(self.log_floor > 0, "train.losses.log_floor", self.log_floor, "more than 0")
+        check(is_valid, "spectral_windows", "multiples of 4 from 16 on")
+        check(self.mel_bins >= 1, "mel_bins", "1 or more")
+        check(self.log_floor > 0, "log_floor", "more than 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,10 +223,9 @@ class DiscriminatorConfig:
     wave_normalization: Normalization = "weight"
     """Of the waveform discriminators (weight: as in MelGAN)."""
     grouped_convolution: Literal["grouped", "block_diagonal", "lane_blocks"] = "grouped"
-    """How grouped convolutions are computed, with equal results. block_diagonal is a dense
-    convolution with zeros between the groups: faster on a CPU for narrow widths. lane_blocks joins
-    as many groups as make 128 input channels, the lanes of a TPU, with zeros between those: several
-    times faster there (docs/guide/tpu.md)."""
+    """How grouped convolutions are computed, with equal results. block_diagonal: dense, zeros
+    between the groups; faster on a CPU for narrow widths. lane_blocks: groups joined to 128 input
+    channels, zeros between them; several times faster on a TPU (docs/guide/tpu.md)."""
     stft_width: int = 32
     """C, channels after the first convolution of the STFT discriminator."""
     stft_window: int = 1024
@@ -242,13 +233,11 @@ class DiscriminatorConfig:
     stft_hop: int = 256
     """H, samples."""
     stft_normalization: Normalization = "layer"
-    """Of the STFT discriminator (layer: over time, frequency and channels of an example; layer
-    normalization kept EnCodec's from diverging, the paper names none)."""
+    """Of the STFT discriminator (layer: over time, frequency and channels of an example, which kept
+    EnCodec's from diverging; the paper names none)."""
 
     def __post_init__(self) -> None:
-        def check(is_valid: bool, name: str, expected: str) -> None:
-            _check(is_valid, f"train.discriminators.{name}", getattr(self, name), expected)
-
+        check = functools.partial(_check, self, "train.discriminators")
         for name in ("wave_width", "wave_max_width"):
             width = getattr(self, name)
             is_valid = width >= GROUP_CHANNELS and _is_power_of_two(width)
@@ -271,12 +260,12 @@ class BalancerConfig:
     decay: float = 0.999
     """Of the moving averages of gradient norms, per step (EnCodec: 0.999)."""
     total_norm: float = 1.0
-    """R, norm of the balanced gradient over the whole batch if all losses pull one way (EnCodec:
-    1)."""
+    """R, norm over the batch of the balanced gradient if all losses pull one way (EnCodec: 1)."""
 
     def __post_init__(self) -> None:
-        _check(0 <= self.decay < 1, "train.balancer.decay", self.decay, "0 to below 1")
-        _check(self.total_norm > 0, "train.balancer.total_norm", self.total_norm, "more than 0")
+        check = functools.partial(_check, self, "train.balancer")
+        check(0 <= self.decay < 1, "decay", "0 to below 1")
+        check(self.total_norm > 0, "total_norm", "more than 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,32 +277,25 @@ class SoundStreamTrainConfig:
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
     """Their sizes."""
     discriminator_start_step: int = 0
-    """First step with adversarial and feature losses; before it the discriminators cost nothing
-    and do not change."""
+    """First step with adversarial and feature losses; discriminators cost nothing before it."""
     discriminator_every: int = 1
     """The discriminators are updated at every n-th step from then on."""
     quantizer_dropout: float = 1.0
     """Probability that an example's number of levels is drawn from 1 to Q (paper: 1)."""
     generator_ema_decay: float = 0.0
-    """Decay of the moving average of the generator's weights, which is then what is evaluated and
-    exported; 0 keeps none (paper: none)."""
+    """Decay of the generator's moving average, which is then evaluated and exported; 0: none."""
     balancer: BalancerConfig | None = None
-    """Makes the weights of `losses`, but for commitment, shares of the gradient; None weights the
-    losses themselves (paper: none)."""
+    """Makes the weights of `losses`, but for commitment, shares of the gradient (paper: none)."""
 
     def __post_init__(self) -> None:
-        def check(is_valid: bool, name: str, expected: str) -> None:
-            _check(is_valid, f"train.{name}", getattr(self, name), expected)
-
+        check = functools.partial(_check, self, "train")
         check(self.discriminator_start_step >= 0, "discriminator_start_step", "0 or more")
         check(self.discriminator_every >= 1, "discriminator_every", "1 or more")
         check(0 <= self.quantizer_dropout <= 1, "quantizer_dropout", "0 to 1")
         check(0 <= self.generator_ema_decay < 1, "generator_ema_decay", "0 (off) to below 1")
         if self.balancer is not None and not self.balanced:
-            raise InputError(
-                "--train.balancer: needs a weight above 0 among "
-                + ", ".join(f"--train.losses.{n}-weight" for n in RECONSTRUCTION + ADVERSARIAL)
-            )
+            flags = (f"--train.losses.{name}-weight" for name in RECONSTRUCTION + ADVERSARIAL)
+            raise InputError(f"--train.balancer: needs a weight above 0 among {', '.join(flags)}")
 
     @property
     def balanced(self) -> tuple[str, ...]:
@@ -325,10 +307,8 @@ class SoundStreamTrainConfig:
         return getattr(self.losses, f"{name}_weight")
 
     def weightings(self, pair: tuple[str, str]) -> tuple[tuple[float, float], ...]:
-        """Weights of two losses for each pass back through both.
-
-        Without a balancer one pass serves their weighted sum; with one, each loss has its own.
-        """
+        """Weights of two losses for each pass back through both: their sum, or with a balancer
+        each by itself."""
         first, second = pair
         if self.balancer is None:
             return ((self.weight(first), self.weight(second)),)

@@ -1,5 +1,6 @@
 """The discriminators: three waveform scales and one complex STFT (Paper: SoundStream III-D)."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -38,11 +39,8 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class NormalizedConv(nnx.Module):
-    """Convolution over one or two axes with SAME padding and a choice of normalization.
-
-    Of its `groups`, every `joined_groups` neighbours (a divisor) are computed as one group with
-    zeros between them, which changes nothing but the time.
-    """
+    """SAME convolution over one or two axes with a choice of normalization. Every `joined_groups`
+    groups (a divisor) are computed together, with zeros between them, to save time."""
 
     def __init__(
         self,
@@ -56,15 +54,12 @@ class NormalizedConv(nnx.Module):
         normalization: Normalization = "none",
         draws: NormalDraws,
     ):
-        shape = (*kernel_shape, channels_in // groups, channels_out)
-        self.kernel = draw_kernel(draws, shape)
+        self.kernel = draw_kernel(draws, (*kernel_shape, channels_in // groups, channels_out))
         self.bias = fill_channels(channels_out, 0.0)
         if normalization != "none":
             self.gain = fill_channels(channels_out, 1.0)
-        self.strides = strides
-        self.groups = groups
-        self.joined_groups = joined_groups
-        self.normalization = normalization
+        self.strides, self.normalization = strides, normalization
+        self.groups, self.joined_groups = groups, joined_groups
 
     def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *strided o"]:
         """Each axis shrinks to ceil(size / stride)."""
@@ -81,21 +76,16 @@ class NormalizedConv(nnx.Module):
         if groups == 1:
             x = convolve(x, kernel, self.strides, padding)
         else:
+            dims = ("NHC", "HIO", "NHC")
             x = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                self.strides,
-                padding,
-                dimension_numbers=("NHC", "HIO", "NHC"),
-                feature_group_count=groups,
+                x, kernel, self.strides, padding, dimension_numbers=dims, feature_group_count=groups
             )
         x = x + self.bias[...][wide]
         if self.normalization == "layer":
             axes = tuple(range(1, x.ndim))
             x = x - x.mean(axes, keepdims=True)
             variance = (x**2).mean(axes, keepdims=True)
-            # Digital silence stays as it is: dividing by its deviation would multiply gradients by
-            # hundreds in each of a dozen layers.
+            # Digital silence stays as it is: dividing by its deviation would blow gradients up.
             gain = jnp.where(variance > 1e-5, jax.lax.rsqrt(variance + 1e-5), 1.0)
             x = x * gain * self.gain[...][wide]
         return x
@@ -126,26 +116,17 @@ class WaveDiscriminator(nnx.Module):
             "block_diagonal": config.wave_max_width,
         }[config.grouped_convolution]
 
-        def conv(channels_in, channels_out, kernel, stride, groups=1):
-            return NormalizedConv(
-                channels_in,
-                channels_out,
-                (kernel,),
-                (stride,),
-                groups=groups,
-                joined_groups=min(groups, most // GROUP_CHANNELS),
-                normalization=config.wave_normalization,
-                draws=draws,
-            )
-
+        normalization = config.wave_normalization
+        conv = functools.partial(NormalizedConv, normalization=normalization, draws=draws)
         width = config.wave_width
-        layers = [conv(1, width, 15, 1)]
+        layers = [conv(1, width, (15,), (1,))]
         for _ in range(4):
-            wider = min(4 * width, config.wave_max_width)
-            layers.append(conv(width, wider, 41, 4, width // GROUP_CHANNELS))
+            groups, wider = width // GROUP_CHANNELS, min(4 * width, config.wave_max_width)
+            joined = min(groups, most // GROUP_CHANNELS)
+            layers.append(conv(width, wider, (41,), (4,), groups=groups, joined_groups=joined))
             width = wider
-        self.layers = nnx.List([*layers, conv(width, width, 5, 1)])
-        self.last = conv(width, 1, 3, 1)
+        self.layers = nnx.List([*layers, conv(width, width, (5,), (1,))])
+        self.last = conv(width, 1, (3,), (1,))
         self.scale = scale
 
     def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
@@ -173,13 +154,9 @@ class StftBlock(nnx.Module):
         *,
         draws: NormalDraws,
     ):
-        kernel = (strides[0] + 2, strides[1] + 2)
-        self.first = NormalizedConv(
-            channels_in, width, (3, 3), (1, 1), normalization=normalization, draws=draws
-        )
-        self.second = NormalizedConv(
-            width, channels_out, kernel, strides, normalization=normalization, draws=draws
-        )
+        conv = functools.partial(NormalizedConv, normalization=normalization, draws=draws)
+        self.first = conv(channels_in, width, (3, 3), (1, 1))
+        self.second = conv(width, channels_out, (strides[0] + 2, strides[1] + 2), strides)
         self.skip = NormalizedConv(channels_in, channels_out, (1, 1), strides, draws=draws)
 
     def __call__(self, x: Float[Array, "b t f i"]) -> Float[Array, "b n m o"]:
@@ -191,23 +168,17 @@ class StftDiscriminator(nnx.Module):
     """2-D convolutions over the real and imaginary parts of an STFT (the paper's Fig. 4)."""
 
     def __init__(self, config: DiscriminatorConfig, *, draws: NormalDraws):
-        normalization = config.stft_normalization
-        width = config.stft_width
-        self.first = NormalizedConv(
-            2, width, (7, 7), (1, 1), normalization=normalization, draws=draws
-        )
+        norm, width = config.stft_normalization, config.stft_width
+        self.first = NormalizedConv(2, width, (7, 7), (1, 1), normalization=norm, draws=draws)
         blocks = []
         for multiplier, growth, strides in _STFT_BLOCKS:
             inner = multiplier * config.stft_width
-            blocks.append(
-                StftBlock(width, inner, inner * growth, strides, normalization, draws=draws)
-            )
+            blocks.append(StftBlock(width, inner, inner * growth, strides, norm, draws=draws))
             width = inner * growth
         self.blocks = nnx.List(blocks)
-        self.bands = config.stft_window // 2 // FREQUENCY_STRIDE
-        self.last = NormalizedConv(width * self.bands, 1, (1,), (1,), draws=draws)
-        self.window = config.stft_window
-        self.hop = config.stft_hop
+        bands = config.stft_window // 2 // FREQUENCY_STRIDE
+        self.last = NormalizedConv(width * bands, 1, (1,), (1,), draws=draws)
+        self.window, self.hop = config.stft_window, config.stft_hop
         self.scale = 2 / float(hann_window(self.window).sum()) ** 0.5  # loud speech comes near 1
 
     def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
@@ -227,9 +198,8 @@ class Discriminators(nnx.Module):
 
     def __init__(self, config: DiscriminatorConfig, *, draws: NormalDraws):
         self.stft = StftDiscriminator(config, draws=draws)
-        self.waves = nnx.List(
-            [WaveDiscriminator(config, s, draws=draws) for s in config.wave_scales]
-        )
+        waves = [WaveDiscriminator(config, scale, draws=draws) for scale in config.wave_scales]
+        self.waves = nnx.List(waves)
 
     def __call__(self, samples: Float[Array, "b s"]) -> list[DiscriminatorOutput]:
         """One output each; `samples` must be free of NaN (padding silenced)."""

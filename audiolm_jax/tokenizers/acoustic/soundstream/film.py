@@ -12,17 +12,12 @@ class Film(nnx.Module):
     """Scales and shifts each channel of each frame by what a switch says.
 
     The paper's linear layer on a one-hot vector of two is a choice between two rows, [2, d], the
-    first with the switch off. They start equal, at 1 and 0, so an untrained layer changes nothing.
+    first with the switch off; an untrained layer changes nothing.
     """
 
     def __init__(self, config: DenoisingConfig, width: int):
-        def rows(value: float) -> nnx.Param:
-            return nnx.Param(
-                annotate(lambda: jnp.full((2, width), value, jnp.float32), None, "channels_out")()
-            )
-
-        self.gamma = rows(1.0)
-        self.beta = rows(0.0)
+        rows = annotate(lambda x: jnp.full((2, width), x, jnp.float32), None, "channels_out")
+        self.gamma, self.beta = nnx.Param(rows(1.0)), nnx.Param(rows(0.0))
         self.place = config.place
 
     def __call__(

@@ -1,10 +1,8 @@
 """An encoder and a decoder that compute at the rate of the codes: quick to train on a CPU.
 
-SoundStream's layers near the sample rate are most of its cost, and no matrix unit is at its best
-there. Here a short-time Fourier transform takes their place before the encoder and an inverse one
-after the decoder, as in Vocos (arXiv:2306.00814), and all blocks between run once a frame. The
-blocks are those of ConvNeXt (arXiv:2201.03545), causal. No paper of AudioLM has this network; the
-quantizer and everything around it stay the same.
+SoundStream's layers near the sample rate are most of its cost. Here a short-time Fourier transform
+takes their place before the encoder and an inverse one after the decoder, as in Vocos
+(arXiv:2306.00814), and causal ConvNeXt blocks (arXiv:2201.03545) between run once a frame.
 """
 
 import jax
@@ -29,8 +27,6 @@ _LOG_MAGNITUDE_LIMIT = 2.0  # bands of full scale have magnitudes near 1
 
 
 class _Norm(nnx.Module):
-    """Each frame to mean 0 and variance 1, then a gain and a bias for each channel."""
-
     def __init__(self, width: int):
         self.gain, self.bias = fill_channels(width, 1.0), fill_channels(width, 0.0)
 
@@ -71,12 +67,10 @@ class Block(nnx.Module):
         self, x: Float[Array, "b t c"], state: Float[Array, "b p c"]
     ) -> tuple[Float[Array, "b t c"], Float[Array, "b p c"]]:
         """One chunk of any t; keeps the shape."""
-        joined = jnp.concatenate([state, x], axis=1)
+        joined, count = jnp.concatenate([state, x], axis=1), x.shape[1]
         # Shifted products: a CPU is slow at grouped convolutions.
-        count = x.shape[1]
-        mixed = sum(
-            joined[:, i : i + count] * tap[None, None] for i, tap in enumerate(self.taps[...])
-        )
+        taps = enumerate(self.taps[...])
+        mixed = sum(joined[:, i : i + count] * tap[None, None] for i, tap in taps)
         hidden = jax.nn.gelu(self.expand(self.norm(mixed)))
         return x + self.contract(hidden) * self.gain[...][None, None], joined[:, count:]
 
@@ -85,19 +79,13 @@ class _FrameNetwork(nnx.Module):
     """A layer that mixes channels, blocks, normalization and a layer to the wanted width."""
 
     def __init__(
-        self,
-        config: FrameRateConfig,
-        channels_in: int,
-        blocks: int,
-        channels_out: int,
-        *,
-        draws: NormalDraws,
+        self, config: FrameRateConfig, inputs: int, blocks: int, outputs: int, *, draws: NormalDraws
     ):
-        self.first = _Pointwise(channels_in, config.width, draws=draws)
+        self.first = _Pointwise(inputs, config.width, draws=draws)
         self.first_norm = _Norm(config.width)
         self.blocks = nnx.List([Block(config, blocks, draws=draws) for _ in range(blocks)])
         self.last_norm = _Norm(config.width)
-        self.last = _Pointwise(config.width, channels_out, draws=draws)
+        self.last = _Pointwise(config.width, outputs, draws=draws)
 
     def _initial_states(self, batch: int) -> State:
         return tuple(block.initial_state(batch) for block in self.blocks)
@@ -114,10 +102,8 @@ class _FrameNetwork(nnx.Module):
 class FrameRateEncoder(_FrameNetwork):
     """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop."""
 
-    def __init__(
-        self, config: FrameRateConfig, hop_samples: int, width: int, *, draws: NormalDraws
-    ):
-        self.hop, self.cell = hop_samples, hop_samples // config.cells
+    def __init__(self, config: FrameRateConfig, hop: int, width: int, *, draws: NormalDraws):
+        self.hop, self.cell = hop, hop // config.cells
         self.window = self.cell * config.analysis_overlap
         features = config.cells * 3 * (self.window // 2 + 1)
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
@@ -150,10 +136,8 @@ class FrameRateEncoder(_FrameNetwork):
 class FrameRateDecoder(_FrameNetwork):
     """Latents to waveform: sample n depends on no frame after n // hop."""
 
-    def __init__(
-        self, config: FrameRateConfig, hop_samples: int, width: int, *, draws: NormalDraws
-    ):
-        self.cells, self.cell = config.cells, hop_samples // config.cells
+    def __init__(self, config: FrameRateConfig, hop: int, width: int, *, draws: NormalDraws):
+        self.cells, self.cell = config.cells, hop // config.cells
         self.window = self.cell * config.synthesis_overlap
         bands = config.cells * 2 * (self.window // 2 + 1)
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)
@@ -175,9 +159,8 @@ class FrameRateDecoder(_FrameNetwork):
         bands_BxCxF = x_BxTxO.reshape(len(latents), x_BxTxO.shape[1] * self.cells, -1)
         log_magnitude, angle = jnp.split(bands_BxCxF, 2, axis=-1)
         magnitude = jnp.exp(jnp.minimum(log_magnitude - 5.0, _LOG_MAGNITUDE_LIMIT))
-        spectrum = jnp.concatenate(
-            [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)], axis=-1
-        )
+        parts = [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)]
+        spectrum = jnp.concatenate(parts, axis=-1)
         matrix = jnp.asarray(synthesis_matrix(self.window, self.cell))
         samples, tail = overlap_add(spectrum @ matrix, tail)
         return samples, state and (states, tail)

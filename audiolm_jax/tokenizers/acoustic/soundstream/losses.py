@@ -18,10 +18,7 @@ _COMPLEX_EXPONENT = 0.5  # between the waveform itself (1) and its phases alone 
 def mel_magnitudes(
     samples: Float[Array, "b s"], sample_rate_hz: int, window: int, bins: int
 ) -> Float[Array, "b n m"]:
-    """Mel bands of the magnitude spectrum, Hann window, hop of a quarter window.
-
-    Frame n is centered on samples n * hop to (n + 1) * hop - 1; the last one may be partly filled.
-    """
+    """Mel bands of the magnitude spectrum, hop of a quarter window."""
     spectrum = stft(samples, window, window // 4)
     # The root has no gradient at 0, which digital silence reaches.
     magnitude = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-12)
@@ -65,9 +62,8 @@ def complex_distance(
 ) -> Float[Array, " b"]:
     """Distance of short-time spectra, phases included, with magnitudes compressed to their root.
 
-    The sum over bands of |X - Y|, X and Y of compressed magnitude, as L1 of real and imaginary
-    parts; mean over valid frames and over windows of 256, 512 and 1024 samples. Both sounds are
-    zero beyond `lengths`.
+    The sum over bands of |X - Y| as L1 of real and imaginary parts; mean over valid frames and over
+    windows of 256, 512 and 1024 samples. Both sounds are zero beyond `lengths`.
     """
 
     def compress(samples, window):
@@ -86,10 +82,8 @@ def complex_distance(
 
 
 def discriminator_hinge(real: Outputs, fake: Outputs) -> Float[Array, ""]:
-    """Hinge loss of the discriminators, mean over discriminators, time and batch (Eq. 1).
-
-    The printed factor is 1/K with K = 3 for four discriminators; the mean over all is meant.
-    """
+    """Hinge loss of the discriminators, mean over them, time and batch (Eq. 1, which prints K = 3
+    for four discriminators)."""
     each = [
         jax.nn.relu(1 - r.logits).mean() + jax.nn.relu(1 + f.logits).mean()
         for r, f in zip(real, fake, strict=True)
@@ -104,13 +98,12 @@ def generator_hinge(fake: Outputs) -> Float[Array, ""]:
 
 def feature_distance(real: Outputs, fake: Outputs) -> Float[Array, ""]:
     """L1 between features, mean over elements, layers and discriminators (Eq. 3)."""
-    each = [
-        jnp.stack(
-            [jnp.abs(a - b).mean() for a, b in zip(r.features, f.features, strict=True)]
-        ).mean()
-        for r, f in zip(real, fake, strict=True)
-    ]
-    return jnp.stack(each).mean()
+
+    def distance(r: DiscriminatorOutput, f: DiscriminatorOutput) -> Float[Array, ""]:
+        layers = zip(r.features, f.features, strict=True)
+        return jnp.stack([jnp.abs(a - b).mean() for a, b in layers]).mean()
+
+    return jnp.stack([distance(r, f) for r, f in zip(real, fake, strict=True)]).mean()
 
 
 def si_sdr_db(
@@ -123,8 +116,7 @@ def si_sdr_db(
         x = zero_beyond(x, lengths)
         return zero_beyond(x - x.sum(-1, keepdims=True) / count, lengths)
 
-    s, x = center(target), center(estimate)
-    tiny = 1e-9
+    s, x, tiny = center(target), center(estimate), 1e-9
     scale = (s * x).sum(-1, keepdims=True) / ((s**2).sum(-1, keepdims=True) + tiny)
     signal = ((scale * s) ** 2).sum(-1)
     noise = ((x - scale * s) ** 2).sum(-1)

@@ -1,8 +1,6 @@
 """The SoundStream encoder and decoder (Paper: SoundStream section III-A to III-B)."""
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -36,7 +34,7 @@ class ResidualUnit(nnx.Module):
         self.pointwise = CausalConv(hidden, width, 1, draws=draws)
 
     def initial_state(self, batch: int) -> State:
-        """State before the first chunk."""
+        """Of `batch` streams before their first chunk."""
         return self.dilated.initial_state(batch)
 
     def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b t c"], State]:
@@ -51,38 +49,28 @@ def _residual_units(config: SoundStreamConfig, width: int, draws: NormalDraws) -
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Wrapped:
-    """A layer with ELU before it, or with the sharding of its output pinned."""
-
+class _Link(NamedTuple):
     layer: Any
-    elu: bool = False
-    pin: bool = False
-
-    def initial_state(self, batch: int) -> State:
-        return self.layer.initial_state(batch)
-
-    def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b n o"], State]:
-        x, state = self.layer.step(jax.nn.elu(x) if self.elu else x, state)
-        return constrain(x, "batch", "time", None) if self.pin else x, state
+    elu: bool = False  # before the layer
+    pin: bool = False  # the sharding of its output
 
 
 class _Chain(nnx.Module):
     """Layers one after another, each with its own state."""
 
-    def _layers(self) -> Sequence[Any]:
+    def _links(self) -> list[_Link]:
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> State:
         """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
-        return tuple(layer.initial_state(batch) for layer in self._layers())
+        return tuple(link.layer.initial_state(batch) for link in self._links())
 
     def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b n o"], State]:
         """One chunk; state None is a whole recording, padded with zeros, and keeps none."""
-        layers = self._layers()
-        after = []
-        for layer, past in zip(layers, state or [None] * len(layers), strict=True):
-            x, past = layer.step(x, past)
+        links, after = self._links(), []
+        for (layer, elu, pin), past in zip(links, state or [None] * len(links), strict=True):
+            x, past = layer.step(jax.nn.elu(x) if elu else x, past)
+            x = constrain(x, "batch", "time", None) if pin else x
             after.append(past)
         return x, None if state is None else tuple(after)
 
@@ -95,8 +83,8 @@ class EncoderStage(_Chain):
         self.units = _residual_units(config, narrow, draws)
         self.down = CausalDownsample(narrow, wide, config.strides[index], draws=draws)
 
-    def _layers(self) -> Sequence[Any]:
-        return [*self.units, _Wrapped(self.down, elu=True)]
+    def _links(self) -> list[_Link]:
+        return [*map(_Link, self.units), _Link(self.down, elu=True)]
 
 
 class DecoderStage(_Chain):
@@ -107,21 +95,23 @@ class DecoderStage(_Chain):
         self.up = CausalUpsample(wide, narrow, config.strides[index], draws=draws)
         self.units = _residual_units(config, narrow, draws)
 
-    def _layers(self) -> Sequence[Any]:
-        return [_Wrapped(self.up, elu=True), *self.units]
+    def _links(self) -> list[_Link]:
+        return [_Link(self.up, elu=True), *map(_Link, self.units)]
 
 
 class _Stages(_Chain):
     """A convolution, stages, ELU and a convolution: what encoder and decoder have in common."""
 
     def __init__(self, first: CausalConv, stages: list[_Chain], last: CausalConv):
-        self.first = first
-        self.stages = nnx.List(stages)
-        self.last = last
+        self.first, self.stages, self.last = first, nnx.List(stages), last
 
-    def _layers(self) -> Sequence[Any]:
-        inner = [_Wrapped(layer, pin=True) for layer in (self.first, *self.stages)]
-        return [*inner, _Wrapped(self.last, elu=True)]
+    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """Whole recordings of whole frames."""
+        return self.step(x, None)[0]
+
+    def _links(self) -> list[_Link]:
+        inner = [_Link(layer, pin=True) for layer in (self.first, *self.stages)]
+        return [*inner, _Link(self.last, elu=True)]
 
 
 class Encoder(_Stages):
@@ -134,10 +124,6 @@ class Encoder(_Stages):
             CausalConv(config.widths[-1], config.embedding_width, 3, draws=draws),
         )
 
-    def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
-        """Whole frames of samples to latents."""
-        return self.step(samples, None)[0]
-
     def step(
         self, samples: Float[Array, "b s"], state: State
     ) -> tuple[Float[Array, "b t d"], State]:
@@ -146,7 +132,7 @@ class Encoder(_Stages):
 
 
 class Decoder(_Stages):
-    """Latents to waveform: sample n depends on no frame after n // hop."""
+    """Latents to waveform, not limited to [-1, 1]: sample n depends on no frame after n // hop."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
         stages = reversed(range(len(config.strides)))
@@ -155,10 +141,6 @@ class Decoder(_Stages):
             [DecoderStage(config, i, draws=draws) for i in stages],
             CausalConv(config.widths[0], 1, 7, draws=draws),
         )
-
-    def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
-        """Latents to samples, not limited to [-1, 1]."""
-        return self.step(latents, None)[0]
 
     def step(
         self, latents: Float[Array, "b t d"], state: State

@@ -1,8 +1,8 @@
 """Residual vector quantization with moving-average codebooks (Paper: SoundStream section III-C).
 
-Nothing here is trained by gradient and nothing is written in place: quantising returns statistics,
-and `update_codebooks` is a pure function of them. Sums run over the whole batch and random frames
-are picked by key alone, so the result is the same on any mesh.
+Nothing here is trained by gradient: quantizing returns statistics, and `update_codebooks` is a pure
+function of them. Sums run over the whole batch and random frames are picked by key alone, so the
+result is the same on any mesh.
 """
 
 import dataclasses
@@ -45,33 +45,23 @@ class QuantizerStatistics:
 class Quantized:
     """Result of `quantize`."""
 
-    # float32 [b, t, d], sum of the chosen vectors of the levels in use, with the straight-through
-    # gradient to the encoder
-    latents: Array
+    latents: Array  # float32 [b, t, d], of the levels in use, with straight-through gradient
     codes: Array  # int32 [b, t, q], of all levels, whatever the depth in use; 0 where the mask is 0
-    # float32 [], mean over valid frames, levels in use and channels of the squared distance of each
-    # level's residual to its (constant) code vector
+    # float32 [], mean squared distance of the residuals of levels in use to their constant codes
     commitment: Array
     statistics: QuantizerStatistics
 
 
 def empty_codebooks(config: QuantizerConfig, width: int) -> Codebooks:
     """Codebooks before k-means: zeros."""
-    shape = (config.levels, config.codebook_size)
-    return Codebooks(
-        vectors=jnp.zeros((*shape, width)),
-        counts=jnp.zeros(shape),
-        sums=jnp.zeros((*shape, width)),
-        is_initialized=jnp.array(False),
-    )
+    counts = jnp.zeros((config.levels, config.codebook_size))
+    vectors, sums = jnp.zeros((*counts.shape, width)), jnp.zeros((*counts.shape, width))
+    return Codebooks(vectors, counts, sums, jnp.array(False))
 
 
 def nearest_codes(x_FxD: Float[Array, "f d"], vectors_NxD: Float[Array, "n d"]) -> Int[Array, " f"]:
-    """Index of the nearest vector by Euclidean distance; ties go to the lowest index.
-
-    The distances of large codebooks are made some codes at a time (not some frames: those may lie
-    on many devices).
-    """
+    """Index of the nearest vector; ties go to the lowest. Distances of large codebooks are made
+    some codes at a time (not some frames: those may lie on many devices)."""
     size = _codes_at_once(len(x_FxD), len(vectors_NxD))
 
     def nearest(vectors_PxD):
@@ -100,11 +90,8 @@ def _codes_at_once(frames: int, size: int) -> int:
 def _sums_by_code(
     x_FxD: Float[Array, "f d"], codes_F: Int[Array, " f"], valid_F: Bool[Array, " f"], size: int
 ) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
-    """How many valid frames chose each of `size` codes, and the sums of those frames.
-
-    On a mesh both are sums over all devices. Products with a table of zeros and ones: a scatter is
-    slow on a TPU.
-    """
+    """How many valid frames chose each of `size` codes, and the sums of those frames, by products
+    with a table of zeros and ones: a scatter is slow on a TPU."""
     part = _codes_at_once(len(x_FxD), size)
 
     def of_codes(start):
@@ -126,13 +113,11 @@ def quantize(
 ) -> Quantized:
     """Quantizes each frame level by level; each level codes what the levels before left over.
 
-    Padding frames may hold anything finite. `depths`, in [1, q], is how many levels each example's
-    reconstruction uses (quantizer dropout); codes and statistics cover all levels, so that the
-    deepest learn from every frame.
+    `depths`, in [1, q], is how many levels each example's reconstruction uses (quantizer dropout);
+    codes and statistics cover all levels. Padding frames may hold anything finite.
     """
     batch, time, width = latents.shape
-    x_FxD = latents.reshape(-1, width)
-    valid_F = mask.reshape(-1)
+    x_FxD, valid_F = latents.reshape(-1, width), mask.reshape(-1)
     depth_F = jnp.repeat(depths, time)
     levels, size, _ = codebooks.vectors.shape
 
@@ -188,8 +173,7 @@ def initialize_codebooks(
     """Codebooks by k-means on the batch, level by level on residuals, if that was not done yet."""
 
     def run_kmeans():
-        x = latents.reshape(-1, latents.shape[-1])
-        valid = mask.reshape(-1)
+        x, valid = latents.reshape(-1, latents.shape[-1]), mask.reshape(-1)
 
         def level_step(residual, level_key):
             vectors, counts = _kmeans(residual, valid, level_key, config)
@@ -205,9 +189,8 @@ def initialize_codebooks(
 def _kmeans(
     x: Float[Array, "f d"], valid: Bool[Array, " f"], key: PRNGKeyArray, config: QuantizerConfig
 ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
-    # One cluster for every four frames at most: with as many clusters as frames the level would
-    # leave nothing over for the next. Spare codes end as copies of the others; they lose every tie,
-    # count no use, and this batch's update revives them.
+    # One cluster for every four frames at most, to leave something over for the next level. Spare
+    # codes end as copies of the others; they lose every tie, count no use, and get revived.
     order = jnp.argsort(jnp.where(valid, jax.random.uniform(key, valid.shape), 2.0))
     code = jnp.arange(config.codebook_size)
     clusters = jnp.clip(valid.sum() // 4, 1, config.codebook_size)
@@ -247,13 +230,11 @@ def update_codebooks(
 ) -> Codebooks:
     """One step of the moving averages, then the revival of dead codes.
 
-    A revived code becomes a random valid residual of its level, and its moving averages start
-    anew as if that vector had the mean usage: otherwise the next step would divide the old sums
-    by the old counts and undo the revival.
+    A revived code becomes a random valid residual of its level, of the mean usage: with the old
+    moving averages the next step would undo the revival.
     """
-    decay = config.decay
     counts = average_usage(statistics, codebooks, config)
-    sums = decay * codebooks.sums + (1 - decay) * statistics.sums
+    sums = config.decay * codebooks.sums + (1 - config.decay) * statistics.sums
     tiny = 1e-6  # an unused code keeps its vector instead of becoming 0 / 0
     means = sums / jnp.maximum(counts, tiny)[..., None]
     vectors = jnp.where(counts[..., None] > tiny, means, codebooks.vectors)

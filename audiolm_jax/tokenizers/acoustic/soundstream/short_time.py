@@ -2,9 +2,8 @@
 
 Time is cut into cells of `hop` samples. Analysis looks at the window that ends with a cell, so that
 it never waits. Synthesis gives each cell a window that begins with it, so that a sample is final as
-soon as its own cell is; a window reaches into the cells that follow, where it fades out while
-theirs fade in. Both transforms are products with a fixed matrix: at these sizes a CPU and a matrix
-unit do that faster than an FFT.
+soon as its own cell is. Both transforms are products with a fixed matrix: at these sizes a CPU and
+a matrix unit do that faster than an FFT.
 """
 
 import jax.numpy as jnp
@@ -14,9 +13,7 @@ from jaxtyping import Array, Float
 
 def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
     """Samples of a window times this, [w, 2 * (w // 2 + 1)], are the real, then the imaginary parts
-    of its spectrum, Hann window included. A sine of amplitude 1 at the center of a band has
-    magnitude 1/2 there.
-    """
+    of its spectrum, Hann window included; a sine of amplitude 1 has magnitude 1/2 in its band."""
     angles = _angles(window_samples)
     window = _window(window_samples)[:, None] / (window_samples / 2)
     return np.concatenate([window * np.cos(angles), -window * np.sin(angles)], 1).astype(np.float32)
@@ -25,8 +22,8 @@ def analysis_matrix(window_samples: int) -> Float[np.ndarray, "w f"]:
 def synthesis_matrix(window_samples: int, hop_samples: int) -> Float[np.ndarray, "f w"]:
     """Real and imaginary parts of a spectrum times this, [2 * (w // 2 + 1), w], are its samples.
 
-    The windows of all cells add up to 1 everywhere; w is an even multiple of the hop. A unit
-    magnitude in one band is a sine of amplitude 1 (0.5 in the lowest and highest).
+    The windows of all cells add up to 1; w is an even multiple of the hop. Magnitude 1 in one band
+    is a sine of amplitude 1 (0.5 in the lowest and highest).
     """
     angles = _angles(window_samples).T
     window = _window(window_samples) * (2 * hop_samples / window_samples)
@@ -42,19 +39,15 @@ def _window(size: int) -> np.ndarray:
 
 
 def _angles(window_samples: int) -> np.ndarray:
-    bands = np.arange(window_samples // 2 + 1)
-    return (
-        2 * np.pi / window_samples * (np.arange(window_samples)[:, None] * bands % window_samples)
-    )
+    turns = np.outer(np.arange(window_samples), np.arange(window_samples // 2 + 1))
+    return 2 * np.pi / window_samples * (turns % window_samples)
 
 
 def windows_ending_with_cells(
     samples: Float[Array, "b s"], past: Float[Array, "b p"], hop_samples: int
 ) -> tuple[Float[Array, "b n w"], Float[Array, "b p"]]:
-    """The window of each cell, of w = p + hop samples, and the past of the next chunk.
-
-    Samples and the p samples before them are both multiples of the hop.
-    """
+    """The window of each cell, w = p + hop samples, and the past of the next chunk; s and p are
+    multiples of the hop."""
     joined = jnp.concatenate([past, samples], axis=1)
     cells = joined.reshape(len(samples), -1, hop_samples)
     count = samples.shape[1] // hop_samples
@@ -66,10 +59,8 @@ def windows_ending_with_cells(
 def overlap_add(
     windows: Float[Array, "b n w"], tail: Float[Array, "b p"]
 ) -> tuple[Float[Array, "b s"], Float[Array, "b p"]]:
-    """Samples, and the tail of the next chunk: each window begins with its cell of w - p samples.
-
-    The tail, p = w - hop samples, is what the windows before reach into these cells.
-    """
+    """Samples, and the tail of the next chunk: what the windows, each of which begins with its
+    cell of w - p samples, reach into later cells."""
     batch, count, size = windows.shape
     hop = size - tail.shape[1]
     parts = windows.reshape(batch, count, size // hop, hop)

@@ -18,6 +18,7 @@ from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.tokenizers.acoustic.codec import abstract_network
+from audiolm_jax.tokenizers.acoustic.soundstream import rvq
 from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
 from audiolm_jax.tokenizers.acoustic.soundstream.balancer import (
     NormAverages,
@@ -42,18 +43,6 @@ from audiolm_jax.tokenizers.acoustic.soundstream.model import (
     SoundStream,
     build_generator,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.rvq import (
-    Codebooks,
-    Quantized,
-    average_usage,
-    dead_codes,
-    draw_depths,
-    empty_codebooks,
-    initialize_codebooks,
-    perplexity,
-    quantize,
-    update_codebooks,
-)
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients, moving_average
 from audiolm_jax.types import AudioBatch, DenoisingBatch
@@ -68,13 +57,11 @@ def program(
     """The codec's trainer; its batches are `AudioBatch`es of crops of any one length.
 
     `params` and `opt_state` are {"generator", "discriminator"}, `rest` is {"codebooks"} and, with a
-    balancer, {"balancer"}. Short clips are padded: the padding is silenced in target and estimate
-    alike. It counts in no codebook statistic and in no spectral frame; the discriminators do see
-    the common silence.
+    balancer, {"balancer"}. The padding of short clips is silenced in target and estimate alike and
+    counts in no codebook statistic and no spectral frame; the discriminators do see it.
 
-    With `model.denoising` the batches are `DenoisingBatch`es, and the evaluation adds two metrics
-    of the noisy audio with the switch on against the clean one, and `noisy/si_sdr_db` of what went
-    in. A plain `AudioBatch` is audio without noise and with the switch off.
+    With `model.denoising` the batches are `DenoisingBatch`es, and the evaluation adds metrics of
+    the noisy audio; a plain `AudioBatch` is audio without noise and with the switch off.
     """
     trainer = _Trainer(model_config, train_config, generator_optimizer, discriminator_optimizer)
     return TrainProgram(trainer.init, trainer.step, trainer.evaluate, trainer.export)
@@ -84,8 +71,7 @@ def roundtrip(
     model_config: SoundStreamConfig, train_config: SoundStreamTrainConfig
 ) -> Callable[[TrainState, AudioBatch], Float[Array, "b s"]]:
     """(state, batch) -> the batch as it sounds after the codec, [b, s]: to listen to."""
-    nothing = optax.identity()
-    trainer = _Trainer(model_config, train_config, nothing, nothing)
+    trainer = _Trainer(model_config, train_config, optax.identity(), optax.identity())
     return lambda state, batch: trainer.hear(state, trainer.prepare(batch))[0]
 
 
@@ -101,50 +87,42 @@ class _Trainer:
         self,
         model: SoundStreamConfig,
         config: SoundStreamTrainConfig,
-        generator_optimizer: optax.GradientTransformation,
-        discriminator_optimizer: optax.GradientTransformation,
+        generator: optax.GradientTransformation,
+        discriminator: optax.GradientTransformation,
     ):
         self.model, self.config = model, config
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
+        self.optimizers = {"generator": generator, "discriminator": discriminator}
         self._generator = nnx.graphdef(abstract_network(SoundStream, model))
-        self._adversary = Adversary(
-            config.discriminators,
-            discriminator_optimizer,
-            config.discriminator_start_step,
-            config.discriminator_every,
-        )
+        start, every = config.discriminator_start_step, config.discriminator_every
+        self._adversary = Adversary(config.discriminators, discriminator, start, every)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         generator_key, discriminator_key = jax.random.split(key)
         generator = nnx.state(build_generator(self.model, generator_key), nnx.Param)
-        discriminator = self._adversary.init(discriminator_key)
-        quantizer = self.model.quantizer
-        rest: dict[str, Any] = {"codebooks": empty_codebooks(quantizer, self.model.embedding_width)}
+        params = {"generator": generator, "discriminator": self._adversary.init(discriminator_key)}
+        codebooks = rvq.empty_codebooks(self.model.quantizer, self.model.embedding_width)
+        rest: dict[str, Any] = {"codebooks": codebooks}
         if self.config.balancer is not None:
             rest["balancer"] = empty_averages(len(self.config.balanced))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
-            params={"generator": generator, "discriminator": discriminator},
+            params=params,
             rest=rest,
-            opt_state={
-                "generator": self.generator_optimizer.init(generator),
-                "discriminator": self.discriminator_optimizer.init(discriminator),
-            },
+            opt_state={name: self.optimizers[name].init(params[name]) for name in params},
             ema=generator if self.config.generator_ema_decay else {},
         )
 
     def step(
         self, state: TrainState, batch: AudioBatch | DenoisingBatch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
-        """Discriminators on the generator's output, then the generator on what they say of it
-        after their update."""
+        """The discriminators, then the generator on what they say after their update."""
         dropout_key, kmeans_key, revival_key = jax.random.split(key, 3)
         quantizer, weights = self.model.quantizer, self.config.losses
+        decay = self.config.generator_ema_decay
         inputs = self.prepare(batch)
         self._check_revival(inputs.samples)
         dropout, examples = self.config.quantizer_dropout, len(inputs.lengths)
-        depths = draw_depths(dropout_key, examples, quantizer.levels, dropout)
+        depths = rvq.draw_depths(dropout_key, examples, quantizer.levels, dropout)
 
         def generate(params):
             estimate, quantized, codebooks = self._reconstruct(
@@ -155,29 +133,22 @@ class _Trainer:
         (estimate, commitment), backward, (statistics, codebooks) = jax.vjp(
             generate, state.params["generator"], has_aux=True
         )
+        old, old_opt = state.params["discriminator"], state.opt_state["discriminator"]
+        weightings = self.config.weightings(ADVERSARIAL)
         discriminator, discriminator_opt, adversarial_gradients, adversarial = self._adversary.step(
-            state.step,
-            state.params["discriminator"],
-            state.opt_state["discriminator"],
-            inputs.targets,
-            estimate,
-            self.config.weightings(ADVERSARIAL),
+            state.step, old, old_opt, inputs.targets, estimate, weightings
         )
         (spectral, complex_loss), gradients = self._reconstruction_losses(inputs, estimate)
         output_gradient, balancer, output_norms = self._combine(
             gradients + adversarial_gradients, state.rest.get("balancer")
         )
-        (gradient,) = backward(
-            (output_gradient, jnp.full_like(commitment, weights.commitment_weight))
-        )
-        generator, generator_opt, norms = apply_gradients(
-            self.generator_optimizer,
-            state.params["generator"],
-            state.opt_state["generator"],
-            gradient,
-        )
-        usage = average_usage(statistics, codebooks, quantizer)
-        codebooks = update_codebooks(statistics, codebooks, revival_key, quantizer)
+        commitment_gradient = jnp.full_like(commitment, weights.commitment_weight)
+        (gradient,) = backward((output_gradient, commitment_gradient))
+        old, old_opt = state.params["generator"], state.opt_state["generator"]
+        optimizer = self.optimizers["generator"]
+        generator, generator_opt, norms = apply_gradients(optimizer, old, old_opt, gradient)
+        usage = rvq.average_usage(statistics, codebooks, quantizer)
+        codebooks = rvq.update_codebooks(statistics, codebooks, revival_key, quantizer)
 
         metrics = {
             "loss": weights.spectral_weight * spectral
@@ -199,7 +170,7 @@ class _Trainer:
             params={"generator": generator, "discriminator": discriminator},
             rest=balancer | {"codebooks": codebooks},
             opt_state={"generator": generator_opt, "discriminator": discriminator_opt},
-            ema=self._average(state.ema, generator),
+            ema=moving_average(state.ema, generator, decay) if decay else state.ema,
         )
         return state, metrics
 
@@ -207,23 +178,19 @@ class _Trainer:
         self,
         params: nnx.State,
         inputs: _Inputs,
-        codebooks: Codebooks,
+        codebooks: rvq.Codebooks,
         depths: Int[Array, " b"],
         key: PRNGKeyArray,
-    ) -> tuple[Float[Array, "b s"], Quantized, Codebooks]:
-        """Encodes, quantizes (after k-means if the codebooks are still empty) and decodes.
-
-        Returns:
-          The reconstruction, zero beyond the lengths; the quantizer's result; the codebooks used.
-        """
+    ) -> tuple[Float[Array, "b s"], rvq.Quantized, rvq.Codebooks]:
+        """Also gives the codebooks used, which come of k-means if they are still empty."""
         model: SoundStream = nnx.merge(self._generator, params)
         size, hop = inputs.samples.shape[1], self.model.hop_samples
         padded = jnp.pad(inputs.samples, ((0, 0), (0, -size % hop)))
         latents = condition(model.film, "encoder", model.encoder(padded), inputs.denoise)
         mask = valid_frames(-(-inputs.lengths // hop), latents.shape[1])
         constant = jax.lax.stop_gradient(latents)
-        codebooks = initialize_codebooks(codebooks, constant, mask, key, self.model.quantizer)
-        quantized = quantize(latents, mask, codebooks, depths)
+        codebooks = rvq.initialize_codebooks(codebooks, constant, mask, key, self.model.quantizer)
+        quantized = rvq.quantize(latents, mask, codebooks, depths)
         conditioned = condition(model.film, "decoder", quantized.latents, inputs.denoise)
         decoded = model.decoder(conditioned)[:, :size]
         return zero_beyond(decoded, inputs.lengths), quantized, codebooks
@@ -256,12 +223,11 @@ class _Trainer:
         metrics = {f"output_grad_norm/{name}": sizes[i] for i, name in enumerate(names)}
         return gradient, {"balancer": averages}, metrics
 
-    def hear(self, state: TrainState, inputs: _Inputs) -> tuple[Float[Array, "b s"], Quantized]:
+    def hear(self, state: TrainState, inputs: _Inputs) -> tuple[Float[Array, "b s"], rvq.Quantized]:
         """Encoded and decoded with all levels, as the exported codec would."""
         depths = jnp.full_like(inputs.lengths, self.model.levels)
-        estimate, quantized, _ = self._reconstruct(
-            self._params(state), inputs, state.rest["codebooks"], depths, jax.random.key(0)
-        )
+        params, books = self._params(state), state.rest["codebooks"]
+        estimate, quantized, _ = self._reconstruct(params, inputs, books, depths, jax.random.key(0))
         return estimate, quantized
 
     def evaluate(self, state: TrainState, batch: AudioBatch | DenoisingBatch) -> Sums:
@@ -294,7 +260,7 @@ class _Trainer:
         return Sums(totals, counts | {"commitment_loss": frames})
 
     def export(self, state: TrainState) -> dict[str, np.ndarray]:
-        """encoder.* and decoder.* (the moving average if one is kept), and the codebooks."""
+        """encoder.* and decoder.* (the moving average if there is one), and the codebooks."""
         vectors = np.asarray(state.rest["codebooks"].vectors)
         return {**flatten_state(self._params(state)), CODEBOOKS: vectors}
 
@@ -320,26 +286,17 @@ class _Trainer:
         return constrain(zero_beyond(jnp.asarray(samples), lengths), "batch", "time")
 
     def _check_revival(self, samples: Float[Array, "b s"]) -> None:
-        quantizer = self.model.quantizer
+        threshold, codes = self.model.quantizer.revival_threshold, self.model.codebook_size
         frames = len(samples) * -(-samples.shape[1] // self.model.hop_samples)
-        if quantizer.revival_threshold >= frames / quantizer.codebook_size:
-            raise InputError(
-                f"--model.quantizer.revival-threshold = {quantizer.revival_threshold}: expected "
-                f"less than the mean use of a code, {frames} frames a step / "
-                f"{quantizer.codebook_size} codes = {frames / quantizer.codebook_size:.3g}; lower "
-                "it or enlarge the batch"
-            )
-
-    def _average(self, ema: Any, params: Any) -> Any:
-        decay = self.config.generator_ema_decay
-        return moving_average(ema, params, decay) if decay else ema
+        if threshold >= frames / codes:
+            most = f"{frames} frames a step / {codes} codes; lower it or enlarge the batch"
+            flag = "--model.quantizer.revival-threshold"
+            raise InputError(f"{flag} = {threshold}: expected less than {most}")
 
 
 def _usage_metrics(usage: Float[Array, "q n"], config: QuantizerConfig) -> dict[str, jax.Array]:
     """For each level the perplexity of the running usage, and how many codes were just revived."""
-    spread = perplexity(usage)
-    dead = dead_codes(usage, config).sum(-1)
+    dead = rvq.dead_codes(usage, config).sum(-1)
+    metrics = {"perplexity": rvq.perplexity(usage), "dead_codes": dead}
     levels = range(config.levels)
-    return {f"perplexity/level_{i}": spread[i] for i in levels} | {
-        f"dead_codes/level_{i}": dead[i] for i in levels
-    }
+    return {f"{name}/level_{i}": values[i] for name, values in metrics.items() for i in levels}
