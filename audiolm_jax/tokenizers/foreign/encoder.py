@@ -48,17 +48,12 @@ class PublishedEncoder:
 def read_encoder(
     published: PublishedEncoder, weights: Path, token_rate_hz: int, licence: str | None
 ) -> ModelFolder:
-    """A model folder's content.
+    """A model folder's content, of the transformers library's folder or the weights file in it.
 
-    Args:
-      published: which encoder.
-      weights: folder of the transformers library, or the safetensors file in it.
-      token_rate_hz: tokens a second; frames are pooled down to it.
-      licence: of the weights; None takes what the model card beside them says.
+    Frames are pooled down to `token_rate_hz`. `licence` None takes what the model card says.
 
     Raises:
-      InputError: not such weights, a variant that is not computed here, or arrays that do not fit
-        their own config.
+      InputError: not such weights, a variant not computed here, or arrays that do not fit.
     """
     content, arrays = read_safetensors_folder(weights)
     folder = weights if weights.is_dir() else weights.parent
@@ -90,12 +85,10 @@ def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_
             f"--token-rate-hz = {token_rate_hz}: expected {rate_hz / hop_samples:.6g}, the "
             "encoder's frames a second, or a whole fraction of it"
         )
-    frames = rate_hz // (hop_samples * token_rate_hz)
-    return dataclasses.replace(config, frames_per_token=frames)
+    return dataclasses.replace(config, frames_per_token=rate_hz // (hop_samples * token_rate_hz))
 
 
 def _preprocessor(folder: Path) -> PublishedFields | None:
-    """What the publisher's preprocessor does to audio, if its file is beside the weights."""
     path = folder / PREPROCESSOR
     if not path.is_file():
         return None
@@ -108,11 +101,9 @@ def _preprocessor(folder: Path) -> PublishedFields | None:
 def _convert(
     published: PublishedEncoder, config: Any, arrays: dict[str, np.ndarray], where: str
 ) -> dict[str, np.ndarray]:
-    """Parameters by our names and in our layout."""
-    names = {name: name.removeprefix(published.prefix) for name in arrays}
-    source = PublishedArrays(
-        {names[x]: array for x, array in arrays.items() if not names[x].startswith(UNUSED)}, where
-    )
+    arrays = {name.removeprefix(published.prefix): array for name, array in arrays.items()}
+    used = {name: array for name, array in arrays.items() if not name.startswith(UNUSED)}
+    source = PublishedArrays(used, where)
     module = nnx.eval_shape(lambda: published.module(config, rngs=nnx.Rngs(params=0)))
     shapes = flatten_shapes(nnx.state(module))
     converted = source.take_layers(published.layers, shapes)
@@ -122,7 +113,7 @@ def _convert(
 
 
 def _card_licence(folder: Path) -> str | None:
-    """The licence that the header of the model card beside the weights names; None without."""
+    """The licence that the header of the model card beside the weights names."""
     path = folder / CARD
     if not path.is_file():
         return None

@@ -36,11 +36,7 @@ class PublishedFields:
         return convert(self._read(name, fits, words))
 
     def expect(self, name: str, *values: Any) -> Any:
-        """One of the values.
-
-        Raises:
-          InputError: another one, which this program does not compute.
-        """
+        """One of the values; InputError for others, which are not computed here."""
         return self._read(name, lambda x: x in values, " or ".join(map(repr, values)))
 
     @contextlib.contextmanager
@@ -49,10 +45,8 @@ class PublishedFields:
         try:
             yield
         except InputError as error:
-            words = str(error)
-            raise InputError(
-                words if words.startswith(self.where) else f"{self.where}: {words}"
-            ) from error
+            words = str(error).removeprefix(f"{self.where}: ")
+            raise InputError(f"{self.where}: {words}") from error
 
     def _read(self, name: str, fits: Callable[[Any], bool], words: str) -> Any:
         if name not in self._fields:

@@ -5,23 +5,12 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class EncoderConfig(Protocol):
-    """What the config of every encoder tells."""
+    """What the config of every encoder tells, as fields or properties."""
 
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate of the audio."""
-
-    @property
-    def hop_samples(self) -> int:
-        """Samples of one token."""
-
-    @property
-    def feature_width(self) -> int:
-        """Dimensions of a feature vector."""
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """Layers whose features can be had, the lowest first."""
+    sample_rate_hz: int
+    hop_samples: int  # samples of a token
+    feature_width: int  # dimensions of a feature vector
+    layer_names: tuple[str, ...]  # layers whose features can be had, the lowest first
 
 
 class StackedEncoderConfig:

@@ -4,9 +4,8 @@
                                              |                             +-> context vectors
                                              +- quantizer (unmasked) -> targets of both tasks
 
-Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. With the objective
-best_rq there is masked prediction alone, of what a random quantizer makes of the spectrogram
-(`best_rq.py`); there are no contrastive blocks and no context vectors.
+Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. The objective best_rq
+has masked prediction alone, of a random quantizer's ids (`best_rq.py`).
 """
 
 from typing import NamedTuple
@@ -56,8 +55,7 @@ class GumbelQuantizer(nnx.Module):
 
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
         width = config.conformer.width
-        # Logits must begin much larger than Gumbel noise, which no temperature scales: else codes
-        # are chance for thousands of steps, and there is nothing to learn.
+        # Logits must begin much larger than Gumbel noise, else codes are chance for long.
         self.logits = nnx.Linear(
             width,
             config.codebook_size,
@@ -75,12 +73,8 @@ class GumbelQuantizer(nnx.Module):
         temperature: Float[Array, ""] | float,
         key: Key[Array, ""] | None,
     ) -> Quantized:
-        """Quantizes each frame; `key` switches the noise on.
-
-        Each dimension is first brought to zero mean and unit variance over the item's valid
-        frames. LayerNorm would leave a large part that all frames share, and with it most frames
-        would get the same few codes from the first step on.
-        """
+        """Quantizes each frame; `key` switches the noise on."""
+        # LayerNorm would leave a large part that all frames share, and so the same few codes.
         logits_BxUxC = self.logits(standardize_over_time(features, valid, FEATURE_VARIANCE_FLOOR))
         ids = jnp.argmax(logits_BxUxC, axis=-1).astype(jnp.int32)
         noisy_BxUxC = logits_BxUxC
@@ -99,17 +93,13 @@ class W2vBert(nnx.Module):
 
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
-        conformer, width = config.conformer, config.conformer.width
-        self.subsampling = ConvolutionalSubsampling(
-            config.mel_bins, config.subsample_channels, width, rngs=rngs
-        )
+        width, layers = config.conformer.width, config.contrastive_layers + config.masked_layers
+        channels, contrastive = config.subsample_channels, config.objective == "w2v_bert"
+        self.subsampling = ConvolutionalSubsampling(config.mel_bins, channels, width, rngs=rngs)
         self.feature_norm = layer_norm(width, rngs)
-        contrastive = config.objective == "w2v_bert"
         self.quantizer = GumbelQuantizer(config, rngs=rngs) if contrastive else None
         # Both modules are one stack of equal blocks: it is scanned, and compiled, once.
-        self.blocks = ConformerStack(
-            conformer, config.contrastive_layers + config.masked_layers, rngs=rngs
-        )
+        self.blocks = ConformerStack(config.conformer, layers, rngs=rngs)
         self.context = (
             linear(width, config.code_width, ("embed", None), "float32", rngs)
             if contrastive
@@ -120,11 +110,9 @@ class W2vBert(nnx.Module):
     def mel(
         self, audio: AudioBatch, warp: Float[Array, " b"] | None = None
     ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-        """The log-mel spectrogram and the frames of each item.
+        """The log-mel spectrogram, each bin standardized over the item, and its frames.
 
-        Each bin has zero mean and unit variance over the valid frames of the item: gain and channel
-        drop out, and so does the need for corpus statistics. Frames beyond are 0. With `warp` the
-        frequencies of each item are multiplied by a factor.
+        Frames beyond are 0. `warp` multiplies the frequencies of each item by a factor.
         """
         config = self.config
         mel, frames = log_mel_spectrogram(
@@ -143,7 +131,7 @@ class W2vBert(nnx.Module):
         return standardize_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
 
     def for_inference(self) -> None:
-        """Nothing to do: blocks of a size that a CPU trains are small."""
+        """Nothing to do."""
 
     def features(
         self, audio: AudioBatch, layer: str
@@ -166,11 +154,10 @@ class W2vBert(nnx.Module):
         gumbel_key: Key[Array, ""] | None = None,
         dropout_key: Key[Array, ""] | None = None,
     ) -> Outputs:
-        """The tasks of the objective.
+        """The tasks of the objective; keys switch noise and dropout on.
 
         The blocks see `mask_vectors` where `mask` hides a token, and hear all frequencies times
-        `warp`; the targets are of the voice as it is. `target_gradient_scale` is the share of the
-        quantizer's gradient that reaches the subsampling. Keys switch noise and dropout on.
+        `warp`; the targets are of the voice as it is.
         """
         mel, frames = self.mel(audio)
         subsampled, lengths = self.subsampling(mel, frames)

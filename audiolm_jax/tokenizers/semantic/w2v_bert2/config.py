@@ -39,10 +39,9 @@ class W2vBert2Config(StackedEncoderConfig):
     """Frames that are pooled into one; 2 gives 25 a second."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if not value > 0:
-                raise InputError(f"{field.name} = {value}: expected a positive number")
+                raise InputError(f"{name} = {value}: expected a positive number")
         if self.width % self.heads:
             raise InputError(f"width = {self.width}: expected a multiple of heads = {self.heads}")
 
