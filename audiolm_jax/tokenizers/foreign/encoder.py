@@ -51,9 +51,6 @@ def read_encoder(
     """A model folder's content, of the transformers library's folder or the weights file in it.
 
     Frames are pooled down to `token_rate_hz`. `licence` None takes what the model card says.
-
-    Raises:
-      InputError: not such weights, a variant not computed here, or arrays that do not fit.
     """
     content, arrays = read_safetensors_folder(weights)
     folder = weights if weights.is_dir() else weights.parent
@@ -77,8 +74,10 @@ def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_
     kinds = typing.get_type_hints(published.config_class)
     sizes = {ours: fields.read(theirs, kinds[ours]) for ours, theirs in published.fields.items()}
     sizes |= published.derive(fields, _preprocessor(folder))
-    with fields.named():
+    try:
         config = published.config_class(**sizes, frames_per_token=1)
+    except InputError as error:
+        raise InputError(f"{fields.where}: {error}") from error
     rate_hz, hop_samples = config.sample_rate_hz, config.frame_hop_samples
     if token_rate_hz < 1 or rate_hz % (hop_samples * token_rate_hz):
         raise InputError(
@@ -115,9 +114,7 @@ def _convert(
 def _card_licence(folder: Path) -> str | None:
     """The licence that the header of the model card beside the weights names."""
     path = folder / CARD
-    if not path.is_file():
-        return None
-    header = path.read_text(errors="replace").split("---")
+    header = path.read_text(errors="replace").split("---") if path.is_file() else []
     if len(header) < 3 or header[0].strip():
         return None
     for line in header[1].splitlines():

@@ -2,6 +2,8 @@
 
 from typing import Protocol, runtime_checkable
 
+from audiolm_jax.errors import InputError
+
 
 @runtime_checkable
 class EncoderConfig(Protocol):
@@ -14,14 +16,20 @@ class EncoderConfig(Protocol):
 
 
 class StackedEncoderConfig:
-    """Base of the imported encoders' dataclasses, which have these fields, or properties so named.
-
-    `layer_0` is the input of the first block, `layer_k` the output of the k-th.
-    """
+    """Base of the imported encoders' dataclasses; `layer_k` is the output of block k, 0 its input."""
 
     width: int
     layers: int
+    heads: int
     frames_per_token: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not numbers or any(not isinstance(x, bool | str) and not x > 0 for x in numbers):
+                raise InputError(f"{name} = {value}: expected a positive number")
+        if self.width % self.heads:
+            raise InputError(f"width = {self.width}: expected a multiple of heads = {self.heads}")
 
     @property
     def frame_hop_samples(self) -> int:

@@ -1,5 +1,6 @@
 """A module that turns audio into frames, compiled for few shapes: what every encoder shares."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -72,10 +73,6 @@ class ModuleEncoder:
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """As `types.FrameEncoder.features`."""
         self.check_layer(layer)
-        return in_windows(
-            lambda heard: self._compiled(self.params, heard, layer=layer),
-            audio,
-            self.hop_samples,
-            self.window,
-            np.zeros(self.config.feature_width, np.float32),
-        )
+        compiled = functools.partial(self._compiled, self.params, layer=layer)
+        empty = np.zeros(self.config.feature_width, np.float32)
+        return in_windows(compiled, audio, self.hop_samples, self.window, empty)

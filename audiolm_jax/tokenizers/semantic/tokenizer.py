@@ -1,9 +1,7 @@
-"""Semantic tokens from a frozen encoder and its k-means, and the folder that holds both.
-
-Any encoder serves: w2v-BERT trained here, or public weights that were imported.
-"""
+"""Semantic tokens from a frozen encoder of any kind and its k-means; the folder of both."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +66,7 @@ def save_semantic_tokenizer(
     provenance: dict[str, Any],
     window: WindowConfig = DEFAULT,
 ) -> str:
-    """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
-
-    `encoder` is a model folder or its content; its origin is added to `provenance`.
-    """
+    """Writes the folder of encoder (model folder or content) and k-means; its fingerprint."""
     if isinstance(encoder, Path):
         encoder = _load_encoder_folder(encoder)
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
@@ -89,9 +84,8 @@ def save_semantic_tokenizer(
 def _load_encoder_folder(directory: Path) -> ModelFolder:
     kind = read_kind(directory)
     if kind not in ENCODERS:
-        raise InputError(
-            f"{directory}: holds a {kind!r} model, expected an encoder: {' or '.join(ENCODERS)}"
-        )
+        expected = f"expected an encoder: {' or '.join(ENCODERS)}"
+        raise InputError(f"{directory}: holds a {kind!r} model, {expected}")
     return load_model(directory, kind)
 
 
@@ -131,14 +125,9 @@ class KmeansTokenizer:
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
         """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
-        ids, lengths = in_windows(
-            lambda heard: self._compiled(self._weights, heard),
-            audio,
-            self.hop_samples,
-            self.config.window,
-            np.zeros((), np.int32),
-        )
-        return SemanticTokens(ids, lengths)
+        compiled = functools.partial(self._compiled, self._weights)
+        window, empty = self.config.window, np.zeros((), np.int32)
+        return SemanticTokens(*in_windows(compiled, audio, self.hop_samples, window, empty))
 
     def _read_clustering(self, width: int, folder: ModelFolder, where: str) -> Clustering:
         shapes = {"mean": (width,), "std": (width,), "centroids": (self.clusters, width)}
@@ -146,8 +135,6 @@ class KmeansTokenizer:
             array = folder.arrays.get(_KMEANS + name)
             if array is None or array.shape != shape:
                 state = "missing" if array is None else f"of shape {array.shape}"
-                raise InputError(
-                    f"{where}: array {_KMEANS + name!r} is {state}, the encoder needs {shape}; "
-                    "fit k-means on this encoder"
-                )
+                words = f"is {state}, the encoder needs {shape}; fit k-means on this encoder"
+                raise InputError(f"{where}: array {_KMEANS + name!r} {words}")
         return Clustering(**{name: folder.arrays[_KMEANS + name] for name in _CLUSTERING})

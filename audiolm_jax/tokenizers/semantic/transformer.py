@@ -82,10 +82,7 @@ class FeedForward(nnx.Module):
 def run_blocks(
     apply: Callable[[Block, Array], Array], blocks: Block | nnx.List, x: Array, count: int
 ) -> tuple[Array, Array]:
-    """The output of the first `count` of all blocks, and of each of them [count, ...].
-
-    Blocks are stacked (`nn.stack`) and scanned, or a list and each compiled by itself.
-    """
+    """Output of the first `count` blocks, stacked or a list, and of each of them [count, ...]."""
     if isinstance(blocks, nnx.List):
         every = [x]
         for block in blocks[:count]:
@@ -114,8 +111,7 @@ def pool_to_tokens(
 ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
     """Mean of the frames of each token, zero beyond each item, and the tokens of each item.
 
-    A recording has ceil(samples / hop) tokens; short of frames, its last one (it must have one
-    unless it is empty) is repeated.
+    A recording has ceil(samples / hop) tokens; its last frame is repeated if it is short of frames.
     """
     last_Bx1 = jnp.maximum(frames - 1, 0)[:, None]
     place_BxT = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last_Bx1)
@@ -163,11 +159,6 @@ class StackedEncoder(nnx.Module):
         x, valid, frames = self.embed(audio)
         count = min(config.layer_names.index(layer), config.layers)
         x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
-        return pool_to_tokens(
-            self.finish(x, layer),
-            frames,
-            jnp.asarray(audio.lengths),
-            -(-audio.samples.shape[1] // config.hop_samples),
-            config.hop_samples,
-            config.frames_per_token,
-        )
+        hop, lengths = config.hop_samples, jnp.asarray(audio.lengths)
+        sizes = (-(-audio.samples.shape[1] // hop), hop, config.frames_per_token)
+        return pool_to_tokens(self.finish(x, layer), frames, lengths, *sizes)

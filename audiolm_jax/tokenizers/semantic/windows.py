@@ -56,14 +56,10 @@ def in_windows(
     window: WindowConfig,
     empty: Num[np.ndarray, "..."],
 ) -> tuple[Num[np.ndarray, "b u ..."], Int[np.ndarray, " b"]]:
-    """Puts a batch through a compiled encoder, piece by piece.
+    """[b, ceil(s / hop), ...] by a compiled encoder, and int32 [b], the tokens of each item.
 
-    Args:
-      compiled: takes audio of one of few padded shapes, gives an array for each of its tokens.
-      empty: what a token beyond the end of its item is; tells shape and dtype of the others.
-
-    Returns:
-      [b, ceil(s / hop), ...], and the tokens of each item int32 [b], ceil(length / hop).
+    `compiled` takes audio of few padded shapes and gives an array for each token; `empty` is what a
+    token beyond the end of its item is, and tells shape and dtype of the others.
     """
     samples, lengths = checked(audio)
     tokens = -(-lengths // hop_samples)

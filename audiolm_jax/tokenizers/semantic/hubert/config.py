@@ -52,17 +52,14 @@ class HubertConfig(StackedEncoderConfig):
     """Frames that are pooled into one; 2 gives 25 a second from 50."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            numbers = value if isinstance(value, tuple) else (value,)
-            if not numbers or any(not isinstance(x, bool | str) and not x > 0 for x in numbers):
-                raise InputError(f"{name} = {value}: expected positive numbers")
+        super().__post_init__()
         if not len(self.conv_widths) == len(self.conv_kernels) == len(self.conv_strides):
             sizes = f"{len(self.conv_widths)} and {len(self.conv_strides)}"
             expected = f"expected as many as conv_widths and conv_strides, {sizes}"
             raise InputError(f"conv_kernels = {self.conv_kernels}: {expected}")
-        for name in ("heads", "position_groups"):
-            if self.width % (value := getattr(self, name)):
-                raise InputError(f"width = {self.width}: expected a multiple of {name} = {value}")
+        if self.width % self.position_groups:
+            expected = f"expected a multiple of position_groups = {self.position_groups}"
+            raise InputError(f"width = {self.width}: {expected}")
 
     @property
     def frame_hop_samples(self) -> int:

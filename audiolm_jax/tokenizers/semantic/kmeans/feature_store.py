@@ -51,10 +51,7 @@ class ClipChoice:
 
 
 def choose_clips(index: ClipIndex, hop_samples: int, max_frames: int, seed: int) -> ClipChoice:
-    """Training clips with `max_frames` frames together, or all of them if they have fewer.
-
-    Clips are drawn whole, in random order: only what is used has to be encoded.
-    """
+    """Training clips drawn whole, with `max_frames` frames together, or all if they have fewer."""
     clips = index.of("train")
     counts = [-(-clip.num_samples // hop_samples) for clip in clips]
     left, used = max_frames, [0] * len(clips)
@@ -80,9 +77,6 @@ def store_features(
     """Writes the features of a layer, or what is left of them; float32 [n, d], mapped into memory.
 
     `window` is what `encoder` cuts long recordings by; `batch_size` clips are loaded together.
-
-    Raises:
-      InputError: the folder holds other or damaged features, or the audio has another rate.
     """
     if (rate_hz := index.config.sample_rate_hz) != encoder.sample_rate_hz:
         expected = f"the encoder takes {encoder.sample_rate_hz}"

@@ -47,12 +47,8 @@ def fit_kmeans(
     """Standardizes, draws the first centroids and runs Lloyd's algorithm.
 
     Equal arguments give equal bits on the same devices; on others, results differ by rounding.
-
-    Args:
-      config: `layer` and `max_frames` are not read here.
-      mesh: devices that share each block of frames; None is one device.
-      directory: where state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl go; a fit
-        that was interrupted goes on from there. None keeps nothing.
+    `directory` keeps state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl, from
+    which an interrupted fit goes on. The config's `layer` and `max_frames` are not read here.
 
     Raises:
       InputError: features not finite, fewer distinct frames than clusters, or a damaged state.

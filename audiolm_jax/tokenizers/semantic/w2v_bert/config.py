@@ -60,8 +60,7 @@ class W2vBertConfig:
     subsample_channels: int = 128
     """Channels of the two subsampling convolutions."""
     objective: Literal["w2v_bert", "best_rq"] = "w2v_bert"
-    """w2v_bert: contrastive and masked prediction, of codes that are learnt too. best_rq: masked
-    prediction of random codes that never change."""
+    """w2v_bert: contrastive and masked prediction of learnt codes; best_rq: masked, random codes."""
     contrastive_layers: int = 12
     """Conformer blocks of the contrastive module; 0 with best_rq, which has none."""
     masked_layers: int = 12
@@ -76,9 +75,8 @@ class W2vBertConfig:
     """Sizes of every block."""
 
     def __post_init__(self) -> None:
-        names = [field.name for field in dataclasses.fields(self)]
         free = {"objective", "contrastive_layers", "projection_seed", "conformer"}
-        positive = [name for name in names if name not in free]
+        positive = [name for name in vars(self) if name not in free]
         _require(self, "--model", positive, lambda x: x > 0, "a positive number")
         _require(self, "--model", ("projection_seed",), lambda x: x >= 0, "0 or more")
         _require(self, "--model", ("codebook_size",), lambda x: x >= 2, "at least 2")
@@ -127,9 +125,8 @@ class W2vBertTrainConfig:
     mask_noise: float = 0.1
     """Standard deviation of the random vectors that stand for hidden tokens."""
     frequency_warp: float = 0.0
-    """In training the blocks hear each item with its frequencies multiplied by a factor between
-    1 / (1 + this) and 1 + this, while targets stay: speaker traits then help less to guess them (as
-    in arXiv:2007.00991). The paper has none: 0 is off."""
+    """Blocks hear each training item's frequencies times 1 / (1 + this) to 1 + this, targets stay:
+    speaker traits then help less (arXiv:2007.00991). The paper has none: 0 is off."""
     distractors: int = 100
     """Wrong answers per hidden token in the contrastive task."""
     contrastive_temperature: float = 0.1
@@ -141,13 +138,11 @@ class W2vBertTrainConfig:
     gumbel_temperature_decay: float = 0.999995
     """Factor per step."""
     target_gradient_scale: float = 0.1
-    """Share of the quantizer's gradient that reaches the subsampling, 0 to 1; with 1 features
-    become easy to guess."""
+    """Share of the quantizer's gradient that reaches the subsampling, 0 to 1 (too easy features)."""
     masked_weight: float = 1.0
     """Weight of masked prediction; the contrastive loss has weight 1."""
     visible_weight: float = 0.0
-    """Weight of the same prediction at visible tokens (HuBERT's 1 - alpha, arXiv:2106.07447 section
-    II-B), which ties a late layer's feature to its own token; the paper has none."""
+    """Weight of the same at visible tokens (HuBERT's 1 - alpha, II-B); the paper has none."""
     diversity_weight: float = 0.1
     """Weight of the diversity loss."""
     feature_penalty_weight: float = 0.0

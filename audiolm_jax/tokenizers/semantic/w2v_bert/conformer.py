@@ -36,25 +36,19 @@ def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
 
 def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """LayerNorm whose parameters carry a logical name."""
-    return nnx.LayerNorm(
-        width,
-        scale_init=annotate(nnx.initializers.ones_init(), "embed"),
-        bias_init=annotate(nnx.initializers.zeros_init(), "embed"),
-        rngs=rngs,
-    )
+    scale = annotate(nnx.initializers.ones_init(), "embed")
+    bias = annotate(nnx.initializers.zeros_init(), "embed")
+    return nnx.LayerNorm(width, scale_init=scale, bias_init=bias, rngs=rngs)
 
 
 def linear(
     d_in: int, d_out: int, names: tuple[str | None, ...], dtype: str, rngs: nnx.Rngs
 ) -> nnx.Linear:
     """Linear layer whose parameters carry logical names."""
+    kernel = annotate(draws.glorot_uniform, *names)
+    bias = annotate(nnx.initializers.zeros_init(), names[1])
     return nnx.Linear(
-        d_in,
-        d_out,
-        dtype=jnp.dtype(dtype),
-        kernel_init=annotate(draws.glorot_uniform, *names),
-        bias_init=annotate(nnx.initializers.zeros_init(), names[1]),
-        rngs=rngs,
+        d_in, d_out, dtype=jnp.dtype(dtype), kernel_init=kernel, bias_init=bias, rngs=rngs
     )
 
 
@@ -176,12 +170,9 @@ class ConformerStack(nnx.Module):
         def run(x: Array, weights: nnx.State, block_key: Array | None) -> Array:
             return nnx.merge(graphdef, weights)(x, valid, block_key)
 
-        match self.remat:
-            case "dots":
-                policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-                run = jax.checkpoint(run, policy=policy)
-            case "full":
-                run = jax.checkpoint(run)
+        if self.remat != "none":
+            dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            run = jax.checkpoint(run, policy=dots if self.remat == "dots" else None)
 
         def body(carry: tuple[Array, Array], layer: tuple) -> tuple[tuple[Array, Array], None]:
             x, tapped = carry

@@ -1,7 +1,6 @@
 """Masks, distractors and the three losses of w2v-BERT (arXiv:2108.06209).
 
-Every loss is a sum over positions of the whole batch divided by a count over the whole batch, so
-it does not depend on how the batch is spread over devices.
+Every loss is a sum over the whole batch by a count over it, however it is spread over devices.
 """
 
 from typing import NamedTuple
@@ -35,8 +34,7 @@ def sample_distractors(
 ) -> Int[Array, "b u n"]:
     """Positions of `count` distractors for each token, int32, drawn with replacement.
 
-    They are other masked tokens of the item; rows of tokens that are not masked, or are the only
-    masked token, mean nothing.
+    They are other masked tokens of the item; rows of tokens without such mean nothing.
     """
     others_Bx1x1 = (mask.sum(axis=1) - 1)[:, None, None]
     # Draw among the other masked tokens by rank, skipping the own rank, then rank to position.

@@ -8,6 +8,7 @@ Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. Th
 has masked prediction alone, of a random quantizer's ids (`best_rq.py`).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -54,17 +55,13 @@ class GumbelQuantizer(nnx.Module):
     """One codebook; codes are chosen by a linear layer, in training with Gumbel noise."""
 
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
-        width = config.conformer.width
+        width, codes = config.conformer.width, config.codebook_size
         # Logits must begin much larger than Gumbel noise, else codes are chance for long.
-        self.logits = nnx.Linear(
-            width,
-            config.codebook_size,
-            kernel_init=annotate(draws.normal, "embed", "codes"),
-            bias_init=annotate(nnx.initializers.zeros_init(), "codes"),
-            rngs=rngs,
-        )
+        kernel = annotate(draws.normal, "embed", "codes")
+        bias = annotate(nnx.initializers.zeros_init(), "codes")
+        self.logits = nnx.Linear(width, codes, kernel_init=kernel, bias_init=bias, rngs=rngs)
         init = annotate(draws.uniform, "codes", "embed")
-        self.codebook = nnx.Param(init(rngs.params(), (config.codebook_size, config.code_width)))
+        self.codebook = nnx.Param(init(rngs.params(), (codes, config.code_width)))
 
     def __call__(
         self,
@@ -100,20 +97,14 @@ class W2vBert(nnx.Module):
         self.quantizer = GumbelQuantizer(config, rngs=rngs) if contrastive else None
         # Both modules are one stack of equal blocks: it is scanned, and compiled, once.
         self.blocks = ConformerStack(config.conformer, layers, rngs=rngs)
-        self.context = (
-            linear(width, config.code_width, ("embed", None), "float32", rngs)
-            if contrastive
-            else None
-        )
-        self.head = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
+        head = functools.partial(linear, width, dtype="float32", rngs=rngs)
+        self.context = head(config.code_width, ("embed", None)) if contrastive else None
+        self.head = head(config.codebook_size, ("embed", "codes"))
 
     def mel(
         self, audio: AudioBatch, warp: Float[Array, " b"] | None = None
     ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-        """The log-mel spectrogram, each bin standardized over the item, and its frames.
-
-        Frames beyond are 0. `warp` multiplies the frequencies of each item by a factor.
-        """
+        """Log-mel of frequencies times `warp`, standardized over each item, 0 beyond; frames."""
         config = self.config
         mel, frames = log_mel_spectrogram(
             jnp.asarray(audio.samples),

@@ -29,13 +29,10 @@ class ConvolutionalSubsampling(nnx.Module):
         self.bias1 = nnx.Param(bias(rngs.params(), (channels,)))
         self.kernel2 = nnx.Param(init(rngs.params(), (4, 3, channels, channels)))
         self.bias2 = nnx.Param(bias(rngs.params(), (channels,)))
-        self.out = nnx.Linear(
-            channels * (-(-bins // FRAMES_PER_TOKEN)),
-            width,
-            kernel_init=annotate(draws.glorot_uniform, "channels_in", "embed"),
-            bias_init=annotate(nnx.initializers.zeros_init(), "embed"),
-            rngs=rngs,
-        )
+        inputs = channels * (-(-bins // FRAMES_PER_TOKEN))
+        kernel = annotate(draws.glorot_uniform, "channels_in", "embed")
+        bias = annotate(nnx.initializers.zeros_init(), "embed")
+        self.out = nnx.Linear(inputs, width, kernel_init=kernel, bias_init=bias, rngs=rngs)
 
     def __call__(
         self, mel: Float[Array, "b t m"], lengths: Int[Array, " b"]

@@ -1,7 +1,4 @@
-"""Training of the semantic encoder: L = L_contrastive + 0.1 L_diversity + L_masked_prediction.
-
-With the model's objective best_rq L_masked_prediction is all there is.
-"""
+"""Training: L = L_contrastive + 0.1 L_diversity + L_masked_prediction; best_rq has the last alone."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.encoder_config import StackedEncoderConfig
 
 KIND = "w2v_bert2"
@@ -37,13 +36,6 @@ class W2vBert2Config(StackedEncoderConfig):
     """Added to the variance in layer normalization."""
     frames_per_token: int = 2
     """Frames that are pooled into one; 2 gives 25 a second."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise InputError(f"{name} = {value}: expected a positive number")
-        if self.width % self.heads:
-            raise InputError(f"width = {self.width}: expected a multiple of heads = {self.heads}")
 
     @property
     def sample_rate_hz(self) -> int:
