@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -37,9 +36,7 @@ class Layer:
 
     here: str
     theirs: str
-    kind: Literal[
-        "linear", "convolution", "pointwise", "depthwise", "norm", "affine", "batch_norm", "table"
-    ]
+    kind: str  # of `_KINDS`
 
 
 class PublishedArrays:
@@ -62,10 +59,8 @@ class PublishedArrays:
 
     def weight(self, prefix: str, shape: Shape) -> np.ndarray:
         """A weight as it is, or from norms [1, ..., n, ..., 1] and directions (weight norm)."""
-        for norm, direction in (
-            ("weight_g", "weight_v"),
-            ("parametrizations.weight.original0", "parametrizations.weight.original1"),
-        ):
+        newer = "parametrizations.weight.original"
+        for norm, direction in (("weight_g", "weight_v"), (f"{newer}0", f"{newer}1")):
             if f"{prefix}.{norm}" in self.left or f"{prefix}.{direction}" in self.left:
                 vectors = self.take(f"{prefix}.{direction}", shape).astype(np.float64)
                 sizes = getattr(self.left.get(f"{prefix}.{norm}"), "shape", ())

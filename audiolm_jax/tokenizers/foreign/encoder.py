@@ -21,8 +21,6 @@ from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256
 from audiolm_jax.tokenizers.foreign.fields import PublishedFields
 from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
 
-CARD = "README.md"
-PREPROCESSOR = "preprocessor_config.json"
 # Of training and of fine-tuned heads: nothing that hidden states depend on.
 UNUSED = ("masked_spec_embed", "lm_head.")
 
@@ -80,15 +78,13 @@ def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_
         raise InputError(f"{fields.where}: {error}") from error
     rate_hz, hop_samples = config.sample_rate_hz, config.frame_hop_samples
     if token_rate_hz < 1 or rate_hz % (hop_samples * token_rate_hz):
-        raise InputError(
-            f"--token-rate-hz = {token_rate_hz}: expected {rate_hz / hop_samples:.6g}, the "
-            "encoder's frames a second, or a whole fraction of it"
-        )
+        expected = f"expected {rate_hz / hop_samples:.6g} frames a second or a whole fraction of it"
+        raise InputError(f"--token-rate-hz = {token_rate_hz}: {expected}")
     return dataclasses.replace(config, frames_per_token=rate_hz // (hop_samples * token_rate_hz))
 
 
 def _preprocessor(folder: Path) -> PublishedFields | None:
-    path = folder / PREPROCESSOR
+    path = folder / "preprocessor_config.json"
     if not path.is_file():
         return None
     try:
@@ -113,7 +109,7 @@ def _convert(
 
 def _card_licence(folder: Path) -> str | None:
     """The licence that the header of the model card beside the weights names."""
-    path = folder / CARD
+    path = folder / "README.md"
     header = path.read_text(errors="replace").split("---") if path.is_file() else []
     if len(header) < 3 or header[0].strip():
         return None

@@ -1,9 +1,9 @@
 """Reads the centroids of a k-means that joblib pickled, executing nothing that the file names.
 
 A pickle is a program, whose instructions may import any function and call it. Here Python's own
-unpickler runs only the instructions that plain values, dictionaries and objects need, and each of
-the few names it accepts stands for an inert record. joblib writes the bytes of an array, outside
-the pickle's own grammar, behind the instruction that completes the record of its shape.
+unpickler runs only those that plain values, dictionaries and objects need, and each of the few
+names it accepts stands for an inert record. joblib writes the bytes of an array behind the
+instruction that completes the record of its shape.
 """
 
 import io

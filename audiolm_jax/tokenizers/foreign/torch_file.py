@@ -16,10 +16,8 @@ def read_torch_file(path: Path) -> Any:
     try:
         import torch
     except ImportError:
-        raise InputError(
-            f"{path}: reading a torch file needs torch; pip install 'audiolm_jax[import]', or "
-            "import the safetensors weights instead"
-        ) from None
+        how = "pip install 'audiolm_jax[import]', or import the safetensors weights"
+        raise InputError(f"{path}: reading a torch file needs torch; {how}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle versions; what cannot be read is an error

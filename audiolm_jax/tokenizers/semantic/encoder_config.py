@@ -16,7 +16,7 @@ class EncoderConfig(Protocol):
 
 
 class StackedEncoderConfig:
-    """Base of the imported encoders' dataclasses; `layer_k` is the output of block k, 0 its input."""
+    """Base of the imported encoders' dataclasses; `layer_k` is block k's output, 0 the input."""
 
     width: int
     layers: int

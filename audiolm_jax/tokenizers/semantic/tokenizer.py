@@ -71,14 +71,12 @@ def save_semantic_tokenizer(
         encoder = _load_encoder_folder(encoder)
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
     arrays |= {_KMEANS + name: getattr(clustering, name) for name in _CLUSTERING}
-    config = SemanticTokenizerConfig(
-        encoder.kind, encoder.config, layer, len(clustering.centroids), window
-    )
+    clusters = len(clustering.centroids)
+    config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, clusters, window)
     origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
-    provenance = {**provenance, "encoder": origin}
     # Not to write what cannot be read.
     KmeansTokenizer(ModelFolder(KIND, config_to_dict(config), arrays, "", {}), str(directory))
-    return save_model(directory, KIND, config, arrays, provenance)
+    return save_model(directory, KIND, config, arrays, {**provenance, "encoder": origin})
 
 
 def _load_encoder_folder(directory: Path) -> ModelFolder:

@@ -73,8 +73,7 @@ def fit_kmeans(
             curve = np.append(state.inertia, sums.distances.mean(dtype=np.float64))
             empty = np.flatnonzero(sums.counts == 0)
             if records is not None:
-                values = {"inertia": curve[-1], "empty": len(empty)}
-                records.write(state.step, values, frames)
+                records.write(state.step, {"inertia": curve[-1], "empty": len(empty)}, frames)
             centroids = _updated(passes, sums, empty)
             is_still = np.array_equal(centroids, state.centroids)
             if (is_still or state.step >= config.iterations) and not len(empty):

@@ -60,7 +60,7 @@ class W2vBertConfig:
     subsample_channels: int = 128
     """Channels of the two subsampling convolutions."""
     objective: Literal["w2v_bert", "best_rq"] = "w2v_bert"
-    """w2v_bert: contrastive and masked prediction of learnt codes; best_rq: masked, random codes."""
+    """w2v_bert: contrastive, and masked prediction of learned codes; best_rq: of fixed codes."""
     contrastive_layers: int = 12
     """Conformer blocks of the contrastive module; 0 with best_rq, which has none."""
     masked_layers: int = 12
@@ -80,17 +80,14 @@ class W2vBertConfig:
         _require(self, "--model", positive, lambda x: x > 0, "a positive number")
         _require(self, "--model", ("projection_seed",), lambda x: x >= 0, "0 or more")
         _require(self, "--model", ("codebook_size",), lambda x: x >= 2, "at least 2")
-        if not self.mel_hop_samples <= self.mel_window_samples <= self.mel_fft_size:
-            raise InputError(
-                f"--model.mel-window-samples = {self.mel_window_samples}: expected between "
-                f"mel-hop-samples = {self.mel_hop_samples} and mel-fft-size = {self.mel_fft_size}"
-            )
+        hop, window, fft = self.mel_hop_samples, self.mel_window_samples, self.mel_fft_size
+        if not hop <= window <= fft:
+            expected = f"expected between mel-hop-samples = {hop} and mel-fft-size = {fft}"
+            raise InputError(f"--model.mel-window-samples = {window}: {expected}")
         layers = self.contrastive_layers
         if layers < 0 or (layers == 0) != (self.objective == "best_rq"):
-            raise InputError(
-                f"--model.contrastive-layers = {self.contrastive_layers}: expected 0 with best_rq, "
-                f"a positive number with w2v_bert; the objective is {self.objective}"
-            )
+            expected = "expected 0 with best_rq, a positive number with w2v_bert"
+            raise InputError(f"--model.contrastive-layers = {layers}: {expected}")
 
     @property
     def hop_samples(self) -> int:
@@ -138,11 +135,12 @@ class W2vBertTrainConfig:
     gumbel_temperature_decay: float = 0.999995
     """Factor per step."""
     target_gradient_scale: float = 0.1
-    """Share of the quantizer's gradient that reaches the subsampling, 0 to 1 (too easy features)."""
+    """Share of the quantizer's gradient that reaches the subsampling, 0 to 1; whole, it teaches
+    features that are easy to guess."""
     masked_weight: float = 1.0
     """Weight of masked prediction; the contrastive loss has weight 1."""
     visible_weight: float = 0.0
-    """Weight of the same at visible tokens (HuBERT's 1 - alpha, II-B); the paper has none."""
+    """Weight of the same prediction at visible tokens (HuBERT's 1 - alpha); the paper has none."""
     diversity_weight: float = 0.1
     """Weight of the diversity loss."""
     feature_penalty_weight: float = 0.0

@@ -28,8 +28,7 @@ def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
     half = x.shape[-1] // 2
     inverse_wavelength = ROPE_BASE ** (-np.arange(half) / half)
     angle = np.arange(x.shape[1])[:, None] * inverse_wavelength[None, :]
-    cos = jnp.asarray(np.cos(angle), x.dtype)[None, :, None, :]
-    sin = jnp.asarray(np.sin(angle), x.dtype)[None, :, None, :]
+    cos, sin = (jnp.asarray(f(angle), x.dtype)[None, :, None, :] for f in (np.cos, np.sin))
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
@@ -71,13 +70,11 @@ class SelfAttention(nnx.Module):
     """Multi-head attention over all valid frames, with rotary relative positions."""
 
     def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
-        head_dim = config.width // config.heads
-        dtype = jnp.dtype(config.compute_dtype)
+        heads, dtype = (config.heads, config.width // config.heads), jnp.dtype(config.compute_dtype)
         self.norm = layer_norm(config.width, rngs)
         general = functools.partial(nnx.LinearGeneral, use_bias=False, dtype=dtype, rngs=rngs)
         qkv_init = annotate(draws.glorot_uniform, "embed", None, "heads", "kv")
         out_init = annotate(draws.glorot_uniform, "heads", "kv", "embed")
-        heads = (config.heads, head_dim)
         self.qkv = general(config.width, (3, *heads), kernel_init=qkv_init)
         self.out = general(heads, config.width, axis=(-2, -1), kernel_init=out_init)
 

@@ -63,8 +63,7 @@ def contrastive_loss(
 ) -> tuple[Sum, Sum]:
     """Cross-entropy of telling a hidden token's code among distractors, by cosine; accuracy.
 
-    Distractors that hold the token's own code are left out. Both are over hidden tokens of items
-    with at least two of them.
+    Distractors with the token's own code are left out, and items with one hidden token.
     """
     assert outputs.quantized is not None  # the objective w2v_bert
     assert outputs.context is not None

@@ -37,10 +37,7 @@ class ConvolutionalSubsampling(nnx.Module):
     def __call__(
         self, mel: Float[Array, "b t m"], lengths: Int[Array, " b"]
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features [b, ceil(t / 4), d], meaningless beyond the valid tokens, ceil(length / 4).
-
-        Frames at or beyond `lengths` count as zero, whatever they hold.
-        """
+        """Features [b, ceil(t / 4), d] and valid tokens; frames beyond `lengths` count as zero."""
         x = jnp.pad(mel, ((0, 0), (0, -mel.shape[1] % FRAMES_PER_TOKEN), (0, 0)))[..., None]
         for kernel, bias in ((self.kernel1, self.bias1), (self.kernel2, self.bias2)):
             # Padding is zeroed before each convolution: biases would make it leak otherwise.

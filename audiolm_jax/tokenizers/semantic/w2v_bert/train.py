@@ -1,4 +1,4 @@
-"""Training: L = L_contrastive + 0.1 L_diversity + L_masked_prediction; best_rq has the last alone."""
+"""Training by L_contrastive + 0.1 L_diversity + L_masked_prediction; best_rq has the last alone."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,8 +17,6 @@ from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import AudioBatch
-
-_EVALUATION_SEED = 0
 
 
 class Randomness(NamedTuple):
@@ -117,9 +115,8 @@ def program(
             return measure(outputs, drawn, train_config)
 
         (_, sums), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        params, opt_state, norms = apply_gradients(
-            optimizer, state.params, state.opt_state, gradients
-        )
+        updated = apply_gradients(optimizer, state.params, state.opt_state, gradients)
+        params, opt_state, norms = updated
         metrics = {name: value.mean() for name, value in sums.items()}
         if model_config.objective == "w2v_bert":
             metrics["gumbel_temperature"] = temperature
@@ -127,7 +124,7 @@ def program(
         return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
     def evaluate(state: TrainState, batch: AudioBatch) -> Sums:
-        key = jax.random.key(_EVALUATION_SEED)
+        key = jax.random.key(0)  # equal for every evaluation
         drawn = draw(key, token_validity(batch, model_config), width, train_config)
         model = nnx.merge(graphdef, state.params)
         # Without noise, the temperature has no effect on what is measured.

@@ -37,10 +37,7 @@ class W2vBert2Config(StackedEncoderConfig):
     frames_per_token: int = 2
     """Frames that are pooled into one; 2 gives 25 a second."""
 
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate of the audio."""
-        return SAMPLE_RATE_HZ
+    sample_rate_hz = SAMPLE_RATE_HZ  # not a field: the weights were trained on this
 
     @property
     def frame_hop_samples(self) -> int:

@@ -38,10 +38,7 @@ def _mel(frequencies_hz: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 def log_mel_frames(
     samples: Float[Array, "b s"], lengths: Int[Array, " b"], bins: int
 ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-    """Log-mel spectrum of each window that lies wholly within the recording; windows of each item.
-
-    `samples` are in [-1, 1] and zero beyond each length; at least 400.
-    """
+    """Log-mel spectrum of each window wholly within the samples (at least 400); those of items."""
     hop, size = MEL_HOP_SAMPLES, MEL_WINDOW_SAMPLES
     count = 1 + (samples.shape[1] - size) // hop
     cells = -(-size // hop)
