@@ -1,6 +1,6 @@
 """Masks, distractors and the three losses of w2v-BERT (arXiv:2108.06209).
 
-Every loss is a sum over the whole batch by a count over it, however it is spread over devices.
+Every loss is a sum divided by a count, both over the whole batch, however devices share it.
 """
 
 from typing import NamedTuple
