@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -31,16 +30,13 @@ _KINDS: dict[str, tuple[str, str, Callable[..., Shape], Callable[[np.ndarray], n
 class Layer:
     """A layer by our name and its publisher's; a bias is taken if our layer has one.
 
-    `{}` in the publisher's name stands for a number. If ours has it too, there are as many layers
-    as we have; if not, ours holds all of them along its first axis. A batch norm comes as the scale
-    and the shift that its statistics amount to.
+    `{}` in the publisher's name stands for a number: if ours has it too, there are as many layers
+    as we have; if not, ours holds all along its first axis. A batch norm becomes scale and shift.
     """
 
     here: str
     theirs: str
-    kind: Literal[
-        "linear", "convolution", "pointwise", "depthwise", "norm", "affine", "batch_norm", "table"
-    ]
+    kind: str  # of `_KINDS`
 
 
 class PublishedArrays:
@@ -50,11 +46,7 @@ class PublishedArrays:
         self.left, self.where = dict(arrays), where
 
     def take(self, name: str, shape: Shape) -> np.ndarray:
-        """An array as float32.
-
-        Raises:
-          InputError: it is missing, of another shape, or not finite.
-        """
+        """An array as float32; InputError if missing, of another shape, or not finite."""
         if name not in self.left:
             raise InputError(f"{self.where}: array {name!r} is missing")
         array = self.left.pop(name)
@@ -66,14 +58,9 @@ class PublishedArrays:
         return array.astype(np.float32)
 
     def weight(self, prefix: str, shape: Shape) -> np.ndarray:
-        """A weight as it is, or from norms and directions (weight normalisation).
-
-        The norms have one axis of the directions, and size 1 along the others.
-        """
-        for norm, direction in (
-            ("weight_g", "weight_v"),
-            ("parametrizations.weight.original0", "parametrizations.weight.original1"),
-        ):
+        """A weight as it is, or from norms [1, ..., n, ..., 1] and directions (weight norm)."""
+        newer = "parametrizations.weight.original"
+        for norm, direction in (("weight_g", "weight_v"), (f"{newer}0", f"{newer}1")):
             if f"{prefix}.{norm}" in self.left or f"{prefix}.{direction}" in self.left:
                 vectors = self.take(f"{prefix}.{direction}", shape).astype(np.float64)
                 sizes = getattr(self.left.get(f"{prefix}.{norm}"), "shape", ())
@@ -90,14 +77,9 @@ class PublishedArrays:
     def take_layers(
         self, layers: Iterable[Layer], shapes: dict[str, Shape]
     ) -> dict[str, np.ndarray]:
-        """Weights and biases by our names and in our layout.
-
-        Args:
-          layers: which; those that are not among ours are passed over.
-          shapes: of all our arrays.
-        """
+        """Weights and biases by our names and in our layout; layers not in `shapes` are skipped."""
         arrays: dict[str, np.ndarray] = {}
-        for layer in itertools.chain.from_iterable(_numbered(x, shapes) for x in layers):
+        for layer in (numbered for x in layers for numbered in _numbered(x, shapes)):
             weight, bias, torch_shape, convert = _KINDS[layer.kind]
             weight, bias = f"{layer.here}.{weight}", f"{layer.here}.{bias}"
             if weight not in shapes:
@@ -118,9 +100,8 @@ class PublishedArrays:
     def check_empty(self) -> None:
         """Raises InputError if an array was not taken."""
         if self.left:
-            raise InputError(
-                f"{self.where}: unknown array {min(self.left)!r} ({len(self.left)} in all)"
-            )
+            words = f"{min(self.left)!r} ({len(self.left)} in all)"
+            raise InputError(f"{self.where}: unknown array {words}")
 
     def _fold_batch_norm(self, prefix: str, width: int) -> None:
         """Weight and bias become those that give the same without the running statistics."""
@@ -130,8 +111,7 @@ class PublishedArrays:
             for name in ("weight", "bias", "running_mean", "running_var")
         )
         scale = weight / np.sqrt(variance + BATCH_NORM_EPSILON)
-        self.left[f"{prefix}.weight"] = scale
-        self.left[f"{prefix}.bias"] = bias - mean * scale
+        self.left |= {f"{prefix}.weight": scale, f"{prefix}.bias": bias - mean * scale}
 
 
 def _numbered(layer: Layer, shapes: dict[str, Shape]) -> Iterator[Layer]:
@@ -148,5 +128,4 @@ def _numbered(layer: Layer, shapes: dict[str, Shape]) -> Iterator[Layer]:
 
 def sha256_of(weights: Path) -> str:
     """Of a weights file, or of the safetensors file in a folder."""
-    path = weights / "model.safetensors" if weights.is_dir() else weights
-    return file_sha256(path)
+    return file_sha256(weights / "model.safetensors" if weights.is_dir() else weights)

@@ -21,8 +21,6 @@ from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256
 from audiolm_jax.tokenizers.foreign.fields import PublishedFields
 from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
 
-CARD = "README.md"
-PREPROCESSOR = "preprocessor_config.json"
 # Of training and of fine-tuned heads: nothing that hidden states depend on.
 UNUSED = ("masked_spec_embed", "lm_head.")
 
@@ -48,17 +46,9 @@ class PublishedEncoder:
 def read_encoder(
     published: PublishedEncoder, weights: Path, token_rate_hz: int, licence: str | None
 ) -> ModelFolder:
-    """A model folder's content.
+    """A model folder's content, of the transformers library's folder or the weights file in it.
 
-    Args:
-      published: which encoder.
-      weights: folder of the transformers library, or the safetensors file in it.
-      token_rate_hz: tokens a second; frames are pooled down to it.
-      licence: of the weights; None takes what the model card beside them says.
-
-    Raises:
-      InputError: not such weights, a variant that is not computed here, or arrays that do not fit
-        their own config.
+    Frames are pooled down to `token_rate_hz`. `licence` None takes what the model card says.
     """
     content, arrays = read_safetensors_folder(weights)
     folder = weights if weights.is_dir() else weights.parent
@@ -82,21 +72,19 @@ def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_
     kinds = typing.get_type_hints(published.config_class)
     sizes = {ours: fields.read(theirs, kinds[ours]) for ours, theirs in published.fields.items()}
     sizes |= published.derive(fields, _preprocessor(folder))
-    with fields.named():
+    try:
         config = published.config_class(**sizes, frames_per_token=1)
+    except InputError as error:
+        raise InputError(f"{fields.where}: {error}") from error
     rate_hz, hop_samples = config.sample_rate_hz, config.frame_hop_samples
     if token_rate_hz < 1 or rate_hz % (hop_samples * token_rate_hz):
-        raise InputError(
-            f"--token-rate-hz = {token_rate_hz}: expected {rate_hz / hop_samples:.6g}, the "
-            "encoder's frames a second, or a whole fraction of it"
-        )
-    frames = rate_hz // (hop_samples * token_rate_hz)
-    return dataclasses.replace(config, frames_per_token=frames)
+        expected = f"expected {rate_hz / hop_samples:.6g} frames a second or a whole fraction of it"
+        raise InputError(f"--token-rate-hz = {token_rate_hz}: {expected}")
+    return dataclasses.replace(config, frames_per_token=rate_hz // (hop_samples * token_rate_hz))
 
 
 def _preprocessor(folder: Path) -> PublishedFields | None:
-    """What the publisher's preprocessor does to audio, if its file is beside the weights."""
-    path = folder / PREPROCESSOR
+    path = folder / "preprocessor_config.json"
     if not path.is_file():
         return None
     try:
@@ -108,11 +96,9 @@ def _preprocessor(folder: Path) -> PublishedFields | None:
 def _convert(
     published: PublishedEncoder, config: Any, arrays: dict[str, np.ndarray], where: str
 ) -> dict[str, np.ndarray]:
-    """Parameters by our names and in our layout."""
-    names = {name: name.removeprefix(published.prefix) for name in arrays}
-    source = PublishedArrays(
-        {names[x]: array for x, array in arrays.items() if not names[x].startswith(UNUSED)}, where
-    )
+    arrays = {name.removeprefix(published.prefix): array for name, array in arrays.items()}
+    used = {name: array for name, array in arrays.items() if not name.startswith(UNUSED)}
+    source = PublishedArrays(used, where)
     module = nnx.eval_shape(lambda: published.module(config, rngs=nnx.Rngs(params=0)))
     shapes = flatten_shapes(nnx.state(module))
     converted = source.take_layers(published.layers, shapes)
@@ -122,11 +108,9 @@ def _convert(
 
 
 def _card_licence(folder: Path) -> str | None:
-    """The licence that the header of the model card beside the weights names; None without."""
-    path = folder / CARD
-    if not path.is_file():
-        return None
-    header = path.read_text(errors="replace").split("---")
+    """The licence that the header of the model card beside the weights names."""
+    path = folder / "README.md"
+    header = path.read_text(errors="replace").split("---") if path.is_file() else []
     if len(header) < 3 or header[0].strip():
         return None
     for line in header[1].splitlines():

@@ -1,8 +1,7 @@
 """Fields of a config.json of the transformers library, each read with its type."""
 
-import contextlib
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from audiolm_jax.errors import InputError
@@ -36,23 +35,8 @@ class PublishedFields:
         return convert(self._read(name, fits, words))
 
     def expect(self, name: str, *values: Any) -> Any:
-        """One of the values.
-
-        Raises:
-          InputError: another one, which this program does not compute.
-        """
+        """One of the values; InputError for others, which are not computed here."""
         return self._read(name, lambda x: x in values, " or ".join(map(repr, values)))
-
-    @contextlib.contextmanager
-    def named(self) -> Iterator[None]:
-        """Within it, what a config made of these fields refuses is told with the file."""
-        try:
-            yield
-        except InputError as error:
-            words = str(error)
-            raise InputError(
-                words if words.startswith(self.where) else f"{self.where}: {words}"
-            ) from error
 
     def _read(self, name: str, fits: Callable[[Any], bool], words: str) -> Any:
         if name not in self._fields:

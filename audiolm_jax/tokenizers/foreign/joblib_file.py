@@ -1,9 +1,9 @@
 """Reads the centroids of a k-means that joblib pickled, executing nothing that the file names.
 
 A pickle is a program, whose instructions may import any function and call it. Here Python's own
-unpickler runs only the instructions that plain values, dictionaries and objects need, and each of
-the few names it accepts stands for an inert record. joblib writes the bytes of an array, outside
-the pickle's own grammar, behind the instruction that completes the record of its shape.
+unpickler runs only those that plain values, dictionaries and objects need, and each of the few
+names it accepts stands for an inert record. joblib writes the bytes of an array behind the
+instruction that completes the record of its shape.
 """
 
 import io
@@ -29,16 +29,13 @@ class _Record:
         self.state: Any = None
 
 
-class _Estimator(_Record):
-    """A k-means."""
+class _Estimator(_Record): ...
 
 
-class _Dtype(_Record):
-    """The type of an array."""
+class _Dtype(_Record): ...
 
 
-class _Wrapper(_Record):
-    """Shape and type of an array, whose bytes follow."""
+class _Wrapper(_Record): ...  # shape and type of an array, whose bytes follow
 
 
 _NAMES: dict[tuple[str, str], type[_Record]] = {
@@ -69,12 +66,9 @@ _CODES = [getattr(pickle, name)[0] for name in _INSTRUCTIONS.split()]
 
 
 def read_kmeans_file(path: Path) -> np.ndarray:
-    """The centroids, float32 [K, d], of a scikit-learn k-means in a joblib file.
+    """The centroids, float32 [K, d], of a scikit-learn k-means in a joblib file, plain or zlib.
 
-    Such as `hubert_base_ls960_L9_km500.bin` of fairseq; uncompressed, or compressed by zlib.
-
-    Raises:
-      InputError: not such a file, or one that asks for anything else.
+    Such as fairseq's `hubert_base_ls960_L9_km500.bin`. InputError if it asks for anything else.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -84,17 +78,13 @@ def read_kmeans_file(path: Path) -> np.ndarray:
     if content[:1] == b"\x78":
         content = _decompress(content, path)
     if content[:1] != b"\x80":
-        raise InputError(
-            f"{path}: not a joblib file as written by joblib.dump, plain or with compress=('zlib', "
-            "3); save the k-means so"
-        )
+        how = "plain or with compress=('zlib', 3); save the k-means so"
+        raise InputError(f"{path}: not a joblib file as written by joblib.dump, {how}")
     try:
         estimator = _Unpickler(io.BytesIO(content)).load()
     except _RefusedError as error:
-        raise InputError(
-            f"{path}: asks for {error}, which the arrays of a k-means do not need; nothing of it "
-            "was executed; take the file from its publisher"
-        ) from None
+        how = "which no k-means needs; nothing of it was executed; take the file from its publisher"
+        raise InputError(f"{path}: asks for {error}, {how}") from None
     except Exception as error:  # a damaged pickle raises anything
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())[:100]})") from None
     if not isinstance(estimator, _Estimator):
@@ -136,11 +126,6 @@ def _set_items(unpickler: Any, items: list[Any]) -> None:
     unpickler.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
 
-def _set_item(unpickler: Any) -> None:
-    value, key = unpickler.stack.pop(), unpickler.stack.pop()
-    _set_items(unpickler, [key, value])
-
-
 def _call(unpickler: Any) -> None:
     arguments, called = unpickler.stack.pop(), unpickler.stack.pop()
     if not isinstance(called, type) or not isinstance(arguments, tuple):
@@ -158,17 +143,14 @@ def _build(unpickler: Any) -> None:
 
 
 class _Unpickler(pickle._Unpickler):
-    """The one written in Python, whose instructions can be taken out.
-
-    The one in C hashes whatever a file nests and allots whatever it announces.
-    """
+    """The one in Python: that in C hashes what a file nests and allots what it announces."""
 
     dispatch = (
         dict.fromkeys(range(256), _refuse)
         | {code: pickle._Unpickler.dispatch[code] for code in _CODES}
         | {
-            pickle.SETITEM[0]: _set_item,
-            pickle.SETITEMS[0]: lambda self: _set_items(self, self.pop_mark()),
+            pickle.SETITEM[0]: lambda me: _set_items(me, [me.stack.pop(-2), me.stack.pop()]),
+            pickle.SETITEMS[0]: lambda me: _set_items(me, me.pop_mark()),
             pickle.REDUCE[0]: _call,
             pickle.NEWOBJ[0]: _call,
             pickle.BUILD[0]: _build,
@@ -187,7 +169,6 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _read_array(stream: io.BytesIO, state: dict[str, Any]) -> np.ndarray:
-    """The bytes that follow the record of an array."""
     shape, order, dtype = state["shape"], state["order"], _number_type(state["dtype"])
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape[:8]):
         raise ValueError("an array without shape")

@@ -14,21 +14,12 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def read_safetensors_folder(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The config and the arrays by name.
-
-    Args:
-      path: the folder, or the safetensors file in it.
-
-    Raises:
-      InputError: one of the two files is missing or damaged.
-    """
+    """The config and the arrays by name, from the folder or the safetensors file in it."""
     weights = path / WEIGHTS if path.is_dir() else path
     config = weights.parent / CONFIG
     for file in (weights, config):
         if not file.is_file():
-            raise InputError(
-                f"{file}: not found; expected {WEIGHTS} and {CONFIG} side by side in one folder"
-            )
+            raise InputError(f"{file}: not found; expected {WEIGHTS} and {CONFIG} in one folder")
     try:
         return json.loads(config.read_text()), load_file(weights)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -11,31 +11,25 @@ from audiolm_jax.errors import InputError
 def read_torch_file(path: Path) -> Any:
     """The dictionaries, lists and numbers of a torch file, its tensors as numpy arrays.
 
-    Tensors of floating point come as float32.
-
-    Raises:
-      InputError: torch is not installed, the file is damaged, or it holds pickled objects.
+    Floats become float32. InputError without torch, for damaged files and for pickled objects.
     """
     try:
         import torch
     except ImportError:
-        raise InputError(
-            f"{path}: reading a torch file needs torch; pip install 'audiolm_jax[import]', or "
-            "import the safetensors weights instead"
-        ) from None
+        how = "pip install 'audiolm_jax[import]', or import the safetensors weights"
+        raise InputError(f"{path}: reading a torch file needs torch; {how}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle versions; what cannot be read is an error
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds pickled objects ({_reason(error)}) or is damaged; expected tensors and "
-            "plain values only, for nothing is unpickled; take the published weights file"
+            f"{path}: holds pickled objects ({_reason(error)}), which are never read, or is "
+            "damaged; take the published weights file"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}: not a torch file ({_reason(error)}); download it again"
-        ) from None
+        message = f"{path}: not a torch file ({_reason(error)}); download it again"
+        raise InputError(message) from None
 
     def convert(value: Any) -> Any:
         if isinstance(value, torch.Tensor):

@@ -1,5 +1,6 @@
 """A module that turns audio into frames, compiled for few shapes: what every encoder shares."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -24,10 +25,9 @@ class EncoderModule(Protocol):
     def features(
         self, audio: AudioBatch, layer: str
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of one of `config.layer_names`, traceable; runs no block beyond it.
+        """Features of one of `config.layer_names`, traceable; padding and mates change nothing.
 
-        Padding and batch mates change nothing. Returns float32 [b, ceil(s / hop), d], zero beyond
-        each item, and the tokens of each item, ceil(length / hop).
+        float32 [b, ceil(s / hop), d], zero beyond each item; its tokens, ceil(length / hop).
         """
 
     def for_inference(self) -> None:
@@ -45,23 +45,16 @@ class ModuleEncoder:
         where: str,
         window: WindowConfig,
     ) -> None:
-        """Weights of a folder read from `where` into the structure of what `build` makes.
-
-        Raises:
-          InputError: the arrays do not fit the module.
-        """
+        """Weights of a folder read from `where` into the structure of what `build` makes."""
         graphdef, state = nnx.split(nnx.eval_shape(build))
         # NumPy arrays until all is in place: taking a stack apart makes views, not copies.
         module = nnx.merge(graphdef, unflatten_into(state, folder.arrays, where, np.asarray))
         module.for_inference()
         self._graphdef, params = nnx.split(module)
         self.params = jax.tree.map(jnp.asarray, params)
-        self.config = config
-        self.sample_rate_hz = config.sample_rate_hz
-        self.hop_samples = config.hop_samples
+        self.config, self.window, self.fingerprint = config, window, folder.fingerprint
+        self.sample_rate_hz, self.hop_samples = config.sample_rate_hz, config.hop_samples
         self.layers = config.layer_names
-        self.fingerprint = folder.fingerprint
-        self.window = window
         self._compiled = jax.jit(self.traceable, static_argnames="layer")
 
     def check_layer(self, layer: str) -> None:
@@ -80,10 +73,6 @@ class ModuleEncoder:
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """As `types.FrameEncoder.features`."""
         self.check_layer(layer)
-        return in_windows(
-            lambda heard: self._compiled(self.params, heard, layer=layer),
-            audio,
-            self.hop_samples,
-            self.window,
-            np.zeros(self.config.feature_width, np.float32),
-        )
+        compiled = functools.partial(self._compiled, self.params, layer=layer)
+        empty = np.zeros(self.config.feature_width, np.float32)
+        return in_windows(compiled, audio, self.hop_samples, self.window, empty)

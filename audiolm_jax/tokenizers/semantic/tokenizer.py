@@ -1,9 +1,7 @@
-"""Semantic tokens from a frozen encoder and its k-means, and the folder that holds both.
-
-Any encoder serves: w2v-BERT trained here, or public weights that were imported.
-"""
+"""Semantic tokens from a frozen encoder of any kind and its k-means; the folder of both."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -43,33 +41,20 @@ _CLUSTERING = tuple(field.name for field in dataclasses.fields(Clustering))
 class SemanticTokenizerConfig:
     """Everything that decides the ids, beside the weights."""
 
-    encoder: str
-    """Kind of the encoder."""
-    model: dict[str, Any]
-    """Its config, as in its own model folder."""
-    layer: str
-    """Layer of the encoder whose features are clustered."""
+    encoder: str  # its kind
+    model: dict[str, Any]  # its config, as in its own model folder
+    layer: str  # whose features are clustered
     clusters: int
-    """K."""
     window: WindowConfig
-    """How long recordings are cut."""
 
 
 def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> ModuleEncoder:
-    """Reads and verifies an encoder's model folder, of any kind; `window` cuts long recordings.
-
-    Raises:
-      InputError: the folder is missing or damaged, or holds no encoder.
-    """
+    """Reads and verifies an encoder's model folder, of any kind; `window` cuts long recordings."""
     return make_encoder(_load_encoder_folder(directory), str(directory), window)
 
 
 def load_semantic_tokenizer(directory: Path) -> "KmeansTokenizer":
-    """Reads and verifies a folder of encoder and k-means.
-
-    Raises:
-      InputError: missing or damaged files, another kind, or arrays that do not fit the config.
-    """
+    """Reads and verifies a folder of encoder and k-means."""
     return KmeansTokenizer(load_model(directory, KIND), str(directory))
 
 
@@ -81,91 +66,66 @@ def save_semantic_tokenizer(
     provenance: dict[str, Any],
     window: WindowConfig = DEFAULT,
 ) -> str:
-    """Writes the self-contained folder of encoder and k-means; returns its fingerprint.
-
-    `layer` of `encoder`, a model folder or its content, is what `clustering` divides. The encoder's
-    fingerprint and provenance are added to `provenance`.
-    """
+    """Writes the folder of encoder (model folder or content) and k-means; its fingerprint."""
     if isinstance(encoder, Path):
         encoder = _load_encoder_folder(encoder)
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
     arrays |= {_KMEANS + name: getattr(clustering, name) for name in _CLUSTERING}
-    config = SemanticTokenizerConfig(
-        encoder.kind, encoder.config, layer, len(clustering.centroids), window
-    )
+    clusters = len(clustering.centroids)
+    config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, clusters, window)
     origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
-    provenance = {**provenance, "encoder": origin}
     # Not to write what cannot be read.
     KmeansTokenizer(ModelFolder(KIND, config_to_dict(config), arrays, "", {}), str(directory))
-    return save_model(directory, KIND, config, arrays, provenance)
+    return save_model(directory, KIND, config, arrays, {**provenance, "encoder": origin})
 
 
 def _load_encoder_folder(directory: Path) -> ModelFolder:
     kind = read_kind(directory)
     if kind not in ENCODERS:
-        raise InputError(
-            f"{directory}: holds a {kind!r} model, expected an encoder: {' or '.join(ENCODERS)}"
-        )
+        expected = f"expected an encoder: {' or '.join(ENCODERS)}"
+        raise InputError(f"{directory}: holds a {kind!r} model, {expected}")
     return load_model(directory, kind)
 
 
 def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT) -> ModuleEncoder:
-    """The encoder that a model folder read from `where` holds.
-
-    Raises:
-      InputError: it is of another kind, or its config and arrays do not fit each other.
-    """
+    """The encoder that a model folder read from `where` holds."""
     if folder.kind not in ENCODERS:
         raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(ENCODERS)}")
     config_class, module = ENCODERS[folder.kind]
     config = config_from_dict(config_class, folder.config, where)
-    return ModuleEncoder(
-        lambda: module(config, rngs=nnx.Rngs(params=0)), config, folder, where, window
-    )
+    build = lambda: module(config, rngs=nnx.Rngs(params=0))  # noqa: E731
+    return ModuleEncoder(build, config, folder, where, window)
 
 
 class KmeansTokenizer:
     """`types.SemanticTokenizer` of a folder of kind "semantic"; `clustering` is its k-means."""
 
     def __init__(self, folder: ModelFolder, where: str) -> None:
-        """Takes a verified folder, read from `where`."""
         self.config = config_from_dict(SemanticTokenizerConfig, folder.config, where)
-        arrays = {
-            name.removeprefix(_ENCODER): array
-            for name, array in folder.arrays.items()
-            if name.startswith(_ENCODER)
-        }
+        stored = folder.arrays.items()
+        arrays = {n.removeprefix(_ENCODER): x for n, x in stored if n.startswith(_ENCODER)}
         origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {})
         encoder = make_encoder(origin, where, self.config.window)
         encoder.check_layer(self.config.layer)
-        self.sample_rate_hz = encoder.sample_rate_hz
-        self.hop_samples = encoder.hop_samples
-        self.clusters = self.config.clusters
-        self.fingerprint = folder.fingerprint
+        self.sample_rate_hz, self.hop_samples = encoder.sample_rate_hz, encoder.hop_samples
+        self.clusters, self.fingerprint = self.config.clusters, folder.fingerprint
         self.clustering = self._read_clustering(encoder.config.feature_width, folder, where)
-        scale_and_centroids = tuple(
-            jnp.asarray(getattr(self.clustering, name)) for name in _CLUSTERING
-        )
-        self._weights = (encoder.params, scale_and_centroids)
+        kmeans = tuple(jnp.asarray(getattr(self.clustering, name)) for name in _CLUSTERING)
+        self._weights = (encoder.params, kmeans)
 
         def encode(weights: tuple, audio: AudioBatch) -> Array:
-            params, scale_and_centroids = weights
+            params, kmeans = weights
             features = encoder.traceable(params, audio, self.config.layer)
             flat = features.reshape(-1, features.shape[-1])
-            return nearest(flat, *scale_and_centroids).reshape(features.shape[:2])
+            return nearest(flat, *kmeans).reshape(features.shape[:2])
 
         self._compiled = jax.jit(encode)
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
         """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
-        ids, lengths = in_windows(
-            lambda heard: self._compiled(self._weights, heard),
-            audio,
-            self.hop_samples,
-            self.config.window,
-            np.zeros((), np.int32),
-        )
-        return SemanticTokens(ids, lengths)
+        compiled = functools.partial(self._compiled, self._weights)
+        window, empty = self.config.window, np.zeros((), np.int32)
+        return SemanticTokens(*in_windows(compiled, audio, self.hop_samples, window, empty))
 
     def _read_clustering(self, width: int, folder: ModelFolder, where: str) -> Clustering:
         shapes = {"mean": (width,), "std": (width,), "centroids": (self.clusters, width)}
@@ -173,8 +133,6 @@ class KmeansTokenizer:
             array = folder.arrays.get(_KMEANS + name)
             if array is None or array.shape != shape:
                 state = "missing" if array is None else f"of shape {array.shape}"
-                raise InputError(
-                    f"{where}: array {_KMEANS + name!r} is {state}, the encoder needs {shape}; "
-                    "fit k-means on this encoder"
-                )
+                words = f"is {state}, the encoder needs {shape}; fit k-means on this encoder"
+                raise InputError(f"{where}: array {_KMEANS + name!r} {words}")
         return Clustering(**{name: folder.arrays[_KMEANS + name] for name in _CLUSTERING})

@@ -17,7 +17,7 @@ Block = TypeVar("Block", bound=nnx.Module)
 
 
 def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Normalises over channels; the variance is that of the deviations, not a difference."""
+    """Normalizes over channels; the variance is that of the deviations, not a difference."""
     return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
 
 
@@ -37,10 +37,9 @@ class SelfAttention(nnx.Module):
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs) -> None:
         self.heads = heads
-        self.query = nnx.Linear(width, width, rngs=rngs)
-        self.key = nnx.Linear(width, width, rngs=rngs)
-        self.value = nnx.Linear(width, width, rngs=rngs)
-        self.out = nnx.Linear(width, width, rngs=rngs)
+        self.query, self.key, self.value, self.out = (
+            nnx.Linear(width, width, rngs=rngs) for _ in range(4)
+        )
 
     def __call__(
         self,
@@ -48,10 +47,7 @@ class SelfAttention(nnx.Module):
         valid: Bool[Array, "b t"],
         bias: Callable[[Float[Array, "b h t k"]], Float[Array, "b h t u"]] | None = None,
     ) -> Float[Array, "b t d"]:
-        """Attends from every frame to the valid frames of its item.
-
-        `bias` makes what is added to the scores from the queries, already scaled.
-        """
+        """`bias` makes what is added to the scores from the queries, already scaled."""
         shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
         # Heads before frames, so that every product is one of matrices that lie as it reads them.
         query_BxHxTxK, key_BxHxTxK, value_BxHxTxK = (
@@ -86,12 +82,7 @@ class FeedForward(nnx.Module):
 def run_blocks(
     apply: Callable[[Block, Array], Array], blocks: Block | nnx.List, x: Array, count: int
 ) -> tuple[Array, Array]:
-    """The output of the first `count` of all blocks, and of each of them [count, ...].
-
-    Blocks are stacked (`nn.stack`) and scanned, or a list and each compiled by itself. Under
-    `jax.jit` outputs that are not used cost nothing.
-    """
-
+    """Output of the first `count` blocks, stacked or a list, and of each of them [count, ...]."""
     if isinstance(blocks, nnx.List):
         every = [x]
         for block in blocks[:count]:
@@ -106,10 +97,7 @@ def run_blocks(
 
 
 def fill_to_frame(lengths: Int[Array, " b"], reach: int) -> Int[Array, " b"]:
-    """Samples of each item, where one too short for a single frame counts as long enough.
-
-    The samples beyond its end must be zero. An empty item stays empty.
-    """
+    """Samples of each item, with the zeros behind it that a first frame needs; 0 stays 0."""
     return jnp.where(lengths > 0, jnp.maximum(lengths, reach), 0)
 
 
@@ -123,9 +111,7 @@ def pool_to_tokens(
 ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
     """Mean of the frames of each token, zero beyond each item, and the tokens of each item.
 
-    Token u is the mean of frames u n .. u n + n - 1, n = frames_per_token. A recording has
-    ceil(samples / hop) tokens; where it has fewer frames than that, its last one is repeated.
-    `frames` is at least 1 unless the item is empty.
+    A recording has ceil(samples / hop) tokens; its last frame is repeated if it is short of frames.
     """
     last_Bx1 = jnp.maximum(frames - 1, 0)[:, None]
     place_BxT = jnp.minimum(jnp.arange(tokens * frames_per_token)[None, :], last_Bx1)
@@ -149,11 +135,7 @@ class StackedEncoder(nnx.Module):
         """Input of the first block, which frames are valid, and how many."""
 
     def for_inference(self) -> None:
-        """Takes the blocks apart on a CPU.
-
-        There slicing one block's weights out of a stack copies them, which costs a sixth of the
-        time; a TPU gains nothing, and compiles 24 blocks for one.
-        """
+        """Takes the blocks apart on a CPU, where slicing a stack costs a sixth of the time."""
         if jax.default_backend() == "cpu":
             self.blocks = nnx.List(unstack(self.blocks))
 
@@ -164,7 +146,7 @@ class StackedEncoder(nnx.Module):
     def hidden_states(
         self, audio: AudioBatch, count: int
     ) -> tuple[Float[Array, "n b t d"], Int[Array, " b"]]:
-        """At the frame rate: input of the first block, outputs of the first `count`; lengths."""
+        """Input of the first block and outputs of the first `count`, unpooled; frames."""
         x, valid, frames = self.embed(audio)
         _, every = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
         return jnp.concatenate([x[None], every]), frames
@@ -177,11 +159,6 @@ class StackedEncoder(nnx.Module):
         x, valid, frames = self.embed(audio)
         count = min(config.layer_names.index(layer), config.layers)
         x, _ = run_blocks(lambda block, x: block(x, valid), self.blocks, x, count)
-        return pool_to_tokens(
-            self.finish(x, layer),
-            frames,
-            jnp.asarray(audio.lengths),
-            -(-audio.samples.shape[1] // config.hop_samples),
-            config.hop_samples,
-            config.frames_per_token,
-        )
+        hop, lengths = config.hop_samples, jnp.asarray(audio.lengths)
+        sizes = (-(-audio.samples.shape[1] // hop), hop, config.frames_per_token)
+        return pool_to_tokens(self.finish(x, layer), frames, lengths, *sizes)

@@ -9,8 +9,7 @@ from audiolm_jax.errors import InputError
 class WindowConfig:
     """How long recordings are cut; in tokens of the encoder, 40 ms each at 25 Hz.
 
-    Features depend on it wherever an encoder hears farther than the context, and so do those of
-    encoders that bring a piece to zero mean and unit variance: it is a part of a tokenizer.
+    A part of the tokenizer: features depend on it where an encoder hears farther than the context.
     The default sizes make pieces of at most 1024 tokens (41 s), which need no padding.
     """
 
@@ -21,10 +20,8 @@ class WindowConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("tokens", 1), ("context", 0)):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"--window.{name} = {getattr(self, name)}: expected {least} or more"
-                )
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"--window.{name} = {value}: expected {least} or more")
 
 
 DEFAULT = WindowConfig()

@@ -1,10 +1,9 @@
 """Audio of any length through an encoder, in pieces that only the recording itself decides.
 
 Windows: a recording is divided into windows of `tokens` tokens, counted from its first sample. The
-encoder hears a window with `context` tokens on either side of it, as far as the recording goes, and
-only the window's own tokens are kept. A window whose right context reaches the end of the recording
-is the last one and keeps all that is left. So a recording of up to tokens + context tokens is
-encoded whole, and no piece is longer than tokens + 2 context.
+encoder hears a window with `context` tokens on either side of it, and only the window's own tokens
+are kept. A window whose right context reaches the end of the recording is the last one and keeps
+all that is left: no piece is longer than tokens + 2 context.
 
 Programs: a piece is padded to 64, 128, 256, ... tokens, by its own length. Pieces of one padded
 length go through one program that takes a fixed number of them, so that the bits of a result
@@ -36,12 +35,12 @@ class Piece(NamedTuple):
 
 
 def bucket_tokens(tokens: int) -> int:
-    """Padded number of tokens, by the rule of this module."""
+    """Padded number of tokens."""
     return max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
 
 
 def pieces_of(item: int, tokens: int, window: WindowConfig) -> Iterator[Piece]:
-    """The pieces of an item of so many tokens, by the rule of this module; none without tokens."""
+    """The pieces of an item of so many tokens; none without tokens."""
     first = 0
     while first < tokens:
         heard = first + window.tokens + window.context
@@ -57,25 +56,15 @@ def in_windows(
     window: WindowConfig,
     empty: Num[np.ndarray, "..."],
 ) -> tuple[Num[np.ndarray, "b u ..."], Int[np.ndarray, " b"]]:
-    """Puts a batch through a compiled encoder, piece by piece.
+    """[b, ceil(s / hop), ...] by a compiled encoder, and int32 [b], the tokens of each item.
 
-    Args:
-      compiled: takes audio of one of few padded shapes, gives an array for each of its tokens.
-      audio: any lengths.
-      hop_samples: samples of a token.
-      window: how items are cut.
-      empty: what a token beyond the end of its item is; tells shape and dtype of the others.
-
-    Returns:
-      [b, ceil(s / hop), ...], and the tokens of each item int32 [b], ceil(length / hop).
-
-    Raises:
-      InputError: shapes or lengths that do not fit each other.
+    `compiled` takes audio of few padded shapes and gives an array for each token; `empty` is what a
+    token beyond the end of its item is, and tells shape and dtype of the others.
     """
     samples, lengths = checked(audio)
     tokens = -(-lengths // hop_samples)
-    made = np.empty((len(lengths), -(-samples.shape[1] // hop_samples), *empty.shape), empty.dtype)
-    made[:] = empty
+    shape = (len(lengths), -(-samples.shape[1] // hop_samples), *empty.shape)
+    result = np.full(shape, empty, empty.dtype)
     buckets: dict[int, list[Piece]] = {}
     for item, count in enumerate(tokens):
         for piece in pieces_of(item, int(count), window):
@@ -87,27 +76,19 @@ def in_windows(
             heard = _cut(samples, lengths, some, rows, size, hop_samples)
             for piece, row in zip(some, np.asarray(compiled(heard)), strict=False):
                 kept = row[piece.first - piece.begin : piece.last - piece.begin]
-                made[piece.item, piece.first : piece.last] = kept
-    return made, tokens.astype(np.int32)
+                result[piece.item, piece.first : piece.last] = kept
+    return result, tokens.astype(np.int32)
 
 
 def checked(audio: AudioBatch) -> tuple[np.ndarray, np.ndarray]:
-    """(samples, lengths) as numpy.
-
-    Raises:
-      InputError: shapes or lengths that do not fit each other.
-    """
+    """(samples, lengths) as numpy; InputError if they do not fit each other."""
     samples, lengths = np.asarray(audio.samples), np.asarray(audio.lengths)
     if samples.ndim != 2 or lengths.shape != samples.shape[:1]:
-        raise InputError(
-            f"audio batch: samples {samples.shape} and lengths {lengths.shape}, expected [b, s] "
-            "and [b]"
-        )
+        words = f"samples {samples.shape} and lengths {lengths.shape}, expected [b, s] and [b]"
+        raise InputError(f"audio batch: {words}")
     if len(lengths) and not 0 <= lengths.min() <= lengths.max() <= samples.shape[1]:
-        raise InputError(
-            f"audio batch: lengths span [{lengths.min()}, {lengths.max()}], expected within "
-            f"[0, {samples.shape[1]}] samples"
-        )
+        words = f"lengths span [{lengths.min()}, {lengths.max()}]"
+        raise InputError(f"audio batch: {words}, expected within [0, {samples.shape[1]}] samples")
     return samples, lengths
 
 
@@ -117,8 +98,7 @@ def _cut(
     """What is heard of each piece, with zeros behind it and empty items after the last."""
     padded, counts = np.zeros((rows, size * hop), np.float32), np.zeros(rows, np.int32)
     for row, piece in enumerate(pieces):
-        begin = piece.begin * hop
-        end = min(piece.end * hop, int(lengths[piece.item]))
+        begin, end = piece.begin * hop, min(piece.end * hop, int(lengths[piece.item]))
         padded[row, : end - begin] = samples[piece.item, begin:end]
         counts[row] = end - begin
     return AudioBatch(padded, counts)

@@ -27,8 +27,7 @@ class HubertConfig(StackedEncoderConfig):
     conv_bias: bool = False
     """Whether they have biases."""
     conv_norm: Literal["group", "layer"] = "group"
-    """What follows them: "group", each channel of the first over the whole recording; "layer", all
-    channels of each frame of every one."""
+    """Norms: "group", the first's channels over the recording; "layer", each frame of every one."""
     project_norm: bool = True
     """Whether a layer norm stands before the projection to `width`."""
     width: int = 768
@@ -53,23 +52,14 @@ class HubertConfig(StackedEncoderConfig):
     """Frames that are pooled into one; 2 gives 25 a second from 50."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            numbers = value if isinstance(value, tuple) else (value,)
-            bad = [x for x in numbers if not isinstance(x, bool | str) and not x > 0]
-            if bad or not numbers:
-                raise InputError(f"{field.name} = {value}: expected positive numbers")
-        sizes = {len(self.conv_widths), len(self.conv_kernels), len(self.conv_strides)}
-        if len(sizes) != 1:
-            raise InputError(
-                f"conv_kernels = {self.conv_kernels}: expected as many as conv_widths and "
-                f"conv_strides, {len(self.conv_widths)} and {len(self.conv_strides)}"
-            )
-        for name in ("heads", "position_groups"):
-            if self.width % getattr(self, name):
-                raise InputError(
-                    f"width = {self.width}: expected a multiple of {name} = {getattr(self, name)}"
-                )
+        super().__post_init__()
+        if not len(self.conv_widths) == len(self.conv_kernels) == len(self.conv_strides):
+            sizes = f"{len(self.conv_widths)} and {len(self.conv_strides)}"
+            expected = f"expected as many as conv_widths and conv_strides, {sizes}"
+            raise InputError(f"conv_kernels = {self.conv_kernels}: {expected}")
+        if self.width % self.position_groups:
+            expected = f"expected a multiple of position_groups = {self.position_groups}"
+            raise InputError(f"width = {self.width}: {expected}")
 
     @property
     def frame_hop_samples(self) -> int:
@@ -86,6 +76,6 @@ class HubertConfig(StackedEncoderConfig):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Those of all; and "output", the normalized output of the last block if none does that."""
+        """Those of all; "output", the last block's normalized, if it does not do that itself."""
         names = super().layer_names
         return (*names, "output") if self.norm_first else names

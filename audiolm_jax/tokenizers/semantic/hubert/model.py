@@ -1,8 +1,7 @@
 """HuBERT's encoder: convolutions over samples to 50 Hz, a convolution for positions, transformer.
 
-Whatever lies beyond an item's end is kept out: the convolutions over samples have no padding, so
-that the frames within an item see its samples only; the norm over a recording counts its own
-frames; the convolution over frames sees zeros outside, and attention the item's frames.
+Whatever lies beyond an item's end is kept out: convolutions over samples have no padding, the norm
+over a recording counts its own frames, the convolution over frames sees zeros outside.
 """
 
 import jax
@@ -44,14 +43,10 @@ class Convolution(nnx.Module):
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
         """[b, t, i] -> [b, 1 + (t - kernel) // stride, o]; groups follow from the kernel."""
-        kernel = self.kernel[...]
+        kernel, stride = self.kernel[...], (self.stride,)
+        groups = x.shape[2] // kernel.shape[1]
         x = jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (self.stride,),
-            "VALID",
-            dimension_numbers=_LAYOUT,
-            feature_group_count=x.shape[2] // kernel.shape[1],
+            x, kernel, stride, "VALID", dimension_numbers=_LAYOUT, feature_group_count=groups
         )
         return x if self.bias is None else x + self.bias[...][None, None]
 
@@ -61,20 +56,16 @@ class SampleEncoder(nnx.Module):
 
     def __init__(self, config: HubertConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
-        widths = (1, *config.conv_widths)
+        widths = config.conv_widths
+        sizes = (config.conv_kernels, (1, *widths[:-1]), widths, config.conv_strides)
         self.convolutions = nnx.List(
-            Convolution(kernel, widths[i], widths[i + 1], stride, config.conv_bias)
-            for i, (kernel, stride) in enumerate(
-                zip(config.conv_kernels, config.conv_strides, strict=True)
-            )
+            Convolution(*own, config.conv_bias) for own in zip(*sizes, strict=True)
         )
         if config.conv_norm == "group":
-            self.scale = nnx.Param(jnp.ones(config.conv_widths[0]))
-            self.shift = nnx.Param(jnp.zeros(config.conv_widths[0]))
+            self.scale = nnx.Param(jnp.ones(widths[0]))
+            self.shift = nnx.Param(jnp.zeros(widths[0]))
         else:
-            self.norms = nnx.List(
-                layer_norm(width, CONV_NORM_EPSILON, rngs) for width in config.conv_widths
-            )
+            self.norms = nnx.List(layer_norm(width, CONV_NORM_EPSILON, rngs) for width in widths)
 
     def __call__(
         self, samples: Float[Array, "b s"], lengths: Int[Array, " b"]
@@ -104,8 +95,7 @@ class PositionEncoder(nnx.Module):
             self.scale = nnx.Param(jnp.ones(width))
             self.shift = nnx.Param(jnp.zeros(width))
         self.norm = config.position_norm
-        self.before = kernel // 2
-        self.after = kernel - 1 - self.before
+        self.padding = (kernel // 2, kernel - 1 - kernel // 2)
         self.convolution = Convolution(kernel, width // config.position_groups, width, 1, True)
 
     def __call__(self, x: Float[Array, "b t d"], valid: Bool[Array, "b t"]) -> Array:
@@ -113,7 +103,7 @@ class PositionEncoder(nnx.Module):
         if self.norm:
             x = x * self.scale[...][None, None] + self.shift[...][None, None]
         x = jnp.where(valid[:, :, None], x, 0)
-        return gelu(self.convolution(jnp.pad(x, ((0, 0), (self.before, self.after), (0, 0)))))
+        return gelu(self.convolution(jnp.pad(x, ((0, 0), self.padding, (0, 0)))))
 
 
 class TransformerBlock(nnx.Module):
@@ -145,16 +135,13 @@ class Hubert(StackedEncoder):
             self.input_norm = layer_norm(config.conv_widths[-1], config.norm_epsilon, rngs)
         self.input = nnx.Linear(config.conv_widths[-1], config.width, rngs=rngs)
         self.positions = PositionEncoder(config)
-        # Before the blocks, or behind them if they normalise their input.
+        # Before the blocks, or behind them if they normalize their input.
         self.norm = layer_norm(config.width, config.norm_epsilon, rngs)
-        self.blocks = init_stack(
-            lambda key: TransformerBlock(config, rngs=nnx.Rngs(params=key)),
-            rngs.params(),
-            config.layers,
-        )
+        make_block = lambda key: TransformerBlock(config, rngs=nnx.Rngs(params=key))  # noqa: E731
+        self.blocks = init_stack(make_block, rngs.params(), config.layers)
 
     def finish(self, x: Float[Array, "b t d"], layer: str) -> Float[Array, "b t d"]:
-        """As `StackedEncoder.finish`: the last layer may end in a normalisation."""
+        """As `StackedEncoder.finish`: the last layer may end in a normalization."""
         return self.norm(x) if layer == "output" else x
 
     def embed(

@@ -1,9 +1,8 @@
 """Public weights of HuBERT: the transformers library's names, and ours."""
 
-from pathlib import Path
+import functools
 from typing import Any
 
-from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.tokenizers.foreign.arrays import Layer
 from audiolm_jax.tokenizers.foreign.encoder import PublishedEncoder, read_encoder
 from audiolm_jax.tokenizers.foreign.fields import PublishedFields
@@ -78,7 +77,4 @@ HUBERT = PublishedEncoder(
     ),
 )
 
-
-def read_hubert(weights: Path, token_rate_hz: int, licence: str | None) -> ModelFolder:
-    """As `read_encoder`."""
-    return read_encoder(HUBERT, weights, token_rate_hz, licence)
+read_hubert = functools.partial(read_encoder, HUBERT)

@@ -9,17 +9,12 @@ from audiolm_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class KmeansConfig:
-    """How features become clusters; the defaults are AudioLM's where it states them.
-
-    The paper tells K, the layer and that dimensions are standardized (section III-B); it tells
-    neither frames nor initialization nor iterations.
-    """
+    """How features become clusters; K, layer and standardization are AudioLM's (section III-B)."""
 
     clusters: int = 1024
     """K, number of clusters and of semantic token ids."""
     layer: str = "masked_7"
-    """Encoder layer the features come from: "contrastive_k" or "masked_k", k from 1, of w2v-BERT;
-    "layer_k", k from 0, of imported encoders."""
+    """Encoder layer: "contrastive_k" or "masked_k", k from 1; "layer_k", k from 0, if imported."""
     iterations: int = 50
     """Most iterations of Lloyd's algorithm; it stops earlier once nothing moves."""
     seed: int = 0
@@ -27,24 +22,19 @@ class KmeansConfig:
     max_frames: int = 1_000_000
     """Most frames to fit on; of more, clips are drawn until there are so many."""
     block_frames: int = 8192
-    """Frames that go to the devices at once; must divide over the devices. Memory beside them:
-    block_frames x K distances, twice."""
+    """Frames on the devices at once, must divide over them; memory beside: 2 x this x K floats."""
 
     def __post_init__(self) -> None:
         for name in ("clusters", "iterations", "max_frames", "block_frames"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"--kmeans.{name.replace('_', '-')} = {getattr(self, name)}: expected a "
-                    "positive whole number"
-                )
+            if (value := getattr(self, name)) < 1:
+                flag = f"--kmeans.{name.replace('_', '-')}"
+                raise InputError(f"{flag} = {value}: expected a positive whole number")
 
     def check_frames(self) -> None:
         """Raises InputError if there may be fewer frames than clusters."""
         if self.max_frames < self.clusters:
-            raise InputError(
-                f"--kmeans.max-frames = {self.max_frames}: expected at least clusters = "
-                f"{self.clusters}"
-            )
+            expected = f"expected at least clusters = {self.clusters}"
+            raise InputError(f"--kmeans.max-frames = {self.max_frames}: {expected}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""Standardized features and their distances: from a vector to the id of its cluster.
-
-Every dimension is brought to zero mean and unit variance first, which gains much phonetic
-discriminability (AudioLM section III-B); the statistics are kept with the centroids.
-"""
+"""Standardized features (AudioLM section III-B) and their distances: from vector to cluster id."""
 
 import jax
 import jax.numpy as jnp

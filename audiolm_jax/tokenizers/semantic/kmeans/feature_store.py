@@ -46,17 +46,12 @@ class ClipChoice:
         }
 
     def __str__(self) -> str:
-        return (
-            f"{sum(self.frames):,} of {self.available_frames:,} frames, {len(self.clips):,} of "
-            f"{self.available_clips:,} training clips"
-        )
+        frames = f"{sum(self.frames):,} of {self.available_frames:,} frames"
+        return f"{frames}, {len(self.clips):,} of {self.available_clips:,} training clips"
 
 
 def choose_clips(index: ClipIndex, hop_samples: int, max_frames: int, seed: int) -> ClipChoice:
-    """Training clips with `max_frames` frames together, or all of them if they have fewer.
-
-    Clips are drawn whole, in random order: only what is used has to be encoded.
-    """
+    """Training clips drawn whole, with `max_frames` frames together, or all if they have fewer."""
     clips = index.of("train")
     counts = [-(-clip.num_samples // hop_samples) for clip in clips]
     left, used = max_frames, [0] * len(clips)
@@ -64,16 +59,10 @@ def choose_clips(index: ClipIndex, hop_samples: int, max_frames: int, seed: int)
     for i in rng.permutation(len(clips)) if sum(counts) > left else range(len(clips)):
         used[i] = min(counts[i], left)
         left -= used[i]
-    chosen = sorted(
-        ((clip, frames) for clip, frames in zip(clips, used, strict=True) if frames),
-        key=lambda pair: (pair[0].num_samples, pair[0].clip_id),
-    )
-    return ClipChoice(
-        tuple(clip for clip, _ in chosen),
-        tuple(frames for _, frames in chosen),
-        sum(counts),
-        len(clips),
-    )
+    pairs = [(clip, frames) for clip, frames in zip(clips, used, strict=True) if frames]
+    pairs.sort(key=lambda pair: (pair[0].num_samples, pair[0].clip_id))
+    chosen, frames = tuple(clip for clip, _ in pairs), tuple(frames for _, frames in pairs)
+    return ClipChoice(chosen, frames, sum(counts), len(clips))
 
 
 def store_features(
@@ -85,22 +74,13 @@ def store_features(
     window: WindowConfig,
     batch_size: int,
 ) -> np.ndarray:
-    """Writes the features of a layer, or what is left of them, and maps them into memory.
+    """Writes the features of a layer, or what is left of them; float32 [n, d], mapped into memory.
 
     `window` is what `encoder` cuts long recordings by; `batch_size` clips are loaded together.
-
-    Returns:
-      float32 [n, d], read from the disk wherever it is looked at.
-
-    Raises:
-      InputError: the folder holds other or damaged features, the audio has another rate than the
-        encoder, or there is no such layer.
     """
-    if encoder.sample_rate_hz != index.config.sample_rate_hz:
-        raise InputError(
-            f"--data.sample-rate-hz = {index.config.sample_rate_hz}: the encoder takes "
-            f"{encoder.sample_rate_hz}"
-        )
+    if (rate_hz := index.config.sample_rate_hz) != encoder.sample_rate_hz:
+        expected = f"the encoder takes {encoder.sample_rate_hz}"
+        raise InputError(f"--data.sample-rate-hz = {rate_hz}: {expected}")
     facts = {
         "encoder": encoder.fingerprint,
         "layer": layer,
@@ -112,9 +92,8 @@ def store_features(
     if not manifest.is_file():
         write_json(manifest, facts)
     elif json.loads(manifest.read_text()) != facts:
-        raise InputError(
-            f"{manifest}: holds features of another encoder, layer or data; delete {directory}"
-        )
+        words = "holds features of another encoder, layer or data"
+        raise InputError(f"{manifest}: {words}; delete {directory}")
     path, stored = directory / FEATURES, directory / STORED
     done, width = json.loads(stored.read_text()) if stored.is_file() else (0, 0)
     shown = since = time.monotonic()
@@ -136,12 +115,10 @@ def store_features(
                 write_json(stored, [end, width])
             if time.monotonic() - shown > _SECONDS:
                 shown = time.monotonic()
-                _logger.info(
-                    "features: %d of %d clips, %.0f s", end, len(choice.clips), shown - since
-                )
+                words = "features: %d of %d clips, %.0f s"
+                _logger.info(words, end, len(choice.clips), shown - since)
     try:
         return np.memmap(path, np.float32, "r", shape=(sum(choice.frames), width))
     except ValueError as error:
-        raise InputError(
-            f"{path}: damaged ({error}); delete {directory} and start again"
-        ) from error
+        message = f"{path}: damaged ({error}); delete {directory} and start again"
+        raise InputError(message) from error

@@ -47,35 +47,25 @@ def fit_kmeans(
     """Standardizes, draws the first centroids and runs Lloyd's algorithm.
 
     Equal arguments give equal bits on the same devices; on others, results differ by rounding.
-
-    Args:
-      features: finite frames of many clips, in memory or mapped into it; all of them are used.
-      config: `layer` and `max_frames` are not read here.
-      mesh: devices that share each block of frames; None is one device.
-      directory: where state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl go; a fit
-        that was interrupted goes on from there. None keeps nothing.
+    `directory` keeps state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl, from
+    which an interrupted fit goes on. The config's `layer` and `max_frames` are not read here.
 
     Raises:
-      InputError: features that are not finite, fewer distinct frames than clusters, or a damaged
-        state.
+      InputError: features not finite, fewer distinct frames than clusters, or a damaged state.
       TrainingStopped: after SIGTERM or SIGINT, with the state saved.
     """
     frames = len(features)
     if frames < config.clusters:
-        raise InputError(
-            f"{frames} frames for --kmeans.clusters = {config.clusters}: use more audio or "
-            "fewer clusters"
-        )
+        words = f"{frames} frames for --kmeans.clusters = {config.clusters}"
+        raise InputError(f"{words}: use more audio or fewer clusters")
     state = None if directory is None else read_state(directory)
+    block = config.block_frames
+    scale = measure_scale(features, block) if state is None else Scale(state.mean, state.std)
+    passes = Passes(features, scale, block, mesh)
     if state is None:
-        scale = measure_scale(features, config.block_frames)
-        passes = Passes(features, scale, config.block_frames, mesh)
         state = KmeansState(0, *scale, initial_centroids(passes, config), np.zeros(0))
         if directory is not None:
             _save(directory, state)
-    else:
-        scale = Scale(state.mean, state.std)
-        passes = Passes(features, scale, config.block_frames, mesh)
     with contextlib.ExitStack() as stack:
         records = None if directory is None else _Records(directory, config, state.step, stack)
         while True:
@@ -83,29 +73,20 @@ def fit_kmeans(
             curve = np.append(state.inertia, sums.distances.mean(dtype=np.float64))
             empty = np.flatnonzero(sums.counts == 0)
             if records is not None:
-                values = {"inertia": curve[-1], "empty": len(empty)}
-                records.write(state.step, values, frames)
+                records.write(state.step, {"inertia": curve[-1], "empty": len(empty)}, frames)
             centroids = _updated(passes, sums, empty)
-            is_enough = state.step >= config.iterations or np.array_equal(
-                centroids, state.centroids
-            )
-            if is_enough and not len(empty):
+            is_still = np.array_equal(centroids, state.centroids)
+            if (is_still or state.step >= config.iterations) and not len(empty):
                 return KmeansResult(*scale, state.centroids, curve, sums.counts)
             if state.step >= config.iterations + config.clusters:
                 raise too_few_distinct(config, frames)
-            state = dataclasses.replace(
-                state, step=state.step + 1, centroids=centroids, inertia=curve
-            )
+            state = KmeansState(state.step + 1, *scale, centroids, curve)
             if records is not None:
                 records.save(state)
 
 
 def read_state(directory: Path) -> KmeansState | None:
-    """The state that an interrupted fit left; None without one.
-
-    Raises:
-      InputError: it is damaged.
-    """
+    """The state that an interrupted fit left."""
     path = directory / STATE
     if not path.is_file():
         return None
@@ -139,9 +120,8 @@ class _Records:
         self._writer.sync()
         _save(self._directory, state)
         if self._stop.signal is not None:
-            self._progress.note(
-                f"{self._directory}: stopped, saved at step {state.step}; start it again"
-            )
+            words = f"stopped, saved at step {state.step}; start it again"
+            self._progress.note(f"{self._directory}: {words}")
             raise TrainingStopped(self._stop.exit_status)
 
 

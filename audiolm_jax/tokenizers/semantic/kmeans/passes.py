@@ -1,9 +1,9 @@
 """Passes over frames: statistics on the host, sums over the devices of a mesh.
 
 Frames go to the devices in blocks of one size, each device its part, and every device holds all
-centroids. A compiled step gives the sums of a block over all devices; those of the blocks are
-added on the host in float64 and in the order of the frames, so a pass gives the same bits every
-time on the same devices. On other devices the sums within a block are rounded differently.
+centroids. The sums of the blocks are added on the host in float64 and in the order of the frames,
+so a pass gives the same bits every time on the same devices; on others the sums within a block are
+rounded differently.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,20 +46,12 @@ class Sums(NamedTuple):
 
 
 def measure_scale(source: Float[np.ndarray, "n d"], block_frames: int) -> Scale:
-    """Mean and deviation of each dimension in one pass, blocks merged in float64.
-
-    Reference: Chan, Golub and LeVeque 1983.
-
-    Raises:
-      InputError: features that are not finite.
-    """
+    """Mean and deviation of each dimension in one pass (Chan, Golub and LeVeque 1983)."""
     count, mean, squares = 0, np.zeros(source.shape[1]), np.zeros(source.shape[1])
     for begin in range(0, len(source), block_frames):
         block = source[begin : begin + block_frames].astype(np.float64)
         if not np.isfinite(block).all():
-            raise InputError(
-                "features for k-means hold NaN or infinity: look at the encoder's training"
-            )
+            raise InputError("features for k-means hold NaN or infinity: check the encoder")
         own = block.mean(axis=0)
         total = count + len(block)
         shift = own - mean
@@ -115,8 +107,8 @@ class Passes:
     ) -> None:
         """Notes where new centroids, numbered from `first`, are nearer than all before.
 
-        `distances` (squared) and `owners` are those of the nearest so far, and change in place.
-        Compiled for `padded` centroids, at least as many.
+        `distances` (squared) and `owners` of the nearest so far change in place. Compiled for
+        `padded` centroids, at least as many.
         """
         table = np.zeros((padded, centroids.shape[1]), np.float32)
         table[: len(centroids)] = centroids
@@ -133,10 +125,7 @@ class Passes:
     def _over_blocks(
         self, step: Callable[[Array, Array], tuple[Array, ...]]
     ) -> Iterator[tuple[slice, list[np.ndarray]]]:
-        """(rows of a block, what the step gives for it), one after the other.
-
-        Each is given out once the next is under way: devices work while the host adds.
-        """
+        """(rows of a block, what the step gives for it), each once the next is under way."""
         waiting = None
         for begin in range(0, len(self.source), self._block):
             here = slice(begin, min(begin + self._block, len(self.source)))

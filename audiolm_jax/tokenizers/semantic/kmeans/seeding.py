@@ -25,19 +25,14 @@ def initial_centroids(passes: Passes, config: KmeansConfig) -> Float[np.ndarray,
     Each round draws every frame by itself, with a probability in proportion to its squared distance
     to what has been drawn so far: 2 K frames are expected. After five rounds, or as many more as it
     takes to have K, k-means++ chooses among them, each weighted by the frames nearest to it.
-
-    Raises:
-      InputError: fewer distinct frames than clusters.
     """
     frames, clusters = len(passes.source), config.clusters
     rng = np.random.default_rng((config.seed, 1))
-    distances = np.full(frames, np.inf, np.float32)
-    owners = np.zeros(frames, np.int64)
+    distances, owners = np.full(frames, np.inf, np.float32), np.zeros(frames, np.int64)
     rows = rng.integers(frames, size=1)
     drawn: list[np.ndarray] = []
     count = 0
-    # Few sizes, so that few programs are compiled.
-    size = (_OVERSAMPLING + 1) * clusters
+    size = (_OVERSAMPLING + 1) * clusters  # few sizes, so that few programs are compiled
     for number in range(_ROUNDS + clusters):
         if len(rows):
             new = passes.standardized_rows(rows)
@@ -69,10 +64,7 @@ def too_few_distinct(config: KmeansConfig, frames: int) -> InputError:
 def plus_plus(
     points: Float[Array, "n d"], weights: Float[Array, " n"], clusters: int, key: Key[Array, ""]
 ) -> Float[Array, "k d"]:
-    """k-means++: each next centroid is a point drawn in proportion to its squared distance.
-
-    `weights` tells how many points each stands for; 0 is never drawn.
-    """
+    """k-means++ over points that stand for `weights` points each; weight 0 is never drawn."""
     keys = jax.random.split(key, clusters)
 
     def choose(mass_N: Array, key: Array) -> Array:

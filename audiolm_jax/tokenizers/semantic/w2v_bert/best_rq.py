@@ -1,8 +1,7 @@
 """BEST-RQ's targets: a random quantizer of the spectrogram that is never trained.
 
 Chiu et al. 2022 (arXiv:2202.01855): the mel frames of a token side by side, a random projection to
-few dimensions, and the random code of the nearest direction. As nothing in it learns, it cannot
-collapse, and needs neither Gumbel noise nor a diversity loss.
+few dimensions, and the random code of the nearest direction. It learns nothing and cannot collapse.
 """
 
 import jax.numpy as jnp
@@ -15,8 +14,7 @@ from audiolm_jax.tokenizers.semantic.w2v_bert.config import FRAMES_PER_TOKEN, W2
 def random_projection_ids(mel: Float[Array, "b t m"], config: W2vBertConfig) -> Int[Array, "b u"]:
     """The code of each token, int32 [b, ceil(t / 4)]; equal configs make the same quantizer.
 
-    `mel` is standardized (the projection of other features would favor few codes), and 0 beyond
-    each item.
+    `mel` must be standardized (others would fall on few codes), and 0 beyond each item.
     """
     rng = np.random.default_rng(config.projection_seed)
     stacked = FRAMES_PER_TOKEN * config.mel_bins

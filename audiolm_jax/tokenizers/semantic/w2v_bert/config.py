@@ -1,6 +1,7 @@
 """Sizes and training of w2v-BERT; imports nothing heavy."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,22 +28,17 @@ class ConformerConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the matrix products; parameters, norms and softmax stay float32."""
     remat: Literal["none", "dots", "full"] = "full"
-    """What the backward pass computes again to save memory: nothing, everything except matrix
-    products, or whole blocks. Numbers do not change."""
+    """What the backward pass recomputes: nothing, all but matrix products, or whole blocks."""
 
     def __post_init__(self) -> None:
         flag = "--model.conformer"
         _require(self, flag, ("width", "heads", "ff_width"), lambda x: x >= 1, "1 or more")
         _require(self, flag, ("dropout",), lambda x: 0 <= x < 1, "0 to below 1")
         if self.width % (2 * self.heads):
-            raise InputError(
-                f"{flag}.width = {self.width}: expected a multiple of 2 x heads = "
-                f"{2 * self.heads}, so that positions can rotate pairs of a head's channels"
-            )
-        if self.conv_kernel < 1 or self.conv_kernel % 2 == 0:
-            raise InputError(
-                f"{flag}.conv-kernel = {self.conv_kernel}: expected an odd number of frames"
-            )
+            expected = f"expected a multiple of 2 x heads = {2 * self.heads}"
+            raise InputError(f"{flag}.width = {self.width}: {expected}")
+        odd = ("conv_kernel",)
+        _require(self, flag, odd, lambda x: x >= 1 and x % 2, "an odd number of frames")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +60,7 @@ class W2vBertConfig:
     subsample_channels: int = 128
     """Channels of the two subsampling convolutions."""
     objective: Literal["w2v_bert", "best_rq"] = "w2v_bert"
-    """What the encoder learns by. w2v_bert: contrastive and masked prediction, of codes that are
-    learnt too. best_rq: masked prediction of random codes that never change."""
+    """w2v_bert: contrastive, and masked prediction of learned codes; best_rq: of fixed codes."""
     contrastive_layers: int = 12
     """Conformer blocks of the contrastive module; 0 with best_rq, which has none."""
     masked_layers: int = 12
@@ -80,24 +75,19 @@ class W2vBertConfig:
     """Sizes of every block."""
 
     def __post_init__(self) -> None:
-        names = [field.name for field in dataclasses.fields(self)]
         free = {"objective", "contrastive_layers", "projection_seed", "conformer"}
-        positive = [name for name in names if name not in free]
+        positive = [name for name in vars(self) if name not in free]
         _require(self, "--model", positive, lambda x: x > 0, "a positive number")
         _require(self, "--model", ("projection_seed",), lambda x: x >= 0, "0 or more")
         _require(self, "--model", ("codebook_size",), lambda x: x >= 2, "at least 2")
-        if not self.mel_hop_samples <= self.mel_window_samples <= self.mel_fft_size:
-            raise InputError(
-                f"--model.mel-window-samples = {self.mel_window_samples}: expected between "
-                f"mel-hop-samples = {self.mel_hop_samples} and mel-fft-size = {self.mel_fft_size}"
-            )
-        if (self.contrastive_layers == 0) != (self.objective == "best_rq") or (
-            self.contrastive_layers < 0
-        ):
-            raise InputError(
-                f"--model.contrastive-layers = {self.contrastive_layers}: expected 0 with objective"
-                f" = 'best_rq' and a positive number with 'w2v_bert'; here it is {self.objective!r}"
-            )
+        hop, window, fft = self.mel_hop_samples, self.mel_window_samples, self.mel_fft_size
+        if not hop <= window <= fft:
+            expected = f"expected between mel-hop-samples = {hop} and mel-fft-size = {fft}"
+            raise InputError(f"--model.mel-window-samples = {window}: {expected}")
+        layers = self.contrastive_layers
+        if layers < 0 or (layers == 0) != (self.objective == "best_rq"):
+            expected = "expected 0 with best_rq, a positive number with w2v_bert"
+            raise InputError(f"--model.contrastive-layers = {layers}: {expected}")
 
     @property
     def hop_samples(self) -> int:
@@ -116,20 +106,14 @@ class W2vBertConfig:
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Outputs of all blocks in their order, counted from 1 in each module.
-
-        AudioLM's "layer 7 of the MLM module" is "masked_7" if it, too, counts from 1.
-        """
+        """Outputs of all blocks, counted from 1; AudioLM's MLM layer 7 is probably "masked_7"."""
         modules = (("contrastive", self.contrastive_layers), ("masked", self.masked_layers))
         return tuple(f"{name}_{k}" for name, count in modules for k in range(1, count + 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class W2vBertTrainConfig:
-    """Masks, temperatures and weights of the losses.
-
-    The defaults are those of arXiv:2108.06209, and wav2vec 2.0's where it is silent.
-    """
+    """Masks, temperatures, loss weights: arXiv:2108.06209's, wav2vec 2.0's where it is silent."""
 
     mask_probability: float = 0.065
     """Chance that a token starts a hidden span."""
@@ -138,10 +122,8 @@ class W2vBertTrainConfig:
     mask_noise: float = 0.1
     """Standard deviation of the random vectors that stand for hidden tokens."""
     frequency_warp: float = 0.0
-    """In training the blocks hear each item with its frequencies multiplied by a factor between
-    1 / (1 + this) and 1 + this, the targets come from the item as it is: what tells speakers apart
-    then helps less to guess them (the context alone is altered, as by Kharitonov et al. 2020,
-    arXiv:2007.00991). The paper has none: 0 is off."""
+    """Blocks hear each training item's frequencies times 1 / (1 + this) to 1 + this, targets stay:
+    speaker traits then help less (arXiv:2007.00991). The paper has none: 0 is off."""
     distractors: int = 100
     """Wrong answers per hidden token in the contrastive task."""
     contrastive_temperature: float = 0.1
@@ -153,45 +135,31 @@ class W2vBertTrainConfig:
     gumbel_temperature_decay: float = 0.999995
     """Factor per step."""
     target_gradient_scale: float = 0.1
-    """Share of the quantizer's gradient that reaches the subsampling, 0 to 1; wav2vec 2.0 has 0.1.
-    Whole, it teaches features that are easy to guess."""
+    """Share of the quantizer's gradient that reaches the subsampling, 0 to 1; whole, it teaches
+    features that are easy to guess."""
     masked_weight: float = 1.0
     """Weight of masked prediction; the contrastive loss has weight 1."""
     visible_weight: float = 0.0
-    """Weight of the same prediction at tokens that are not hidden (1 - alpha of HuBERT,
-    arXiv:2106.07447, section II-B). The paper's loss has none: then only what many steps teach ties
-    a late layer's feature to its own token."""
+    """Weight of the same prediction at visible tokens (HuBERT's 1 - alpha); the paper has none."""
     diversity_weight: float = 0.1
     """Weight of the diversity loss."""
     feature_penalty_weight: float = 0.0
     """Weight of the mean square of the subsampled features; 0 is off."""
     least_code_use: float = 0.02
-    """A held-out code perplexity below this share of the codebook ends the run: the quantizer has
-    collapsed, and the features are worthless; 0 never does."""
+    """Held-out code perplexity below this share of the codebook (collapse) ends the run; 0: off."""
 
     def __post_init__(self) -> None:
-        for names, fits, expected in (
-            (
-                ("mask_probability", "gumbel_temperature_decay"),
-                lambda x: 0 < x <= 1,
-                "above 0, up to 1",
-            ),
-            (("mask_length", "distractors"), lambda x: x >= 1, "at least 1"),
-            (
-                ("mask_noise", "frequency_warp", "masked_weight", "visible_weight",
-                 "diversity_weight", "feature_penalty_weight"),
-                lambda x: x >= 0,
-                "0 or more",
-            ),
-            (("target_gradient_scale", "least_code_use"), lambda x: 0 <= x <= 1, "0 to 1"),
-            (("contrastive_temperature",), lambda x: x > 0, "above 0"),
-            (
-                ("gumbel_temperature_end",),
-                lambda x: 0 < x <= self.gumbel_temperature,
-                f"above 0, up to gumbel-temperature = {self.gumbel_temperature}",
-            ),
-        ):  # fmt: skip
-            _require(self, "--train", names, fits, expected)
+        require = functools.partial(_require, self, "--train")
+        rates = ("mask_probability", "gumbel_temperature_decay")
+        require(rates, lambda x: 0 < x <= 1, "above 0, up to 1")
+        require(("mask_length", "distractors"), lambda x: x >= 1, "at least 1")
+        weights = ("masked_weight", "visible_weight", "diversity_weight", "feature_penalty_weight")
+        require(("mask_noise", "frequency_warp", *weights), lambda x: x >= 0, "0 or more")
+        require(("target_gradient_scale", "least_code_use"), lambda x: 0 <= x <= 1, "0 to 1")
+        require(("contrastive_temperature",), lambda x: x > 0, "above 0")
+        highest = self.gumbel_temperature
+        expected = f"above 0, up to gumbel-temperature = {highest}"
+        require(("gumbel_temperature_end",), lambda x: 0 < x <= highest, expected)
 
 
 def _require(config: Any, flag: str, names: Sequence[str], fits: Any, expected: str) -> None:

@@ -1,10 +1,11 @@
 """Conformer blocks that padding cannot reach, and stacks of them scanned over depth.
 
-Two choices that the paper (arXiv:2108.06209) does not make or makes otherwise:
-the convolution module normalises with LayerNorm where the original Conformer has BatchNorm, so
-that neither batch mates nor padding enter a result; and positions are relative by rotating queries
-and keys (RoPE), which has no parameters and no longest length.
+Unlike the paper (arXiv:2108.06209), the convolution module normalizes with LayerNorm instead of
+BatchNorm, so that neither batch mates nor padding enter a result; and positions are relative by
+rotating queries and keys (RoPE), which has no parameters and no longest length.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -27,33 +28,26 @@ def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
     half = x.shape[-1] // 2
     inverse_wavelength = ROPE_BASE ** (-np.arange(half) / half)
     angle = np.arange(x.shape[1])[:, None] * inverse_wavelength[None, :]
-    cos = jnp.asarray(np.cos(angle), x.dtype)[None, :, None, :]
-    sin = jnp.asarray(np.sin(angle), x.dtype)[None, :, None, :]
+    cos, sin = (jnp.asarray(f(angle), x.dtype)[None, :, None, :] for f in (np.cos, np.sin))
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """LayerNorm whose parameters carry a logical name."""
-    return nnx.LayerNorm(
-        width,
-        scale_init=annotate(nnx.initializers.ones_init(), "embed"),
-        bias_init=annotate(nnx.initializers.zeros_init(), "embed"),
-        rngs=rngs,
-    )
+    scale = annotate(nnx.initializers.ones_init(), "embed")
+    bias = annotate(nnx.initializers.zeros_init(), "embed")
+    return nnx.LayerNorm(width, scale_init=scale, bias_init=bias, rngs=rngs)
 
 
 def linear(
     d_in: int, d_out: int, names: tuple[str | None, ...], dtype: str, rngs: nnx.Rngs
 ) -> nnx.Linear:
     """Linear layer whose parameters carry logical names."""
+    kernel = annotate(draws.glorot_uniform, *names)
+    bias = annotate(nnx.initializers.zeros_init(), names[1])
     return nnx.Linear(
-        d_in,
-        d_out,
-        dtype=jnp.dtype(dtype),
-        kernel_init=annotate(draws.glorot_uniform, *names),
-        bias_init=annotate(nnx.initializers.zeros_init(), names[1]),
-        rngs=rngs,
+        d_in, d_out, dtype=jnp.dtype(dtype), kernel_init=kernel, bias_init=bias, rngs=rngs
     )
 
 
@@ -67,7 +61,7 @@ class FeedForward(nnx.Module):
         self.down = linear(config.ff_width, config.width, ("mlp", "embed"), dtype, rngs)
 
     def __call__(self, x: Float[Array, "b u d"]) -> Float[Array, "b u d"]:
-        """The module's output, to be added to the residual stream."""
+        """What is added to the residual stream."""
         hidden = constrain(jax.nn.silu(self.up(self.norm(x))), "batch", "length", "mlp")
         return self.down(hidden)
 
@@ -76,26 +70,13 @@ class SelfAttention(nnx.Module):
     """Multi-head attention over all valid frames, with rotary relative positions."""
 
     def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
-        head_dim = config.width // config.heads
-        dtype = jnp.dtype(config.compute_dtype)
+        heads, dtype = (config.heads, config.width // config.heads), jnp.dtype(config.compute_dtype)
         self.norm = layer_norm(config.width, rngs)
-        self.qkv = nnx.LinearGeneral(
-            config.width,
-            (3, config.heads, head_dim),
-            use_bias=False,
-            dtype=dtype,
-            kernel_init=annotate(draws.glorot_uniform, "embed", None, "heads", "kv"),
-            rngs=rngs,
-        )
-        self.out = nnx.LinearGeneral(
-            (config.heads, head_dim),
-            config.width,
-            axis=(-2, -1),
-            use_bias=False,
-            dtype=dtype,
-            kernel_init=annotate(draws.glorot_uniform, "heads", "kv", "embed"),
-            rngs=rngs,
-        )
+        general = functools.partial(nnx.LinearGeneral, use_bias=False, dtype=dtype, rngs=rngs)
+        qkv_init = annotate(draws.glorot_uniform, "embed", None, "heads", "kv")
+        out_init = annotate(draws.glorot_uniform, "heads", "kv", "embed")
+        self.qkv = general(config.width, (3, *heads), kernel_init=qkv_init)
+        self.out = general(heads, config.width, axis=(-2, -1), kernel_init=out_init)
 
     def __call__(self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"]) -> Array:
         """Attends from every frame to the valid frames of its item."""
@@ -117,16 +98,13 @@ class ConvolutionModule(nnx.Module):
         width, dtype = config.width, config.compute_dtype
         self.norm = layer_norm(width, rngs)
         self.gate = linear(width, 2 * width, ("embed", "mlp"), dtype, rngs)
-        self.depthwise = nnx.Param(
-            annotate(draws.depthwise_uniform, None, "mlp")(
-                rngs.params(), (config.conv_kernel, width)
-            )
-        )
+        init = annotate(draws.depthwise_uniform, None, "mlp")
+        self.depthwise = nnx.Param(init(rngs.params(), (config.conv_kernel, width)))
         self.inner_norm = layer_norm(width, rngs)
         self.out = linear(width, width, ("mlp", "embed"), dtype, rngs)
 
     def __call__(self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"]) -> Array:
-        """Mixes neighbouring frames; frames that are not valid count as zero."""
+        """Mixes neighboring frames; frames that are not valid count as zero."""
         value, gate = jnp.split(self.gate(self.norm(x)), 2, axis=-1)
         hidden = jnp.where(valid[:, :, None], value * jax.nn.sigmoid(gate), 0)
         kernel = self.depthwise[...].astype(hidden.dtype)
@@ -147,10 +125,7 @@ class ConformerBlock(nnx.Module):
         self.norm = layer_norm(config.width, rngs)
 
     def __call__(
-        self,
-        x: Float[Array, "b u d"],
-        valid: Bool[Array, "b u"],
-        key: Key[Array, ""] | None,
+        self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"], key: Key[Array, ""] | None
     ) -> Float[Array, "b u d"]:
         """One block; `key` switches dropout on."""
         keys = (None,) * 4 if key is None else jax.random.split(key, 4)
@@ -166,8 +141,7 @@ class ConformerStack(nnx.Module):
     """Equal blocks, stored stacked along a first axis "layers" and scanned."""
 
     def __init__(self, config: ConformerConfig, layers: int, *, rngs: nnx.Rngs) -> None:
-        self.layers = layers
-        self.remat = config.remat
+        self.layers, self.remat = layers, config.remat
         self.stacked = init_stack(
             lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)), rngs.params(), layers
         )
@@ -181,11 +155,9 @@ class ConformerStack(nnx.Module):
         count: int | None = None,
         tap: int | None = None,
     ) -> tuple[Float[Array, "b u d"], Float[Array, "b u d"]]:
-        """Runs the first `count` blocks, all of them by default; `key` switches dropout on.
+        """Outputs of the last of the first `count` blocks (default all), and of the `tap`-th.
 
-        Returns:
-          The output of the last block run, and that of the `tap`-th, 1 to `count`, by default the
-          same.
+        `tap` is 1 to `count`, by default `count`; `key` switches dropout on.
         """
         count = self.layers if count is None else count
         graphdef, stacked = nnx.split(self.stacked)
@@ -195,18 +167,15 @@ class ConformerStack(nnx.Module):
         def run(x: Array, weights: nnx.State, block_key: Array | None) -> Array:
             return nnx.merge(graphdef, weights)(x, valid, block_key)
 
-        match self.remat:
-            case "dots":
-                policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-                run = jax.checkpoint(run, policy=policy)
-            case "full":
-                run = jax.checkpoint(run)
+        if self.remat != "none":
+            dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            run = jax.checkpoint(run, policy=dots if self.remat == "dots" else None)
 
         def body(carry: tuple[Array, Array], layer: tuple) -> tuple[tuple[Array, Array], None]:
             x, tapped = carry
             weights, block_key, number = layer
             x = run(x, weights, block_key)
-            # Carried on, not put out by every block: that would hold one more array for each.
+            # Carried on, not put out by every block, which would hold an array for each.
             return (x, jnp.where(number == (tap or count), x, tapped)), None
 
         layers = (stacked, keys, jnp.arange(1, count + 1))

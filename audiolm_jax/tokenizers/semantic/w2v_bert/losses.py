@@ -1,7 +1,6 @@
 """Masks, distractors and the three losses of w2v-BERT (arXiv:2108.06209).
 
-Every loss is a sum over positions of the whole batch divided by a count over the whole batch, so
-it does not depend on how the batch is spread over devices.
+Every loss is a sum divided by a count, both over the whole batch, however devices share it.
 """
 
 from typing import NamedTuple
@@ -19,8 +18,7 @@ def span_mask(
 ) -> Bool[Array, "b u"]:
     """Hides spans: every valid token starts one with `probability`; spans may overlap.
 
-    An item where chance starts none gets one at a random valid token, so that no item is idle. A
-    span ends with its item.
+    An item where chance starts none gets one at a random valid token. A span ends with its item.
     """
     chance = jnp.where(valid, draws.uniform(key, valid.shape), 2.0)
     starts = chance < probability
@@ -36,11 +34,10 @@ def sample_distractors(
 ) -> Int[Array, "b u n"]:
     """Positions of `count` distractors for each token, int32, drawn with replacement.
 
-    They are masked tokens of the same item, other than the token itself. Rows of tokens that are
-    not masked, or that are the only masked token of their item, mean nothing.
+    They are other masked tokens of the item; rows of tokens without such mean nothing.
     """
     others_Bx1x1 = (mask.sum(axis=1) - 1)[:, None, None]
-    # Draw among the other masked tokens by rank, skipping one's own rank, then rank to position.
+    # Draw among the other masked tokens by rank, skipping the own rank, then rank to position.
     draw_BxUxN = draws.uniform(key, (*mask.shape, count)) * others_Bx1x1
     draw_BxUxN = jnp.minimum(draw_BxUxN.astype(jnp.int32), others_Bx1x1 - 1)
     rank_BxUx1 = (jnp.cumsum(mask, axis=1) - 1)[:, :, None]
@@ -62,15 +59,11 @@ class Sum(NamedTuple):
 
 
 def contrastive_loss(
-    outputs: Outputs,
-    mask: Bool[Array, "b u"],
-    distractors: Int[Array, "b u n"],
-    temperature: float,
+    outputs: Outputs, mask: Bool[Array, "b u"], distractors: Int[Array, "b u n"], temperature: float
 ) -> tuple[Sum, Sum]:
-    """Cross-entropy of telling a hidden token's code among distractors, by cosine similarity.
+    """Cross-entropy of telling a hidden token's code among distractors, by cosine; accuracy.
 
-    A distractor that happens to hold the very code of the token is left out of the choice.
-    With the accuracy, both over hidden tokens of items with at least two of them.
+    Distractors with the token's own code are left out, and items with one hidden token.
     """
     assert outputs.quantized is not None  # the objective w2v_bert
     assert outputs.context is not None
@@ -108,14 +101,12 @@ def diversity_loss(outputs: Outputs) -> Float[Array, ""]:
 
 def code_perplexity(outputs: Outputs) -> Float[Array, ""]:
     """Perplexity of the ids in use over valid tokens, 1 (collapsed) to codebook_size."""
-    one_hot = jax.nn.one_hot(outputs.ids, outputs.logits.shape[-1])
-    return _perplexity(one_hot, outputs.valid)
+    return _perplexity(jax.nn.one_hot(outputs.ids, outputs.logits.shape[-1]), outputs.valid)
 
 
 def feature_penalty(outputs: Outputs) -> Sum:
     """Mean square of the subsampled features, per token."""
-    square = jnp.mean(jnp.square(outputs.subsampled), axis=-1)
-    return _sum(square, outputs.valid)
+    return _sum(jnp.mean(jnp.square(outputs.subsampled), axis=-1), outputs.valid)
 
 
 def _perplexity(

@@ -4,11 +4,11 @@
                                              |                             +-> context vectors
                                              +- quantizer (unmasked) -> targets of both tasks
 
-Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. With the objective
-best_rq there is masked prediction alone, of what a random quantizer makes of the spectrogram
-(`best_rq.py`); there are no contrastive blocks and no context vectors.
+Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. The objective best_rq
+has masked prediction alone, of a random quantizer's ids (`best_rq.py`).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -55,18 +55,13 @@ class GumbelQuantizer(nnx.Module):
     """One codebook; codes are chosen by a linear layer, in training with Gumbel noise."""
 
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
-        width = config.conformer.width
-        # Logits must begin much larger than Gumbel noise, which no temperature scales: else codes
-        # are chance for thousands of steps, and there is nothing to learn.
-        self.logits = nnx.Linear(
-            width,
-            config.codebook_size,
-            kernel_init=annotate(draws.normal, "embed", "codes"),
-            bias_init=annotate(nnx.initializers.zeros_init(), "codes"),
-            rngs=rngs,
-        )
+        width, codes = config.conformer.width, config.codebook_size
+        # Logits must begin much larger than Gumbel noise, else codes are chance for long.
+        kernel = annotate(draws.normal, "embed", "codes")
+        bias = annotate(nnx.initializers.zeros_init(), "codes")
+        self.logits = nnx.Linear(width, codes, kernel_init=kernel, bias_init=bias, rngs=rngs)
         init = annotate(draws.uniform, "codes", "embed")
-        self.codebook = nnx.Param(init(rngs.params(), (config.codebook_size, config.code_width)))
+        self.codebook = nnx.Param(init(rngs.params(), (codes, config.code_width)))
 
     def __call__(
         self,
@@ -75,12 +70,8 @@ class GumbelQuantizer(nnx.Module):
         temperature: Float[Array, ""] | float,
         key: Key[Array, ""] | None,
     ) -> Quantized:
-        """Quantizes each frame; `key` switches the noise on.
-
-        Each dimension is first brought to zero mean and unit variance over the item's valid
-        frames. LayerNorm would leave a large part that all frames share, and with it most frames
-        would get the same few codes from the first step on.
-        """
+        """Quantizes each frame; `key` switches the noise on."""
+        # LayerNorm would leave a large part that all frames share, and so the same few codes.
         logits_BxUxC = self.logits(standardize_over_time(features, valid, FEATURE_VARIANCE_FLOOR))
         ids = jnp.argmax(logits_BxUxC, axis=-1).astype(jnp.int32)
         noisy_BxUxC = logits_BxUxC
@@ -99,33 +90,21 @@ class W2vBert(nnx.Module):
 
     def __init__(self, config: W2vBertConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
-        conformer, width = config.conformer, config.conformer.width
-        self.subsampling = ConvolutionalSubsampling(
-            config.mel_bins, config.subsample_channels, width, rngs=rngs
-        )
+        width, layers = config.conformer.width, config.contrastive_layers + config.masked_layers
+        channels, contrastive = config.subsample_channels, config.objective == "w2v_bert"
+        self.subsampling = ConvolutionalSubsampling(config.mel_bins, channels, width, rngs=rngs)
         self.feature_norm = layer_norm(width, rngs)
-        contrastive = config.objective == "w2v_bert"
         self.quantizer = GumbelQuantizer(config, rngs=rngs) if contrastive else None
         # Both modules are one stack of equal blocks: it is scanned, and compiled, once.
-        self.blocks = ConformerStack(
-            conformer, config.contrastive_layers + config.masked_layers, rngs=rngs
-        )
-        self.context = (
-            linear(width, config.code_width, ("embed", None), "float32", rngs)
-            if contrastive
-            else None
-        )
-        self.head = linear(width, config.codebook_size, ("embed", "codes"), "float32", rngs)
+        self.blocks = ConformerStack(config.conformer, layers, rngs=rngs)
+        head = functools.partial(linear, width, dtype="float32", rngs=rngs)
+        self.context = head(config.code_width, ("embed", None)) if contrastive else None
+        self.head = head(config.codebook_size, ("embed", "codes"))
 
     def mel(
         self, audio: AudioBatch, warp: Float[Array, " b"] | None = None
     ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-        """The log-mel spectrogram and the frames of each item.
-
-        Each bin has zero mean and unit variance over the valid frames of the item: gain and channel
-        drop out, and so does the need for corpus statistics. Frames beyond are 0. With `warp` the
-        frequencies of each item are multiplied by a factor.
-        """
+        """Log-mel of frequencies times `warp`, standardized over each item, 0 beyond; frames."""
         config = self.config
         mel, frames = log_mel_spectrogram(
             jnp.asarray(audio.samples),
@@ -143,7 +122,7 @@ class W2vBert(nnx.Module):
         return standardize_over_time(mel, valid, MEL_VARIANCE_FLOOR), frames
 
     def for_inference(self) -> None:
-        """Nothing to do: blocks of a size that a CPU trains are small."""
+        """Nothing to do."""
 
     def features(
         self, audio: AudioBatch, layer: str
@@ -166,11 +145,10 @@ class W2vBert(nnx.Module):
         gumbel_key: Key[Array, ""] | None = None,
         dropout_key: Key[Array, ""] | None = None,
     ) -> Outputs:
-        """The tasks of the objective.
+        """The tasks of the objective; keys switch noise and dropout on.
 
         The blocks see `mask_vectors` where `mask` hides a token, and hear all frequencies times
-        `warp`; the targets are of the voice as it is. `target_gradient_scale` is the share of the
-        quantizer's gradient that reaches the subsampling. Keys switch noise and dropout on.
+        `warp`; the targets are of the voice as it is.
         """
         mel, frames = self.mel(audio)
         subsampled, lengths = self.subsampling(mel, frames)

@@ -1,9 +1,8 @@
 """Log-mel frames at 100 Hz to features at 25 Hz, aligned to whole tokens.
 
-Alignment: frame j of the spectrogram is centred on samples [160 j, 160 (j + 1)) (audio/spectral).
-Each convolution has stride 2 in time and kernel 4 with one frame of padding on either side, so its
-output i is centred on the pair of inputs 2i, 2i + 1. Token i is therefore centred on frames
-4i .. 4i + 3, that is on samples [640 i, 640 (i + 1)), and sees ten frames: samples
+Frame j of the spectrogram is centered on samples [160 j, 160 (j + 1)) (audio/spectral). Each
+convolution has stride 2 in time and kernel 4 with one frame of padding on either side, so token i
+is centered on frames 4i .. 4i + 3, samples [640 i, 640 (i + 1)), and sees ten frames: samples
 640 i - 600 to 640 i + 1240 at 16 kHz, window included. A clip has ceil(samples / 640) tokens.
 """
 
@@ -30,22 +29,15 @@ class ConvolutionalSubsampling(nnx.Module):
         self.bias1 = nnx.Param(bias(rngs.params(), (channels,)))
         self.kernel2 = nnx.Param(init(rngs.params(), (4, 3, channels, channels)))
         self.bias2 = nnx.Param(bias(rngs.params(), (channels,)))
-        self.out = nnx.Linear(
-            channels * (-(-bins // FRAMES_PER_TOKEN)),
-            width,
-            kernel_init=annotate(draws.glorot_uniform, "channels_in", "embed"),
-            bias_init=annotate(nnx.initializers.zeros_init(), "embed"),
-            rngs=rngs,
-        )
+        inputs = channels * (-(-bins // FRAMES_PER_TOKEN))
+        kernel = annotate(draws.glorot_uniform, "channels_in", "embed")
+        bias = annotate(nnx.initializers.zeros_init(), "embed")
+        self.out = nnx.Linear(inputs, width, kernel_init=kernel, bias_init=bias, rngs=rngs)
 
     def __call__(
         self, mel: Float[Array, "b t m"], lengths: Int[Array, " b"]
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of each token [b, ceil(t / 4), d], and the valid tokens, ceil(length / 4).
-
-        Frames at or beyond `lengths` count as zero, whatever they hold. Tokens beyond are finite
-        but mean nothing.
-        """
+        """Features [b, ceil(t / 4), d] and valid tokens; frames beyond `lengths` count as zero."""
         x = jnp.pad(mel, ((0, 0), (0, -mel.shape[1] % FRAMES_PER_TOKEN), (0, 0)))[..., None]
         for kernel, bias in ((self.kernel1, self.bias1), (self.kernel2, self.bias2)):
             # Padding is zeroed before each convolution: biases would make it leak otherwise.

@@ -1,7 +1,4 @@
-"""Training of the semantic encoder: L = L_contrastive + 0.1 L_diversity + L_masked_prediction.
-
-With the model's objective best_rq L_masked_prediction is all there is.
-"""
+"""Training by L_contrastive + 0.1 L_diversity + L_masked_prediction; best_rq has the last alone."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -21,8 +18,6 @@ from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import AudioBatch
 
-_EVALUATION_SEED = 0
-
 
 class Randomness(NamedTuple):
     """What chance decides in one pass."""
@@ -34,12 +29,9 @@ class Randomness(NamedTuple):
 
 
 def draw(
-    key: Key[Array, ""],
-    valid: Bool[Array, "b u"],
-    width: int,
-    config: W2vBertTrainConfig,
+    key: Key[Array, ""], valid: Bool[Array, "b u"], width: int, config: W2vBertTrainConfig
 ) -> Randomness:
-    """All that is random of a pass, from one key."""
+    """All that is random of a pass, from a single key."""
     mask_key, vector_key, distractor_key = jax.random.split(key, 3)
     mask = losses.span_mask(mask_key, valid, config.mask_probability, config.mask_length)
     vectors = config.mask_noise * draws.normal(vector_key, (*valid.shape, width))
@@ -61,10 +53,9 @@ def measure(
     outputs: Outputs, drawn: Randomness, config: W2vBertTrainConfig
 ) -> tuple[Float[Array, ""], dict[str, losses.Sum]]:
     """The training loss, and what is worth reporting, as sums over positions."""
-    one = jnp.ones((), jnp.float32)
-    visible = outputs.valid & ~drawn.mask
+    unit = jnp.ones((), jnp.float32)
     masked, masked_accuracy = losses.prediction_loss(outputs, drawn.mask)
-    seen, seen_accuracy = losses.prediction_loss(outputs, visible)
+    seen, seen_accuracy = losses.prediction_loss(outputs, outputs.valid & ~drawn.mask)
     penalty = losses.feature_penalty(outputs)
     loss = config.masked_weight * masked.mean() + config.feature_penalty_weight * penalty.mean()
     if config.visible_weight:  # off, it is measured but nothing runs back through it
@@ -75,7 +66,7 @@ def measure(
         "visible_loss": seen,
         "visible_accuracy": seen_accuracy,
         "feature_square": penalty,
-        "code_perplexity": losses.Sum(losses.code_perplexity(outputs), one),
+        "code_perplexity": losses.Sum(losses.code_perplexity(outputs), unit),
         "masked_fraction": losses.Sum(drawn.mask.sum(), outputs.valid.sum()),
     }
     if outputs.quantized is not None:
@@ -87,9 +78,9 @@ def measure(
         sums |= {
             "contrastive_loss": contrastive,
             "contrastive_accuracy": contrastive_accuracy,
-            "diversity_loss": losses.Sum(diversity, one),
+            "diversity_loss": losses.Sum(diversity, unit),
         }
-    return loss, {"loss": losses.Sum(loss, one), **sums}
+    return loss, {"loss": losses.Sum(loss, unit), **sums}
 
 
 def program(
@@ -97,11 +88,7 @@ def program(
     train_config: W2vBertTrainConfig,
     optimizer: optax.GradientTransformation,
 ) -> TrainProgram:
-    """The trainer of the encoder, over batches of `AudioBatch`.
-
-    `TrainState.params` is the `nnx.State` of `W2vBert`; `rest` and `ema` stay empty. A held-out
-    `code_perplexity` below `least_code_use` ends the run.
-    """
+    """The trainer of the encoder, over batches of `AudioBatch`; `rest` and `ema` stay empty."""
 
     def build(key: Array) -> W2vBert:
         return W2vBert(model_config, rngs=nnx.Rngs(params=key))
@@ -122,22 +109,14 @@ def program(
         temperature = jnp.maximum(decayed, train_config.gumbel_temperature_end)
 
         def loss_of(params: nnx.State) -> tuple[Array, dict[str, losses.Sum]]:
-            outputs = nnx.merge(graphdef, params)(
-                batch,
-                drawn.mask,
-                drawn.mask_vectors,
-                temperature,
-                train_config.target_gradient_scale,
-                drawn.warp,
-                gumbel_key,
-                dropout_key,
-            )
+            model, scale = nnx.merge(graphdef, params), train_config.target_gradient_scale
+            seen = (drawn.mask, drawn.mask_vectors, temperature, scale, drawn.warp)
+            outputs = model(batch, *seen, gumbel_key, dropout_key)
             return measure(outputs, drawn, train_config)
 
         (_, sums), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        params, opt_state, norms = apply_gradients(
-            optimizer, state.params, state.opt_state, gradients
-        )
+        updated = apply_gradients(optimizer, state.params, state.opt_state, gradients)
+        params, opt_state, norms = updated
         metrics = {name: value.mean() for name, value in sums.items()}
         if model_config.objective == "w2v_bert":
             metrics["gumbel_temperature"] = temperature
@@ -145,7 +124,7 @@ def program(
         return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
     def evaluate(state: TrainState, batch: AudioBatch) -> Sums:
-        key = jax.random.key(_EVALUATION_SEED)
+        key = jax.random.key(0)  # equal for every evaluation
         drawn = draw(key, token_validity(batch, model_config), width, train_config)
         model = nnx.merge(graphdef, state.params)
         # Without noise, the temperature has no effect on what is measured.
@@ -162,10 +141,9 @@ def program(
             return None
         return (
             f"code_perplexity = {heldout['code_perplexity']:.1f}, expected {least:.1f} or more "
-            f"(--train.least-code-use of {model_config.codebook_size} codes): the quantizer has "
-            "collapsed; lower --optimizer.learning-rate or --train.target-gradient-scale, or raise "
-            "--train.diversity-weight, in another directory, or train with --model.objective "
-            "best_rq, whose codes cannot"
+            "(--train.least-code-use): the quantizer has collapsed; in another directory lower "
+            "--optimizer.learning-rate or --train.target-gradient-scale, raise "
+            "--train.diversity-weight, or use --model.objective best_rq, which cannot collapse"
         )
 
     return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params), verdict)

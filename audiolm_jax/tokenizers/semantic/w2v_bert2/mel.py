@@ -35,19 +35,10 @@ def _mel(frequencies_hz: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return 1127.0 * np.log1p(frequencies_hz / 700.0)
 
 
-def kaldi_window() -> Float[np.ndarray, " w"]:
-    """Povey's window: a symmetric Hann window to the power of 0.85."""
-    return (np.hanning(MEL_WINDOW_SAMPLES) ** 0.85).astype(np.float32)
-
-
 def log_mel_frames(
     samples: Float[Array, "b s"], lengths: Int[Array, " b"], bins: int
 ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-    """Log-mel spectrum of each window that lies wholly within the recording; windows of each item.
-
-    Window i holds samples 160 i .. 160 i + 399. Its mean is taken off, then 0.97 times the sample
-    before. `samples` are in [-1, 1] and zero beyond each length; at least 400.
-    """
+    """Log-mel spectrum of each window wholly within the samples (at least 400); those of items."""
     hop, size = MEL_HOP_SAMPLES, MEL_WINDOW_SAMPLES
     count = 1 + (samples.shape[1] - size) // hop
     cells = -(-size // hop)
@@ -57,7 +48,8 @@ def log_mel_frames(
     window = window - window.mean(axis=-1, keepdims=True)
     # The first sample has none before it, and stands for that itself.
     before = jnp.concatenate([window[..., :1], window[..., :-1]], axis=-1)
-    window = (window - PREEMPHASIS * before) * jnp.asarray(kaldi_window())[None, None]
+    povey = (np.hanning(size) ** 0.85).astype(np.float32)
+    window = (window - PREEMPHASIS * before) * jnp.asarray(povey)[None, None]
     spectrum = spectrum_of_frames(window, FFT_SIZE)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     mel = jnp.einsum("btf,fm->btm", power, jnp.asarray(kaldi_filterbank(bins)))

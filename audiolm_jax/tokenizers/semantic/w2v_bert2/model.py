@@ -1,7 +1,7 @@
 """The encoder of w2v-BERT 2.0: mel frames in pairs at 50 Hz, then causal-convolution conformers.
 
-Blocks as in the public weights: convolutions look back only, attention looks everywhere and adds
-a learned vector for each distance between frames up to a largest one (Shaw et al. 2018).
+Convolutions look back only; attention looks everywhere and adds a learned vector for each distance
+between frames up to a largest (Shaw et al. 2018).
 """
 
 import functools
@@ -33,10 +33,7 @@ MEL_VARIANCE_FLOOR = 1e-7
 def spread_distances(
     scores: Float[Array, "b h t p"], left: int, right: int
 ) -> Float[Array, "b h t u"]:
-    """Scores of frame pairs (i, j) from scores of distances j - i, -left .. right, of each frame.
-
-    Whatever is farther counts as the largest distance.
-    """
+    """Scores of frame pairs (i, j) from those of distances j - i, clipped to -left .. right."""
     frames = scores.shape[2]
     # All distances from 1 - t to t, so that each row, moved on by its number, is a row of pairs.
     scores = scores[..., max(left + 1 - frames, 0) : left + 1 + min(frames, right)]
@@ -57,7 +54,7 @@ def pick_distances(
 
 
 class CausalConvolution(nnx.Module):
-    """Norm, gated pointwise, depthwise over earlier frames, norm, swish, pointwise."""
+    """Norm, gated pointwise, depthwise over earlier frames only, norm, swish, pointwise."""
 
     def __init__(self, config: W2vBert2Config, *, rngs: nnx.Rngs) -> None:
         width = config.width
@@ -68,7 +65,7 @@ class CausalConvolution(nnx.Module):
         self.out = nnx.Linear(width, width, use_bias=False, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
-        """Frames after an item's end cannot reach those within: it looks back only."""
+        """Keeps the shape."""
         value, gate = jnp.split(self.gate(self.norm(x)), 2, axis=-1)
         hidden = self.depthwise(value * jax.nn.sigmoid(gate))
         return self.out(jax.nn.silu(self.inner_norm(hidden)))
@@ -113,11 +110,9 @@ class ConformerBlock(nnx.Module):
     def _distance_scores(self, query: Float[Array, "b h t k"]) -> Float[Array, "b h t u"]:
         scores = jnp.einsum("bhtk,pk->bhtp", query, self.distances.embedding[...])
         # Picking single numbers is slow on a TPU; on a CPU it is seven times faster than moving.
-        return jax.lax.platform_dependent(
-            scores,
-            cpu=functools.partial(pick_distances, left=self.left, right=self.right),
-            default=functools.partial(spread_distances, left=self.left, right=self.right),
-        )
+        pick = functools.partial(pick_distances, left=self.left, right=self.right)
+        spread = functools.partial(spread_distances, left=self.left, right=self.right)
+        return jax.lax.platform_dependent(scores, cpu=pick, default=spread)
 
 
 class W2vBert2(StackedEncoder):
@@ -128,11 +123,8 @@ class W2vBert2(StackedEncoder):
         bins = config.mel_bins * config.stacked_frames
         self.input_norm = layer_norm(bins, config.norm_epsilon, rngs)
         self.input = nnx.Linear(bins, config.width, rngs=rngs)
-        self.blocks = init_stack(
-            lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key)),
-            rngs.params(),
-            config.layers,
-        )
+        make_block = lambda key: ConformerBlock(config, rngs=nnx.Rngs(params=key))  # noqa: E731
+        self.blocks = init_stack(make_block, rngs.params(), config.layers)
 
     def mel_pairs(self, audio: AudioBatch) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
         """Standardized log-mel frames side by side; a last one without partner is left out."""

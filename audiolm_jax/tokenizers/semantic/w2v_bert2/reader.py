@@ -1,9 +1,8 @@
 """Public weights of w2v-BERT 2.0: the transformers library's names, and ours."""
 
-from pathlib import Path
+import functools
 from typing import Any
 
-from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.foreign.arrays import Layer
 from audiolm_jax.tokenizers.foreign.encoder import PublishedEncoder, read_encoder
@@ -19,10 +18,8 @@ _BLOCK = "encoder.layers.{}."
 def _derive(fields: PublishedFields, preprocessor: PublishedFields | None) -> dict[str, Any]:
     stacked_bins = fields.read("feature_projection_input_dim", int)
     if stacked_bins % STACKED_FRAMES:
-        raise InputError(
-            f"{fields.where}: feature_projection_input_dim = {stacked_bins}: expected a multiple "
-            f"of {STACKED_FRAMES}, the mel frames side by side in one"
-        )
+        words = f"feature_projection_input_dim = {stacked_bins}: expected a multiple of"
+        raise InputError(f"{fields.where}: {words} {STACKED_FRAMES}, the mel frames side by side")
     bins = stacked_bins // STACKED_FRAMES
     if preprocessor is not None:
         preprocessor.expect("sampling_rate", SAMPLE_RATE_HZ)
@@ -80,7 +77,4 @@ W2V_BERT2 = PublishedEncoder(
     ),
 )
 
-
-def read_w2v_bert2(weights: Path, token_rate_hz: int, licence: str | None) -> ModelFolder:
-    """As `read_encoder`."""
-    return read_encoder(W2V_BERT2, weights, token_rate_hz, licence)
+read_w2v_bert2 = functools.partial(read_encoder, W2V_BERT2)
