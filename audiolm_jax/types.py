@@ -151,13 +151,9 @@ class FrameEncoder(Protocol):
     fingerprint: str  # of its model folder; equal fingerprints give equal features
 
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features of one of `layers`; an item gets what it would get alone.
+        """Features of one of `layers`, else InputError; an item gets what it would get alone.
 
-        Returns:
-          float32 [b, ceil(s / hop), d], zero beyond each item; int32 [b], frames of each item.
-
-        Raises:
-          InputError: no such layer.
+        float32 [b, ceil(s / hop), d], zero beyond each item, and int32 [b], frames of each item.
         """
 
 

@@ -62,11 +62,8 @@ class Block(nnx.Module):
     ) -> tuple[Float[Array, "b l d"], Record]:
         """The residual stream after the layer, and what `attend` hands back, such as a cache.
 
-        Args:
-          x: residual stream.
-          attend: (query, key, value), each [b, l, h, k] -> (mixed values, anything).
-          key: of dropout; None for none.
-          positions: of each row, or one row (p = 1) for all; None for 0 ... l - 1.
+        `attend` takes query, key and value, each [b, l, h, k], and gives mixed values and anything.
+        Without a key there is no dropout; positions are as in `AttentionProjections.project`.
         """
         keys = (None, None) if key is None else jax.random.split(key)
         mixed, record = attend(*self.attention.project(self.attention_norm(x), positions))
@@ -182,9 +179,6 @@ def load_decoder(
     """The decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its logits.
 
     It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
-
-    Raises:
-      InputError: the arrays do not fit the config, in the folder `where`.
     """
     portable = dataclasses.replace(
         config, decoder=dataclasses.replace(config.decoder, attention="blocks")
@@ -195,11 +189,7 @@ def load_decoder(
 
 
 def check_backend(config: DecoderConfig) -> None:
-    """Refuses a config whose training step cannot run on the devices of this process.
-
-    Raises:
-      InputError: attention = "flash" without a TPU.
-    """
+    """Refuses a config whose training step cannot run on this process's devices: flash, no TPU."""
     if config.attention == "flash" and jax.default_backend() != "tpu":
         raise InputError(
             f"decoder.attention = 'flash': needs a TPU, this process runs on "

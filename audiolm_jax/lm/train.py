@@ -39,9 +39,6 @@ def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
     """The batch with a leading axis of `parts`, each part spread over all devices as the whole is.
 
     Part i holds the rows i, i + parts, i + 2 parts, ..., so that no row leaves its device.
-
-    Raises:
-      InputError: the parts do not divide the batch, or the devices a part.
     """
     rows, devices = batch.inputs.shape[0], device_count("batch")
     if rows % (parts * devices):
@@ -54,10 +51,7 @@ def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
 
 
 def align(batch: TokenBatch, multiple: int) -> TokenBatch:
-    """The batch with rows lengthened by tokens without weight to a multiple of some length.
-
-    No token sees them, and nothing is learned from them.
-    """
+    """The batch with rows lengthened to a multiple by tokens without weight, without effect."""
     padding = ((0, 0), (0, -batch.inputs.shape[1] % multiple))
     return jax.tree.map(lambda x: jnp.pad(x, padding), batch)
 

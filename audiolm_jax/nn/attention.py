@@ -60,17 +60,12 @@ def causal_attention(
     value: Float[Array, "b l h k"],
     distance_bias: Float[Array, "h n"] | None,
 ) -> Float[Array, "b l h k"]:
-    """Softmax attention of every position to itself and the past.
+    """Softmax attention of every position to itself and the past; `query` is already scaled.
 
-    Scores and softmax are float32 whatever the dtype of the arguments. The backward pass computes
-    the scores again, block by block, so that none are kept.
-
-    Args:
-      query: already scaled.
-      key: at the same positions, like `value`.
-      value: gives the result its dtype.
-      distance_bias: added to the scores at distances 0 ... n - 1; the last value holds for every
-        larger distance (see nn/position.py). None adds nothing.
+    Scores and softmax are float32 whatever the dtype of the arguments; `value` gives the result
+    its own. The backward pass computes the scores again, block by block, so that none are kept.
+    `distance_bias` is added to the scores at distances 0 ... n - 1; the last value holds for every
+    larger distance (see nn/position.py).
     """
     heads_first = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     tile = _bias_tile(distance_bias, query.shape[1])
@@ -192,14 +187,10 @@ def cached_attention(
     visible: Bool[Array, "b s"],
     distance_bias: Float[Array, "h n"] | None,
 ) -> Float[Array, "b 1 h k"]:
-    """Softmax attention of one query per row to the visible slots of a cache.
+    """Softmax attention of one scaled query per row to the visible slots of a cache, at least one.
 
-    Args:
-      query: already scaled.
-      cache: holds at least one visible slot for each row.
-      distances: positions from each slot to the query, at least 0 where visible.
-      visible: which slots the query may see.
-      distance_bias: as in `causal_attention`.
+    `distances` are positions from each slot to the query, at least 0 where visible; for
+    `distance_bias` see `causal_attention`.
     """
     scores_BxHxS = jnp.einsum("bhk,bhsk->bhs", query[:, 0], cache.keys).astype(jnp.float32)
     if distance_bias is not None:
@@ -213,13 +204,8 @@ def cached_attention(
 class AttentionProjections(nnx.Module):
     """The weights of self-attention: into queries, keys and values, and out of the mixed values.
 
-    Args:
-      width: of the residual stream.
-      heads: how many.
-      head_width: of each; even if `rotary`.
-      dtype: of the matrix products.
-      normalize: bring every query and key to unit mean square, times a learned scale.
-      rotary: rotate queries and keys by their positions.
+    `normalize` brings every query and key to unit mean square, times a learned scale; `rotary`
+    rotates both by their positions, where `head_width` must be even. `dtype` is of the products.
     """
 
     def __init__(
@@ -246,11 +232,9 @@ class AttentionProjections(nnx.Module):
     def project(
         self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
     ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
-        """Scaled queries, keys and values.
+        """Scaled queries, keys and values of a normalized residual stream.
 
-        Args:
-          x: normalized residual stream.
-          positions: of each row, or one row (p = 1) for all; None for 0 ... l - 1.
+        There are positions for each row, or one row (p = 1) for all; None for 0 ... l - 1.
         """
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")

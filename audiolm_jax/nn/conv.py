@@ -57,10 +57,7 @@ def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Mod
 
 
 def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None = None) -> nnx.Param:
-    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in.
-
-    By default the fan-in is all but the last dimension.
-    """
+    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in, by default of all inputs."""
     std = (fan_in or math.prod(shape[:-1])) ** -0.5
     names = (*(None,) * (len(shape) - 2), "channels_in", "channels_out")
     return nnx.Param(annotate(lambda: draws.take(shape) * std, *names)())
@@ -88,13 +85,8 @@ def convolve(
     XLA's CPU compiler turns convolutions into the layout of its fast kernels in the outermost
     computation only (jax-ml/jax#12868). Within a branch or a loop the gradients that JAX derives
     keep other layouts and run some thirty times slower. These are the same convolutions written
-    in the fast layout.
-
-    Args:
-      x: one or two space axes.
-      kernel: as many.
-      strides: of each space axis.
-      padding: (before, after) of each space axis, not negative.
+    in the fast layout. There are one or two space axes; padding, (before, after) of each, is not
+    negative.
     """
     layout = _layout(x.ndim - 2)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)

@@ -10,10 +10,7 @@ from jaxtyping import Array, Bool, Float, Key
 def dropout(
     x: Float[Array, "*dims"], rate: float, key: Key[Array, ""] | None
 ) -> Float[Array, "*dims"]:
-    """Zeroes each number with probability `rate`, in [0, 1), and scales up the others.
-
-    Without a key `x` comes back as it is.
-    """
+    """Zeroes each number with probability `rate`, in [0, 1), and scales up the rest; None never does."""
     if key is None or rate == 0:
         return x
     return _drop(x, jax.random.key_data(key), rate)

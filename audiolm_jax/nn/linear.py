@@ -46,13 +46,8 @@ multiply.defvjp(_forward, _backward)
 class Linear(nnx.Module):
     """Product with one matrix over several dimensions at once, without bias.
 
-    Weights start normal, truncated, of variance 1 / inputs.
-
-    Args:
-      inputs: sizes of the last dimensions of what comes in.
-      outputs: sizes of the last dimensions of what goes out.
-      names: a logical name, or None, for each of `inputs` and `outputs`.
-      dtype: of the product.
+    Weights start normal, truncated, of variance 1 / inputs. `inputs` and `outputs` are the sizes of
+    the last dimensions, `names` holds a logical name, or None, for each of both.
     """
 
     def __init__(

@@ -23,9 +23,8 @@ _LONGEST_WAVE = 10_000.0  # in units of 2 pi positions, as in RoPE's paper
 def distance_buckets(buckets: int, max_distance: int) -> Int[np.ndarray, " n"]:
     """Bucket of every distance 0 ... max_distance, one-sided: the past only.
 
-    Args:
-      buckets: even, at least 2; the lower half holds one distance each.
-      max_distance: more than buckets / 2; this distance and all beyond share the last bucket.
+    `buckets` is even, at least 2, and the lower half holds one distance each; `max_distance`, more
+    than half of it, and all beyond share the last bucket.
     """
     exact = buckets // 2
     distance = np.arange(max_distance + 1)

@@ -54,9 +54,7 @@ def run_stack(
     Args:
       apply: (layer, x, that layer's part of `per_layer`) -> x of the same shape and dtype.
       per_layer: pytree of arrays with one entry per layer along axis 0, such as dropout keys.
-      remat: what the backward pass recomputes: nothing; all but matrix products with weights and
-        the results of attention kernels ("dots"); all but those results ("kernels"); everything
-        but each layer's input ("full").
+      remat: what the backward pass recomputes: all that the policy of this name does not save.
       scan: by `lax.scan`, so that one layer is compiled once for all; otherwise each is compiled
         by itself, and what the backward pass keeps is not copied into one array and out again.
     """

@@ -68,17 +68,9 @@ class Analysis:
 
 
 def analyze(
-    entry: Computation,
-    kernel_cycles: Callable[[Kernel], float | None],
-    cycles_per_byte: float,
+    entry: Computation, kernel_cycles: Callable[[Kernel], float | None], cycles_per_byte: float
 ) -> Analysis:
-    """Sums up a step.
-
-    Args:
-      entry: of the compiled program.
-      kernel_cycles: estimates one run of a kernel; None if it does not know the kernel.
-      cycles_per_byte: that a device needs to read or write its main memory.
-    """
+    """Sums up a step; `kernel_cycles` gives those of a kernel's run, None for an unknown kernel."""
     walk = _Walk(kernel_cycles, cycles_per_byte)
     walk.visit(entry, 1)
     walk.found.cycles = walk.cycles(entry, max)

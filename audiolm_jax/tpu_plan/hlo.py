@@ -142,8 +142,7 @@ def read_module(serialized: bytes) -> Computation:
 def trips(loop: Instruction) -> int | None:
     """How often a while loop runs, None if that cannot be told.
 
-    The TPU compiler leaves that out. It can be told of loops that count a number of their state
-    from a constant up to another.
+    The TPU compiler leaves it out; it can be told where a number counts from a constant to another.
     """
     if known := loop.config.get("known_trip_count"):
         return int(known["n"])

@@ -103,9 +103,6 @@ def plan_step(
     """Compiles the step that `loop.train` would run on a slice, or `mesh_config.slices` of them.
 
     The batch is given as shapes; for the other arguments see `Plan`.
-
-    Raises:
-      InputError: no such slice; a mesh, batch or parameter that does not divide over it.
     """
     if mesh_config.preset == "none":
         raise InputError(

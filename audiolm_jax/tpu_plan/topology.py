@@ -20,11 +20,7 @@ FORM = "GENERATION:XxY or GENERATION:XxYxZ chips, such as v5e:4x4, v6e:4x4, v4:2
 
 
 def prepare_compiler() -> None:
-    """Has JAX compute on the CPU and libtpu only compile; call before anything uses a device.
-
-    Raises:
-      InputError: libtpu is not installed.
-    """
+    """Has JAX compute on the CPU and libtpu only compile; call before anything uses a device."""
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(
             "libtpu, the TPU compiler, is not installed; pip install 'audiolm_jax[tpu]' "
@@ -43,15 +39,7 @@ def prepare_compiler() -> None:
 
 
 def slice_devices(name: str, slices: int = 1) -> list[jax.Device]:
-    """Devices of a slice, or of several equal ones, that programs can be compiled for.
-
-    Args:
-      name: of the slice, see `FORM`.
-      slices: how many of them, joined by a data-center network.
-
-    Raises:
-      InputError: no such slice.
-    """
+    """Devices of a slice (see `FORM`), or several equal ones, that programs can be compiled for."""
     from jax.experimental import topologies
 
     # A v4 chip has two cores, which JAX drives as one device on the chip itself too.
@@ -80,11 +68,7 @@ def count_chips(devices: Sequence[jax.Device]) -> int:
 
 
 def hbm_limit(device: jax.Device) -> int:
-    """Bytes of a device's main memory that the compiler may fill: it is asked for far too much.
-
-    Raises:
-      RuntimeError: its answer cannot be understood.
-    """
+    """Bytes of a device's main memory that the compiler may fill: it is asked for far too much."""
     sharding = jax.sharding.SingleDeviceSharding(device)
     too_much = jax.ShapeDtypeStruct((1 << 44,), jnp.uint8, sharding=sharding)
     try:

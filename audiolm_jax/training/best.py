@@ -15,10 +15,7 @@ BEST = "best.json"
 
 
 def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[int]:
-    """The steps of the `keep_best` best values, the best first; of equal ones the earlier step.
-
-    `values` are those of `best_metric` by step; what is not a finite number is never best.
-    """
+    """The steps of the `keep_best` best finite `values`, the best first; of equal ones the earlier."""
     sign = 1 if config.best_is == "lowest" else -1
     ranked = sorted(
         (sign * value, step)
@@ -57,11 +54,7 @@ def read_best(directory: Path) -> dict[str, Any] | None:
 
 
 def best_kept(directory: Path) -> dict[str, Any]:
-    """The best checkpoint there is, for the provenance of a model: `steps`, `best_of` and `value`.
-
-    Raises:
-      InputError: no checkpoint was kept for being one of the best.
-    """
+    """`steps`, `best_of` and `value` of the best checkpoint there is, for a model's provenance."""
     record = read_best(directory) or {"checkpoints": []}
     kept = saved_steps(directory)
     for checkpoint in record["checkpoints"]:

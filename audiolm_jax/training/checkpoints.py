@@ -95,12 +95,9 @@ def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) ->
 
 
 class Checkpoints:
-    """The checkpoints of one run directory; use as a context manager.
+    """The checkpoints of one run directory, in its folder `checkpoints`; use as a context manager.
 
-    Args:
-      directory: the run directory; checkpoints lie in its folder `checkpoints`.
-      keep: how many of the newest to keep, 1 or more; None opens them for reading only, which is
-        safe beside a running trainer.
+    The `keep` newest are kept; None opens them for reading only, safe beside a running trainer.
     """
 
     def __init__(self, directory: Path, keep: int | None):
@@ -136,12 +133,9 @@ class Checkpoints:
         self._preserved.policies = [self._newest, protected]
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
-        """Starts writing the state after `step` updates; returns as soon as it may be donated.
+        """Starts writing the state after `step` updates and its `record` of JSON values.
 
-        `record` holds JSON values that belong to it (data position, manifest).
-
-        Raises:
-          OSError: there is not enough space on the disk.
+        Returns as soon as the state may be donated; OSError if the disk lacks the space.
         """
         arrays = name_arrays(state)
         record = {
@@ -182,16 +176,8 @@ class Checkpoints:
 
         A damaged one is named in the log and the one before is taken; unless opened for reading
         only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts the
-        first reads all of it ahead and decides for the others.
-
-        Args:
-          abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
-          shardings: the same pytree with the sharding that each array is to get.
-          step: the only one to take, if given.
-
-        Raises:
-          InputError: there are checkpoints but none can be read, or they hold another model; the
-            one of `step` is damaged.
+        first reads all of it ahead and decides for the others. InputError if none can be read, the
+        one of `step` is damaged, or they hold another model.
         """
         wanted = name_arrays(abstract_state)
         whole = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
@@ -208,15 +194,7 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves), saved["record"]
 
     def restore_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Reads the newest checkpoint that is whole without knowing what it holds.
-
-        Returns:
-          The arrays by name, all of them in the memory of every host, and what was saved with them:
-          "record" and "checksum".
-
-        Raises:
-          InputError: there is none, or none can be read.
-        """
+        """All arrays of the newest whole checkpoint by name, and its "record" and "checksum"."""
         whole = self._agree(lambda step, saved: None, None)
         if whole is None:
             raise InputError(f"{self._root}: no checkpoint here; train first")
@@ -226,10 +204,7 @@ class Checkpoints:
     def _agree(
         self, check: Callable[[int, dict[str, Any]], None], only: int | None
     ) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what was saved with it, as the first host says.
-
-        `check` raises InputError for a checkpoint of something else.
-        """
+        """Step of the newest whole checkpoint and what was saved with it, as the first host sees it."""
         whole = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
         return whole

@@ -83,9 +83,6 @@ def initialize(config: DistributedConfig) -> None:
     """Joins the other processes of the run; to be called before anything touches a device.
 
     If not all come in time the process ends with one line and status 2: JAX would abort it.
-
-    Raises:
-      InputError: no cluster was found, or the address cannot be used.
     """
     auto = config.coordinator == "auto"
     who = "" if auto else f"process {config.process_id} of {config.num_processes} "
@@ -152,13 +149,10 @@ def is_first_host() -> bool:
 
 
 def from_first_host(make: Callable[[], Value]) -> Value:
-    """What `make` returns on the first host, which alone calls it, on every host.
+    """The JSON value that `make` returns on the first host, which alone calls it, on every host.
 
-    All hosts must come here in the same order. A host returns no sooner than the first has ended.
-    `make` returns a JSON value and may write files.
-
-    Raises:
-      InputError: `make` raised it on the first host, or failed there in another way.
+    All hosts must come here in the same order, and return no sooner than the first has ended.
+    Whatever `make` raises is an InputError on the others.
     """
     client = _client()
     if client is None:

@@ -20,8 +20,7 @@ def export_model(
 ) -> str:
     """Writes the model folder on the first host and returns its fingerprint on every host.
 
-    All hosts must call it: each holds a part of the weights. Every host gathers all of them in
-    its memory, without the state of the optimizer.
+    All hosts must call it: each gathers all weights, without the state of the optimizer.
     """
     whole = gather(dataclasses.replace(state, opt_state=()))
     return from_first_host(

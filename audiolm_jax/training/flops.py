@@ -20,9 +20,7 @@ from jax.interpreters import partial_eval
 def count_flops(fn: Callable[..., Any], *arguments: Any) -> float:
     """Operations of one call with arrays or shapes; a multiplication and an addition are two.
 
-    Raises:
-      ValueError: a loop without a known number of trips holds matrix products, or a kernel
-        states no cost.
+    ValueError if products stand in a loop of unknown trips or a kernel states no cost.
     """
     jaxpr = jax.make_jaxpr(fn)(*arguments).jaxpr
     needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))

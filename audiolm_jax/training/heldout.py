@@ -23,9 +23,6 @@ def heldout_means(
     """Means over all held-out batches of this host; None if asked to stop meanwhile.
 
     `evaluate` is jitted; `progress` is called before each batch with its number.
-
-    Raises:
-      InputError: there is no batch.
     """
     totals: dict[str, float] = {}
     counts: dict[str, float] = {}

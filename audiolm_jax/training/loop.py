@@ -80,28 +80,18 @@ def train(
     mesh_config: MeshConfig,
     context: LoopContext = LoopContext(),
 ) -> TrainState:
-    """Trains, or goes on training, until `config.steps` updates are done.
+    """Trains, or goes on training, until `config.steps` updates are done; the final state.
 
     Args:
-      program: what to train.
-      config: how long, and how often to do what.
-      directory: the run directory, made if absent.
       batches: completed steps -> the batches from there on, each a pytree of numpy arrays that
         holds this host's rows (`mesh.host_rows`); a pure function of the seed and the step. Called
         on a thread.
       heldout: makes the held-out batches, all of which are evaluated.
       manifest: from `build_manifest`; goes into the directory and into every checkpoint.
-      mesh_config: devices and sharding.
-      context: what else the loop may use.
 
-    Returns:
-      The final state, on the mesh.
-
-    Raises:
-      InputError: the directory is in use, belongs to another run or has no readable checkpoint; a
-        batch does not divide over the devices; the data end too early; a loss is not finite; the
-        program's verdict is that the run is lost; the disk is full.
-      TrainingStopped: after SIGTERM or SIGINT, with the state saved.
+    InputError if the directory is in use or belongs to another run, the data end too early, a
+    loss is not finite, or the program's verdict is that the run is lost; TrainingStopped after
+    SIGTERM or SIGINT, with the state saved.
     """
     mesh, rules = make_mesh(mesh_config), rules_of(mesh_config)
     # Compiled, because a host cannot put a value on the devices of another one.
@@ -273,11 +263,7 @@ def train(
 def load_state(
     program: TrainProgram, directory: Path, mesh_config: MeshConfig, step: int | None = None
 ) -> TrainState:
-    """Reads the newest checkpoint of a run directory, or that of a step, to export or examine it.
-
-    Raises:
-      InputError: there is none, none can be read, or they hold another model.
-    """
+    """The state of the newest checkpoint of a run directory, or of `step`, to export or examine."""
     steps = saved_steps(directory)
     if not steps or step not in (None, *steps):
         kept = f"there are those of steps {', '.join(map(str, steps))}" if steps else "train first"

@@ -51,10 +51,6 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh 
     """Lays the devices out as a mesh with the axes `AXES`; None with the preset `none`.
 
     `devices` are all those of the run; None takes every device that JAX sees.
-
-    Raises:
-      InputError: the sizes do not divide the number of devices, or are not the slices there are;
-        several processes without a mesh, or that do not know of each other.
     """
     processes = jax.process_count() if devices is None else 1
     if processes > 1 and not jax.distributed.is_initialized():
@@ -116,14 +112,11 @@ def replicated(mesh: Mesh | None) -> Sharding:
 
 
 def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any) -> Any:
-    """Shardings of a state, from the logical names that its parameters were born with.
+    """Shardings of a state, any pytree, from the logical names its parameters were born with.
 
     Optimizer moments carry the names of their parameters. Plain arrays are replicated, and so are
     the factored moments of Adafactor, which have lost a dimension of their parameter (they are
-    the square root of its size). The state may be any pytree, abstract or not.
-
-    Raises:
-      InputError: a dimension does not divide over its mesh axes.
+    the square root of its size).
     """
     from flax import nnx
 
@@ -153,11 +146,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
 
 
 def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
-    """The sharding of every array of a global batch: the leading dimension over `data` and `fsdp`.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
-    """
+    """The sharding of all arrays of a global batch: the leading dimension over `data` and `fsdp`."""
     parts = _count(mesh, _BATCH_AXES)
     for leaf in jax.tree.leaves(batch):
         if np.shape(leaf)[0] % parts:
@@ -174,9 +163,6 @@ def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
 
     They need not be neighbours: on a TPU torus the devices of a host are spread over the mesh.
     Hosts that split the width of layers between them (`model`) hold the same rows.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
     """
     if mesh is None:
         return tuple(range(batch_size))
@@ -186,11 +172,7 @@ def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
 
 
 def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Puts the rows that `host_rows` names on this host's devices, as its share of a global batch.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
-    """
+    """Puts the rows that `host_rows` names on this host's devices, as its share of the batch."""
     if mesh is None:
         return jax.device_put(batch, replicated(None))
     if jax.process_count() == 1:

@@ -26,13 +26,9 @@ HELDOUT = "heldout/"
 
 
 class MetricsWriter:
-    """Writes the metrics of one run directory; use as a context manager.
+    """Writes the metrics of one run directory, on the first host; use as a context manager.
 
-    Of several hosts only the first one writes. The run goes on from `restored_step`: later lines of
-    an earlier start are dropped. Weights & Biases shows `run_config`, JSON values, with the run.
-
-    Raises:
-      InputError: Weights & Biases is asked for and not installed.
+    Goes on from `restored_step`: later lines of an earlier start are dropped.
     """
 
     def __init__(

@@ -49,9 +49,6 @@ def abstract_arguments(
     """What `jit_step`'s function is lowered with, as shapes that know their place on the mesh.
 
     The batch is global, of arrays or shapes; the devices of the mesh need not be there.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
     """
 
     def placed(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:

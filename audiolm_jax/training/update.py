@@ -19,15 +19,9 @@ def apply_gradients(
 
 
 def norms(grads: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Metrics: the global norms of gradients and parameters, and those of each group.
+    """Global norms `grad_norm` (before clipping) and `param_norm` (after the update).
 
-    Args:
-      grads: before the optimizer clips anything.
-      params: of the same structure, after the update.
-
-    Returns:
-      `grad_norm` and `param_norm`, and both again as `<norm>/<module>` for each module that the
-      model holds directly.
+    Both again as `<norm>/<module>` for each module that the model holds directly.
     """
     values = {}
     for name, tree in (("grad_norm", grads), ("param_norm", params)):

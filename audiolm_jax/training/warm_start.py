@@ -26,11 +26,7 @@ class WarmStart:
     facts: dict[str, Any]  # what the manifest and the model folder say of the source
 
     def apply(self, state: TrainState) -> TrainState:
-        """A freshly initialised state with the source's values, on the same devices.
-
-        Raises:
-          InputError: a name or a shape does not fit, or an array is neither named nor let go.
-        """
+        """A freshly initialized state with the source's values, on the same devices."""
         arrays = name_arrays(state)
         origin = self._match({n: a.shape for n, a in arrays.items() if n.startswith(_PARTS)})
         leaves = [
@@ -90,11 +86,7 @@ class WarmStart:
 
 
 def read_warm_start(config: WarmStartConfig) -> WarmStart:
-    """Reads and verifies the source.
-
-    Raises:
-      InputError: it is neither a run with a whole checkpoint nor a model folder.
-    """
+    """Reads and verifies the source: a run with a whole checkpoint, or a model folder."""
     # Here, because it imports Flax, which `audiolm train CONFIG --help` cannot wait for.
     from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 

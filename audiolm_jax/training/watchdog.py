@@ -10,14 +10,11 @@ EXIT_STATUS = 124  # as `timeout` ends: the run goes on from its last checkpoint
 
 
 class Watchdog:
-    """Ends a process that reports no progress for too long; use as a context manager.
+    """Ends a process that reports no progress for `seconds` (None: never); a context manager.
 
     It first writes to standard error which stage of which step is stuck, and the Python stacks of
     all threads. A native call that never returns and never releases the interpreter is noticed as
     well, a little later; then the stacks come without that line and the status is 1.
-
-    Args:
-      seconds: longest time between two reports; None never ends anything.
     """
 
     def __init__(self, seconds: float | None):
@@ -39,10 +36,7 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def at(self, stage: str, step: int, limited: bool = True) -> None:
-        """Reports that a stage of an update begins.
-
-        Not `limited`, it may take as long as it likes: it compiles.
-        """
+        """Reports that a stage of an update begins; not `limited` if it compiles, however long."""
         self._seen = (time.monotonic(), stage, step, limited)
 
     def _watch(self, seconds: float) -> None:

@@ -43,16 +43,9 @@ def flash_causal_attention(
     """`attention.causal_attention` as one TPU kernel forward and one backward.
 
     Queries, keys and values are bfloat16 or float32. Under active partition rules every device runs
-    the kernels on its own part of batch and heads.
-
-    Args:
-      query, key, value, distance_bias: as in `causal_attention`.
-      block: positions of a block of scores, a multiple of 128; raised to what the table of
-        distances needs.
-      interpret: runs the kernels as ordinary operations, on any backend: slow, for tests.
-
-    Raises:
-      InputError: the block is not a multiple of 128.
+    the kernels on its own part of batch and heads. `block` positions make a block of scores: a
+    multiple of 128, raised to what the table of distances needs. `interpret` runs the kernels as
+    ordinary operations, on any backend: slow, for tests.
     """
     if block < LANES or block % LANES:
         raise InputError(f"block = {block}: expected a positive multiple of {LANES}")
@@ -172,9 +165,7 @@ def _compiler_hints(kind: Kind, query: Array, block: int) -> dict[str, Any]:
     return {
         "name": kernel.name,
         "cost_estimate": pl.CostEstimate(
-            flops=cost.operations,
-            transcendentals=cost.exponentials,
-            bytes_accessed=cost.hbm_bytes,
+            flops=cost.operations, transcendentals=cost.exponentials, bytes_accessed=cost.hbm_bytes
         ),
         # The gradient of a head's tiles is summed over the batch, in order.
         "compiler_params": pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),

@@ -81,10 +81,8 @@ class FlashKernel:
     ) -> "FlashKernel | None":
         """The kernel of a compiled program; None if it is not one whose cycles were counted.
 
-        Args:
-          name: holds the `name` given to the kernel.
-          dtype: of the first operand, as in HLO, such as "bf16".
-          query_shape: of the first operand, [b, h, k, l].
+        `name` holds the kernel's own; `dtype`, as in HLO, and shape [b, h, k, l] are of the first
+        operand.
         """
         match = _NAME.search(name)
         if match is None or dtype != "bf16":
@@ -105,16 +103,12 @@ class FlashKernel:
         )
 
     def cycles(self, generation: str, cores: int, bytes_per_cycle: float) -> float | None:
-        """Estimated cycles of one run in bfloat16; None if not counted for the generation.
+        """Estimated cycles of one run in bfloat16; None if not counted for the generation ("v5p").
 
         A block or head width other than the counted one is taken in proportion to the scores and
         to whole multiples of the width. Memory moves while the core computes, the longer counts;
-        the first operands of a core are waited for.
-
-        Args:
-          generation: such as "v5p".
-          cores: of a device, which share its heads: 2 on v4 and v5p, whose two cores work as one.
-          bytes_per_cycle: of the device's main memory.
+        the first operands of a core are waited for. The `cores` of a device share its heads: 2 on
+        v4 and v5p, whose two cores work as one.
         """
         schedule = SCHEDULES.get(generation, {}).get(self.kind)
         if schedule is None:
