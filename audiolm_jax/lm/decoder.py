@@ -1,10 +1,9 @@
 """The decoder-only transformer of all three stages.
 
-Paper: AudioLM section IV-B gives 12 layers, 16 heads, width 1024, feed-forward 4096, dropout 0.1
-and T5 relative positions. Ours, as in t5x where the paper is silent: pre-norm with RMSNorm, gated
-GELU, no biases, separate input and output embeddings. Dropout falls on the embedding and on what
-each branch adds, not on attention weights: block-wise attention never holds those. Rotary
-positions, normalized queries and keys and tied embeddings are options that the paper does not have.
+Sizes, dropout and T5 relative positions are the paper's (AudioLM section IV-B). Ours, as in t5x:
+pre-norm RMSNorm, gated GELU, no biases, separate input and output embeddings. Dropout falls on the
+embedding and on what each branch adds, not on attention weights, which block-wise attention never
+holds. Rotary positions, normalized queries and keys and tied embeddings are options of ours.
 """
 
 import dataclasses
@@ -135,10 +134,7 @@ class Decoder(nnx.Module):
 
 
 class UnstackedDecoder(nnx.Module):
-    """A decoder with separate layers, for token-by-token use.
-
-    Each layer gets arrays of its own, so make it once, outside compiled code; all else is shared.
-    """
+    """A decoder with separate layers, for token-by-token use; make it once, outside compiled code."""
 
     def __init__(self, model: Decoder):
         self.config = model.config

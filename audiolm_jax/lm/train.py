@@ -63,13 +63,10 @@ def program(
 ) -> TrainProgram:
     """The pure functions of a stage's trainer; its batches are `TokenBatch`.
 
-    The optimizer gets gradients of the mean loss per token.
-
-    Metrics of a step, all over the tokens with weight: `loss` (nats per token), `z_loss`
-    (unscaled), `accuracy`, `loss/<row>` for each row of `StageConfig.level_names`, and the `norms`
-    of gradients and parameters. A row without tokens in the batch reads 0, which no row with tokens
-    does. Held-out sums have the keys `loss`, `accuracy` and `loss/<row>`, where a row without
-    tokens has count 0.
+    The optimizer gets gradients of the mean loss per token. Metrics are means over the tokens with
+    weight: `loss` (nats), `z_loss` (unscaled), `accuracy`, `loss/<row>` for each of
+    `StageConfig.level_names`, and `norms`. A row without tokens reads 0 in a step, which no other
+    does; held out, where `z_loss` is left out, it has count 0.
     """
     names = model_config.stage.level_names
     multiple = TPU_TILE if model_config.decoder.attention == "flash" else 1

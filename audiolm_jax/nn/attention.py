@@ -1,9 +1,5 @@
 """Causal self-attention, whole or one token at a time against a cache of keys and values.
 
-`AttentionProjections` holds the weights. What happens between them is a function of queries, keys
-and values (`causal_attention`, `cached_attention`), so that another way of computing the same
-scores can take its place.
-
 In names of arrays: B batch, H heads, L positions, K head width, R queries of a block, S the keys
 that a block or a cache offers, W the keys at its end that have a bias of their own.
 """

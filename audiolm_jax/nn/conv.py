@@ -1,10 +1,9 @@
 """Causal one-dimensional convolutions over [b, t, channels].
 
-Every layer pads on the left only, by kernel extent - stride, so output frame n reads no input
-beyond the last sample of its own stride. Down- and up-sampling use kernels of twice the stride,
-which makes them exactly 2-tap convolutions between frames of `stride` samples side by side: no
-transposed convolution is ever computed (on a CPU that is 7 to 18 times slower), and the wide
-channels suit a matrix unit.
+Every layer pads on the left only, so output frame n reads no input beyond the last sample of its
+own stride. Down- and up-sampling use kernels of twice the stride: exactly 2-tap convolutions
+between frames of `stride` samples side by side. No transposed convolution is ever computed (7 to
+18 times slower on a CPU), and the wide channels suit a matrix unit.
 
 Every layer also runs on a stream of chunks (`CausalLayer.step`): its state is the inputs that the
 kernel reaches back to, in place of the zeros that a whole recording is padded with.
@@ -28,9 +27,8 @@ Module = TypeVar("Module", bound=nnx.Module)
 class NormalDraws:
     """Standard normal numbers of a single random draw, handed out in turn to initialize kernels.
 
-    A codec has some hundred kernels of unequal shapes. A random draw for each costs about half a
-    second of compilation on a CPU; one draw for all costs it once. Without values the numbers are
-    counted only, and zeros are handed out.
+    A draw for each of a codec's hundreds of kernels would cost half a second of compilation on a
+    CPU. Without values the numbers are counted only, and zeros are handed out.
     """
 
     def __init__(self, values: Float[Array, " n"] | None):
@@ -57,7 +55,7 @@ def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Mod
 
 
 def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None = None) -> nnx.Param:
-    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in, by default of all inputs."""
+    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in (default: all inputs)."""
     std = (fan_in or math.prod(shape[:-1])) ** -0.5
     names = (*(None,) * (len(shape) - 2), "channels_in", "channels_out")
     return nnx.Param(annotate(lambda: draws.take(shape) * std, *names)())
@@ -80,13 +78,11 @@ def convolve(
     strides: tuple[int, ...],
     padding: tuple[tuple[int, int], ...],
 ) -> Float[Array, "b *strided o"]:
-    """Strided convolution whose gradients are fast inside `jax.lax.cond` and loops on a CPU too.
+    """Strided convolution over one or two space axes, with `padding` (before, after) of each, >= 0.
 
-    XLA's CPU compiler turns convolutions into the layout of its fast kernels in the outermost
-    computation only (jax-ml/jax#12868). Within a branch or a loop the gradients that JAX derives
-    keep other layouts and run some thirty times slower. These are the same convolutions written
-    in the fast layout. There are one or two space axes; padding, (before, after) of each, is not
-    negative.
+    Within `jax.lax.cond` and loops XLA's CPU compiler keeps the layouts of the gradients that JAX
+    derives, which run some thirty times slower (jax-ml/jax#12868). These are the same convolutions
+    written in the fast layout.
     """
     layout = _layout(x.ndim - 2)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Key
 def dropout(
     x: Float[Array, "*dims"], rate: float, key: Key[Array, ""] | None
 ) -> Float[Array, "*dims"]:
-    """Zeroes each number with probability `rate`, in [0, 1), and scales up the rest; None never does."""
+    """Zeroes each number with probability `rate` < 1 and scales up the others; none without a key."""
     if key is None or rate == 0:
         return x
     return _drop(x, jax.random.key_data(key), rate)
@@ -36,9 +36,8 @@ _drop.defvjp(_forward, _backward)
 def _kept(words: Array, shape: tuple[int, ...], rate: float) -> Bool[Array, "*dims"]:
     """Where to keep, from the key and each number's place: the same on any mesh.
 
-    An integer hash (multiply and shift, after "lowbias32") of the place, keyed before and within:
-    a tenth of the work of JAX's generator, which is made to withstand more than dropout asks for.
-    Each fused loop can draw it where it is used.
+    An integer hash (multiply and shift, after "lowbias32") of the place, keyed before and within: a
+    tenth of the work of JAX's generator, and each fused loop can draw it where it is used.
     """
     strides = [1]
     for size in reversed(shape[1:]):

@@ -1,9 +1,7 @@
 """Linear layers whose gradients are plain two-dimensional matrix products.
 
-By itself JAX forms the gradient of a weight transposed, from a transposed copy of the gradient
-that comes back: on a CPU the copies cost about half of the products. And where the product is
-wanted in float32 from narrower arrays, it would multiply the gradient as float32, at a fraction of
-the speed of bfloat16.
+By itself JAX forms the gradient of a weight from a transposed copy, which on a CPU costs half as
+much as the product, and would multiply narrow gradients of a float32 product as float32.
 """
 
 import functools
@@ -21,10 +19,7 @@ from audiolm_jax.nn.partition import annotate
 def multiply(
     x: Float[Array, "n i"], kernel: Float[Array, "i o"], dtype: str
 ) -> Float[Array, "n o"]:
-    """Matrix product with a result in `dtype`; gradients are multiplied in the arguments' dtype.
-
-    Both arguments have one dtype; sums are formed in float32 in any case.
-    """
+    """Matrix product of arrays of one dtype, summed in float32; gradients are multiplied in theirs."""
     return jnp.matmul(x, kernel, preferred_element_type=jnp.dtype(dtype))
 
 

@@ -1,9 +1,8 @@
-"""Logical names for the axes of parameters and activations.
+"""Logical names ("batch", "embed", ...) for the axes of parameters and activations.
 
 A parameter is annotated where it is born (`annotate`), an activation where it is made
-(`constrain`), both with logical names ("batch", "embed", "mlp", ...). Which mesh axis a name falls
-on is decided elsewhere, by a table of rules that is active while a step is traced. Without rules,
-as on a laptop, nothing here has any effect.
+(`constrain`). A table of rules, active while a step is traced, says which mesh axis a name falls
+on. Without rules, as on a laptop, nothing here has any effect.
 """
 
 import contextlib

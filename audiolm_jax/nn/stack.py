@@ -30,10 +30,9 @@ _POLICIES = {
 
 
 def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) -> Layer:
-    """One module whose every parameter holds `layers` initializations along axis 0.
+    """One module whose every parameter holds `layers` initializations along axis 0, named "layers".
 
-    It is of the layer's type, with "layers" before the layer's own axis names, and cannot be called
-    itself; `run_stack` and `unstack` know how to use it.
+    It cannot be called itself; `run_stack` and `unstack` know how to use it.
     """
     stacked = jax.vmap(make_layer)(jax.random.split(key, layers))
     # By ourselves: nnx.vmap's transform_metadata drops the axis silently in tree mode.

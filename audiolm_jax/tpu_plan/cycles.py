@@ -1,13 +1,10 @@
 """How long a compiled TPU step computes and what it exchanges, from its optimized HLO.
 
-The TPU compiler writes `estimated_cycles` on the instructions that it has a model for. Summed along
-the call graph, loops taken as often as they run and conditionals at their most expensive branch,
-they estimate the time of computing. `compiled.cost_analysis()` has no such figure: it counts the
-FLOPs and bytes of a program, and a loop's body once.
-
-Collectives and copies that run beside the computing carry no cycles and are left out. Custom
-kernels carry none and must be given some. Whatever else has none is counted, named and taken to
-last as long as its operands and results need to main memory and back: nothing is free in silence.
+The TPU compiler writes `estimated_cycles` on the instructions that it has a model for. They are
+summed along the call graph, loops as often as they run, conditionals at their most expensive
+branch, which `compiled.cost_analysis()` does not do. Collectives and copies beside the computing
+are left out, custom kernels must be given cycles, and whatever else has none is counted, named and
+taken to last as long as its operands and results need to main memory and back.
 """
 
 import dataclasses

@@ -173,11 +173,7 @@ def plan_step(
 
 
 def read_out_of_memory(message: str) -> tuple[int | None, tuple[str, ...]]:
-    """Bytes needed, if the compiler says, and its largest buffers, from its error message.
-
-    The text of the error is all that the compiler gives when a step does not fit: there is no
-    executable to ask.
-    """
+    """Bytes needed, if the compiler says, and its largest buffers, from the text of its error."""
     used = re.search(r"Used ([\d.]+[BKMGT]) of|temporaries \(([\d.]+[BKMGT])\)", message)
     needed = binary_bytes(used[1] or used[2]) if used else None
     buffers = []

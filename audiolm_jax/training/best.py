@@ -15,7 +15,7 @@ BEST = "best.json"
 
 
 def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[int]:
-    """The steps of the `keep_best` best finite `values`, the best first; of equal ones the earlier."""
+    """The steps of the `keep_best` best finite `values`, the best first; the earlier of equals."""
     sign = 1 if config.best_is == "lowest" else -1
     ranked = sorted(
         (sign * value, step)

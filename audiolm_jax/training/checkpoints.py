@@ -1,9 +1,8 @@
 """Checkpoints: a whole train state and the record that belongs to it, written by Orbax.
 
-Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is
-stored as one flat set of named arrays and can be restored onto any mesh. A checksum over every bit
-of it is kept in the record and compared before anything is restored: damage that the file format
-lets pass is noticed too, and the checkpoint before is taken. Nothing is ever pickled.
+Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is one
+flat set of named arrays, for any mesh. A checksum over every bit of it is compared before anything
+is restored: damage that the file format lets pass is noticed too. Nothing is ever pickled.
 """
 
 import contextlib
@@ -204,7 +203,7 @@ class Checkpoints:
     def _agree(
         self, check: Callable[[int, dict[str, Any]], None], only: int | None
     ) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what was saved with it, as the first host sees it."""
+        """Step of the newest whole checkpoint and what is saved with it, as the first host sees it."""
         whole = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
         return whole

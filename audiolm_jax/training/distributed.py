@@ -123,8 +123,8 @@ def initialize(config: DistributedConfig) -> None:
 def joined(config: DistributedConfig | None) -> Iterator[None]:
     """Runs the block as one process of several; as the only one if `config` is None.
 
-    Only the first host has a standard output. A host on which the block fails does not wait for
-    the others, as JAX would: they may be waiting for it, and end when they notice that it is gone.
+    Only the first host has a standard output. A host on which the block fails ends without waiting
+    for the others, who may wait for it, and who end when they notice that it is gone.
     """
     if config is None:
         yield

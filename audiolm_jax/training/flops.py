@@ -1,10 +1,9 @@
 """Floating-point operations of a function, counted in its jaxpr: matrix products, convolutions.
 
-Everything else (norms, activations, random numbers, sorting, Fourier transforms) counts nothing:
-what is left is the work of a matrix unit. Loops count their trips, conditionals their most
-expensive branch (of branches for kinds of devices, the default one), a Pallas kernel the operations
-that it states itself. What no result depends on counts nothing, such as the gradient of a kernel
-that is held constant: the compiler leaves it out too.
+Everything else counts nothing: what is left is the work of a matrix unit. Loops count their trips,
+conditionals their most expensive branch (of branches for kinds of devices, the default one), a
+Pallas kernel the operations that it states itself. What no result depends on counts nothing, such
+as the gradient of a constant kernel: the compiler leaves it out too.
 """
 
 import math

@@ -1,13 +1,11 @@
 """The one training loop, for every trainer: read `train` from top to bottom.
 
-Numbering: `step` counts completed updates; the line of step s in metrics.jsonl holds what the
-s-th update computed. The random key of the update after s completed ones is
-`fold_in(key(seed), s)`, and its batch is the s-th of the data, so nothing but the state has to be
-restored for an interrupted run to end like an uninterrupted one, bit for bit.
+`step` counts completed updates; the line of step s in metrics.jsonl holds what the s-th update
+computed. The random key of the update after s completed ones is `fold_in(key(seed), s)`, and its
+batch is the s-th of the data, so an interrupted run ends like an uninterrupted one, bit for bit.
 
 Exit status when asked to stop (the run goes on from there when started again): 75 after SIGTERM,
-130 after SIGINT. A second signal stops at once, without a checkpoint. Status 124: no progress for
-`stall_seconds`, see `watchdog`.
+130 after SIGINT. A second signal stops at once, without a checkpoint. For 124 see `watchdog`.
 """
 
 import contextlib
@@ -80,18 +78,16 @@ def train(
     mesh_config: MeshConfig,
     context: LoopContext = LoopContext(),
 ) -> TrainState:
-    """Trains, or goes on training, until `config.steps` updates are done; the final state.
+    """Trains, or goes on training, until `config.steps` updates are done; returns the final state.
 
     Args:
       batches: completed steps -> the batches from there on, each a pytree of numpy arrays that
         holds this host's rows (`mesh.host_rows`); a pure function of the seed and the step. Called
         on a thread.
       heldout: makes the held-out batches, all of which are evaluated.
-      manifest: from `build_manifest`; goes into the directory and into every checkpoint.
 
-    InputError if the directory is in use or belongs to another run, the data end too early, a
-    loss is not finite, or the program's verdict is that the run is lost; TrainingStopped after
-    SIGTERM or SIGINT, with the state saved.
+    InputError if the directory belongs to another run, the data end too early, a loss is not finite
+    or the run is lost; TrainingStopped after SIGTERM or SIGINT, with the state saved.
     """
     mesh, rules = make_mesh(mesh_config), rules_of(mesh_config)
     # Compiled, because a host cannot put a value on the devices of another one.

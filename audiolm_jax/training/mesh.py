@@ -1,9 +1,8 @@
 """Devices as a mesh, and the one table from logical axis names to mesh axes.
 
-Models know logical names only (`nn.partition`); mesh axes are named in this file and nowhere else:
-`data` holds copies of the parameters, `fsdp` shards parameters and optimizer state, `model` splits
-the width inside a layer. The batch is divided over `data` and `fsdp`. With the preset `none` there
-is no mesh at all.
+Mesh axes are named in this file and nowhere else: `data` holds copies of the parameters, `fsdp`
+shards parameters and optimizer state, `model` splits the width inside a layer. The batch is divided
+over `data` and `fsdp`. With the preset `none` there is no mesh at all.
 """
 
 import contextlib
@@ -115,8 +114,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
     """Shardings of a state, any pytree, from the logical names its parameters were born with.
 
     Optimizer moments carry the names of their parameters. Plain arrays are replicated, and so are
-    the factored moments of Adafactor, which have lost a dimension of their parameter (they are
-    the square root of its size).
+    the factored moments of Adafactor, which lack a dimension of their parameter and are small.
     """
     from flax import nnx
 
@@ -146,7 +144,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
 
 
 def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
-    """The sharding of all arrays of a global batch: the leading dimension over `data` and `fsdp`."""
+    """The sharding of a global batch's arrays: the leading dimension over `data` and `fsdp`."""
     parts = _count(mesh, _BATCH_AXES)
     for leaf in jax.tree.leaves(batch):
         if np.shape(leaf)[0] % parts:

@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 class Progress:
     """Shows how far a run is: a line that updates on a terminal, lines of the log elsewhere.
 
-    A context manager. `seconds` lie between two lines of the log; a terminal's come ten times as
-    often.
+    A context manager; `seconds` lie between two lines of the log, a tenth of it on a terminal.
     """
 
     def __init__(self, total: int, seconds: float):
@@ -126,8 +125,7 @@ class StepClock:
     def report(self) -> dict[str, float]:
         """Seconds per step and what follows from them, as far as known; starts anew.
 
-        Shares and `mfu` are of the time and the peak; the first report holds `compile_seconds`,
-        which count for no step.
+        The first report holds `compile_seconds`, which count for no step.
         """
         seconds = time.monotonic() - self._since - self._spent["paused"]
         steps = max(self._steps, 1)

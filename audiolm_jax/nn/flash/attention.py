@@ -1,13 +1,10 @@
 """Causal attention with T5 relative bias for the TPU, block by block: no scores in main memory.
 
 Softmax does not change when a constant is added to a row of scores, so the bias of the far
-distance is taken off the whole table: blocks of keys at least `max_distance` away carry none. What
-is left lies in two square tiles per head, the one on the diagonal (which holds the causal mask
-too) and the one beside it, made here by ordinary differentiable code: the kernels gather nothing,
-and the gradient of the table is that of making the tiles.
-
-The kernels are written from the method alone (FlashAttention: online softmax, recomputation from
-the log-sum-exp) and run on a TPU, or anywhere with `interpret`.
+distance is taken off the whole table: blocks of keys at least `max_distance` away carry none. The
+rest lies in two square tiles per head, on the diagonal (with the causal mask) and beside it, made
+here by ordinary differentiable code: the kernels (FlashAttention: online softmax, recomputation
+from the log-sum-exp) gather nothing. They run on a TPU, or anywhere with `interpret`.
 """
 
 import functools

@@ -1,9 +1,8 @@
 """What the flash-attention kernels do and how long they take, told from shapes alone.
 
 The compiler puts no estimate on a kernel. The cycles here were counted in its final schedule of
-these very kernels, waits for the matrix units included (`benchmarks/flash_schedule.py` counts again
-after a change; its text says what was assumed). Left out: waits for main memory beyond its
-bandwidth, and whatever slows a real chip. Nothing was measured on a TPU.
+these very kernels (`benchmarks/flash_schedule.py` counts again and says what is assumed), without
+waits for main memory beyond its bandwidth. Nothing was measured on a TPU.
 """
 
 import dataclasses

@@ -1,11 +1,9 @@
 """Bodies of the flash-attention kernels for the TPU (see nn/flash/attention.py for the method).
 
 Everything is held transposed, positions along the lanes: queries, keys and values are [k, l], a
-block of scores is [keys, queries]. Maxima and sums over keys are then plain vector operations down
-the sublanes, what belongs to a query is one row, and 64-wide heads waste no memory.
-
-One program holds the whole sequence of a head in vector memory and walks all its blocks itself:
-every operand moves once, and the future is never visited.
+block of scores is [keys, queries]. Maxima and sums over keys are then plain vector operations, and
+64-wide heads waste no memory. One program holds the whole sequence of a head in vector memory and
+walks all its blocks itself: every operand moves once, and the future is never visited.
 """
 
 import jax
