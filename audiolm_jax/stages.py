@@ -202,7 +202,7 @@ def unflatten_levels(
 
 
 def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np.ndarray, " n"]:
-    """De-duplicated ids of clusters in [0, K), else ValueError, in the vocabulary of stage 1 or 2."""
+    """De-duplicated ids of clusters in [0, K) in the vocabulary of stage 1 or 2, else ValueError."""
     _check_range("semantic clusters", clusters, config.semantic_clusters)
     return (deduplicate(clusters) + FIRST_ID).astype(np.int32)
 
@@ -210,10 +210,7 @@ def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np
 def condition_tokens(
     semantic: Int[np.ndarray, " u"], codes: Int[np.ndarray, "t q"], config: StageConfig
 ) -> Int[np.ndarray, " n"]:
-    """Everything before the target: BOS, and for stages 2 and 3 the condition and SEP.
-
-    Stage 2 reads the clusters of the whole window, stage 3 its codes, at least Q' levels.
-    """
+    """Everything before the target: BOS, and for stages 2 and 3 the condition and SEP."""
     match config.name:
         case "semantic":
             return np.array([BOS], np.int32)
@@ -240,10 +237,7 @@ def build_sequence(
     ends_here: bool,
     config: StageConfig,
 ) -> Sequence:
-    """One training example from a window: its clusters, not yet de-duplicated, and its codes.
-
-    EOS follows if the recording ends with the window (`ends_here`) and the stage has an end token.
-    """
+    """One training example from a window; EOS if the recording `ends_here` and the stage has it."""
     condition = condition_tokens(semantic, codes, config)
     target = target_tokens(semantic, codes, config)
     end = [EOS] if ends_here and config.has_end_token else []

@@ -134,7 +134,7 @@ class Decoder(nnx.Module):
 
 
 class UnstackedDecoder(nnx.Module):
-    """A decoder with separate layers, for token-by-token use; make it once, outside compiled code."""
+    """A decoder with separate layers, for token-by-token use; made once, outside compiled code."""
 
     def __init__(self, model: Decoder):
         self.config = model.config

@@ -8,8 +8,7 @@ def model_flops(config: StageModelConfig, batch_size: int) -> float:
 
     Six for each number of a weight matrix and each token (two forward, four backward; no lookup of
     embeddings), and 12 x layers x heads x head width x length squared, halved because of causality,
-    for attention. Recomputation, norms, softmax, dropout and optimizer never count. The batch counts
-    sequences of full length, padding included.
+    for attention. Nothing else counts, nor what is recomputed. Sequences have full length.
     """
     decoder, length = config.decoder, config.stage.max_tokens - 1
     inner = decoder.heads * decoder.head_width

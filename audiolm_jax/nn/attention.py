@@ -24,10 +24,7 @@ QUERY_BLOCK = 128
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class KVCache:
-    """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite.
-
-    Slots stand next to the head width, so that the scores of one query read memory in order.
-    """
+    """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite."""
 
     keys: Array
     values: Array
@@ -228,10 +225,7 @@ class AttentionProjections(nnx.Module):
     def project(
         self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
     ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
-        """Scaled queries, keys and values of a normalized residual stream.
-
-        There are positions for each row, or one row (p = 1) for all; None for 0 ... l - 1.
-        """
+        """Scaled queries, keys and values; positions are of each row, or one row (p = 1) for all."""
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")
             for into in (self.query, self.key, self.value)

@@ -55,7 +55,7 @@ def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Mod
 
 
 def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None = None) -> nnx.Param:
-    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in (default: all inputs)."""
+    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in (else: all inputs)."""
     std = (fan_in or math.prod(shape[:-1])) ** -0.5
     names = (*(None,) * (len(shape) - 2), "channels_in", "channels_out")
     return nnx.Param(annotate(lambda: draws.take(shape) * std, *names)())

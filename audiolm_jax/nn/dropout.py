@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Key
 def dropout(
     x: Float[Array, "*dims"], rate: float, key: Key[Array, ""] | None
 ) -> Float[Array, "*dims"]:
-    """Zeroes each number with probability `rate` < 1 and scales up the others; none without a key."""
+    """Zeroes each number with probability `rate` < 1 and scales up the others, if given a key."""
     if key is None or rate == 0:
         return x
     return _drop(x, jax.random.key_data(key), rate)

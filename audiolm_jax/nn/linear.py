@@ -19,7 +19,7 @@ from audiolm_jax.nn.partition import annotate
 def multiply(
     x: Float[Array, "n i"], kernel: Float[Array, "i o"], dtype: str
 ) -> Float[Array, "n o"]:
-    """Matrix product of arrays of one dtype, summed in float32; gradients are multiplied in theirs."""
+    """Product of matrices of one dtype, summed in float32; gradients are multiplied in theirs."""
     return jnp.matmul(x, kernel, preferred_element_type=jnp.dtype(dtype))
 
 

@@ -49,7 +49,7 @@ class RelativePositionBias(nnx.Module):
 def causal_bias(distance_bias: Float[Array, "h n"], length: int) -> Float[Array, "h l l"]:
     """Expands a bias by distance to query x key, both at positions 0 ... length - 1.
 
-    Entry [h, i, j] is the bias at distance i - j; entries with j > i are 0 and mean nothing. Cut out
+    Entry [h, i, j] is the bias at distance i - j; entries with j > i mean nothing. It is cut out
     of copies of one row laid end to end, each one place further: the gradient is a plain sum, where
     indexing would need a scatter of l x l numbers.
     """

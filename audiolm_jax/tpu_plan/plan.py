@@ -100,10 +100,7 @@ def plan_step(
     model_flops: float,
     units: tuple[str, float],
 ) -> Plan:
-    """Compiles the step that `loop.train` would run on a slice, or `mesh_config.slices` of them.
-
-    The batch is given as shapes; for the other arguments see `Plan`.
-    """
+    """Compiles the step that `loop.train` would run on slices, for a batch given as shapes."""
     if mesh_config.preset == "none":
         raise InputError(
             "mesh.preset = 'none': trains on one device without a mesh; plan with --mesh.preset "

@@ -132,10 +132,7 @@ class Checkpoints:
         self._preserved.policies = [self._newest, protected]
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
-        """Starts writing the state after `step` updates and its `record` of JSON values.
-
-        Returns as soon as the state may be donated; OSError if the disk lacks the space.
-        """
+        """Starts writing the state and its `record` (JSON values); returns once it may be donated."""
         arrays = name_arrays(state)
         record = {
             "record": record,
@@ -203,7 +200,7 @@ class Checkpoints:
     def _agree(
         self, check: Callable[[int, dict[str, Any]], None], only: int | None
     ) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what is saved with it, as the first host sees it."""
+        """Step of the newest whole checkpoint and what is saved with it, decided by the first host."""
         whole = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
         return whole

@@ -23,11 +23,7 @@ class NonFiniteError(InputError):
 def diverged(
     directory: Path, what: str, step: int, finite: int, describe: Describe | None
 ) -> NonFiniteError:
-    """The error to raise after update `step`; `finite` is the last one after which all was finite.
-
-    `what` is the name that is not finite and its value; the rows of the batches since go to
-    `nonfinite.json`, as far as `describe` knows them.
-    """
+    """The error to raise after update `step`, if `finite` is the last with all finite; see `what`."""
     since = f"step {step}" if step == finite + 1 else f"one of the steps {finite + 1} to {step}"
     data = ""
     if describe is not None:

@@ -18,10 +18,7 @@ def export_model(
     state: TrainState,
     provenance: dict[str, Any],
 ) -> str:
-    """Writes the model folder on the first host and returns its fingerprint on every host.
-
-    All hosts must call it: each gathers all weights, without the state of the optimizer.
-    """
+    """Writes the model folder on the first host; its fingerprint. All hosts must call it."""
     whole = gather(dataclasses.replace(state, opt_state=()))
     return from_first_host(
         lambda: save_model(directory, kind, config, program.export(whole), provenance)

@@ -17,10 +17,7 @@ from jax.interpreters import partial_eval
 
 
 def count_flops(fn: Callable[..., Any], *arguments: Any) -> float:
-    """Operations of one call with arrays or shapes; a multiplication and an addition are two.
-
-    ValueError if products stand in a loop of unknown trips or a kernel states no cost.
-    """
+    """Operations of one call with arrays or shapes; a multiplication and an addition are two."""
     jaxpr = jax.make_jaxpr(fn)(*arguments).jaxpr
     needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
     return jaxpr_flops(needed)

@@ -15,10 +15,7 @@ from audiolm_jax.training.checkpoints import latest_step
 
 @contextlib.contextmanager
 def name_full_disk(directory: Path) -> Iterator[None]:
-    """Turns a failure to write for want of space, caused directly or not, into an `InputError`.
-
-    A checkpoint that could not be finished has a temporary name, which the next start removes.
-    """
+    """Turns a failure to write for want of space, caused directly or not, into an `InputError`."""
     try:
         yield
     except Exception as error:

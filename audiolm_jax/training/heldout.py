@@ -20,10 +20,7 @@ def heldout_means(
     stop: StopRequest,
     progress: Callable[[int], None],
 ) -> dict[str, float] | None:
-    """Means over all held-out batches of this host; None if asked to stop meanwhile.
-
-    `evaluate` is jitted; `progress` is called before each batch with its number.
-    """
+    """Means over this host's held-out batches, each number told to `progress`; None if stopped."""
     totals: dict[str, float] = {}
     counts: dict[str, float] = {}
     for number, batch in enumerate(batches):

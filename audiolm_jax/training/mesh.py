@@ -47,10 +47,7 @@ def rules_of(config: MeshConfig) -> Rules | None:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh | None:
-    """Lays the devices out as a mesh with the axes `AXES`; None with the preset `none`.
-
-    `devices` are all those of the run; None takes every device that JAX sees.
-    """
+    """The devices (all by default) as a mesh with the axes `AXES`; None with the preset `none`."""
     processes = jax.process_count() if devices is None else 1
     if processes > 1 and not jax.distributed.is_initialized():
         raise InputError(

@@ -19,10 +19,7 @@ def apply_gradients(
 
 
 def norms(grads: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Global norms `grad_norm` (before clipping) and `param_norm` (after the update).
-
-    Both again as `<norm>/<module>` for each module that the model holds directly.
-    """
+    """`grad_norm` and `param_norm`, global and as `<norm>/<module>` of each direct module."""
     values = {}
     for name, tree in (("grad_norm", grads), ("param_norm", params)):
         values[name] = optax.tree.norm(tree)

@@ -78,11 +78,7 @@ class FlashKernel:
     def from_program(
         cls, name: str, dtype: str, query_shape: tuple[int, ...]
     ) -> "FlashKernel | None":
-        """The kernel of a compiled program; None if it is not one whose cycles were counted.
-
-        `name` holds the kernel's own; `dtype`, as in HLO, and shape [b, h, k, l] are of the first
-        operand.
-        """
+        """The kernel from its `name` and first operand [b, h, k, l]; None if cycles were not counted."""
         match = _NAME.search(name)
         if match is None or dtype != "bf16":
             return None
