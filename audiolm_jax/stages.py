@@ -202,7 +202,7 @@ def unflatten_levels(
 
 
 def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np.ndarray, " n"]:
-    """De-duplicated ids of clusters in [0, K) in the vocabulary of stage 1 or 2, else ValueError."""
+    """De-duplicated ids of clusters, [0, K) else ValueError, in the vocabulary of stage 1 or 2."""
     _check_range("semantic clusters", clusters, config.semantic_clusters)
     return (deduplicate(clusters) + FIRST_ID).astype(np.int32)
 

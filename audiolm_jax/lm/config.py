@@ -101,11 +101,6 @@ class StageTrainConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.z_loss_weight < float("inf"):
-            raise InputError(
-                f"train.z_loss_weight = {self.z_loss_weight}: expected a number of at least 0; "
-                "t5x uses 1e-4"
-            )
+            raise InputError(f"train.z_loss_weight = {self.z_loss_weight}: expected at least 0")
         if self.micro_batches < 1:
-            raise InputError(
-                f"train.micro_batches = {self.micro_batches}: expected at least 1; 1 is off"
-            )
+            raise InputError(f"train.micro_batches = {self.micro_batches}: expected at least 1")

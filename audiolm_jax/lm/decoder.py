@@ -188,8 +188,7 @@ def check_backend(config: DecoderConfig) -> None:
     """Refuses a config whose training step cannot run on this process's devices: flash, no TPU."""
     if config.attention == "flash" and jax.default_backend() != "tpu":
         raise InputError(
-            f"decoder.attention = 'flash': needs a TPU, this process runs on "
-            f"{jax.default_backend()}; choose --model.decoder.attention blocks"
+            f"decoder.attention = 'flash': needs a TPU, not {jax.default_backend()}; choose blocks"
         )
 
 

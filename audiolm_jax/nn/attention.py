@@ -33,12 +33,11 @@ class KVCache:
         self, key: Float[Array, "b l h k"], value: Float[Array, "b l h k"], slot: Int[Array, ""]
     ) -> "KVCache":
         """The cache with the given keys and values at slots slot ... slot + l - 1."""
-        return KVCache(
-            *(
-                jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
-                for cached, new in ((self.keys, key), (self.values, value))
-            )
+        keys, values = (
+            jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
+            for cached, new in ((self.keys, key), (self.values, value))
         )
+        return KVCache(keys, values)
 
 
 def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
@@ -225,7 +224,7 @@ class AttentionProjections(nnx.Module):
     def project(
         self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
     ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
-        """Scaled queries, keys and values; positions are of each row, or one row (p = 1) for all."""
+        """Scaled queries, keys and values; positions of each row, or one row (p = 1) for all."""
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")
             for into in (self.query, self.key, self.value)

@@ -42,8 +42,7 @@ def _forward(value: Array, names: Names, dtype: str) -> tuple[Array, None]:
     return _gather(value, names, dtype), None
 
 
-def _backward(names: Names, dtype: str, _: None, gradient: Array) -> tuple[Array]:
-    del dtype
+def _backward(names: Names, _dtype: str, _kept: None, gradient: Array) -> tuple[Array]:
     return (constrain(gradient, *names).astype(jnp.float32),)
 
 

@@ -28,8 +28,7 @@ def _forward(x: Array, kernel: Array, dtype: str) -> tuple[Array, tuple[Array, A
     return jnp.matmul(x, kernel, preferred_element_type=jnp.dtype(dtype)), (x, kernel)
 
 
-def _backward(dtype: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    del dtype
+def _backward(_: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = kept
     gradient = gradient.astype(x.dtype)
     return jnp.einsum("no,io->ni", gradient, kernel), jnp.einsum("ni,no->io", x, gradient)

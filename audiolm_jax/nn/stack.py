@@ -30,7 +30,7 @@ _POLICIES = {
 
 
 def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) -> Layer:
-    """One module with `layers` initializations along axis 0; call it by `run_stack` or `unstack`."""
+    """One module with `layers` initializations along axis 0, for `run_stack` and `unstack`."""
     stacked = jax.vmap(make_layer)(jax.random.split(key, layers))
     # By ourselves: nnx.vmap's transform_metadata drops the axis silently in tree mode.
     _rename_axes(stacked, lambda names: ("layers", *names))

@@ -192,6 +192,5 @@ def _collectives(computation: Computation) -> list[Instruction]:
 def _kernel(instruction: Instruction) -> Kernel:
     path = instruction.op_name.removesuffix("/pallas_call").split("/")
     name = path[-1] or instruction.name.rpartition(".")[0] or instruction.name
-    return Kernel(
-        name, tuple(array for operand in instruction.operands for array in operand.arrays)
-    )
+    operands = tuple(array for operand in instruction.operands for array in operand.arrays)
+    return Kernel(name, operands)

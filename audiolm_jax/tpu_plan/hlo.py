@@ -82,9 +82,8 @@ class Instruction:
     opcode: str  # such as "fusion"
     arrays: tuple[ArrayType, ...] = ()  # of its result, those of tuples in order
     operands: tuple["Instruction", ...] = ()
-    called: tuple[
-        "Computation", ...
-    ] = ()  # of a loop body and condition, of a conditional branches
+    # Of a loop the body and the condition, of a conditional the branches.
+    called: tuple["Computation", ...] = ()
     target: str = ""  # of a custom call
     op_name: str = ""  # where in the traced program it comes from, "" if unknown
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the compiler's notes

@@ -102,10 +102,7 @@ def plan_step(
 ) -> Plan:
     """Compiles the step that `loop.train` would run on slices, for a batch given as shapes."""
     if mesh_config.preset == "none":
-        raise InputError(
-            "mesh.preset = 'none': trains on one device without a mesh; plan with --mesh.preset "
-            "dp, fsdp or fsdp_tp"
-        )
+        raise InputError("mesh.preset = 'none': plan with --mesh.preset dp, fsdp or fsdp_tp")
     devices = slice_devices(topology, mesh_config.slices)
     mesh, rules = make_mesh(mesh_config, devices), rules_of(mesh_config)
     assert mesh is not None  # there is one with every other preset

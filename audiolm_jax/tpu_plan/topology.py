@@ -22,10 +22,7 @@ FORM = "GENERATION:XxY or GENERATION:XxYxZ chips, such as v5e:4x4, v6e:4x4, v4:2
 def prepare_compiler() -> None:
     """Has JAX compute on the CPU and libtpu only compile; call before anything uses a device."""
     if importlib.util.find_spec("libtpu") is None:
-        raise InputError(
-            "libtpu, the TPU compiler, is not installed; pip install 'audiolm_jax[tpu]' "
-            "(x86-64 Linux, no TPU needed)"
-        )
+        raise InputError("libtpu is not installed: pip install 'audiolm_jax[tpu]' (x86-64 Linux)")
     # What the environment says of attached TPUs and of other workers is of no use here.
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"

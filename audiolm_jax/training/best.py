@@ -18,9 +18,7 @@ def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[i
     """The steps of the `keep_best` best finite `values`, the best first; the earlier of equals."""
     sign = 1 if config.best_is == "lowest" else -1
     ranked = sorted(
-        (sign * value, step)
-        for step, value in values.items()
-        if value is not None and math.isfinite(value)
+        (sign * x, step) for step, x in values.items() if x is not None and math.isfinite(x)
     )
     return [step for _, step in ranked[: config.keep_best]]
 
@@ -37,13 +35,8 @@ def decisive(config: LoopConfig, means: Mapping[str, float]) -> float:
 
 def write_best(directory: Path, config: LoopConfig, values: Mapping[int, float | None]) -> None:
     """Names the best checkpoints of a run directory in `best.json`."""
-    record = {
-        "metric": config.best_metric,
-        "best_is": config.best_is,
-        "checkpoints": [
-            {"step": step, "value": values[step]} for step in best_steps(config, values)
-        ],
-    }
+    best = [{"step": step, "value": values[step]} for step in best_steps(config, values)]
+    record = {"metric": config.best_metric, "best_is": config.best_is, "checkpoints": best}
     write_json(directory / BEST, record)
 
 

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "checkpoints_unreadable"
 _OVERHEAD_BYTES = 256 << 10  # of names, shapes and the record
+# Step and what is saved beside the arrays -> InputError for a checkpoint of something else.
+Check = Callable[[int, dict[str, Any]], None]
 
 
 def latest_step(directory: Path) -> int | None:
@@ -94,7 +96,7 @@ def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) ->
 
 
 class Checkpoints:
-    """The checkpoints of one run directory, in its folder `checkpoints`; use as a context manager.
+    """The checkpoints of one run directory, in its folder `checkpoints`; a context manager.
 
     The `keep` newest are kept; None opens them for reading only, safe beside a running trainer.
     """
@@ -110,11 +112,9 @@ class Checkpoints:
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)
         self._preserved = policies.AnyPreservationPolicy([self._newest])
-        options = (
-            {"read_only": True, "save_interval_steps": 0}
-            if self._read_only
-            else {"preservation_policy": self._preserved, "cleanup_tmp_directories": True}
-        )
+        options: dict[str, Any] = {"read_only": True, "save_interval_steps": 0}
+        if not self._read_only:
+            options = {"preservation_policy": self._preserved, "cleanup_tmp_directories": True}
         self._manager = ocp.CheckpointManager(
             self._root, options=ocp.CheckpointManagerOptions(**options)
         )
@@ -132,7 +132,7 @@ class Checkpoints:
         self._preserved.policies = [self._newest, protected]
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
-        """Starts writing the state and its `record` (JSON values); returns once it may be donated."""
+        """Starts writing the state, which may then be donated, and its `record` of JSON values."""
         arrays = name_arrays(state)
         record = {
             "record": record,
@@ -197,17 +197,13 @@ class Checkpoints:
         step, saved = whole
         return self._read_arrays(step, saved), saved
 
-    def _agree(
-        self, check: Callable[[int, dict[str, Any]], None], only: int | None
-    ) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what is saved with it, decided by the first host."""
+    def _agree(self, check: Check, only: int | None) -> tuple[int, dict[str, Any]] | None:
+        """Step of the newest whole checkpoint and what is saved with it, as the first host sees."""
         whole = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
         return whole
 
-    def _newest_whole(
-        self, check: Callable[[int, dict[str, Any]], None], only: int | None
-    ) -> tuple[int, dict[str, Any]] | None:
+    def _newest_whole(self, check: Check, only: int | None) -> tuple[int, dict[str, Any]] | None:
         damaged: list[tuple[int, str]] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             if only not in (None, step):

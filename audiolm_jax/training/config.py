@@ -53,11 +53,8 @@ class LoopConfig:
         for name in positive:
             self._require(name, getattr(self, name) >= 1, "expected 1 or more")
         self._require("keep_best", self.keep_best >= 0, "expected 0 or more")
-        self._require(
-            "export",
-            self.export == "last" or self.keep_best > 0,
-            "none is kept; set --loop.keep-best to 1 or more",
-        )
+        is_kept = self.export == "last" or self.keep_best > 0
+        self._require("export", is_kept, "none is kept; set --loop.keep-best to 1 or more")
         self._require("seed", 0 <= self.seed < 2**32, "expected 0 to 2**32 - 1")
         for name in ("progress_seconds", "stall_seconds"):
             value = getattr(self, name)
@@ -115,8 +112,7 @@ class MeshConfig:
                 raise InputError(f"--mesh.{name} {value}: expected 1 or more")
             if value != 1 and name not in _SIZES.get(self.preset, (name,)):
                 raise InputError(
-                    f"--mesh.{name} {value}: has no meaning with --mesh.preset {self.preset}; "
-                    "leave it at 1 or choose another preset"
+                    f"--mesh.{name} {value}: expected 1 with --mesh.preset {self.preset}"
                 )
 
 
@@ -154,11 +150,7 @@ class OptimizerConfig:
             ("learning_rate", self.learning_rate > 0, "more than 0"),
             ("warmup_steps", warmup >= 0, "0 or more"),
             ("warmup_steps", warmup or self.schedule != "rsqrt", "1 or more with schedule rsqrt"),
-            (
-                "total_steps",
-                total is not None or not is_cosine,
-                "the step at which schedule cosine ends",
-            ),
+            ("total_steps", total is not None or not is_cosine, "the step at which cosine ends"),
             ("total_steps", total is None or is_cosine, f"None with schedule {self.schedule}"),
             ("total_steps", total is None or total > warmup, f"more than the warm-up's {warmup}"),
             ("final_fraction", 0 <= self.final_fraction <= 1, "0 to 1"),

@@ -48,17 +48,12 @@ class DistributedConfig:
 
     def __post_init__(self) -> None:
         if self.timeout_seconds < 1:
-            raise InputError(
-                f"--distributed-timeout {self.timeout_seconds}: expected 1 second or more"
-            )
+            raise InputError(f"--distributed-timeout {self.timeout_seconds}: expected 1 or more")
         count, number = self.num_processes, self.process_id
         if self.coordinator == "auto":
             for flag, value in (("--num-processes", count), ("--process-id", number)):
                 if value is not None:
-                    raise InputError(
-                        f"{flag} {value}: with --distributed auto the cluster tells; leave it "
-                        "out, or give --distributed HOST:PORT"
-                    )
+                    raise InputError(f"{flag} {value}: with --distributed auto leave it out")
             return
         address = _ADDRESS.fullmatch(self.coordinator)
         if not address or not 1 <= int(address["port"]) <= 65535:
@@ -74,9 +69,7 @@ class DistributedConfig:
         if count < 1:
             raise InputError(f"--num-processes {count}: expected 1 or more")
         if not 0 <= number < count:
-            raise InputError(
-                f"--process-id {number}: expected 0 to {count - 1} with --num-processes {count}"
-            )
+            raise InputError(f"--process-id {number}: expected 0 to {count - 1}")
 
 
 def initialize(config: DistributedConfig) -> None:

@@ -115,11 +115,10 @@ def train(
                 state = context.warm_start.apply(state)
             done, saved = 0, None
         start = done
-        writer = stack.enter_context(
-            MetricsWriter(
-                directory, done, config.tensorboard, config.wandb_project, manifest["config"]
-            )
+        writer = MetricsWriter(
+            directory, done, config.tensorboard, config.wandb_project, manifest["config"]
         )
+        stack.enter_context(writer)
         evaluated, kept = from_first_host(
             lambda: (
                 max(writer.heldout, default=None),
@@ -157,10 +156,9 @@ def train(
             losses = [n for n in values if n == "loss" or n.endswith(("/loss", "_loss"))]
             losses = losses or list(values)
             for name in losses:
-                if not math.isfinite(values[name]):
+                if not math.isfinite(value := values[name]):
                     checkpoints.wait()
-                    what = f"{name} = {values[name]}"
-                    raise diverged(directory, what, step, step - 1, context.describe)
+                    raise diverged(directory, f"{name} = {value}", step, step - 1, context.describe)
             clock.tick()
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
@@ -203,10 +201,8 @@ def train(
                 context.on_evaluate(step, state, writer)
             return True
 
-        def to_devices() -> Iterator[Batch]:
-            return (to_global(batch, mesh) for batch in batches(start))
-
-        ready = stack.enter_context(contextlib.closing(prefetch(to_devices, _READY_BATCHES)))
+        placed = prefetch(lambda: (to_global(x, mesh) for x in batches(start)), _READY_BATCHES)
+        ready = stack.enter_context(contextlib.closing(placed))
         pending: Metrics | None = None  # what update `done` computed, not yet looked at
         while True:
             last = done >= config.steps
@@ -241,8 +237,7 @@ def train(
                 batch = next(ready, None)
             if batch is None:
                 raise InputError(
-                    f"--loop.steps {config.steps}: the data ended after {done} batches; they must "
-                    "go on, epoch after epoch"
+                    f"--loop.steps {config.steps}: the data ended after {done} batches; repeat them"
                 )
             # The first update is compiled, and hosts do not all take the same time for it.
             watchdog.at("running", done + 1, limited=done > start + 1)

@@ -38,7 +38,6 @@ RULES: dict[str, Rules] = {
     "fsdp": _FSDP,
     "fsdp_tp": {**_FSDP, "mlp": "model", "heads": "model", "vocab": "model"},
 }
-# Which sizes a preset has.
 
 
 def rules_of(config: MeshConfig) -> Rules | None:
@@ -51,13 +50,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh 
     processes = jax.process_count() if devices is None else 1
     if processes > 1 and not jax.distributed.is_initialized():
         raise InputError(
-            f"{processes} processes drive these devices but do not know of each other; start "
-            "each of them with --distributed auto"
+            f"{processes} processes are not connected; start each of them with --distributed auto"
         )
     if processes > 1 and config.preset == "none":
         raise InputError(
-            f"--mesh.preset none: uses one device, but {processes} processes were started; "
-            "choose dp, fsdp or fsdp_tp"
+            f"--mesh.preset none: uses one device, but {processes} processes run; choose another"
         )
     if config.preset == "none":
         return None
@@ -66,8 +63,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh 
     # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
     if devices[0].platform == "tpu" and slices != config.slices:
         raise InputError(
-            f"--mesh.slices {config.slices}: the devices form {slices} slices; set --mesh.slices "
-            f"{slices}"
+            f"--mesh.slices {config.slices}: the devices form {slices}; set it to that"
         )
     fixed = config.slices * config.replicas * config.model
     if len(devices) % fixed:
@@ -177,10 +173,7 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
     def place(rows: np.ndarray) -> jax.Array:
         size, rest = divmod(len(rows), len(parts))
         if rest:
-            raise InputError(
-                f"batch: {len(rows)} rows do not divide over {len(parts)} parts on this host; "
-                "read the rows that host_rows names"
-            )
+            raise InputError(f"batch: {len(rows)} rows on a host with {len(parts)} equal parts")
         own = {part * size: first * size for first, part in enumerate(parts)}
         shape = (size * _count(mesh, _BATCH_AXES), *rows.shape[1:])
         sharding = batch_sharding(mesh, jax.ShapeDtypeStruct(shape, rows.dtype))

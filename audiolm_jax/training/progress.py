@@ -123,7 +123,10 @@ class StepClock:
         self._compiled = self._spent["paused"] - before
 
     def report(self) -> dict[str, float]:
-        """Seconds per step and what follows, at first `compile_seconds` (of no step); starts anew."""
+        """Seconds per step and what follows from them; starts anew.
+
+        The first report holds `compile_seconds`, which count for no step.
+        """
         seconds = time.monotonic() - self._since - self._spent["paused"]
         steps = max(self._steps, 1)
         report = {

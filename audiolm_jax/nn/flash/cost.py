@@ -78,7 +78,7 @@ class FlashKernel:
     def from_program(
         cls, name: str, dtype: str, query_shape: tuple[int, ...]
     ) -> "FlashKernel | None":
-        """The kernel from its `name` and first operand [b, h, k, l]; None if cycles were not counted."""
+        """The kernel by its name and first operand [b, h, k, l]; None if its cycles are unknown."""
         match = _NAME.search(name)
         if match is None or dtype != "bf16":
             return None
