@@ -26,7 +26,7 @@ QUERY_BLOCK = 128
 class KVCache:
     """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite."""
 
-    keys: Array
+    keys: Array  # slots beside the head width: the scores of a query read memory in order
     values: Array
 
     def write(

@@ -111,9 +111,7 @@ class MeshConfig:
             if value < 1:
                 raise InputError(f"--mesh.{name} {value}: expected 1 or more")
             if value != 1 and name not in _SIZES.get(self.preset, (name,)):
-                raise InputError(
-                    f"--mesh.{name} {value}: expected 1 with --mesh.preset {self.preset}"
-                )
+                raise InputError(f"--mesh.{name} {value}: set 1 with --mesh.preset {self.preset}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,10 +23,7 @@ class NonFiniteError(InputError):
 def diverged(
     directory: Path, what: str, step: int, finite: int, describe: Describe | None
 ) -> NonFiniteError:
-    """The error to raise after update `step`; after `finite` all was finite still.
-
-    `what` is the name that is not finite, and its value.
-    """
+    """The error after update `step` over `what`; after update `finite` all was finite still."""
     since = f"step {step}" if step == finite + 1 else f"one of the steps {finite + 1} to {step}"
     data = ""
     if describe is not None:

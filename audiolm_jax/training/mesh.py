@@ -62,9 +62,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh 
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
     if devices[0].platform == "tpu" and slices != config.slices:
-        raise InputError(
-            f"--mesh.slices {config.slices}: the devices form {slices}; set it to that"
-        )
+        raise InputError(f"--mesh.slices {config.slices}: the devices form {slices}; set that")
     fixed = config.slices * config.replicas * config.model
     if len(devices) % fixed:
         raise InputError(
@@ -173,7 +171,10 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
     def place(rows: np.ndarray) -> jax.Array:
         size, rest = divmod(len(rows), len(parts))
         if rest:
-            raise InputError(f"batch: {len(rows)} rows on a host with {len(parts)} equal parts")
+            raise InputError(
+                f"batch: {len(rows)} rows do not divide over this host's {len(parts)} parts; read "
+                "those that host_rows names"
+            )
         own = {part * size: first * size for first, part in enumerate(parts)}
         shape = (size * _count(mesh, _BATCH_AXES), *rows.shape[1:])
         sharding = batch_sharding(mesh, jax.ShapeDtypeStruct(shape, rows.dtype))

@@ -123,10 +123,7 @@ class StepClock:
         self._compiled = self._spent["paused"] - before
 
     def report(self) -> dict[str, float]:
-        """Seconds per step and what follows from them; starts anew.
-
-        The first report holds `compile_seconds`, which count for no step.
-        """
+        """Seconds per step and what follows from them, the time of compiling apart; starts anew."""
         seconds = time.monotonic() - self._since - self._spent["paused"]
         steps = max(self._steps, 1)
         report = {
