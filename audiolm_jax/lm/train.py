@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
@@ -148,7 +147,4 @@ def program(
             | {key: counts[row] for key, row in rows.items()},
         )
 
-    def export(state: TrainState) -> dict[str, np.ndarray]:
-        return flatten_state(state.params)
-
-    return TrainProgram(init, step, evaluate, export)
+    return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params))

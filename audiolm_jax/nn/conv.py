@@ -135,11 +135,7 @@ def same_padding(
     sizes: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...]:
     """Padding that gives ceil(size / stride) outputs, the odd one after."""
-    pads = []
-    for size, extent, stride in zip(sizes, kernel, strides, strict=True):
-        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-        pads.append((total // 2, total - total // 2))
-    return tuple(pads)
+    return tuple(jax.lax.padtype_to_pads(sizes, kernel, strides, "SAME"))
 
 
 def causal_convolution(

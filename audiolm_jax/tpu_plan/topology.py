@@ -43,11 +43,8 @@ def slice_devices(name: str, slices: int = 1) -> list[jax.Device]:
     cores = {"chip_config_name": "megacore"} if name.startswith("v4:") else {}
     several = {"num_slices": slices} if slices > 1 else {}
     try:
-        devices: list[Any] = list(
-            topologies.get_topology_desc(
-                platform="tpu", topology_name=name, **cores, **several
-            ).devices
-        )
+        description = topologies.get_topology_desc(name, "tpu", **cores, **several)
+        devices: list[Any] = list(description.devices)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"topology {name!r}: unknown; expected {FORM} ({reason})") from error

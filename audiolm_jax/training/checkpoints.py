@@ -227,14 +227,15 @@ class Checkpoints:
                 if not self._read_only:
                     self._set_aside(bad)
             return step, saved
-        if damaged and only is not None:
-            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({damaged[0][1]})")
-        if damaged:
-            raise InputError(
-                f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: "
-                f"{damaged[0][1]}); delete the folder to train from the start"
-            )
-        return None
+        if not damaged:
+            return None
+        why = damaged[0][1]
+        if only is not None:
+            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({why})")
+        raise InputError(
+            f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
+            "delete the folder to train from the start"
+        )
 
     def _check_layout(self, step: int, wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         new = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}

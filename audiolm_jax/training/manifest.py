@@ -81,8 +81,7 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"{directory}: another process is training here; wait for it or use another "
-                    "directory"
+                    f"{directory}: another process is training here; use another directory"
                 ) from None
             check_manifest(directory, manifest)
             path = directory / MANIFEST

@@ -120,8 +120,7 @@ def _start_wandb(project: str, directory: Path, config: Any) -> Any:
         import wandb
     except ImportError:
         raise InputError(
-            f"--loop.wandb-project {project}: the package wandb is not installed; `pip install "
-            "wandb`, or leave the field at None"
+            f"--loop.wandb-project {project}: the package wandb is not installed; pip install it"
         ) from None
     # The same directory is the same run there, however often it is started again.
     name = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:16]

@@ -20,18 +20,17 @@ class Watchdog:
     def __init__(self, seconds: float | None):
         self._seen: tuple[float, str, int, bool] = (time.monotonic(), "starting", 0, False)
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-        if seconds is not None:
-            self._thread = threading.Thread(target=self._watch, args=(seconds,), daemon=True)
+        self._limited = seconds is not None
+        self._thread = threading.Thread(target=self._watch, args=(seconds,), daemon=True)
 
     def __enter__(self) -> "Watchdog":
-        if self._thread is not None:
+        if self._limited:
             self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
-        if self._thread is not None:
+        if self._limited:
             self._thread.join()
             faulthandler.cancel_dump_traceback_later()
 
