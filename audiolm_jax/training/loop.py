@@ -17,7 +17,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
@@ -26,9 +28,9 @@ from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
-from audiolm_jax.training.heldout import heldout_means
 from audiolm_jax.training.manifest import claim_run
 from audiolm_jax.training.mesh import (
+    gather,
     make_mesh,
     replicated,
     rules_of,
@@ -37,10 +39,10 @@ from audiolm_jax.training.mesh import (
     use_mesh,
 )
 from audiolm_jax.training.metrics import MetricsWriter
-from audiolm_jax.training.preemption import TrainingStopped, watch_signals
+from audiolm_jax.training.preemption import StopRequest, TrainingStopped, watch_signals
 from audiolm_jax.training.profile import Profile
 from audiolm_jax.training.progress import Progress, StepClock
-from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
+from audiolm_jax.training.state import Batch, Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.step import jit_step, make_init
 from audiolm_jax.training.topology import peak_flops
 from audiolm_jax.training.warm_start import WarmStart
@@ -186,7 +188,7 @@ def train(
             def next_batch(number: int) -> None:  # the first one compiles
                 watchdog.at("evaluating held-out data", step, limited=number > 0)
 
-            means = heldout_means(evaluate_fn, state, heldout(), mesh, stop, next_batch)
+            means = _heldout_means(evaluate_fn, state, heldout(), mesh, stop, next_batch)
             if means is None:
                 return False
             writer.write_heldout(step, means)
@@ -267,6 +269,45 @@ def load_state(
     if restored is None:
         raise InputError(f"{directory}: the checkpoints went away while they were read")
     return restored[0]
+
+
+def _heldout_means(
+    evaluate: Callable[[TrainState, Batch], Sums],
+    state: TrainState,
+    batches: Iterable[Batch],
+    mesh: Mesh | None,
+    stop: StopRequest,
+    progress: Callable[[int], None],
+) -> dict[str, float] | None:
+    """Means over this host's held-out batches, each number told to `progress`; None if stopped."""
+    totals: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    for number, batch in enumerate(batches):
+        if stop.signal is not None:
+            return None
+        progress(number)
+        sums = jax.device_get(evaluate(state, to_global(batch, mesh)))
+        for name in sums.totals:
+            totals[name] = totals.get(name, 0.0) + float(sums.totals[name])
+            counts[name] = counts.get(name, 0.0) + float(sums.counts[name])
+    if not totals:
+        raise InputError("held-out data: no batch; hold out more clips, or use a smaller batch")
+    return {name: totals[name] / counts[name] if counts[name] else math.nan for name in totals}
+
+
+def export_model(
+    directory: Path,
+    kind: str,
+    config: Any,
+    program: TrainProgram,
+    state: TrainState,
+    provenance: dict[str, Any],
+) -> str:
+    """Writes the model folder on the first host; its fingerprint. All hosts must call it."""
+    whole = gather(dataclasses.replace(state, opt_state=()))
+    return from_first_host(
+        lambda: save_model(directory, kind, config, program.export(whole), provenance)
+    )
 
 
 def _all_finite(tree: Any) -> jax.Array:
