@@ -15,8 +15,7 @@ Remat = Literal["none", "dots", "kernels", "full"]
 Layer = TypeVar("Layer", bound=nnx.Module)
 Tree = TypeVar("Tree")
 
-# Names that an attention kernel gives its results (`checkpoint_name`), so that a backward pass need
-# not run it again.
+# Names of an attention kernel's results, so that a backward pass need not run it again.
 KERNEL_RESULTS = ("flash_mixed", "flash_logsumexp")
 
 _KERNELS = jax.checkpoint_policies.save_only_these_names(*KERNEL_RESULTS)

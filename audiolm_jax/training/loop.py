@@ -57,15 +57,10 @@ _READY_BATCHES = 2  # on the devices, ahead of the step
 class LoopContext:
     """What a run may tell the loop beyond the trainer and its data; all of it may be left out."""
 
-    # For the timing: what a step gets through and how much, such as ("tokens", 4096.0); and the
-    # operations of a step as the model needs them.
-    units: tuple[str, float] | None = None
-    model_flops: float | None = None
-    # Completed steps -> one line for each row of the next batch, for the error of a loss that is
-    # not finite.
-    describe: Describe | None = None
-    # The weights to start from where there is no checkpoint yet.
-    warm_start: WarmStart | None = None
+    units: tuple[str, float] | None = None  # what a step gets through, such as ("tokens", 4096.0)
+    model_flops: float | None = None  # operations of a step as the model needs them
+    describe: Describe | None = None  # for the error of a loss that is not finite
+    warm_start: WarmStart | None = None  # weights to start from where there is no checkpoint yet
     # (step, state, writer), called after each evaluation: sounds to listen to.
     on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
 

@@ -19,8 +19,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.state import Batch
 
-# As in `nn.partition`. That imports Flax, which `audiolm train CONFIG --help` cannot wait for, so
-# here it is imported where it is used.
+# As in `nn.partition`, which imports Flax: `audiolm train CONFIG --help` cannot wait for that.
 Rules = Mapping[str, str | tuple[str, ...] | None]
 
 AXES = ("data", "fsdp", "model")
