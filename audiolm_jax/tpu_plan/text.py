@@ -138,10 +138,8 @@ def _compute(plan: Plan, compute: Compute) -> list[tuple[str, str]]:
         runs = sum(count for _, (count, _) in costs)
         seconds = sum(cost for _, (_, cost) in costs)
         names = ", ".join(f"{name} {count}" for name, (count, _) in costs[:_LISTED])
-        text = (
-            f"{seconds * 1e3:.1f} ms in the estimate for {runs} runs without cycles of the compiler"
-        )
-        rows.append(("memory alone", f"{text}: {names}"))
+        share = f"{seconds * 1e3:.1f} ms in the estimate for {runs} runs"
+        rows.append(("memory alone", f"{share} without cycles of the compiler: {names}"))
     rows += [("unknown loops", f"{name}: counted as one trip") for name in compute.unknown_loops]
     rows += [
         ("most expensive", f"{share:6.1%}  {opcode:12} {origin}")

@@ -57,7 +57,7 @@ class WarmStart:
         for old in sorted(set(self.arrays) - set(origin.values())):
             if not any(re.fullmatch(pattern, old) for pattern in config.dropped):
                 raise InputError(
-                    f"warm start: {old!r} of {source} would be used nowhere; rename or drop it"
+                    f"warm start: {old!r} of {source} would be used nowhere; see --warm-start.dropped"
                 )
         return origin
 

@@ -8,6 +8,7 @@ from the log-sum-exp) gather nothing. They run on a TPU, or anywhere with `inter
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -117,6 +118,7 @@ def _run(kind: Kind, operands: tuple[Array, ...], block: int, interpret: bool) -
     tile_pair = pl.BlockSpec((None, 2, tile, tile), lambda h, b: (h, 0, 0, 0))
     row = pl.BlockSpec((None, None, 1, whole), lambda h, b: (b, h, 0, 0))
     inputs = [sequence, sequence, sequence, tile_pair]
+    body: Callable[..., None]
     if kind == "forward":
         body, in_specs, out_specs = forward_kernel, inputs, [sequence, row]
         row_shape = jax.ShapeDtypeStruct((batch, heads, 1, length), jnp.float32)
