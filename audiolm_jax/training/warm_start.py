@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
 from audiolm_jax.training.config import WarmStartConfig
@@ -57,7 +58,8 @@ class WarmStart:
         for old in sorted(set(self.arrays) - set(origin.values())):
             if not any(re.fullmatch(pattern, old) for pattern in config.dropped):
                 raise InputError(
-                    f"warm start: {old!r} of {source} would be used nowhere; see --warm-start.dropped"
+                    f"warm start: {old!r} of {source} would be used nowhere; name it in "
+                    "--warm-start.renames or in --warm-start.dropped"
                 )
         return origin
 
@@ -83,9 +85,6 @@ class WarmStart:
 
 def read_warm_start(config: WarmStartConfig) -> WarmStart:
     """Reads and verifies the source: a run with a whole checkpoint, or a model folder."""
-    # Here, because it imports Flax, which `audiolm train CONFIG --help` cannot wait for.
-    from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
-
     source = Path(config.source)
     facts: dict[str, Any] = {"source": config.source}
     if latest_step(source) is not None:
