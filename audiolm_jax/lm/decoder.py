@@ -66,13 +66,10 @@ class Block(nnx.Module):
         """
         keys = (None, None) if key is None else jax.random.split(key)
         mixed, record = attend(*self.attention.project(self.attention_norm(x), positions))
-        x = x + self._drop(self.attention.merge(mixed), keys[0])
+        x = x + dropout(self.attention.merge(mixed), self.dropout_rate, keys[0])
         x = constrain(x, "batch", "length", None)
-        x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)), keys[1])
+        x = x + dropout(self.feed_forward(self.feed_forward_norm(x)), self.dropout_rate, keys[1])
         return constrain(x, "batch", "length", None), record
-
-    def _drop(self, x: Array, key: Array | None) -> Array:
-        return dropout(x, self.dropout_rate, key)
 
 
 class Decoder(nnx.Module):

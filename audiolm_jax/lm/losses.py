@@ -31,7 +31,7 @@ def token_losses(logits: Float[jax.Array, "b l v"], targets: Int[Array, "b l"]) 
 def _summarize(logits: jax.Array, targets: Array) -> tuple[jax.Array, ...]:
     """Log of the softmax normalizer, logit of the target and largest logit, each [b, l].
 
-    The gradient keeps the logits and nothing else of their size, and is elementwise: no scatter.
+    The gradient keeps only the logits, and is elementwise: no scatter.
     """
     logits = logits.astype(jnp.float32)
     largest = jnp.max(logits, axis=-1)

@@ -54,10 +54,9 @@ def causal_attention(
 ) -> Float[Array, "b l h k"]:
     """Softmax attention of every position to itself and the past; `query` is already scaled.
 
-    Scores and softmax are float32 whatever the dtype of the arguments; `value` gives the result
-    its own. The backward pass computes the scores again, block by block, so that none are kept.
-    `distance_bias` is added to the scores at distances 0 ... n - 1; the last value holds for every
-    larger distance (see nn/position.py).
+    Scores and softmax are float32, the result of `value`'s dtype; the backward pass computes the
+    scores again, block by block. `distance_bias` is added at distances 0 ... n - 1; the last value
+    holds for every larger distance (see nn/position.py).
     """
     heads_first = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     tile = _bias_tile(distance_bias, query.shape[1])
@@ -179,10 +178,9 @@ def cached_attention(
     visible: Bool[Array, "b s"],
     distance_bias: Float[Array, "h n"] | None,
 ) -> Float[Array, "b 1 h k"]:
-    """Softmax attention of one scaled query per row to the visible slots of a cache, at least one.
+    """Softmax attention of one scaled query per row to the slots it sees, at least one, of a cache.
 
-    `distances` are positions from each slot to the query, at least 0 where visible; for
-    `distance_bias` see `causal_attention`.
+    `distances` lie from each slot to the query, at least 0 where visible.
     """
     scores_BxHxS = jnp.einsum("bhk,bhsk->bhs", query[:, 0], cache.keys).astype(jnp.float32)
     if distance_bias is not None:

@@ -22,6 +22,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from audiolm_jax.nn.partition import annotate
 
 Module = TypeVar("Module", bound=nnx.Module)
+Sizes = tuple[int, ...]
+Padding = tuple[tuple[int, int], ...]  # before and after, of each space axis
 
 
 class NormalDraws:
@@ -75,11 +77,10 @@ def _layout(space: int) -> tuple[str, str, str]:
 def convolve(
     x: Float[Array, "b *space i"],
     kernel: Float[Array, "*k i o"],
-    strides: tuple[int, ...],
-    padding: tuple[tuple[int, int], ...],
+    strides: Sizes,
+    padding: Padding,
 ) -> Float[Array, "b *strided o"]:
-    """Strided convolution over one or two space axes, with `padding` (before, after) of each, >= 0.
-
+    """Strided convolution over one or two space axes; no padding is negative.
     Within `jax.lax.cond` and loops XLA's CPU compiler keeps the layouts of the gradients that JAX
     derives, which run some thirty times slower (jax-ml/jax#12868). These are the same convolutions
     written in the fast layout.
@@ -89,16 +90,13 @@ def convolve(
 
 
 def _convolve_forward(
-    x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[tuple[int, int], ...]
+    x: Array, kernel: Array, strides: Sizes, padding: Padding
 ) -> tuple[Array, tuple[Array, Array]]:
     return convolve(x, kernel, strides, padding), (x, kernel)
 
 
 def _convolve_backward(
-    strides: tuple[int, ...],
-    padding: tuple[tuple[int, int], ...],
-    saved: tuple[Array, Array],
-    gradient: Array,
+    strides: Sizes, padding: Padding, saved: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     x, kernel = saved
     layout = _layout(x.ndim - 2)
@@ -131,9 +129,7 @@ def _convolve_backward(
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def same_padding(
-    sizes: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def same_padding(sizes: Sizes, kernel: Sizes, strides: Sizes) -> Padding:
     """Padding that gives ceil(size / stride) outputs, the odd one after."""
     return tuple(jax.lax.padtype_to_pads(sizes, kernel, strides, "SAME"))
 

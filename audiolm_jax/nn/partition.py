@@ -63,9 +63,8 @@ def on_each_device(
 ) -> Callable:
     """`fn` run by every device on its own part of the arguments, for what XLA cannot divide.
 
-    It gives one array and must not reach across a dimension that is divided. A gradient with
-    respect to an argument that several devices hold is summed over them. The names are logical,
-    or None, of each dimension.
+    It gives one array and must not reach across a divided dimension. A gradient with respect to an
+    argument that several devices hold is summed. Names are logical, or None, of each dimension.
     """
     rules = _ACTIVE_RULES.get()
     if rules is None:

@@ -18,10 +18,9 @@ _LONGEST_WAVE = 10_000.0  # in units of 2 pi positions, as in RoPE's paper
 
 
 def distance_buckets(buckets: int, max_distance: int) -> Int[np.ndarray, " n"]:
-    """Bucket of every distance 0 ... max_distance, one-sided: the past only.
+    """Bucket of every distance 0 ... max_distance, which shares the last bucket with all beyond.
 
-    `buckets` is even, at least 2, and the lower half holds one distance each; `max_distance`, more
-    than half of it, and all beyond share the last bucket.
+    The lower half of `buckets`, an even number, holds one distance each; `max_distance` is more.
     """
     exact = buckets // 2
     distance = np.arange(max_distance + 1)

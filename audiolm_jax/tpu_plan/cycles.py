@@ -54,8 +54,7 @@ class Analysis:
     cheapest_cycles: float = 0.0  # the same with every conditional at its cheapest branch
     # Cycles of all runs of an instruction, the most expensive first.
     most_expensive: list[tuple[float, Instruction]] = dataclasses.field(default_factory=list)
-    # By kind.
-    collectives: dict[str, Collective] = dataclasses.field(default_factory=dict)
+    collectives: dict[str, Collective] = dataclasses.field(default_factory=dict)  # by kind
     # Runs and cycles of all kernels of a name; the cycles are None if not known.
     kernels: dict[str, tuple[int, float | None]] = dataclasses.field(default_factory=dict)
     # By opcode: runs and cycles, those of their memory traffic, of what has no estimate.

@@ -219,9 +219,8 @@ def _compute(found: Analysis, chip: Chip) -> Compute:
 def _parameter_traffic(mesh: Mesh, batch: Batch, params: Any, shardings: Any) -> int:
     """Bytes that the parameters alone oblige a device to exchange in a step, in their own dtype.
 
-    A parameter divided over devices that divide the batch is gathered forward and backward, and
-    its gradient is summed and scattered; the gradient of any other is summed. Counted as the
-    collectives are: of each the larger of what goes in and what comes out.
+    A parameter divided over devices that divide the batch is gathered twice, its gradient summed
+    and scattered; any other's is summed. Of each the larger of what goes in and what comes out.
     """
     shared = set(_axes(batch_sharding(mesh, batch).spec[:1]))
     total = 0

@@ -41,8 +41,8 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Collects what it takes to repeat a run, as JSON values.
 
-    `data` holds fingerprints and counts; `upstream` names the fingerprint of every model that the
-    run builds on; `mesh`, the config as JSON values, may change between starts.
+    `data` holds fingerprints and counts, `upstream` the fingerprint by name of every model that the
+    run builds on; `mesh` may change between starts.
     """
     return {
         "config": config_to_dict(config),

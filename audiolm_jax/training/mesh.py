@@ -149,8 +149,8 @@ def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
 def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
     """The rows of a global batch that this host's devices hold, in order: its share to read.
 
-    They need not be neighbours: on a TPU torus the devices of a host are spread over the mesh.
-    Hosts that split the width of layers between them (`model`) hold the same rows.
+    On a TPU torus they need not be neighbours. Hosts that split the width of layers between them
+    (`model`) hold the same rows.
     """
     if mesh is None:
         return tuple(range(batch_size))

@@ -40,10 +40,9 @@ def flash_causal_attention(
 ) -> Float[Array, "b l h k"]:
     """`attention.causal_attention` as one TPU kernel forward and one backward.
 
-    Queries, keys and values are bfloat16 or float32. Under active partition rules every device runs
-    the kernels on its own part of batch and heads. `block` positions make a block of scores: a
-    multiple of 128, raised to what the table of distances needs. `interpret` runs the kernels as
-    ordinary operations, on any backend: slow, for tests.
+    Of bfloat16 or float32 arrays; under partition rules every device takes its part of batch and
+    heads. A `block` of scores has a multiple of 128 positions, raised to what the bias needs.
+    `interpret` runs the kernels as ordinary operations, on any backend: slow, for tests.
     """
     if block < LANES or block % LANES:
         raise InputError(f"block = {block}: expected a positive multiple of {LANES}")

@@ -100,10 +100,9 @@ class FlashKernel:
     def cycles(self, generation: str, cores: int, bytes_per_cycle: float) -> float | None:
         """Estimated cycles of one run in bfloat16; None if not counted for the generation ("v5p").
 
-        A block or head width other than the counted one is taken in proportion to the scores and
-        to whole multiples of the width. Memory moves while the core computes, the longer counts;
-        the first operands of a core are waited for. The `cores` of a device share its heads: 2 on
-        v4 and v5p, whose two cores work as one.
+        Another block or head width than the counted one is taken in proportion to the scores and to
+        whole multiples of the width. Memory moves while the core computes, the longer counts; a
+        core waits for its first operands. A device's `cores`, 2 on v4 and v5p, share its heads.
         """
         schedule = SCHEDULES.get(generation, {}).get(self.kind)
         if schedule is None:

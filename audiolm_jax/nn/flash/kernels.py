@@ -64,9 +64,8 @@ def backward_kernel(
 ):  # fmt: skip
     """Gradients of `forward_kernel`, whose arguments and results come first and are read.
 
-    Those of the tiles are summed over the batch: `dtiles_ref` is the same block for all programs of
-    a head. `delta_ref` [1, l] (what the mean gradient of a query's weights is) and `dq_sum_ref`
-    [k, l] are float32 scratch.
+    `dtiles_ref`, the sum over the batch, is the same block for all programs of a head. `delta_ref`
+    [1, l], the mean gradient of a query's weights, and `dq_sum_ref` [k, l] are float32 scratch.
     """
     _clear_beyond(length, q_ref, k_ref, v_ref, o_ref, lse_ref, do_ref)
     width, whole = q_ref.shape
