@@ -94,10 +94,10 @@ class StageTrainConfig:
     z_loss_weight: float = 1e-4
     """Weight of the squared log of the softmax normalizer, as in t5x; 0 turns it off."""
     micro_batches: int = 1
-    """Parts of a batch, whose gradients are added up one after the other; divides the batch."""
+    """Parts of a batch, computed one after the other to save memory; divides the batch."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.z_loss_weight < float("inf"):
-            raise InputError(f"train.z_loss_weight = {self.z_loss_weight}: expected at least 0")
+            raise InputError(f"train.z_loss_weight = {self.z_loss_weight}: expected finite, >= 0")
         if self.micro_batches < 1:
             raise InputError(f"train.micro_batches = {self.micro_batches}: expected at least 1")

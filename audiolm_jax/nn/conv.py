@@ -81,6 +81,7 @@ def convolve(
     padding: Padding,
 ) -> Float[Array, "b *strided o"]:
     """Strided convolution over one or two space axes; no padding is negative.
+
     Within `jax.lax.cond` and loops XLA's CPU compiler keeps the layouts of the gradients that JAX
     derives, which run some thirty times slower (jax-ml/jax#12868). These are the same convolutions
     written in the fast layout.

@@ -61,7 +61,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh 
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
     if devices[0].platform == "tpu" and slices != config.slices:
-        raise InputError(f"--mesh.slices {config.slices}: the devices form {slices}; set that")
+        raise InputError(f"--mesh.slices {config.slices}: the devices form {slices} slices")
     fixed = config.slices * config.replicas * config.model
     if len(devices) % fixed:
         raise InputError(
