@@ -282,6 +282,5 @@ def _cpu() -> jax.Device:
     except RuntimeError as error:
         platforms = jax.config.values["jax_platforms"]
         raise InputError(
-            f"JAX_PLATFORMS = {platforms}: a checkpoint is checked in the CPU's memory; set it to "
-            f"{platforms},cpu or leave it out"
+            f"JAX_PLATFORMS = {platforms}: a checkpoint is checked on the CPU; set {platforms},cpu"
         ) from error

@@ -132,7 +132,7 @@ class OptimizerConfig:
     b2: float = 0.98
     """Decay of adamw's second moment (adafactor has its own rule)."""
     weight_decay: float = 0.0
-    """Decoupled weight decay per unit of learning rate, of matrices, not of biases and scales."""
+    """Decoupled weight decay per unit of learning rate, of weights, not of biases and scales."""
     clip_norm: float | None = 1.0
     """Gradients of a larger global norm are scaled down to it; None never does."""
 

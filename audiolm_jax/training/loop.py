@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.data.prefetch import prefetch
@@ -39,10 +38,10 @@ from audiolm_jax.training.mesh import (
     use_mesh,
 )
 from audiolm_jax.training.metrics import MetricsWriter
-from audiolm_jax.training.preemption import StopRequest, TrainingStopped, watch_signals
+from audiolm_jax.training.preemption import TrainingStopped, watch_signals
 from audiolm_jax.training.profile import Profile
 from audiolm_jax.training.progress import Progress, StepClock
-from audiolm_jax.training.state import Batch, Metrics, Sums, TrainProgram, TrainState
+from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
 from audiolm_jax.training.step import jit_step, make_init
 from audiolm_jax.training.topology import peak_flops
 from audiolm_jax.training.warm_start import WarmStart
@@ -178,14 +177,21 @@ def train(
                 write_best(directory, config, ranked)
 
         def evaluate(step: int, state: TrainState) -> bool:
-            """Whether the evaluation came to its end."""
-
-            def next_batch(number: int) -> None:  # the first one compiles
+            """Whether the evaluation came to its end, not asked to stop meanwhile."""
+            totals: dict[str, float] = {}
+            counts: dict[str, float] = {}
+            for number, batch in enumerate(heldout()):
+                if stop.signal is not None:
+                    return False
+                # The first one compiles.
                 watchdog.at("evaluating held-out data", step, limited=number > 0)
-
-            means = _heldout_means(evaluate_fn, state, heldout(), mesh, stop, next_batch)
-            if means is None:
-                return False
+                sums = jax.device_get(evaluate_fn(state, to_global(batch, mesh)))
+                for name in sums.totals:
+                    totals[name] = totals.get(name, 0.0) + float(sums.totals[name])
+                    counts[name] = counts.get(name, 0.0) + float(sums.counts[name])
+            if not totals:
+                raise InputError("held-out data: no batch; hold out more clips or shrink the batch")
+            means = {n: totals[n] / counts[n] if counts[n] else math.nan for n in totals}
             writer.write_heldout(step, means)
             if (reason := program.verdict(means)) is not None:
                 checkpoints.wait()
@@ -264,30 +270,6 @@ def load_state(
     if restored is None:
         raise InputError(f"{directory}: the checkpoints went away while they were read")
     return restored[0]
-
-
-def _heldout_means(
-    evaluate: Callable[[TrainState, Batch], Sums],
-    state: TrainState,
-    batches: Iterable[Batch],
-    mesh: Mesh | None,
-    stop: StopRequest,
-    progress: Callable[[int], None],
-) -> dict[str, float] | None:
-    """Means over this host's held-out batches, each number told to `progress`; None if stopped."""
-    totals: dict[str, float] = {}
-    counts: dict[str, float] = {}
-    for number, batch in enumerate(batches):
-        if stop.signal is not None:
-            return None
-        progress(number)
-        sums = jax.device_get(evaluate(state, to_global(batch, mesh)))
-        for name in sums.totals:
-            totals[name] = totals.get(name, 0.0) + float(sums.totals[name])
-            counts[name] = counts.get(name, 0.0) + float(sums.counts[name])
-    if not totals:
-        raise InputError("held-out data: no batch; hold out more clips, or use a smaller batch")
-    return {name: totals[name] / counts[name] if counts[name] else math.nan for name in totals}
 
 
 def export_model(
