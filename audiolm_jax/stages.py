@@ -182,11 +182,7 @@ def deduplicate(ids: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
 def flatten_levels(
     codes: Int[np.ndarray, "t q"], first_level: int, config: StageConfig
 ) -> Int[np.ndarray, " n"]:
-    """Row-major ids of codes in [0, N), column j of codec level `first_level` + j.
-
-    Raises:
-      ValueError: a code is outside [0, N).
-    """
+    """Row-major ids of codes in [0, N), else ValueError; column j is level `first_level` + j."""
     _check_range("codes", codes, config.codebook_size)
     level = first_level + np.arange(codes.shape[1])
     ids = codes + config.acoustic_start + level * config.codebook_size
@@ -196,11 +192,7 @@ def flatten_levels(
 def unflatten_levels(
     ids: Int[np.ndarray, " n"], levels: range, config: StageConfig
 ) -> Int[np.ndarray, "t q"]:
-    """Inverse of `flatten_levels` for the given codec levels.
-
-    Raises:
-      ValueError: a cut frame, or an id outside the level that its position demands.
-    """
+    """Inverse of `flatten_levels`; ValueError for a cut frame or an id that is not of its level."""
     if len(ids) % len(levels):
         raise ValueError(f"{len(ids)} ids do not fill frames of {len(levels)} levels")
     offsets = config.acoustic_start + np.array(levels) * config.codebook_size
@@ -210,11 +202,7 @@ def unflatten_levels(
 
 
 def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np.ndarray, " n"]:
-    """De-duplicated ids of semantic clusters in the vocabulary of stage 1 or 2.
-
-    Raises:
-      ValueError: a cluster is outside [0, K).
-    """
+    """De-duplicated ids of clusters, [0, K) else ValueError, in the vocabulary of stage 1 or 2."""
     _check_range("semantic clusters", clusters, config.semantic_clusters)
     return (deduplicate(clusters) + FIRST_ID).astype(np.int32)
 
@@ -222,13 +210,7 @@ def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np
 def condition_tokens(
     semantic: Int[np.ndarray, " u"], codes: Int[np.ndarray, "t q"], config: StageConfig
 ) -> Int[np.ndarray, " n"]:
-    """Everything before the target: BOS, and for stages 2 and 3 the condition and SEP.
-
-    Args:
-      semantic: clusters of the whole window; stage 2 reads them.
-      codes: of the window, at least Q' levels; stage 3 reads them.
-      config: the stage.
-    """
+    """Everything before the target: BOS, and for stages 2 and 3 the condition and SEP."""
     match config.name:
         case "semantic":
             return np.array([BOS], np.int32)
@@ -255,10 +237,7 @@ def build_sequence(
     ends_here: bool,
     config: StageConfig,
 ) -> Sequence:
-    """One training example from a window: its clusters, not yet de-duplicated, and its codes.
-
-    EOS follows if the recording ends with the window (`ends_here`) and the stage has an end token.
-    """
+    """One training example from a window; EOS if the recording `ends_here` and the stage has it."""
     condition = condition_tokens(semantic, codes, config)
     target = target_tokens(semantic, codes, config)
     end = [EOS] if ends_here and config.has_end_token else []

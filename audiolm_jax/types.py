@@ -100,29 +100,16 @@ class AcousticTokenizer(Protocol):
 
 
 @runtime_checkable
-class SampleStream(Protocol):
-    """One recording from start to end, samples in, codes out."""
+class CodecStream(Protocol):
+    """One recording from start to end: samples in and codes out, or codes in and samples out."""
 
-    latency_frames: int  # codes of a frame come once so many frames, itself included, are in
+    latency_frames: int  # a frame comes out once so many frames, itself included, are in
 
-    def push(self, samples: Float[np.ndarray, " n"]) -> Int[np.ndarray, "t q"]:
-        """The next samples, any number -> int32 codes of the frames that are ready."""
+    def push(self, piece: np.ndarray, /) -> np.ndarray:
+        """The next samples or frames, any number -> what comes of the frames that are ready."""
 
-    def finish(self) -> Int[np.ndarray, "t q"]:
-        """Codes of what still waits; a partial last frame is filled with zeros."""
-
-
-@runtime_checkable
-class CodeStream(Protocol):
-    """One recording from start to end, codes in, samples out."""
-
-    latency_frames: int  # samples of a frame come once so many frames, itself included, are in
-
-    def push(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, " n"]:
-        """The next codes, any number of frames -> float32 samples of the frames that are ready."""
-
-    def finish(self) -> Float[np.ndarray, " n"]:
-        """Samples of the frames that still wait."""
+    def finish(self) -> np.ndarray:
+        """Those of what still waits; a partial last frame is filled with zeros."""
 
 
 @runtime_checkable
@@ -134,11 +121,11 @@ class StreamingTokenizer(AcousticTokenizer, Protocol):
 
     max_block_frames: int  # the most that a stream computes together, where it is fastest
 
-    def open_encoder(self, block_frames: int = 1) -> SampleStream:
-        """Starts a recording to encode."""
+    def open_encoder(self, block_frames: int = 1) -> CodecStream:
+        """Starts a recording to encode: samples, float [n], to int32 codes, [t, q]."""
 
-    def open_decoder(self, block_frames: int = 1) -> CodeStream:
-        """Starts a recording to decode."""
+    def open_decoder(self, block_frames: int = 1) -> CodecStream:
+        """Starts a recording to decode: codes, int [t, q], to float32 samples, [n]."""
 
 
 @runtime_checkable
@@ -151,13 +138,9 @@ class FrameEncoder(Protocol):
     fingerprint: str  # of its model folder; equal fingerprints give equal features
 
     def features(self, audio: AudioBatch, layer: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features of one of `layers`; an item gets what it would get alone.
+        """Features of one of `layers`, else InputError; an item gets what it would get alone.
 
-        Returns:
-          float32 [b, ceil(s / hop), d], zero beyond each item; int32 [b], frames of each item.
-
-        Raises:
-          InputError: no such layer.
+        float32 [b, ceil(s / hop), d], zero beyond each item, and int32 [b], frames of each item.
         """
 
 

@@ -159,7 +159,6 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training import loop
         from audiolm_jax.training.best import best_kept
         from audiolm_jax.training.distributed import from_first_host
-        from audiolm_jax.training.export import export_model
         from audiolm_jax.training.full_disk import name_full_disk
         from audiolm_jax.training.topology import peak_flops
 
@@ -187,7 +186,7 @@ class StepExperiment(TrainedExperiment):
             state = loop.load_state(program, directory, self.mesh, exported["steps"])
         provenance = provenance_of(manifest, **exported, **data.provenance)
         with name_full_disk(directory):
-            export_model(directory / MODEL, self.kind, self.model, program, state, provenance)
+            loop.export_model(directory / MODEL, self.kind, self.model, program, state, provenance)
 
     def _warm_start(self) -> "tuple[WarmStart | None, dict[str, Any] | None]":
         """The weights to start from, read once, and what the manifest says of them."""

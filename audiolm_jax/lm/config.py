@@ -45,8 +45,7 @@ class DecoderConfig:
     """Compile one layer for all of them; otherwise each by itself, which takes longer to compile
     and a tenth less time a step on a CPU. Equal up to rounding."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of matrix products; parameters, normalization, softmax and loss are float32 in any
-    case."""
+    """Arithmetic of matrix products; parameters, normalization, softmax and loss are float32."""
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "head_width", "width", "ff_width"):
@@ -93,19 +92,12 @@ class StageTrainConfig:
     """What is optimized besides the cross entropy, and in how many parts."""
 
     z_loss_weight: float = 1e-4
-    """Weight of the squared log of the softmax normalizer, which keeps logits from drifting; t5x
-    uses 1e-4, 0 turns it off."""
+    """Weight of the squared log of the softmax normalizer, as in t5x; 0 turns it off."""
     micro_batches: int = 1
-    """Parts of a batch that go through the network one after the other, to save memory; their
-    gradients are added up before the one update. Divides the batch."""
+    """Parts of a batch, computed one after the other to save memory; divides the batch."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.z_loss_weight < float("inf"):
-            raise InputError(
-                f"train.z_loss_weight = {self.z_loss_weight}: expected a number of at least 0; "
-                "t5x uses 1e-4"
-            )
+            raise InputError(f"train.z_loss_weight = {self.z_loss_weight}: expected finite, >= 0")
         if self.micro_batches < 1:
-            raise InputError(
-                f"train.micro_batches = {self.micro_batches}: expected at least 1; 1 is off"
-            )
+            raise InputError(f"train.micro_batches = {self.micro_batches}: expected at least 1")

@@ -1,10 +1,9 @@
 """The decoder-only transformer of all three stages.
 
-Paper: AudioLM section IV-B gives 12 layers, 16 heads, width 1024, feed-forward 4096, dropout 0.1
-and T5 relative positions. Ours, as in t5x where the paper is silent: pre-norm with RMSNorm, gated
-GELU, no biases, separate input and output embeddings. Dropout falls on the embedding and on what
-each branch adds, not on attention weights: block-wise attention never holds those. Rotary
-positions, normalized queries and keys and tied embeddings are options that the paper does not have.
+Sizes, dropout and T5 relative positions are the paper's (AudioLM section IV-B). Ours, as in t5x:
+pre-norm RMSNorm, gated GELU, no biases, separate input and output embeddings. Dropout falls on the
+embedding and on what each branch adds, not on attention weights, which block-wise attention never
+holds. Rotary positions, normalized queries and keys and tied embeddings are options of ours.
 """
 
 import dataclasses
@@ -62,21 +61,15 @@ class Block(nnx.Module):
     ) -> tuple[Float[Array, "b l d"], Record]:
         """The residual stream after the layer, and what `attend` hands back, such as a cache.
 
-        Args:
-          x: residual stream.
-          attend: (query, key, value), each [b, l, h, k] -> (mixed values, anything).
-          key: of dropout; None for none.
-          positions: of each row, or one row (p = 1) for all; None for 0 ... l - 1.
+        `attend` takes query, key and value, each [b, l, h, k], and gives mixed values and anything.
+        Without a key there is no dropout; positions are as in `AttentionProjections.project`.
         """
         keys = (None, None) if key is None else jax.random.split(key)
         mixed, record = attend(*self.attention.project(self.attention_norm(x), positions))
-        x = x + self._drop(self.attention.merge(mixed), keys[0])
+        x = x + dropout(self.attention.merge(mixed), self.dropout_rate, keys[0])
         x = constrain(x, "batch", "length", None)
-        x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)), keys[1])
+        x = x + dropout(self.feed_forward(self.feed_forward_norm(x)), self.dropout_rate, keys[1])
         return constrain(x, "batch", "length", None), record
-
-    def _drop(self, x: Array, key: Array | None) -> Array:
-        return dropout(x, self.dropout_rate, key)
 
 
 class Decoder(nnx.Module):
@@ -138,10 +131,7 @@ class Decoder(nnx.Module):
 
 
 class UnstackedDecoder(nnx.Module):
-    """A decoder with separate layers, for token-by-token use.
-
-    Each layer gets arrays of its own, so make it once, outside compiled code; all else is shared.
-    """
+    """A decoder with separate layers, for token-by-token use; made once, outside compiled code."""
 
     def __init__(self, model: Decoder):
         self.config = model.config
@@ -182,9 +172,6 @@ def load_decoder(
     """The decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its logits.
 
     It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
-
-    Raises:
-      InputError: the arrays do not fit the config, in the folder `where`.
     """
     portable = dataclasses.replace(
         config, decoder=dataclasses.replace(config.decoder, attention="blocks")
@@ -195,15 +182,10 @@ def load_decoder(
 
 
 def check_backend(config: DecoderConfig) -> None:
-    """Refuses a config whose training step cannot run on the devices of this process.
-
-    Raises:
-      InputError: attention = "flash" without a TPU.
-    """
+    """Refuses a config whose training step cannot run on this process's devices: flash, no TPU."""
     if config.attention == "flash" and jax.default_backend() != "tpu":
         raise InputError(
-            f"decoder.attention = 'flash': needs a TPU, this process runs on "
-            f"{jax.default_backend()}; choose --model.decoder.attention blocks"
+            f"decoder.attention = 'flash': needs a TPU, not {jax.default_backend()}; choose blocks"
         )
 
 

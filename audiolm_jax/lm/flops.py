@@ -6,11 +6,9 @@ from audiolm_jax.lm.config import StageModelConfig
 def model_flops(config: StageModelConfig, batch_size: int) -> float:
     """Floating-point operations that one training step of a stage needs.
 
-    Six for each number of a weight matrix and each token (two forward, four backward; the output
-    projection counts, the lookup of embeddings does not), and 12 x layers x heads x head width x
-    length squared, halved because of causality, for the scores and the mixing of values. What
-    rematerialization computes again never counts, nor do norms, softmax, dropout and optimizer.
-    The batch counts sequences of full length, padding included.
+    Six for each number of a weight matrix and each token (two forward, four backward; no lookup of
+    embeddings), and 12 x layers x heads x head width x length squared, halved because of causality,
+    for attention. Nothing else counts, nor what is recomputed. Sequences have full length.
     """
     decoder, length = config.decoder, config.stage.max_tokens - 1
     inner = decoder.heads * decoder.head_width

@@ -31,7 +31,7 @@ def token_losses(logits: Float[jax.Array, "b l v"], targets: Int[Array, "b l"]) 
 def _summarize(logits: jax.Array, targets: Array) -> tuple[jax.Array, ...]:
     """Log of the softmax normalizer, logit of the target and largest logit, each [b, l].
 
-    The gradient keeps the logits and nothing else of their size, and is elementwise: no scatter.
+    The gradient keeps only the logits, and is elementwise: no scatter.
     """
     logits = logits.astype(jnp.float32)
     largest = jnp.max(logits, axis=-1)
@@ -63,18 +63,12 @@ def _is_target(logits: jax.Array, targets: Array) -> Bool[jax.Array, "b l v"]:
 
 
 def weighted_sum(values: Float[Array, "b l"], weights: Float[Array, "b l"]) -> Float[jax.Array, ""]:
-    """Sum over the whole batch of the values that have weight, times it.
-
-    What stands where the weight is 0 has no effect, NaN included.
-    """
+    """Sum of values times weights over the batch; a value of weight 0, even NaN, has no effect."""
     return jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
 
 
 def sums_per_level(
-    values: Float[Array, "b l"],
-    weights: Float[Array, "b l"],
-    levels: Int[Array, "b l"],
-    rows: int,
+    values: Float[Array, "b l"], weights: Float[Array, "b l"], levels: Int[Array, "b l"], rows: int
 ) -> tuple[Float[jax.Array, " m"], Float[jax.Array, " m"]]:
     """Weighted sums of `values`, and of the weights, over the tokens of each of m = `rows` levels.
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
@@ -39,9 +38,6 @@ def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
     """The batch with a leading axis of `parts`, each part spread over all devices as the whole is.
 
     Part i holds the rows i, i + parts, i + 2 parts, ..., so that no row leaves its device.
-
-    Raises:
-      InputError: the parts do not divide the batch, or the devices a part.
     """
     rows, devices = batch.inputs.shape[0], device_count("batch")
     if rows % (parts * devices):
@@ -54,10 +50,7 @@ def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
 
 
 def align(batch: TokenBatch, multiple: int) -> TokenBatch:
-    """The batch with rows lengthened by tokens without weight to a multiple of some length.
-
-    No token sees them, and nothing is learned from them.
-    """
+    """The batch with rows lengthened to a multiple by tokens without weight, without effect."""
     padding = ((0, 0), (0, -batch.inputs.shape[1] % multiple))
     return jax.tree.map(lambda x: jnp.pad(x, padding), batch)
 
@@ -69,13 +62,10 @@ def program(
 ) -> TrainProgram:
     """The pure functions of a stage's trainer; its batches are `TokenBatch`.
 
-    The optimizer gets gradients of the mean loss per token.
-
-    Metrics of a step, all over the tokens with weight: `loss` (nats per token), `z_loss`
-    (unscaled), `accuracy`, `loss/<row>` for each row of `StageConfig.level_names`, and the `norms`
-    of gradients and parameters. A row without tokens in the batch reads 0, which no row with tokens
-    does. Held-out sums have the keys `loss`, `accuracy` and `loss/<row>`, where a row without
-    tokens has count 0.
+    The optimizer gets gradients of the mean loss per token. Metrics are means over the tokens with
+    weight: `loss` (nats), `z_loss` (unscaled), `accuracy`, `loss/<row>` for each of
+    `StageConfig.level_names`, and `norms`. A row without tokens reads 0 in a step, which no other
+    does; held out, where `z_loss` is left out, it has count 0.
     """
     names = model_config.stage.level_names
     multiple = TPU_TILE if model_config.decoder.attention == "flash" else 1
@@ -157,7 +147,4 @@ def program(
             | {key: counts[row] for key, row in rows.items()},
         )
 
-    def export(state: TrainState) -> dict[str, np.ndarray]:
-        return flatten_state(state.params)
-
-    return TrainProgram(init, step, evaluate, export)
+    return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params))

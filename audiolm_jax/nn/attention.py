@@ -1,9 +1,5 @@
 """Causal self-attention, whole or one token at a time against a cache of keys and values.
 
-`AttentionProjections` holds the weights. What happens between them is a function of queries, keys
-and values (`causal_attention`, `cached_attention`), so that another way of computing the same
-scores can take its place.
-
 In names of arrays: B batch, H heads, L positions, K head width, R queries of a block, S the keys
 that a block or a cache offers, W the keys at its end that have a bias of their own.
 """
@@ -28,24 +24,20 @@ QUERY_BLOCK = 128
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class KVCache:
-    """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite.
+    """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite."""
 
-    Slots stand next to the head width, so that the scores of one query read memory in order.
-    """
-
-    keys: Array
+    keys: Array  # slots beside the head width: the scores of a query read memory in order
     values: Array
 
     def write(
         self, key: Float[Array, "b l h k"], value: Float[Array, "b l h k"], slot: Int[Array, ""]
     ) -> "KVCache":
         """The cache with the given keys and values at slots slot ... slot + l - 1."""
-        return KVCache(
-            *(
-                jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
-                for cached, new in ((self.keys, key), (self.values, value))
-            )
+        keys, values = (
+            jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
+            for cached, new in ((self.keys, key), (self.values, value))
         )
+        return KVCache(keys, values)
 
 
 def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
@@ -60,17 +52,11 @@ def causal_attention(
     value: Float[Array, "b l h k"],
     distance_bias: Float[Array, "h n"] | None,
 ) -> Float[Array, "b l h k"]:
-    """Softmax attention of every position to itself and the past.
+    """Softmax attention of every position to itself and the past; `query` is already scaled.
 
-    Scores and softmax are float32 whatever the dtype of the arguments. The backward pass computes
-    the scores again, block by block, so that none are kept.
-
-    Args:
-      query: already scaled.
-      key: at the same positions, like `value`.
-      value: gives the result its dtype.
-      distance_bias: added to the scores at distances 0 ... n - 1; the last value holds for every
-        larger distance (see nn/position.py). None adds nothing.
+    Scores and softmax are float32, the result of `value`'s dtype; the backward pass computes the
+    scores again, block by block. `distance_bias` is added at distances 0 ... n - 1; the last value
+    holds for every larger distance (see nn/position.py).
     """
     heads_first = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     tile = _bias_tile(distance_bias, query.shape[1])
@@ -192,14 +178,9 @@ def cached_attention(
     visible: Bool[Array, "b s"],
     distance_bias: Float[Array, "h n"] | None,
 ) -> Float[Array, "b 1 h k"]:
-    """Softmax attention of one query per row to the visible slots of a cache.
+    """Softmax attention of one scaled query per row to the slots it sees, at least one, of a cache.
 
-    Args:
-      query: already scaled.
-      cache: holds at least one visible slot for each row.
-      distances: positions from each slot to the query, at least 0 where visible.
-      visible: which slots the query may see.
-      distance_bias: as in `causal_attention`.
+    `distances` lie from each slot to the query, at least 0 where visible.
     """
     scores_BxHxS = jnp.einsum("bhk,bhsk->bhs", query[:, 0], cache.keys).astype(jnp.float32)
     if distance_bias is not None:
@@ -213,13 +194,8 @@ def cached_attention(
 class AttentionProjections(nnx.Module):
     """The weights of self-attention: into queries, keys and values, and out of the mixed values.
 
-    Args:
-      width: of the residual stream.
-      heads: how many.
-      head_width: of each; even if `rotary`.
-      dtype: of the matrix products.
-      normalize: bring every query and key to unit mean square, times a learned scale.
-      rotary: rotate queries and keys by their positions.
+    `normalize` brings every query and key to unit mean square, times a learned scale; `rotary`
+    rotates both by their positions, where `head_width` must be even. `dtype` is of the products.
     """
 
     def __init__(
@@ -246,12 +222,7 @@ class AttentionProjections(nnx.Module):
     def project(
         self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
     ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
-        """Scaled queries, keys and values.
-
-        Args:
-          x: normalized residual stream.
-          positions: of each row, or one row (p = 1) for all; None for 0 ... l - 1.
-        """
+        """Scaled queries, keys and values; positions of each row, or one row (p = 1) for all."""
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")
             for into in (self.query, self.key, self.value)

@@ -1,10 +1,9 @@
 """Causal one-dimensional convolutions over [b, t, channels].
 
-Every layer pads on the left only, by kernel extent - stride, so output frame n reads no input
-beyond the last sample of its own stride. Down- and up-sampling use kernels of twice the stride,
-which makes them exactly 2-tap convolutions between frames of `stride` samples side by side: no
-transposed convolution is ever computed (on a CPU that is 7 to 18 times slower), and the wide
-channels suit a matrix unit.
+Every layer pads on the left only, so output frame n reads no input beyond the last sample of its
+own stride. Down- and up-sampling use kernels of twice the stride: exactly 2-tap convolutions
+between frames of `stride` samples side by side. No transposed convolution is ever computed (7 to
+18 times slower on a CPU), and the wide channels suit a matrix unit.
 
 Every layer also runs on a stream of chunks (`CausalLayer.step`): its state is the inputs that the
 kernel reaches back to, in place of the zeros that a whole recording is padded with.
@@ -23,14 +22,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from audiolm_jax.nn.partition import annotate
 
 Module = TypeVar("Module", bound=nnx.Module)
+Sizes = tuple[int, ...]
+Padding = tuple[tuple[int, int], ...]  # before and after, of each space axis
 
 
 class NormalDraws:
     """Standard normal numbers of a single random draw, handed out in turn to initialize kernels.
 
-    A codec has some hundred kernels of unequal shapes. A random draw for each costs about half a
-    second of compilation on a CPU; one draw for all costs it once. Without values the numbers are
-    counted only, and zeros are handed out.
+    A draw for each of a codec's hundreds of kernels would cost half a second of compilation on a
+    CPU. Without values the numbers are counted only, and zeros are handed out.
     """
 
     def __init__(self, values: Float[Array, " n"] | None):
@@ -57,10 +57,7 @@ def initialize(build: Callable[[NormalDraws], Module], key: PRNGKeyArray) -> Mod
 
 
 def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None = None) -> nnx.Param:
-    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in.
-
-    By default the fan-in is all but the last dimension.
-    """
+    """A kernel [*extent, channels_in, channels_out] of variance 1 / fan_in (else: all inputs)."""
     std = (fan_in or math.prod(shape[:-1])) ** -0.5
     names = (*(None,) * (len(shape) - 2), "channels_in", "channels_out")
     return nnx.Param(annotate(lambda: draws.take(shape) * std, *names)())
@@ -80,37 +77,27 @@ def _layout(space: int) -> tuple[str, str, str]:
 def convolve(
     x: Float[Array, "b *space i"],
     kernel: Float[Array, "*k i o"],
-    strides: tuple[int, ...],
-    padding: tuple[tuple[int, int], ...],
+    strides: Sizes,
+    padding: Padding,
 ) -> Float[Array, "b *strided o"]:
-    """Strided convolution whose gradients are fast inside `jax.lax.cond` and loops on a CPU too.
+    """Strided convolution over one or two space axes; no padding is negative.
 
-    XLA's CPU compiler turns convolutions into the layout of its fast kernels in the outermost
-    computation only (jax-ml/jax#12868). Within a branch or a loop the gradients that JAX derives
-    keep other layouts and run some thirty times slower. These are the same convolutions written
-    in the fast layout.
-
-    Args:
-      x: one or two space axes.
-      kernel: as many.
-      strides: of each space axis.
-      padding: (before, after) of each space axis, not negative.
+    Within `jax.lax.cond` and loops XLA's CPU compiler keeps the layouts of the gradients that JAX
+    derives, which run some thirty times slower (jax-ml/jax#12868). These are the same convolutions
+    written in the fast layout.
     """
     layout = _layout(x.ndim - 2)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)
 
 
 def _convolve_forward(
-    x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[tuple[int, int], ...]
+    x: Array, kernel: Array, strides: Sizes, padding: Padding
 ) -> tuple[Array, tuple[Array, Array]]:
     return convolve(x, kernel, strides, padding), (x, kernel)
 
 
 def _convolve_backward(
-    strides: tuple[int, ...],
-    padding: tuple[tuple[int, int], ...],
-    saved: tuple[Array, Array],
-    gradient: Array,
+    strides: Sizes, padding: Padding, saved: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     x, kernel = saved
     layout = _layout(x.ndim - 2)
@@ -143,15 +130,9 @@ def _convolve_backward(
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def same_padding(
-    sizes: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def same_padding(sizes: Sizes, kernel: Sizes, strides: Sizes) -> Padding:
     """Padding that gives ceil(size / stride) outputs, the odd one after."""
-    pads = []
-    for size, extent, stride in zip(sizes, kernel, strides, strict=True):
-        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-        pads.append((total // 2, total - total // 2))
-    return tuple(pads)
+    return tuple(jax.lax.padtype_to_pads(sizes, kernel, strides, "SAME"))
 
 
 def causal_convolution(

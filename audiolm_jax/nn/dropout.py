@@ -1,6 +1,7 @@
 """Dropout as a pure function of its key."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 def dropout(
     x: Float[Array, "*dims"], rate: float, key: Key[Array, ""] | None
 ) -> Float[Array, "*dims"]:
-    """Zeroes each number with probability `rate`, in [0, 1), and scales up the others.
-
-    Without a key `x` comes back as it is.
-    """
+    """Zeroes each number with probability `rate` < 1 and scales up the others, if given a key."""
     if key is None or rate == 0:
         return x
     return _drop(x, jax.random.key_data(key), rate)
@@ -39,17 +37,13 @@ _drop.defvjp(_forward, _backward)
 def _kept(words: Array, shape: tuple[int, ...], rate: float) -> Bool[Array, "*dims"]:
     """Where to keep, from the key and each number's place: the same on any mesh.
 
-    An integer hash (multiply and shift, after "lowbias32") of the place, keyed before and within:
-    a tenth of the work of JAX's generator, which is made to withstand more than dropout asks for.
-    Each fused loop can draw it where it is used.
+    An integer hash (multiply and shift, after "lowbias32") of the place, keyed before and within: a
+    tenth of the work of JAX's generator, and each fused loop can draw it where it is used.
     """
-    strides = [1]
-    for size in reversed(shape[1:]):
-        strides.insert(0, strides[0] * size)
     place = jnp.zeros(shape, jnp.uint32)
-    for axis, stride in enumerate(strides):
-        step = jnp.uint32(stride % 2**32)
-        place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * step
+    for axis in range(len(shape)):
+        stride = jnp.uint32(math.prod(shape[axis + 1 :]) % 2**32)
+        place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
     bits = place ^ words[0]
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15) ^ words[1]) * jnp.uint32(0x846CA68B)

@@ -17,10 +17,8 @@ Names = tuple[str | None, ...]
 def gathered(module: Module, dtype: str) -> Module:
     """The module with every weight whole along "embed" and its matrices in `dtype`.
 
-    "embed" is the axis that parameters and optimizer state are sharded along where activations
-    are not (training/mesh.py). Left to itself the compiler may split the width of activations
-    instead and exchange those. The gradient goes back the same way: it is reduced in `dtype` to
-    the shards of the parameter. Vectors stay float32.
+    Left to itself the compiler may split activations along this axis, which shards parameters only
+    (training/mesh.py). The gradient is reduced in `dtype` to the shards. Vectors stay float32.
     """
 
     def gather(variable: nnx.Variable) -> nnx.Variable:
@@ -44,8 +42,7 @@ def _forward(value: Array, names: Names, dtype: str) -> tuple[Array, None]:
     return _gather(value, names, dtype), None
 
 
-def _backward(names: Names, dtype: str, _: None, gradient: Array) -> tuple[Array]:
-    del dtype
+def _backward(names: Names, _dtype: str, _kept: None, gradient: Array) -> tuple[Array]:
     return (constrain(gradient, *names).astype(jnp.float32),)
 
 

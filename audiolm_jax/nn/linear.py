@@ -1,9 +1,7 @@
 """Linear layers whose gradients are plain two-dimensional matrix products.
 
-By itself JAX forms the gradient of a weight transposed, from a transposed copy of the gradient
-that comes back: on a CPU the copies cost about half of the products. And where the product is
-wanted in float32 from narrower arrays, it would multiply the gradient as float32, at a fraction of
-the speed of bfloat16.
+By itself JAX forms the gradient of a weight from a transposed copy, which on a CPU costs half as
+much as the product, and would multiply narrow gradients of a float32 product as float32.
 """
 
 import functools
@@ -21,10 +19,7 @@ from audiolm_jax.nn.partition import annotate
 def multiply(
     x: Float[Array, "n i"], kernel: Float[Array, "i o"], dtype: str
 ) -> Float[Array, "n o"]:
-    """Matrix product with a result in `dtype`; gradients are multiplied in the arguments' dtype.
-
-    Both arguments have one dtype; sums are formed in float32 in any case.
-    """
+    """Product of matrices of one dtype, summed in float32; gradients are multiplied in theirs."""
     return jnp.matmul(x, kernel, preferred_element_type=jnp.dtype(dtype))
 
 
@@ -33,8 +28,7 @@ def _forward(x: Array, kernel: Array, dtype: str) -> tuple[Array, tuple[Array, A
     return jnp.matmul(x, kernel, preferred_element_type=jnp.dtype(dtype)), (x, kernel)
 
 
-def _backward(dtype: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    del dtype
+def _backward(_: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = kept
     gradient = gradient.astype(x.dtype)
     return jnp.einsum("no,io->ni", gradient, kernel), jnp.einsum("ni,no->io", x, gradient)
@@ -46,13 +40,8 @@ multiply.defvjp(_forward, _backward)
 class Linear(nnx.Module):
     """Product with one matrix over several dimensions at once, without bias.
 
-    Weights start normal, truncated, of variance 1 / inputs.
-
-    Args:
-      inputs: sizes of the last dimensions of what comes in.
-      outputs: sizes of the last dimensions of what goes out.
-      names: a logical name, or None, for each of `inputs` and `outputs`.
-      dtype: of the product.
+    Weights start normal, truncated, of variance 1 / inputs. `inputs` and `outputs` are the sizes of
+    the last dimensions, `names` holds a logical name, or None, for each of both.
     """
 
     def __init__(

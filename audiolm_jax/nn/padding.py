@@ -11,20 +11,12 @@ def valid_frames(lengths: Int[Array, " b"], frames: int) -> Bool[Array, "b t"]:
 
 
 def standardize_over_time(
-    x: Float[Array, "b t d"],
-    valid: Bool[Array, "b t"],
-    variance_floor: float,
-    ddof: int = 0,
+    x: Float[Array, "b t d"], valid: Bool[Array, "b t"], variance_floor: float, ddof: int = 0
 ) -> Float[Array, "b t d"]:
     """Zero mean and unit variance of each dimension over the valid frames of each item.
 
-    Other frames become 0, whatever they hold.
-
-    Args:
-      x: any number of frames.
-      valid: frames of the item.
-      variance_floor: added to the variance.
-      ddof: what is taken off the number of frames in the variance.
+    Other frames become 0, whatever they hold. `variance_floor` is added to the variance, in which
+    `ddof` is taken off the number of frames.
     """
     inside = valid[:, :, None]
     count = jnp.sum(inside, axis=1, keepdims=True)

@@ -1,9 +1,8 @@
-"""Logical names for the axes of parameters and activations.
+"""Logical names ("batch", "embed", ...) for the axes of parameters and activations.
 
 A parameter is annotated where it is born (`annotate`), an activation where it is made
-(`constrain`), both with logical names ("batch", "embed", "mlp", ...). Which mesh axis a name falls
-on is decided elsewhere, by a table of rules that is active while a step is traced. Without rules,
-as on a laptop, nothing here has any effect.
+(`constrain`). A table of rules, active while a step is traced, says which mesh axis a name falls
+on. Without rules, as on a laptop, nothing here has any effect.
 """
 
 import contextlib
@@ -37,11 +36,7 @@ def use_rules(rules: Rules | None) -> Iterator[None]:
 
 
 def logical_to_spec(names: tuple[str | None, ...], rules: Rules) -> PartitionSpec:
-    """Translates logical axis names to mesh axes.
-
-    Raises:
-      ValueError: a name is missing from the rules, or two dimensions fall on one mesh axis.
-    """
+    """Translates names to mesh axes; ValueError for a name without rule or an axis used twice."""
     axes = []
     for name in names:
         if name is not None and name not in rules:
@@ -68,13 +63,8 @@ def on_each_device(
 ) -> Callable:
     """`fn` run by every device on its own part of the arguments, for what XLA cannot divide.
 
-    The result is a function of whole arrays. A gradient with respect to an argument that several
-    devices hold is summed over them.
-
-    Args:
-      fn: arrays to one array; what it computes must not reach across a dimension that is divided.
-      in_names: one logical name, or None, for each dimension of each argument.
-      out_names: the same for the result.
+    It gives one array and must not reach across a divided dimension. A gradient with respect to an
+    argument that several devices hold is summed. Names are logical, or None, of each dimension.
     """
     rules = _ACTIVE_RULES.get()
     if rules is None:

@@ -1,10 +1,7 @@
 """Relative positions of a causal decoder: T5's learned bias, or rotation of queries and keys.
 
-T5: one learned number per head and bucket of distances. Distances below half the buckets have a
-bucket each; larger ones share logarithmic buckets up to `max_distance`, from where on the bias is
-constant. A bias is therefore fully described by its values at distances 0 ... max_distance, and
-that small table is what attention receives: whoever computes scores, in whole, in blocks or from a
-cache, looks the distance up for itself.
+T5: one learned number per head and bucket of distances, constant from `max_distance` on. Attention
+receives the bias at distances 0 ... max_distance and looks it up for itself.
 
 Paper: AudioLM section IV-B ("relative positional embeddings of T5"); sizes as in t5x. Rotation
 (RoPE, arXiv 2104.09864) is not in the paper.
@@ -21,11 +18,9 @@ _LONGEST_WAVE = 10_000.0  # in units of 2 pi positions, as in RoPE's paper
 
 
 def distance_buckets(buckets: int, max_distance: int) -> Int[np.ndarray, " n"]:
-    """Bucket of every distance 0 ... max_distance, one-sided: the past only.
+    """Bucket of every distance 0 ... max_distance, which shares the last bucket with all beyond.
 
-    Args:
-      buckets: even, at least 2; the lower half holds one distance each.
-      max_distance: more than buckets / 2; this distance and all beyond share the last bucket.
+    The lower half of `buckets`, an even number, holds one distance each; `max_distance` is more.
     """
     exact = buckets // 2
     distance = np.arange(max_distance + 1)
@@ -53,11 +48,9 @@ class RelativePositionBias(nnx.Module):
 def causal_bias(distance_bias: Float[Array, "h n"], length: int) -> Float[Array, "h l l"]:
     """Expands a bias by distance to query x key, both at positions 0 ... length - 1.
 
-    Entry [h, i, j] is the bias at distance i - j; entries with j > i are 0 and mean nothing.
-
-    The matrix is constant along its diagonals, so it is cut out of copies of one row laid end to
-    end, each row one place further: only broadcasts and reshapes, whose gradient is a plain sum,
-    where indexing would need a scatter of l x l numbers.
+    Entry [h, i, j] is the bias at distance i - j; entries with j > i mean nothing. It is cut out
+    of copies of one row laid end to end, each one place further: the gradient is a plain sum, where
+    indexing would need a scatter of l x l numbers.
     """
     heads, known = distance_bias.shape
     if length > known:
@@ -76,7 +69,6 @@ def causal_bias(distance_bias: Float[Array, "h n"], length: int) -> Float[Array,
 def rotate(x: Float[Array, "b l h k"], positions: Int[Array, "p l"]) -> Float[Array, "b l h k"]:
     """Turns channel pairs of queries or keys (k even) by angles that grow with the position.
 
-    The product of a query and a key turned like this depends on the distance between them alone.
     There is one row of positions for each row of the batch, or one (p = 1) for all.
     """
     half = x.shape[-1] // 2

@@ -15,8 +15,7 @@ Remat = Literal["none", "dots", "kernels", "full"]
 Layer = TypeVar("Layer", bound=nnx.Module)
 Tree = TypeVar("Tree")
 
-# Names that an attention kernel gives its results (`checkpoint_name`), so that a backward pass need
-# not run it again.
+# Names of an attention kernel's results, so that a backward pass need not run it again.
 KERNEL_RESULTS = ("flash_mixed", "flash_logsumexp")
 
 _KERNELS = jax.checkpoint_policies.save_only_these_names(*KERNEL_RESULTS)
@@ -30,11 +29,7 @@ _POLICIES = {
 
 
 def init_stack(make_layer: Callable[[Array], Layer], key: Array, layers: int) -> Layer:
-    """One module whose every parameter holds `layers` initializations along axis 0.
-
-    It is of the layer's type, with "layers" before the layer's own axis names, and cannot be called
-    itself; `run_stack` and `unstack` know how to use it.
-    """
+    """One module with `layers` initializations along axis 0, for `run_stack` and `unstack`."""
     stacked = jax.vmap(make_layer)(jax.random.split(key, layers))
     # By ourselves: nnx.vmap's transform_metadata drops the axis silently in tree mode.
     _rename_axes(stacked, lambda names: ("layers", *names))
@@ -54,9 +49,7 @@ def run_stack(
     Args:
       apply: (layer, x, that layer's part of `per_layer`) -> x of the same shape and dtype.
       per_layer: pytree of arrays with one entry per layer along axis 0, such as dropout keys.
-      remat: what the backward pass recomputes: nothing; all but matrix products with weights and
-        the results of attention kernels ("dots"); all but those results ("kernels"); everything
-        but each layer's input ("full").
+      remat: what the backward pass recomputes: all that the policy of this name does not save.
       scan: by `lax.scan`, so that one layer is compiled once for all; otherwise each is compiled
         by itself, and what the backward pass keeps is not copied into one array and out again.
     """

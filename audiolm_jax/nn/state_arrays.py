@@ -29,14 +29,8 @@ def unflatten_into(
 ) -> nnx.State:
     """A state of the same structure holding `arrays`, which must match it name by name.
 
-    Args:
-      state: the structure, abstract (`jax.ShapeDtypeStruct`) or concrete.
-      arrays: as `flatten_state` gives them.
-      where: folder the arrays came from, for the error.
-      place: what becomes of each array.
-
-    Raises:
-      InputError: a name is missing or unknown, or a shape differs.
+    `state` may be abstract; `arrays` are as `flatten_state` gives them, from the folder `where`,
+    and each becomes `place(array)`. InputError if a name is missing or unknown or a shape differs.
     """
     expected = flatten_shapes(state)
     if missing := sorted(expected.keys() - arrays.keys()):

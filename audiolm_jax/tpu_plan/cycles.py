@@ -1,13 +1,10 @@
 """How long a compiled TPU step computes and what it exchanges, from its optimized HLO.
 
-The TPU compiler writes `estimated_cycles` on the instructions that it has a model for. Summed along
-the call graph, loops taken as often as they run and conditionals at their most expensive branch,
-they estimate the time of computing. `compiled.cost_analysis()` has no such figure: it counts the
-FLOPs and bytes of a program, and a loop's body once.
-
-Collectives and copies that run beside the computing carry no cycles and are left out. Custom
-kernels carry none and must be given some. Whatever else has none is counted, named and taken to
-last as long as its operands and results need to main memory and back: nothing is free in silence.
+The TPU compiler writes `estimated_cycles` on the instructions that it has a model for. They are
+summed along the call graph, loops as often as they run, conditionals at their most expensive
+branch, which `compiled.cost_analysis()` does not do. Collectives and copies beside the computing
+are left out, custom kernels must be given cycles, and whatever else has none is counted, named and
+taken to last as long as its operands and results need to main memory and back.
 """
 
 import dataclasses
@@ -57,8 +54,7 @@ class Analysis:
     cheapest_cycles: float = 0.0  # the same with every conditional at its cheapest branch
     # Cycles of all runs of an instruction, the most expensive first.
     most_expensive: list[tuple[float, Instruction]] = dataclasses.field(default_factory=list)
-    # By kind.
-    collectives: dict[str, Collective] = dataclasses.field(default_factory=dict)
+    collectives: dict[str, Collective] = dataclasses.field(default_factory=dict)  # by kind
     # Runs and cycles of all kernels of a name; the cycles are None if not known.
     kernels: dict[str, tuple[int, float | None]] = dataclasses.field(default_factory=dict)
     # By opcode: runs and cycles, those of their memory traffic, of what has no estimate.
@@ -68,17 +64,9 @@ class Analysis:
 
 
 def analyze(
-    entry: Computation,
-    kernel_cycles: Callable[[Kernel], float | None],
-    cycles_per_byte: float,
+    entry: Computation, kernel_cycles: Callable[[Kernel], float | None], cycles_per_byte: float
 ) -> Analysis:
-    """Sums up a step.
-
-    Args:
-      entry: of the compiled program.
-      kernel_cycles: estimates one run of a kernel; None if it does not know the kernel.
-      cycles_per_byte: that a device needs to read or write its main memory.
-    """
+    """Sums up a step; `kernel_cycles` gives those of a kernel's run, None for an unknown kernel."""
     walk = _Walk(kernel_cycles, cycles_per_byte)
     walk.visit(entry, 1)
     walk.found.cycles = walk.cycles(entry, max)
@@ -203,6 +191,5 @@ def _collectives(computation: Computation) -> list[Instruction]:
 def _kernel(instruction: Instruction) -> Kernel:
     path = instruction.op_name.removesuffix("/pallas_call").split("/")
     name = path[-1] or instruction.name.rpartition(".")[0] or instruction.name
-    return Kernel(
-        name, tuple(array for operand in instruction.operands for array in operand.arrays)
-    )
+    operands = tuple(array for operand in instruction.operands for array in operand.arrays)
+    return Kernel(name, operands)

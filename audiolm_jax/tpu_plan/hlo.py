@@ -82,9 +82,8 @@ class Instruction:
     opcode: str  # such as "fusion"
     arrays: tuple[ArrayType, ...] = ()  # of its result, those of tuples in order
     operands: tuple["Instruction", ...] = ()
-    called: tuple[
-        "Computation", ...
-    ] = ()  # of a loop body and condition, of a conditional branches
+    # Of a loop the body and the condition, of a conditional the branches.
+    called: tuple["Computation", ...] = ()
     target: str = ""  # of a custom call
     op_name: str = ""  # where in the traced program it comes from, "" if unknown
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the compiler's notes
@@ -142,8 +141,7 @@ def read_module(serialized: bytes) -> Computation:
 def trips(loop: Instruction) -> int | None:
     """How often a while loop runs, None if that cannot be told.
 
-    The TPU compiler leaves that out. It can be told of loops that count a number of their state
-    from a constant up to another.
+    The TPU compiler leaves it out; it can be told where a number counts from a constant to another.
     """
     if known := loop.config.get("known_trip_count"):
         return int(known["n"])

@@ -14,9 +14,7 @@ _WRITERS = frozenset(
 def largest_results(jaxpr: core.Jaxpr, count: int) -> list[tuple[int, str, str]]:
     """Results of products, loops, kernels and gathers, the largest first, equal ones once.
 
-    Returns:
-      For each of at most `count` its bytes over all devices, its dtype and shape, and the operation
-      with the names of the scopes that it stands in.
+    For each its bytes over all devices, its dtype and shape, and its operation within its scopes.
     """
     found: dict[tuple[str, str], int] = {}
     _collect(jaxpr, "", found)

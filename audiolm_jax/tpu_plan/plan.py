@@ -100,18 +100,9 @@ def plan_step(
     model_flops: float,
     units: tuple[str, float],
 ) -> Plan:
-    """Compiles the step that `loop.train` would run on a slice, or `mesh_config.slices` of them.
-
-    The batch is given as shapes; for the other arguments see `Plan`.
-
-    Raises:
-      InputError: no such slice; a mesh, batch or parameter that does not divide over it.
-    """
+    """Compiles the step that `loop.train` would run on slices, for a batch given as shapes."""
     if mesh_config.preset == "none":
-        raise InputError(
-            "mesh.preset = 'none': trains on one device without a mesh; plan with --mesh.preset "
-            "dp, fsdp or fsdp_tp"
-        )
+        raise InputError("mesh.preset = 'none': plan with --mesh.preset dp, fsdp or fsdp_tp")
     devices = slice_devices(topology, mesh_config.slices)
     mesh, rules = make_mesh(mesh_config, devices), rules_of(mesh_config)
     assert mesh is not None  # there is one with every other preset
@@ -176,11 +167,7 @@ def plan_step(
 
 
 def read_out_of_memory(message: str) -> tuple[int | None, tuple[str, ...]]:
-    """Bytes needed, if the compiler says, and its largest buffers, from its error message.
-
-    The text of the error is all that the compiler gives when a step does not fit: there is no
-    executable to ask.
-    """
+    """Bytes needed, if the compiler says, and its largest buffers, from the text of its error."""
     used = re.search(r"Used ([\d.]+[BKMGT]) of|temporaries \(([\d.]+[BKMGT])\)", message)
     needed = binary_bytes(used[1] or used[2]) if used else None
     buffers = []
@@ -232,9 +219,8 @@ def _compute(found: Analysis, chip: Chip) -> Compute:
 def _parameter_traffic(mesh: Mesh, batch: Batch, params: Any, shardings: Any) -> int:
     """Bytes that the parameters alone oblige a device to exchange in a step, in their own dtype.
 
-    A parameter divided over devices that divide the batch is gathered forward and backward, and
-    its gradient is summed and scattered; the gradient of any other is summed. Counted as the
-    collectives are: of each the larger of what goes in and what comes out.
+    A parameter divided over devices that divide the batch is gathered twice, its gradient summed
+    and scattered; any other's is summed. Of each the larger of what goes in and what comes out.
     """
     shared = set(_axes(batch_sharding(mesh, batch).spec[:1]))
     total = 0

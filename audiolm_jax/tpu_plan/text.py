@@ -19,14 +19,11 @@ def describe(config: str, plan: Plan) -> str:
     slices = f"{plan.slices} slices of " if plan.slices > 1 else ""
     cores = f" ({plan.devices} devices)" if plan.devices != plan.chips else ""
     unit, amount = plan.units
+    per_step = f"{amount:,.0f} {unit.replace('_', ' ')} a step"
     rows = [
         ("mesh", f"{plan.preset}: {mesh}"),
         ("parameters", f"{plan.parameters:,}"),
-        (
-            "batch",
-            f"{plan.batch_size:,}, {plan.batch_size / plan.chips:g} a chip; {amount:,.0f} "
-            f"{unit.replace('_', ' ')} a step",
-        ),
+        ("batch", f"{plan.batch_size:,}, {plan.batch_size / plan.chips:g} a chip; {per_step}"),
         ("memory", _memory(plan)),
         ("compile time", f"{plan.compile_seconds:.0f} s"),
     ]
@@ -141,13 +138,8 @@ def _compute(plan: Plan, compute: Compute) -> list[tuple[str, str]]:
         runs = sum(count for _, (count, _) in costs)
         seconds = sum(cost for _, (_, cost) in costs)
         names = ", ".join(f"{name} {count}" for name, (count, _) in costs[:_LISTED])
-        rows.append(
-            (
-                "memory alone",
-                f"{seconds * 1e3:.1f} ms in the estimate for {runs} runs without cycles of the "
-                f"compiler: {names}",
-            )
-        )
+        share = f"{seconds * 1e3:.1f} ms in the estimate for {runs} runs"
+        rows.append(("memory alone", f"{share} without cycles of the compiler: {names}"))
     rows += [("unknown loops", f"{name}: counted as one trip") for name in compute.unknown_loops]
     rows += [
         ("most expensive", f"{share:6.1%}  {opcode:12} {origin}")

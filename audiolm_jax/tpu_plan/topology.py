@@ -20,16 +20,9 @@ FORM = "GENERATION:XxY or GENERATION:XxYxZ chips, such as v5e:4x4, v6e:4x4, v4:2
 
 
 def prepare_compiler() -> None:
-    """Has JAX compute on the CPU and libtpu only compile; call before anything uses a device.
-
-    Raises:
-      InputError: libtpu is not installed.
-    """
+    """Has JAX compute on the CPU and libtpu only compile; call before anything uses a device."""
     if importlib.util.find_spec("libtpu") is None:
-        raise InputError(
-            "libtpu, the TPU compiler, is not installed; pip install 'audiolm_jax[tpu]' "
-            "(x86-64 Linux, no TPU needed)"
-        )
+        raise InputError("libtpu is not installed: pip install 'audiolm_jax[tpu]' (x86-64 Linux)")
     # What the environment says of attached TPUs and of other workers is of no use here.
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
@@ -43,26 +36,15 @@ def prepare_compiler() -> None:
 
 
 def slice_devices(name: str, slices: int = 1) -> list[jax.Device]:
-    """Devices of a slice, or of several equal ones, that programs can be compiled for.
-
-    Args:
-      name: of the slice, see `FORM`.
-      slices: how many of them, joined by a data-center network.
-
-    Raises:
-      InputError: no such slice.
-    """
+    """Devices of a slice (see `FORM`), or several equal ones, that programs can be compiled for."""
     from jax.experimental import topologies
 
     # A v4 chip has two cores, which JAX drives as one device on the chip itself too.
     cores = {"chip_config_name": "megacore"} if name.startswith("v4:") else {}
     several = {"num_slices": slices} if slices > 1 else {}
     try:
-        devices: list[Any] = list(
-            topologies.get_topology_desc(
-                platform="tpu", topology_name=name, **cores, **several
-            ).devices
-        )
+        description = topologies.get_topology_desc(name, "tpu", **cores, **several)
+        devices: list[Any] = list(description.devices)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"topology {name!r}: unknown; expected {FORM} ({reason})") from error
@@ -80,11 +62,7 @@ def count_chips(devices: Sequence[jax.Device]) -> int:
 
 
 def hbm_limit(device: jax.Device) -> int:
-    """Bytes of a device's main memory that the compiler may fill: it is asked for far too much.
-
-    Raises:
-      RuntimeError: its answer cannot be understood.
-    """
+    """Bytes of a device's main memory that the compiler may fill: it is asked for far too much."""
     sharding = jax.sharding.SingleDeviceSharding(device)
     too_much = jax.ShapeDtypeStruct((1 << 44,), jnp.uint8, sharding=sharding)
     try:

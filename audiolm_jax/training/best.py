@@ -15,15 +15,10 @@ BEST = "best.json"
 
 
 def best_steps(config: LoopConfig, values: Mapping[int, float | None]) -> list[int]:
-    """The steps of the `keep_best` best values, the best first; of equal ones the earlier step.
-
-    `values` are those of `best_metric` by step; what is not a finite number is never best.
-    """
+    """The steps of the `keep_best` best finite `values`, the best first; the earlier of equals."""
     sign = 1 if config.best_is == "lowest" else -1
     ranked = sorted(
-        (sign * value, step)
-        for step, value in values.items()
-        if value is not None and math.isfinite(value)
+        (sign * x, step) for step, x in values.items() if x is not None and math.isfinite(x)
     )
     return [step for _, step in ranked[: config.keep_best]]
 
@@ -40,13 +35,8 @@ def decisive(config: LoopConfig, means: Mapping[str, float]) -> float:
 
 def write_best(directory: Path, config: LoopConfig, values: Mapping[int, float | None]) -> None:
     """Names the best checkpoints of a run directory in `best.json`."""
-    record = {
-        "metric": config.best_metric,
-        "best_is": config.best_is,
-        "checkpoints": [
-            {"step": step, "value": values[step]} for step in best_steps(config, values)
-        ],
-    }
+    best = [{"step": step, "value": values[step]} for step in best_steps(config, values)]
+    record = {"metric": config.best_metric, "best_is": config.best_is, "checkpoints": best}
     write_json(directory / BEST, record)
 
 
@@ -57,11 +47,7 @@ def read_best(directory: Path) -> dict[str, Any] | None:
 
 
 def best_kept(directory: Path) -> dict[str, Any]:
-    """The best checkpoint there is, for the provenance of a model: `steps`, `best_of` and `value`.
-
-    Raises:
-      InputError: no checkpoint was kept for being one of the best.
-    """
+    """`steps`, `best_of` and `value` of the best checkpoint there is, for a model's provenance."""
     record = read_best(directory) or {"checkpoints": []}
     kept = saved_steps(directory)
     for checkpoint in record["checkpoints"]:

@@ -1,9 +1,8 @@
 """Checkpoints: a whole train state and the record that belongs to it, written by Orbax.
 
-Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is
-stored as one flat set of named arrays and can be restored onto any mesh. A checksum over every bit
-of it is kept in the record and compared before anything is restored: damage that the file format
-lets pass is noticed too, and the checkpoint before is taken. Nothing is ever pickled.
+Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is one
+flat set of named arrays, for any mesh. A checksum over every bit of it is compared before anything
+is restored: damage that the file format lets pass is noticed too. Nothing is ever pickled.
 """
 
 import contextlib
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "checkpoints_unreadable"
 _OVERHEAD_BYTES = 256 << 10  # of names, shapes and the record
+# Step and what is saved beside the arrays -> InputError for a checkpoint of something else.
+Check = Callable[[int, dict[str, Any]], None]
 
 
 def latest_step(directory: Path) -> int | None:
@@ -95,12 +96,9 @@ def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) ->
 
 
 class Checkpoints:
-    """The checkpoints of one run directory; use as a context manager.
+    """The checkpoints of one run directory, in its folder `checkpoints`; a context manager.
 
-    Args:
-      directory: the run directory; checkpoints lie in its folder `checkpoints`.
-      keep: how many of the newest to keep, 1 or more; None opens them for reading only, which is
-        safe beside a running trainer.
+    The `keep` newest are kept; None opens them for reading only, safe beside a running trainer.
     """
 
     def __init__(self, directory: Path, keep: int | None):
@@ -114,11 +112,9 @@ class Checkpoints:
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)
         self._preserved = policies.AnyPreservationPolicy([self._newest])
-        options = (
-            {"read_only": True, "save_interval_steps": 0}
-            if self._read_only
-            else {"preservation_policy": self._preserved, "cleanup_tmp_directories": True}
-        )
+        options: dict[str, Any] = {"read_only": True, "save_interval_steps": 0}
+        if not self._read_only:
+            options = {"preservation_policy": self._preserved, "cleanup_tmp_directories": True}
         self._manager = ocp.CheckpointManager(
             self._root, options=ocp.CheckpointManagerOptions(**options)
         )
@@ -136,13 +132,7 @@ class Checkpoints:
         self._preserved.policies = [self._newest, protected]
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
-        """Starts writing the state after `step` updates; returns as soon as it may be donated.
-
-        `record` holds JSON values that belong to it (data position, manifest).
-
-        Raises:
-          OSError: there is not enough space on the disk.
-        """
+        """Starts writing the state, which may then be donated, and its `record` of JSON values."""
         arrays = name_arrays(state)
         record = {
             "record": record,
@@ -182,16 +172,8 @@ class Checkpoints:
 
         A damaged one is named in the log and the one before is taken; unless opened for reading
         only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts the
-        first reads all of it ahead and decides for the others.
-
-        Args:
-          abstract_state: shapes and dtypes, as `jax.eval_shape` gives them.
-          shardings: the same pytree with the sharding that each array is to get.
-          step: the only one to take, if given.
-
-        Raises:
-          InputError: there are checkpoints but none can be read, or they hold another model; the
-            one of `step` is damaged.
+        first reads all of it ahead and decides for the others. InputError if none can be read, the
+        one of `step` is damaged, or they hold another model.
         """
         wanted = name_arrays(abstract_state)
         whole = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
@@ -208,35 +190,20 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves), saved["record"]
 
     def restore_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Reads the newest checkpoint that is whole without knowing what it holds.
-
-        Returns:
-          The arrays by name, all of them in the memory of every host, and what was saved with them:
-          "record" and "checksum".
-
-        Raises:
-          InputError: there is none, or none can be read.
-        """
+        """All arrays of the newest whole checkpoint by name, and its "record" and "checksum"."""
         whole = self._agree(lambda step, saved: None, None)
         if whole is None:
             raise InputError(f"{self._root}: no checkpoint here; train first")
         step, saved = whole
         return self._read_arrays(step, saved), saved
 
-    def _agree(
-        self, check: Callable[[int, dict[str, Any]], None], only: int | None
-    ) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what was saved with it, as the first host says.
-
-        `check` raises InputError for a checkpoint of something else.
-        """
+    def _agree(self, check: Check, only: int | None) -> tuple[int, dict[str, Any]] | None:
+        """Step of the newest whole checkpoint and what is saved with it, as the first host sees."""
         whole = from_first_host(lambda: self._newest_whole(check, only))
         self._manager.reload()  # what was set aside is gone on every host
         return whole
 
-    def _newest_whole(
-        self, check: Callable[[int, dict[str, Any]], None], only: int | None
-    ) -> tuple[int, dict[str, Any]] | None:
+    def _newest_whole(self, check: Check, only: int | None) -> tuple[int, dict[str, Any]] | None:
         damaged: list[tuple[int, str]] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             if only not in (None, step):
@@ -260,14 +227,15 @@ class Checkpoints:
                 if not self._read_only:
                     self._set_aside(bad)
             return step, saved
-        if damaged and only is not None:
-            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({damaged[0][1]})")
-        if damaged:
-            raise InputError(
-                f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: "
-                f"{damaged[0][1]}); delete the folder to train from the start"
-            )
-        return None
+        if not damaged:
+            return None
+        why = damaged[0][1]
+        if only is not None:
+            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({why})")
+        raise InputError(
+            f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
+            "delete the folder to train from the start"
+        )
 
     def _check_layout(self, step: int, wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         new = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
@@ -314,6 +282,5 @@ def _cpu() -> jax.Device:
     except RuntimeError as error:
         platforms = jax.config.values["jax_platforms"]
         raise InputError(
-            f"JAX_PLATFORMS = {platforms}: a checkpoint is checked in the CPU's memory; set it to "
-            f"{platforms},cpu or leave it out"
+            f"JAX_PLATFORMS = {platforms}: a checkpoint is checked on the CPU; set {platforms},cpu"
         ) from error

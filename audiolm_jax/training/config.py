@@ -27,8 +27,7 @@ class LoopConfig:
     keep_checkpoints: int = 2
     """How many of the newest checkpoints to keep."""
     keep_best: int = 0
-    """How many more to keep, those of the best evaluations (a checkpoint is written at each
-    evaluation that is among them); 0 keeps none. best.json in the run directory names them."""
+    """How many more to keep, written at the best evaluations and named in best.json; 0: none."""
     best_metric: str = "loss"
     """The held-out metric that decides, named as in metrics.jsonl without `heldout/`."""
     best_is: Literal["lowest", "highest"] = "lowest"
@@ -40,8 +39,7 @@ class LoopConfig:
     wandb_project: str | None = None
     """Also log to this project of Weights & Biases; None does not."""
     profile_steps: str | None = None
-    """"A:B" writes a trace of the updates A to B (counted from 1) to the folder `profile`; None
-    does not."""
+    """"A:B" traces the updates A to B (counted from 1) to the folder `profile`; None does not."""
     stall_seconds: float | None = 1800.0
     """A process that makes no progress for so long writes the stacks of all its threads to standard
     error and ends with status 124; None lets it hang. Compiling the step does not count."""
@@ -53,11 +51,8 @@ class LoopConfig:
         for name in positive:
             self._require(name, getattr(self, name) >= 1, "expected 1 or more")
         self._require("keep_best", self.keep_best >= 0, "expected 0 or more")
-        self._require(
-            "export",
-            self.export == "last" or self.keep_best > 0,
-            "none is kept; set --loop.keep-best to 1 or more",
-        )
+        is_kept = self.export == "last" or self.keep_best > 0
+        self._require("export", is_kept, "none is kept; set --loop.keep-best to 1 or more")
         self._require("seed", 0 <= self.seed < 2**32, "expected 0 to 2**32 - 1")
         for name in ("progress_seconds", "stall_seconds"):
             value = getattr(self, name)
@@ -81,8 +76,7 @@ class LoopConfig:
         return range(int(first), int(last) + 1)
 
 
-# Fields that decide what is kept and shown, never what is computed: a run may go on with other
-# values of them.
+# Fields that decide what is kept and shown, never what is computed: they may change within a run.
 CHANGEABLE = {
     "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric", "best_is", "export",
     "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
@@ -101,8 +95,7 @@ class MeshConfig:
     fsdp: parameters and optimizer state are sharded as well. fsdp_tp: and the width of each layer
     is split over `model` devices."""
     slices: int = 1
-    """Slices (pods) joined by a data-centre network. The parameters are never sharded across
-    slices: between them only gradients travel."""
+    """Slices (pods) joined by a data-center network: between them only gradients travel."""
     replicas: int = 1
     """Copies of the sharded parameters within a slice (fsdp and fsdp_tp)."""
     model: int = 1
@@ -114,10 +107,7 @@ class MeshConfig:
             if value < 1:
                 raise InputError(f"--mesh.{name} {value}: expected 1 or more")
             if value != 1 and name not in _SIZES.get(self.preset, (name,)):
-                raise InputError(
-                    f"--mesh.{name} {value}: has no meaning with --mesh.preset {self.preset}; "
-                    "leave it at 1 or choose another preset"
-                )
+                raise InputError(f"--mesh.{name} {value}: set 1 with --mesh.preset {self.preset}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +115,7 @@ class OptimizerConfig:
     """An optimizer with its schedule."""
 
     kind: Literal["adamw", "adafactor"] = "adamw"
-    """adafactor: factored second moments, steps relative to the size of each parameter, as T5 was
-    trained."""
+    """adafactor: factored second moments, steps relative to each parameter's size, as for T5."""
     learning_rate: float = 1e-3
     """The peak rate; for adafactor it is relative to the parameters' root mean square."""
     warmup_steps: int = 100
@@ -143,8 +132,7 @@ class OptimizerConfig:
     b2: float = 0.98
     """Decay of adamw's second moment (adafactor has its own rule)."""
     weight_decay: float = 0.0
-    """Decoupled weight decay per unit of learning rate, on matrices and larger (leading `layers`
-    not counted), never on biases and scales."""
+    """Decoupled weight decay per unit of learning rate, of weights, not of biases and scales."""
     clip_norm: float | None = 1.0
     """Gradients of a larger global norm are scaled down to it; None never does."""
 
@@ -154,11 +142,7 @@ class OptimizerConfig:
             ("learning_rate", self.learning_rate > 0, "more than 0"),
             ("warmup_steps", warmup >= 0, "0 or more"),
             ("warmup_steps", warmup or self.schedule != "rsqrt", "1 or more with schedule rsqrt"),
-            (
-                "total_steps",
-                total is not None or not is_cosine,
-                "the step at which schedule cosine ends",
-            ),
+            ("total_steps", total is not None or not is_cosine, "the step at which cosine ends"),
             ("total_steps", total is None or is_cosine, f"None with schedule {self.schedule}"),
             ("total_steps", total is None or total > warmup, f"more than the warm-up's {warmup}"),
             ("final_fraction", 0 <= self.final_fraction <= 1, "0 to 1"),

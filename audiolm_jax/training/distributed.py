@@ -48,17 +48,12 @@ class DistributedConfig:
 
     def __post_init__(self) -> None:
         if self.timeout_seconds < 1:
-            raise InputError(
-                f"--distributed-timeout {self.timeout_seconds}: expected 1 second or more"
-            )
+            raise InputError(f"--distributed-timeout {self.timeout_seconds}: expected 1 or more")
         count, number = self.num_processes, self.process_id
         if self.coordinator == "auto":
             for flag, value in (("--num-processes", count), ("--process-id", number)):
                 if value is not None:
-                    raise InputError(
-                        f"{flag} {value}: with --distributed auto the cluster tells; leave it "
-                        "out, or give --distributed HOST:PORT"
-                    )
+                    raise InputError(f"{flag} {value}: with --distributed auto leave it out")
             return
         address = _ADDRESS.fullmatch(self.coordinator)
         if not address or not 1 <= int(address["port"]) <= 65535:
@@ -74,18 +69,13 @@ class DistributedConfig:
         if count < 1:
             raise InputError(f"--num-processes {count}: expected 1 or more")
         if not 0 <= number < count:
-            raise InputError(
-                f"--process-id {number}: expected 0 to {count - 1} with --num-processes {count}"
-            )
+            raise InputError(f"--process-id {number}: expected 0 to {count - 1}")
 
 
 def initialize(config: DistributedConfig) -> None:
     """Joins the other processes of the run; to be called before anything touches a device.
 
     If not all come in time the process ends with one line and status 2: JAX would abort it.
-
-    Raises:
-      InputError: no cluster was found, or the address cannot be used.
     """
     auto = config.coordinator == "auto"
     who = "" if auto else f"process {config.process_id} of {config.num_processes} "
@@ -126,8 +116,8 @@ def initialize(config: DistributedConfig) -> None:
 def joined(config: DistributedConfig | None) -> Iterator[None]:
     """Runs the block as one process of several; as the only one if `config` is None.
 
-    Only the first host has a standard output. A host on which the block fails does not wait for
-    the others, as JAX would: they may be waiting for it, and end when they notice that it is gone.
+    Only the first host has a standard output. A host on which the block fails ends without waiting
+    for the others, who may wait for it, and who end when they notice that it is gone.
     """
     if config is None:
         yield
@@ -152,13 +142,10 @@ def is_first_host() -> bool:
 
 
 def from_first_host(make: Callable[[], Value]) -> Value:
-    """What `make` returns on the first host, which alone calls it, on every host.
+    """The JSON value that `make` returns on the first host, which alone calls it, on every host.
 
-    All hosts must come here in the same order. A host returns no sooner than the first has ended.
-    `make` returns a JSON value and may write files.
-
-    Raises:
-      InputError: `make` raised it on the first host, or failed there in another way.
+    All hosts must come here in the same order, and return no sooner than the first has ended.
+    Whatever `make` raises is an InputError on the others.
     """
     client = _client()
     if client is None:

@@ -23,15 +23,7 @@ class NonFiniteError(InputError):
 def diverged(
     directory: Path, what: str, step: int, finite: int, describe: Describe | None
 ) -> NonFiniteError:
-    """The error to raise; the rows of the batches since `finite` go to `nonfinite.json`.
-
-    Args:
-      directory: the run directory.
-      what: the name that is not finite, and its value.
-      step: the update after which this was seen.
-      finite: the last update after which all was finite.
-      describe: what the batches were made of; None if that is not known.
-    """
+    """The error after update `step` over `what`; after update `finite` all was finite still."""
     since = f"step {step}" if step == finite + 1 else f"one of the steps {finite + 1} to {step}"
     data = ""
     if describe is not None:

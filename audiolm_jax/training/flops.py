@@ -1,10 +1,9 @@
 """Floating-point operations of a function, counted in its jaxpr: matrix products, convolutions.
 
-Everything else (norms, activations, random numbers, sorting, Fourier transforms) counts nothing:
-what is left is the work of a matrix unit. Loops count their trips, conditionals their most
-expensive branch (of branches for kinds of devices, the default one), a Pallas kernel the operations
-that it states itself. What no result depends on counts nothing, such as the gradient of a kernel
-that is held constant: the compiler leaves it out too.
+Everything else counts nothing: what is left is the work of a matrix unit. Loops count their trips,
+conditionals their most expensive branch (of branches for kinds of devices, the default one), a
+Pallas kernel the operations that it states itself. What no result depends on counts nothing, such
+as the gradient of a constant kernel: the compiler leaves it out too.
 """
 
 import math
@@ -18,19 +17,13 @@ from jax.interpreters import partial_eval
 
 
 def count_flops(fn: Callable[..., Any], *arguments: Any) -> float:
-    """Operations of one call with arrays or shapes; a multiplication and an addition are two.
-
-    Raises:
-      ValueError: a loop without a known number of trips holds matrix products, or a kernel
-        states no cost.
-    """
+    """Operations of one call with arrays or shapes; a multiplication and an addition are two."""
     jaxpr = jax.make_jaxpr(fn)(*arguments).jaxpr
     needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
-    return jaxpr_flops(needed)
+    return _jaxpr_flops(needed)
 
 
-def jaxpr_flops(jaxpr: core.Jaxpr) -> float:
-    """As `count_flops`, of a traced function."""
+def _jaxpr_flops(jaxpr: core.Jaxpr) -> float:
     return float(sum(_equation_flops(equation) for equation in jaxpr.eqns))
 
 
@@ -44,9 +37,9 @@ def _equation_flops(equation: core.JaxprEqn) -> float:
         case "ragged_dot" | "ragged_dot_general":
             raise ValueError(f"{name}: its work depends on values and cannot be counted")
         case "scan":
-            return params["length"] * jaxpr_flops(params["jaxpr"].jaxpr)
+            return params["length"] * _jaxpr_flops(params["jaxpr"].jaxpr)
         case "while":
-            body = jaxpr_flops(params["body_jaxpr"].jaxpr) + jaxpr_flops(params["cond_jaxpr"].jaxpr)
+            body = sum(_jaxpr_flops(params[of].jaxpr) for of in ("body_jaxpr", "cond_jaxpr"))
             if body:
                 raise ValueError("a loop without a known number of trips holds matrix products")
             return 0.0
@@ -54,17 +47,17 @@ def _equation_flops(equation: core.JaxprEqn) -> float:
             branches = params["branches"]
             if platforms := params.get("branches_platforms"):  # the default is the model itself
                 branches = [branches[platforms.index(None)]]
-            return max(jaxpr_flops(branch.jaxpr) for branch in branches)
+            return max(_jaxpr_flops(branch.jaxpr) for branch in branches)
         case "shard_map":
             mesh = params["mesh"]
             shards = math.prod(mesh.shape[axis] for axis in params["newly_manual_axes"])
-            return shards * jaxpr_flops(params["jaxpr"])
+            return shards * _jaxpr_flops(params["jaxpr"])
         case "pallas_call":
             if params["cost_estimate"] is None:
                 raise ValueError("a Pallas kernel without cost_estimate cannot be counted")
             return float(params["cost_estimate"].flops)
         case _:  # a call of whatever kind, or an operation with no jaxpr inside
-            return sum((jaxpr_flops(inner) for inner in _called(equation)), 0.0)
+            return sum((_jaxpr_flops(inner) for inner in _called(equation)), 0.0)
 
 
 def _called(equation: core.JaxprEqn) -> list[core.Jaxpr]:

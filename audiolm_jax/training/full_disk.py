@@ -15,14 +15,7 @@ from audiolm_jax.training.checkpoints import latest_step
 
 @contextlib.contextmanager
 def name_full_disk(directory: Path) -> Iterator[None]:
-    """Turns the failure to write into `directory` for want of space into an `InputError`.
-
-    A checkpoint that could not be finished has a temporary name, which the next start removes.
-
-    Raises:
-      InputError: in place of an exception that a full disk, a quota or a limit on file sizes has
-        caused, directly or not.
-    """
+    """Turns a failure to write for want of space, caused directly or not, into an `InputError`."""
     try:
         yield
     except Exception as error:

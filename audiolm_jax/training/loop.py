@@ -1,13 +1,11 @@
 """The one training loop, for every trainer: read `train` from top to bottom.
 
-Numbering: `step` counts completed updates; the line of step s in metrics.jsonl holds what the
-s-th update computed. The random key of the update after s completed ones is
-`fold_in(key(seed), s)`, and its batch is the s-th of the data, so nothing but the state has to be
-restored for an interrupted run to end like an uninterrupted one, bit for bit.
+`step` counts completed updates; the line of step s in metrics.jsonl holds what the s-th update
+computed. The random key of the update after s completed ones is `fold_in(key(seed), s)`, and its
+batch is the s-th of the data, so an interrupted run ends like an uninterrupted one, bit for bit.
 
 Exit status when asked to stop (the run goes on from there when started again): 75 after SIGTERM,
-130 after SIGINT. A second signal stops at once, without a checkpoint. Status 124: no progress for
-`stall_seconds`, see `watchdog`.
+130 after SIGINT. A second signal stops at once, without a checkpoint. For 124 see `watchdog`.
 """
 
 import contextlib
@@ -20,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
@@ -28,9 +27,9 @@ from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
-from audiolm_jax.training.heldout import heldout_means
 from audiolm_jax.training.manifest import claim_run
 from audiolm_jax.training.mesh import (
+    gather,
     make_mesh,
     replicated,
     rules_of,
@@ -57,15 +56,10 @@ _READY_BATCHES = 2  # on the devices, ahead of the step
 class LoopContext:
     """What a run may tell the loop beyond the trainer and its data; all of it may be left out."""
 
-    # For the timing: what a step gets through and how much, such as ("tokens", 4096.0); and the
-    # operations of a step as the model needs them.
-    units: tuple[str, float] | None = None
-    model_flops: float | None = None
-    # Completed steps -> one line for each row of the next batch, for the error of a loss that is
-    # not finite.
-    describe: Describe | None = None
-    # The weights to start from where there is no checkpoint yet.
-    warm_start: WarmStart | None = None
+    units: tuple[str, float] | None = None  # what a step gets through, such as ("tokens", 4096.0)
+    model_flops: float | None = None  # operations of a step as the model needs them
+    describe: Describe | None = None  # for the error of a loss that is not finite
+    warm_start: WarmStart | None = None  # weights to start from where there is no checkpoint yet
     # (step, state, writer), called after each evaluation: sounds to listen to.
     on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
 
@@ -80,28 +74,16 @@ def train(
     mesh_config: MeshConfig,
     context: LoopContext = LoopContext(),
 ) -> TrainState:
-    """Trains, or goes on training, until `config.steps` updates are done.
+    """Trains, or goes on training, until `config.steps` updates are done; returns the final state.
 
     Args:
-      program: what to train.
-      config: how long, and how often to do what.
-      directory: the run directory, made if absent.
       batches: completed steps -> the batches from there on, each a pytree of numpy arrays that
         holds this host's rows (`mesh.host_rows`); a pure function of the seed and the step. Called
         on a thread.
       heldout: makes the held-out batches, all of which are evaluated.
-      manifest: from `build_manifest`; goes into the directory and into every checkpoint.
-      mesh_config: devices and sharding.
-      context: what else the loop may use.
 
-    Returns:
-      The final state, on the mesh.
-
-    Raises:
-      InputError: the directory is in use, belongs to another run or has no readable checkpoint; a
-        batch does not divide over the devices; the data end too early; a loss is not finite; the
-        program's verdict is that the run is lost; the disk is full.
-      TrainingStopped: after SIGTERM or SIGINT, with the state saved.
+    InputError if the directory belongs to another run, the data end too early, a loss is not finite
+    or the run is lost; TrainingStopped after SIGTERM or SIGINT, with the state saved.
     """
     mesh, rules = make_mesh(mesh_config), rules_of(mesh_config)
     # Compiled, because a host cannot put a value on the devices of another one.
@@ -129,11 +111,10 @@ def train(
                 state = context.warm_start.apply(state)
             done, saved = 0, None
         start = done
-        writer = stack.enter_context(
-            MetricsWriter(
-                directory, done, config.tensorboard, config.wandb_project, manifest["config"]
-            )
+        writer = MetricsWriter(
+            directory, done, config.tensorboard, config.wandb_project, manifest["config"]
         )
+        stack.enter_context(writer)
         evaluated, kept = from_first_host(
             lambda: (
                 max(writer.heldout, default=None),
@@ -171,10 +152,9 @@ def train(
             losses = [n for n in values if n == "loss" or n.endswith(("/loss", "_loss"))]
             losses = losses or list(values)
             for name in losses:
-                if not math.isfinite(values[name]):
+                if not math.isfinite(value := values[name]):
                     checkpoints.wait()
-                    what = f"{name} = {values[name]}"
-                    raise diverged(directory, what, step, step - 1, context.describe)
+                    raise diverged(directory, f"{name} = {value}", step, step - 1, context.describe)
             clock.tick()
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
@@ -197,14 +177,21 @@ def train(
                 write_best(directory, config, ranked)
 
         def evaluate(step: int, state: TrainState) -> bool:
-            """Whether the evaluation came to its end."""
-
-            def next_batch(number: int) -> None:  # the first one compiles
+            """Whether the evaluation came to its end, not asked to stop meanwhile."""
+            totals: dict[str, float] = {}
+            counts: dict[str, float] = {}
+            for number, batch in enumerate(heldout()):
+                if stop.signal is not None:
+                    return False
+                # The first one compiles.
                 watchdog.at("evaluating held-out data", step, limited=number > 0)
-
-            means = heldout_means(evaluate_fn, state, heldout(), mesh, stop, next_batch)
-            if means is None:
-                return False
+                sums = jax.device_get(evaluate_fn(state, to_global(batch, mesh)))
+                for name in sums.totals:
+                    totals[name] = totals.get(name, 0.0) + float(sums.totals[name])
+                    counts[name] = counts.get(name, 0.0) + float(sums.counts[name])
+            if not totals:
+                raise InputError("held-out data: no batch; hold out more clips or shrink the batch")
+            means = {n: totals[n] / counts[n] if counts[n] else math.nan for n in totals}
             writer.write_heldout(step, means)
             if (reason := program.verdict(means)) is not None:
                 checkpoints.wait()
@@ -217,10 +204,8 @@ def train(
                 context.on_evaluate(step, state, writer)
             return True
 
-        def to_devices() -> Iterator[Batch]:
-            return (to_global(batch, mesh) for batch in batches(start))
-
-        ready = stack.enter_context(contextlib.closing(prefetch(to_devices, _READY_BATCHES)))
+        placed = prefetch(lambda: (to_global(x, mesh) for x in batches(start)), _READY_BATCHES)
+        ready = stack.enter_context(contextlib.closing(placed))
         pending: Metrics | None = None  # what update `done` computed, not yet looked at
         while True:
             last = done >= config.steps
@@ -255,8 +240,7 @@ def train(
                 batch = next(ready, None)
             if batch is None:
                 raise InputError(
-                    f"--loop.steps {config.steps}: the data ended after {done} batches; they must "
-                    "go on, epoch after epoch"
+                    f"--loop.steps {config.steps}: the data ended after {done} batches; repeat them"
                 )
             # The first update is compiled, and hosts do not all take the same time for it.
             watchdog.at("running", done + 1, limited=done > start + 1)
@@ -273,11 +257,7 @@ def train(
 def load_state(
     program: TrainProgram, directory: Path, mesh_config: MeshConfig, step: int | None = None
 ) -> TrainState:
-    """Reads the newest checkpoint of a run directory, or that of a step, to export or examine it.
-
-    Raises:
-      InputError: there is none, none can be read, or they hold another model.
-    """
+    """The state of the newest checkpoint of a run directory, or of `step`, to export or examine."""
     steps = saved_steps(directory)
     if not steps or step not in (None, *steps):
         kept = f"there are those of steps {', '.join(map(str, steps))}" if steps else "train first"
@@ -290,6 +270,21 @@ def load_state(
     if restored is None:
         raise InputError(f"{directory}: the checkpoints went away while they were read")
     return restored[0]
+
+
+def export_model(
+    directory: Path,
+    kind: str,
+    config: Any,
+    program: TrainProgram,
+    state: TrainState,
+    provenance: dict[str, Any],
+) -> str:
+    """Writes the model folder on the first host; its fingerprint. All hosts must call it."""
+    whole = gather(dataclasses.replace(state, opt_state=()))
+    return from_first_host(
+        lambda: save_model(directory, kind, config, program.export(whole), provenance)
+    )
 
 
 def _all_finite(tree: Any) -> jax.Array:

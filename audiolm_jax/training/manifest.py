@@ -41,12 +41,8 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Collects what it takes to repeat a run, as JSON values.
 
-    Args:
-      config: the resolved config dataclass of the whole run.
-      seeds: every seed by name.
-      data: fingerprints and counts of the data.
-      upstream: fingerprint by name of every model that the run builds on.
-      mesh: the mesh config as JSON values; it may change between starts.
+    `data` holds fingerprints and counts, `upstream` the fingerprint by name of every model that the
+    run builds on; `mesh` may change between starts.
     """
     return {
         "config": config_to_dict(config),
@@ -72,14 +68,9 @@ def build_manifest(
 def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
     """Makes this process, or the hosts of this run, the only trainer of a run directory.
 
-    Writes the manifest if there is none. Otherwise the parts config, seeds, data, upstream and
-    warm_start must equal those of the manifest there; only the config field `loop.steps` may have
-    grown, which extends the run; the fields of `mesh`, which change the rounding only, and those of
-    `loop_config.CHANGEABLE` may differ.
-
-    Raises:
-      InputError: another process trains here, or the directory belongs to another run; the
-        processes of a run on several hosts do not agree what they train.
+    Writes the manifest if there is none. Otherwise config, seeds, data, upstream and warm_start
+    must equal those there, or InputError; only `loop.steps` may have grown, which extends the run,
+    and the fields of `mesh`, which change the rounding only, and `config.CHANGEABLE` may differ.
     """
     with contextlib.ExitStack() as stack:
 
@@ -90,8 +81,7 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"{directory}: another process is training here; wait for it or use another "
-                    "directory"
+                    f"{directory}: another process is training here; use another directory"
                 ) from None
             check_manifest(directory, manifest)
             path = directory / MANIFEST

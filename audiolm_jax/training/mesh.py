@@ -1,9 +1,8 @@
 """Devices as a mesh, and the one table from logical axis names to mesh axes.
 
-Models know logical names only (`nn.partition`); mesh axes are named in this file and nowhere else:
-`data` holds copies of the parameters, `fsdp` shards parameters and optimizer state, `model` splits
-the width inside a layer. The batch is divided over `data` and `fsdp`. With the preset `none` there
-is no mesh at all.
+Mesh axes are named in this file and nowhere else: `data` holds copies of the parameters, `fsdp`
+shards parameters and optimizer state, `model` splits the width inside a layer. The batch is divided
+over `data` and `fsdp`. With the preset `none` there is no mesh at all.
 """
 
 import contextlib
@@ -45,24 +44,15 @@ def rules_of(config: MeshConfig) -> Rules | None:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh | None:
-    """Lays the devices out as a mesh with the axes `AXES`; None with the preset `none`.
-
-    `devices` are all those of the run; None takes every device that JAX sees.
-
-    Raises:
-      InputError: the sizes do not divide the number of devices, or are not the slices there are;
-        several processes without a mesh, or that do not know of each other.
-    """
+    """The devices (all by default) as a mesh with the axes `AXES`; None with the preset `none`."""
     processes = jax.process_count() if devices is None else 1
     if processes > 1 and not jax.distributed.is_initialized():
         raise InputError(
-            f"{processes} processes drive these devices but do not know of each other; start "
-            "each of them with --distributed auto"
+            f"{processes} processes are not connected; start each of them with --distributed auto"
         )
     if processes > 1 and config.preset == "none":
         raise InputError(
-            f"--mesh.preset none: uses one device, but {processes} processes were started; "
-            "choose dp, fsdp or fsdp_tp"
+            f"--mesh.preset none: uses one device, but {processes} processes run; choose another"
         )
     if config.preset == "none":
         return None
@@ -70,10 +60,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh 
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     # Slices of a TPU are the hardware's; elsewhere one may be imagined for every few devices.
     if devices[0].platform == "tpu" and slices != config.slices:
-        raise InputError(
-            f"--mesh.slices {config.slices}: the devices form {slices} slices; set --mesh.slices "
-            f"{slices}"
-        )
+        raise InputError(f"--mesh.slices {config.slices}: the devices form {slices} slices")
     fixed = config.slices * config.replicas * config.model
     if len(devices) % fixed:
         raise InputError(
@@ -111,14 +98,10 @@ def replicated(mesh: Mesh | None) -> Sharding:
 
 
 def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any) -> Any:
-    """Shardings of a state, from the logical names that its parameters were born with.
+    """Shardings of a state, any pytree, from the logical names its parameters were born with.
 
     Optimizer moments carry the names of their parameters. Plain arrays are replicated, and so are
-    the factored moments of Adafactor, which have lost a dimension of their parameter (they are
-    the square root of its size). The state may be any pytree, abstract or not.
-
-    Raises:
-      InputError: a dimension does not divide over its mesh axes.
+    the factored moments of Adafactor, which lack a dimension of their parameter and are small.
     """
 
     def sharding_of(path: Any, leaf: Any) -> Any:
@@ -145,11 +128,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
 
 
 def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
-    """The sharding of every array of a global batch: the leading dimension over `data` and `fsdp`.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
-    """
+    """The sharding of a global batch's arrays: the leading dimension over `data` and `fsdp`."""
     parts = _count(mesh, _BATCH_AXES)
     for leaf in jax.tree.leaves(batch):
         if np.shape(leaf)[0] % parts:
@@ -164,11 +143,8 @@ def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
 def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
     """The rows of a global batch that this host's devices hold, in order: its share to read.
 
-    They need not be neighbours: on a TPU torus the devices of a host are spread over the mesh.
-    Hosts that split the width of layers between them (`model`) hold the same rows.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
+    On a TPU torus they need not be neighbours. Hosts that split the width of layers between them
+    (`model`) hold the same rows.
     """
     if mesh is None:
         return tuple(range(batch_size))
@@ -178,11 +154,7 @@ def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
 
 
 def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Puts the rows that `host_rows` names on this host's devices, as its share of a global batch.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
-    """
+    """Puts the rows that `host_rows` names on this host's devices, as its share of the batch."""
     if mesh is None:
         return jax.device_put(batch, replicated(None))
     if jax.process_count() == 1:
@@ -193,8 +165,8 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
         size, rest = divmod(len(rows), len(parts))
         if rest:
             raise InputError(
-                f"batch: {len(rows)} rows do not divide over {len(parts)} parts on this host; "
-                "read the rows that host_rows names"
+                f"batch: {len(rows)} rows do not divide over this host's {len(parts)} parts; read "
+                "those that host_rows names"
             )
         own = {part * size: first * size for first, part in enumerate(parts)}
         shape = (size * _count(mesh, _BATCH_AXES), *rows.shape[1:])

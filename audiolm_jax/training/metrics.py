@@ -26,13 +26,9 @@ HELDOUT = "heldout/"
 
 
 class MetricsWriter:
-    """Writes the metrics of one run directory; use as a context manager.
+    """Writes the metrics of one run directory, on the first host; use as a context manager.
 
-    Of several hosts only the first one writes. The run goes on from `restored_step`: later lines of
-    an earlier start are dropped. Weights & Biases shows `run_config`, JSON values, with the run.
-
-    Raises:
-      InputError: Weights & Biases is asked for and not installed.
+    Goes on from `restored_step`: later lines of an earlier start are dropped.
     """
 
     def __init__(
@@ -124,8 +120,7 @@ def _start_wandb(project: str, directory: Path, config: Any) -> Any:
         import wandb
     except ImportError:
         raise InputError(
-            f"--loop.wandb-project {project}: the package wandb is not installed; `pip install "
-            "wandb`, or leave the field at None"
+            f"--loop.wandb-project {project}: the package wandb is not installed; pip install it"
         ) from None
     # The same directory is the same run there, however often it is started again.
     name = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:16]

@@ -28,10 +28,7 @@ class StopRequest:
         return EXIT_STATUS[self.signal or signal.SIGTERM]
 
     def seen(self, step: int, reached_preemption: Callable[[int], bool]) -> bool:
-        """Whether to stop after `step` updates; all hosts answer the same.
-
-        `reached_preemption` agrees on a step between the hosts of a run.
-        """
+        """Whether to stop after `step` updates, which `reached_preemption` agrees between hosts."""
         if jax.process_count() > 1:
             return reached_preemption(step)
         return self.signal is not None

@@ -9,10 +9,7 @@ PROFILE = "profile"
 
 
 class Profile:
-    """Traces a range of updates, counted from 1, to the folder `profile` of a run directory.
-
-    Use as a context manager. A run that goes on in the midst of them traces the rest of them.
-    """
+    """Traces a range of updates, counted from 1, to the folder `profile`; a context manager."""
 
     def __init__(self, directory: Path, steps: range):
         self._directory, self._steps, self._tracing = directory / PROFILE, steps, False

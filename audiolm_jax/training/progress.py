@@ -16,11 +16,7 @@ logger = logging.getLogger(__name__)
 class Progress:
     """Shows how far a run is: a line that updates on a terminal, lines of the log elsewhere.
 
-    Use as a context manager.
-
-    Args:
-      total: steps of the whole run.
-      seconds: time between two lines of the log; a terminal is updated ten times as often.
+    A context manager; `seconds` lie between two lines of the log, a tenth of it on a terminal.
     """
 
     def __init__(self, total: int, seconds: float):
@@ -77,11 +73,8 @@ class Progress:
 class StepClock:
     """Measures seconds per step since the last report, without evaluation and checkpoints.
 
-    Args:
-      units: what a step gets through and how much of it, such as ("tokens", 4096.0).
-      model_flops: floating-point operations of a step as the model needs them, recomputation not
-        counted.
-      peak_flops: FLOP/s that all devices of the run can reach.
+    `units` is what a step gets through, such as ("tokens", 4096.0), `model_flops` what it needs
+    without recomputation, `peak_flops` the FLOP/s that all devices of the run can reach.
     """
 
     def __init__(
@@ -130,13 +123,7 @@ class StepClock:
         self._compiled = self._spent["paused"] - before
 
     def report(self) -> dict[str, float]:
-        """Seconds per step and what follows from them; starts anew.
-
-        Returns:
-          seconds_per_step, data_wait_seconds_per_step and data_wait_share (of the time);
-          <units>_per_second, model_flops_per_second and mfu (of the peak) as far as they are
-          known; and in the first report compile_seconds, which count for no step.
-        """
+        """Seconds per step and what follows from them, the time of compiling apart; starts anew."""
         seconds = time.monotonic() - self._since - self._spent["paused"]
         steps = max(self._steps, 1)
         report = {

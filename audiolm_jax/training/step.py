@@ -46,13 +46,7 @@ def jit_step(program: TrainProgram, mesh: Mesh | None, shardings: Any) -> Any:
 def abstract_arguments(
     abstract_state: Any, shardings: Any, batch: Batch, mesh: Mesh
 ) -> tuple[Any, Batch, jax.ShapeDtypeStruct]:
-    """What `jit_step`'s function is lowered with, as shapes that know their place on the mesh.
-
-    The batch is global, of arrays or shapes; the devices of the mesh need not be there.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
-    """
+    """What `jit_step`'s function is lowered with, as shapes that know their place on the mesh."""
 
     def placed(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

@@ -32,5 +32,4 @@ CHIPS = {
 
 def peak_flops(device_kind: str) -> float | None:
     """bfloat16 operations per second of a device, None if its kind is not known."""
-    chip = CHIPS.get(device_kind)
-    return None if chip is None else chip.bfloat16_flops
+    return CHIPS[device_kind].bfloat16_flops if device_kind in CHIPS else None

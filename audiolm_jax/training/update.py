@@ -19,16 +19,7 @@ def apply_gradients(
 
 
 def norms(grads: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Metrics: the global norms of gradients and parameters, and those of each group.
-
-    Args:
-      grads: before the optimizer clips anything.
-      params: of the same structure, after the update.
-
-    Returns:
-      `grad_norm` and `param_norm`, and both again as `<norm>/<module>` for each module that the
-      model holds directly.
-    """
+    """`grad_norm` and `param_norm`, global and as `<norm>/<module>` of each direct module."""
     values = {}
     for name, tree in (("grad_norm", grads), ("param_norm", params)):
         values[name] = optax.tree.norm(tree)

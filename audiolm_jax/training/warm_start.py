@@ -27,11 +27,7 @@ class WarmStart:
     facts: dict[str, Any]  # what the manifest and the model folder say of the source
 
     def apply(self, state: TrainState) -> TrainState:
-        """A freshly initialized state with the source's values, on the same devices.
-
-        Raises:
-          InputError: a name or a shape does not fit, or an array is neither named nor let go.
-        """
+        """A freshly initialized state with the source's values, on the same devices."""
         arrays = name_arrays(state)
         origin = self._match({n: a.shape for n, a in arrays.items() if n.startswith(_PARTS)})
         leaves = [
@@ -59,8 +55,7 @@ class WarmStart:
                     f"{self.arrays[old].shape}; change the model, or name it in --warm-start.fresh"
                 )
             origin[name] = old
-        unused = sorted(set(self.arrays) - set(origin.values()))
-        for old in unused:
+        for old in sorted(set(self.arrays) - set(origin.values())):
             if not any(re.fullmatch(pattern, old) for pattern in config.dropped):
                 raise InputError(
                     f"warm start: {old!r} of {source} would be used nowhere; name it in "
@@ -83,32 +78,22 @@ class WarmStart:
     def _put(self, name: str, fresh: jax.Array, old: str) -> jax.Array:
         value = np.asarray(self.arrays[old])
         if value.dtype != fresh.dtype:
-            raise InputError(
-                f"warm start: {name!r} is {fresh.dtype}, but {old!r} of {self.config.source} is "
-                f"{value.dtype}"
-            )
+            source = f"{old!r} of {self.config.source}"
+            raise InputError(f"warm start: {name!r} is {fresh.dtype}, {source} is {value.dtype}")
         return jax.make_array_from_callback(value.shape, fresh.sharding, lambda part: value[part])
 
 
 def read_warm_start(config: WarmStartConfig) -> WarmStart:
-    """Reads and verifies the source.
-
-    Raises:
-      InputError: it is neither a run with a whole checkpoint nor a model folder.
-    """
+    """Reads and verifies the source: a run with a whole checkpoint, or a model folder."""
     source = Path(config.source)
     facts: dict[str, Any] = {"source": config.source}
     if latest_step(source) is not None:
         with Checkpoints(source, keep=None) as checkpoints:
             arrays, saved = checkpoints.restore_arrays()
         record = saved["record"]
-        facts |= {
-            "step": record["step"],
-            "checksum": saved["checksum"],
-            "config_hash": record["manifest"]["config_hash"],
-        }
-        wanted = {n: a for n, a in arrays.items() if n.startswith(_PARTS)}
-        return WarmStart(config, wanted, facts)
+        facts |= {"step": record["step"], "checksum": saved["checksum"]}
+        facts["config_hash"] = record["manifest"]["config_hash"]
+        return WarmStart(config, {n: a for n, a in arrays.items() if n.startswith(_PARTS)}, facts)
     if (source / MODEL_JSON).is_file():
         folder = load_model(source)
         facts["fingerprint"] = folder.fingerprint

@@ -10,39 +10,32 @@ EXIT_STATUS = 124  # as `timeout` ends: the run goes on from its last checkpoint
 
 
 class Watchdog:
-    """Ends a process that reports no progress for too long; use as a context manager.
+    """Ends a process that reports no progress for `seconds` (None: never); a context manager.
 
     It first writes to standard error which stage of which step is stuck, and the Python stacks of
     all threads. A native call that never returns and never releases the interpreter is noticed as
     well, a little later; then the stacks come without that line and the status is 1.
-
-    Args:
-      seconds: longest time between two reports; None never ends anything.
     """
 
     def __init__(self, seconds: float | None):
         self._seen: tuple[float, str, int, bool] = (time.monotonic(), "starting", 0, False)
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-        if seconds is not None:
-            self._thread = threading.Thread(target=self._watch, args=(seconds,), daemon=True)
+        self._limited = seconds is not None
+        self._thread = threading.Thread(target=self._watch, args=(seconds,), daemon=True)
 
     def __enter__(self) -> "Watchdog":
-        if self._thread is not None:
+        if self._limited:
             self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
-        if self._thread is not None:
+        if self._limited:
             self._thread.join()
             faulthandler.cancel_dump_traceback_later()
 
     def at(self, stage: str, step: int, limited: bool = True) -> None:
-        """Reports that a stage of an update begins.
-
-        Not `limited`, it may take as long as it likes: it compiles.
-        """
+        """Reports that a stage of an update begins; not `limited` if it compiles, however long."""
         self._seen = (time.monotonic(), stage, step, limited)
 
     def _watch(self, seconds: float) -> None:

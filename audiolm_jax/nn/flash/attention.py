@@ -1,16 +1,14 @@
 """Causal attention with T5 relative bias for the TPU, block by block: no scores in main memory.
 
 Softmax does not change when a constant is added to a row of scores, so the bias of the far
-distance is taken off the whole table: blocks of keys at least `max_distance` away carry none. What
-is left lies in two square tiles per head, the one on the diagonal (which holds the causal mask
-too) and the one beside it, made here by ordinary differentiable code: the kernels gather nothing,
-and the gradient of the table is that of making the tiles.
-
-The kernels are written from the method alone (FlashAttention: online softmax, recomputation from
-the log-sum-exp) and run on a TPU, or anywhere with `interpret`.
+distance is taken off the whole table: blocks of keys at least `max_distance` away carry none. The
+rest lies in two square tiles per head, on the diagonal (with the causal mask) and beside it, made
+here by ordinary differentiable code: the kernels (FlashAttention: online softmax, recomputation
+from the log-sum-exp) gather nothing. They run on a TPU, or anywhere with `interpret`.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -42,17 +40,9 @@ def flash_causal_attention(
 ) -> Float[Array, "b l h k"]:
     """`attention.causal_attention` as one TPU kernel forward and one backward.
 
-    Queries, keys and values are bfloat16 or float32. Under active partition rules every device runs
-    the kernels on its own part of batch and heads.
-
-    Args:
-      query, key, value, distance_bias: as in `causal_attention`.
-      block: positions of a block of scores, a multiple of 128; raised to what the table of
-        distances needs.
-      interpret: runs the kernels as ordinary operations, on any backend: slow, for tests.
-
-    Raises:
-      InputError: the block is not a multiple of 128.
+    Of bfloat16 or float32 arrays; under partition rules every device takes its part of batch and
+    heads. A `block` of scores has a multiple of 128 positions, raised to what the bias needs.
+    `interpret` runs the kernels as ordinary operations, on any backend: slow, for tests.
     """
     if block < LANES or block % LANES:
         raise InputError(f"block = {block}: expected a positive multiple of {LANES}")
@@ -94,91 +84,66 @@ def _head_by_head(
 def _attend(
     query: Array, key: Array, value: Array, tiles: Array, block: int, interpret: bool
 ) -> Array:
-    return _forward(query, key, value, tiles, block, interpret)[0]
+    return _run("forward", (query, key, value, tiles), block, interpret)[0]
 
 
 def _forward(
     query: Array, key: Array, value: Array, tiles: Array, block: int, interpret: bool
-) -> tuple[Array, Array]:
-    batch, heads, width, length = query.shape
-    whole = _round_up(length, block)
-    sequence, tile_pair, row = _specs(width, whole, tiles.shape[-1])
-    return pl.pallas_call(
-        functools.partial(forward_kernel, length=length, block=block),
-        grid=(heads, batch),
-        in_specs=[sequence, sequence, sequence, tile_pair],
-        out_specs=[sequence, row],
-        out_shape=[
-            jax.ShapeDtypeStruct(query.shape, value.dtype),
-            jax.ShapeDtypeStruct((batch, heads, 1, length), jnp.float32),
-        ],
-        scratch_shapes=[pltpu.VMEM((whole, width), key.dtype)],
-        interpret=interpret,
-        **_compiler_hints("forward", query, block),
-    )(query, key, value, tiles)
-
-
-def _attend_forward(
-    query: Array, key: Array, value: Array, tiles: Array, block: int, interpret: bool
 ) -> tuple[Array, tuple[Array, ...]]:
-    results = _forward(query, key, value, tiles, block, interpret)
+    results = _run("forward", (query, key, value, tiles), block, interpret)
     mixed, logsumexp = map(checkpoint_name, results, KERNEL_RESULTS)
     return mixed, (query, key, value, tiles, mixed, logsumexp)
 
 
-def _attend_backward(
+def _backward(
     block: int, interpret: bool, residuals: tuple[Array, ...], d_mixed: Array
 ) -> tuple[Array, ...]:
-    query, key, value, tiles, mixed, logsumexp = residuals
-    batch, heads, width, length = query.shape
-    whole = _round_up(length, block)
-    sequence, tile_pair, row = _specs(width, whole, tiles.shape[-1])
-    return pl.pallas_call(
-        functools.partial(backward_kernel, length=length, block=block),
-        grid=(heads, batch),
-        in_specs=[sequence, sequence, sequence, tile_pair, sequence, row, sequence],
-        out_specs=[sequence, sequence, sequence, tile_pair],
-        out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (query, key, value, tiles)],
-        scratch_shapes=[
-            pltpu.VMEM((1, whole), jnp.float32),
-            pltpu.VMEM((width, whole), jnp.float32),
-        ],
-        interpret=interpret,
-        **_compiler_hints("backward", query, block),
-    )(query, key, value, tiles, mixed, logsumexp, d_mixed)
+    return _run("backward", (*residuals, d_mixed), block, interpret)
 
 
-_attend.defvjp(_attend_forward, _attend_backward)
+_attend.defvjp(_forward, _backward)
 
 
-def _specs(width: int, length: int, tile: int) -> tuple[pl.BlockSpec, pl.BlockSpec, pl.BlockSpec]:
-    """Blocks of one program: the sequence of one head, its two tiles, a number per position.
+def _run(kind: Kind, operands: tuple[Array, ...], block: int, interpret: bool) -> Any:
+    """One of the two kernels, a program for each head of each sequence.
 
     The last block of a sequence may reach beyond its end, where a kernel finds anything: padding
     the arrays themselves would move each of them through main memory once more.
     """
-    return (
-        pl.BlockSpec((None, None, width, length), lambda h, b: (b, h, 0, 0)),
-        pl.BlockSpec((None, 2, tile, tile), lambda h, b: (h, 0, 0, 0)),
-        pl.BlockSpec((None, None, 1, length), lambda h, b: (b, h, 0, 0)),
-    )
-
-
-def _compiler_hints(kind: Kind, query: Array, block: int) -> dict[str, Any]:
-    """The kernel's name, what it costs, and which of its programs may run in any order."""
-    batch, heads, head_width, length = query.shape
-    kernel = FlashKernel(kind, batch, heads, length, head_width, block)
+    query, key, value, tiles = operands[:4]
+    batch, heads, width, length = query.shape
+    whole, tile = _round_up(length, block), tiles.shape[-1]
+    sequence = pl.BlockSpec((None, None, width, whole), lambda h, b: (b, h, 0, 0))
+    tile_pair = pl.BlockSpec((None, 2, tile, tile), lambda h, b: (h, 0, 0, 0))
+    row = pl.BlockSpec((None, None, 1, whole), lambda h, b: (b, h, 0, 0))
+    inputs = [sequence, sequence, sequence, tile_pair]
+    body: Callable[..., None]
+    if kind == "forward":
+        body, in_specs, out_specs = forward_kernel, inputs, [sequence, row]
+        row_shape = jax.ShapeDtypeStruct((batch, heads, 1, length), jnp.float32)
+        out_shape = [jax.ShapeDtypeStruct(query.shape, value.dtype), row_shape]
+        scratch = [pltpu.VMEM((whole, width), key.dtype)]
+    else:
+        body, in_specs, out_specs = backward_kernel, [*inputs, sequence, row, sequence], inputs
+        out_shape = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in operands[:4]]
+        scratch = [pltpu.VMEM((size, whole), jnp.float32) for size in (1, width)]
+    kernel = FlashKernel(kind, batch, heads, length, width, block)
     cost = kernel.cost(query.dtype.itemsize)
-    return {
-        "name": kernel.name,
-        "cost_estimate": pl.CostEstimate(
-            flops=cost.operations,
-            transcendentals=cost.exponentials,
-            bytes_accessed=cost.hbm_bytes,
+    return pl.pallas_call(
+        functools.partial(body, length=length, block=block),
+        grid=(heads, batch),
+        in_specs=in_specs,
+        out_specs=out_specs,
+        out_shape=out_shape,
+        scratch_shapes=scratch,
+        interpret=interpret,
+        name=kernel.name,
+        cost_estimate=pl.CostEstimate(
+            flops=cost.operations, transcendentals=cost.exponentials, bytes_accessed=cost.hbm_bytes
         ),
         # The gradient of a head's tiles is summed over the batch, in order.
-        "compiler_params": pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),
-    }
+        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),
+    )(*operands)
 
 
 def _round_up(x: int, multiple: int) -> int:

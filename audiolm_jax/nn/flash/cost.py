@@ -1,9 +1,8 @@
 """What the flash-attention kernels do and how long they take, told from shapes alone.
 
 The compiler puts no estimate on a kernel. The cycles here were counted in its final schedule of
-these very kernels, waits for the matrix units included (`benchmarks/flash_schedule.py` counts again
-after a change; its text says what was assumed). Left out: waits for main memory beyond its
-bandwidth, and whatever slows a real chip. Nothing was measured on a TPU.
+these very kernels (`benchmarks/flash_schedule.py` counts again and says what is assumed), without
+waits for main memory beyond its bandwidth. Nothing was measured on a TPU.
 """
 
 import dataclasses
@@ -79,13 +78,7 @@ class FlashKernel:
     def from_program(
         cls, name: str, dtype: str, query_shape: tuple[int, ...]
     ) -> "FlashKernel | None":
-        """The kernel of a compiled program; None if it is not one whose cycles were counted.
-
-        Args:
-          name: holds the `name` given to the kernel.
-          dtype: of the first operand, as in HLO, such as "bf16".
-          query_shape: of the first operand, [b, h, k, l].
-        """
+        """The kernel by its name and first operand [b, h, k, l]; None if its cycles are unknown."""
         match = _NAME.search(name)
         if match is None or dtype != "bf16":
             return None
@@ -105,16 +98,11 @@ class FlashKernel:
         )
 
     def cycles(self, generation: str, cores: int, bytes_per_cycle: float) -> float | None:
-        """Estimated cycles of one run in bfloat16; None if not counted for the generation.
+        """Estimated cycles of one run in bfloat16; None if not counted for the generation ("v5p").
 
-        A block or head width other than the counted one is taken in proportion to the scores and
-        to whole multiples of the width. Memory moves while the core computes, the longer counts;
-        the first operands of a core are waited for.
-
-        Args:
-          generation: such as "v5p".
-          cores: of a device, which share its heads: 2 on v4 and v5p, whose two cores work as one.
-          bytes_per_cycle: of the device's main memory.
+        Another block or head width than the counted one is taken in proportion to the scores and to
+        whole multiples of the width. Memory moves while the core computes, the longer counts; a
+        core waits for its first operands. A device's `cores`, 2 on v4 and v5p, share its heads.
         """
         schedule = SCHEDULES.get(generation, {}).get(self.kind)
         if schedule is None:

@@ -1,11 +1,9 @@
 """Bodies of the flash-attention kernels for the TPU (see nn/flash/attention.py for the method).
 
 Everything is held transposed, positions along the lanes: queries, keys and values are [k, l], a
-block of scores is [keys, queries]. Maxima and sums over keys are then plain vector operations down
-the sublanes, what belongs to a query is one row, and 64-wide heads waste no memory.
-
-One program holds the whole sequence of a head in vector memory and walks all its blocks itself:
-every operand moves once, and the future is never visited.
+block of scores is [keys, queries]. Maxima and sums over keys are then plain vector operations, and
+64-wide heads waste no memory. One program holds the whole sequence of a head in vector memory and
+walks all its blocks itself: every operand moves once, and the future is never visited.
 """
 
 import jax
@@ -16,16 +14,11 @@ MASKED = -1e30  # finite, so that no difference of two of them is undefined
 
 
 def forward_kernel(q_ref, k_ref, v_ref, tiles_ref, o_ref, lse_ref, k_rows_ref, *, length, block):
-    """Mixed values and log-sum-exp of one head of one sequence.
+    """Mixed values [k, l] and log-sum-exp [1, l] (float32) of one head of one sequence.
 
-    Args:
-      q_ref, k_ref, v_ref: [k, l]; queries are already scaled.
-      tiles_ref: [2, tile, tile] float32, see `attention.bias_tiles`; tile divides block.
-      o_ref: [k, l], written.
-      lse_ref: [1, l] float32, written.
-      k_rows_ref: [l, k] scratch: the keys with positions down the sublanes.
-      length: positions that exist; what lies beyond, up to l, is undefined.
-      block: positions of a block; divides l.
+    Queries, already scaled, keys and values are [k, l]; the tiles [2, tile, tile] float32, see
+    `attention.bias_tiles`. `k_rows_ref` is scratch: the keys with positions down the sublanes.
+    What lies beyond `length` positions, up to l, is undefined; tile divides block, and block l.
     """
     _clear_beyond(length, q_ref, k_ref, v_ref)
     whole = q_ref.shape[1]
@@ -69,17 +62,10 @@ def backward_kernel(
     q_ref, k_ref, v_ref, tiles_ref, o_ref, lse_ref, do_ref,
     dq_ref, dk_ref, dv_ref, dtiles_ref, delta_ref, dq_sum_ref, *, length, block,
 ):  # fmt: skip
-    """Gradients of `forward_kernel`; those of the tiles are summed over the batch.
+    """Gradients of `forward_kernel`, whose arguments and results come first and are read.
 
-    Args:
-      q_ref, k_ref, v_ref, tiles_ref, o_ref, lse_ref: as in `forward_kernel`; all are read.
-      do_ref: [k, l], gradient of the mixed values.
-      dq_ref, dk_ref, dv_ref: [k, l], written.
-      dtiles_ref: [2, tile, tile] float32; the same block for all programs of a head.
-      delta_ref: [1, l] float32 scratch: what the mean gradient of a query's weights is.
-      dq_sum_ref: [k, l] float32 scratch.
-      length: positions that exist; what lies beyond, up to l, is undefined.
-      block: positions of a block; divides l.
+    `dtiles_ref`, the sum over the batch, is the same block for all programs of a head. `delta_ref`
+    [1, l], the mean gradient of a query's weights, and `dq_sum_ref` [k, l] are float32 scratch.
     """
     _clear_beyond(length, q_ref, k_ref, v_ref, o_ref, lse_ref, do_ref)
     width, whole = q_ref.shape
