@@ -14,10 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 class Evaluation(Experiment):
-    """An experiment that measures what is there and writes a page and a record in JSON.
+    """An experiment that measures what is there and writes a page, then a record in JSON.
 
-    The record is written last, with the facts that decide the result. An evaluation whose record
-    holds the facts of now is finished.
+    An evaluation whose record holds the facts of now, which decide the result, is finished.
     """
 
     verb: ClassVar[str] = "evaluate"
@@ -37,11 +36,8 @@ class Evaluation(Experiment):
         """Measures unless that is done; returns the page."""
         page, record = (Path(self.directory) / name for name in (self.page, self.record))
         facts = {"config_hash": config_hash(self), **self.facts()}
-        if (
-            page.is_file()
-            and record.is_file()
-            and json.loads(record.read_text()).get("of") == facts
-        ):
+        is_there = page.is_file() and record.is_file()
+        if is_there and json.loads(record.read_text()).get("of") == facts:
             logger.info("%s: finished already, nothing to do", page)
             return page
         write_json(record, {"of": facts, **self.measure(facts)})

@@ -36,9 +36,6 @@ def phone_purity(
     """Counts the token of every frame with the phone at the frame's time (i + 1/2) / rate.
 
     A phone holds its onset and not its offset. Frames of no phone do not count.
-
-    Raises:
-      InputError: a file has phones but no tokens, or no frame has a phone.
     """
     names: dict[str, int] = {}
     labels, codes = [], []
@@ -54,16 +51,10 @@ def phone_purity(
         labels.append(np.full(len(own), names.setdefault(phone.phone, len(names))))
     if not sum(map(len, codes)):
         raise InputError("no frame lies within a phone: expected phones of these files")
-    return purity_of(joint_histogram(np.concatenate(labels), np.concatenate(codes)))
-
-
-def joint_histogram(
-    phones: Int[np.ndarray, " t"], codes: Int[np.ndarray, " t"]
-) -> Int[np.ndarray, "p c"]:
-    """How often each phone meets each code."""
-    histogram = np.zeros((int(phones.max()) + 1, int(codes.max()) + 1), np.int64)
-    np.add.at(histogram, (phones, codes), 1)
-    return histogram
+    pairs = np.concatenate(labels), np.concatenate(codes)
+    histogram = np.zeros([int(column.max()) + 1 for column in pairs], np.int64)
+    np.add.at(histogram, pairs, 1)
+    return purity_of(histogram)
 
 
 def purity_of(histogram: Int[np.ndarray, "p c"]) -> PhonePurity:

@@ -30,8 +30,7 @@ class FrameFeatures:
     by_file: Mapping[str, np.ndarray]  # for each recording float [t, d] vectors, or int [t] codes
     rate_hz: Fraction  # frames per second
     codes: int | None = None  # number of codes; None if `by_file` holds vectors
-    # Float [codes, d], the vectors that codes stand for. None if they stand for nothing: then any
-    # two different codes are equally far from each other, as one-hot vectors are.
+    # Float [codes, d], vectors of the codes. None: different codes are equally far from each other.
     codebook: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -39,18 +38,15 @@ class FrameFeatures:
             raise InputError(f"rate_hz = {self.rate_hz}: expected more than 0 frames a second")
         for file, frames in self.by_file.items():
             if frames.ndim != (2 if self.codes is None else 1):
-                raise InputError(
-                    f"{file}: features of shape {frames.shape}: expected [frames, width], or "
-                    "[frames] for codes"
-                )
+                expected = "[frames, width]" if self.codes is None else "[frames]"
+                raise InputError(f"{file}: features of shape {frames.shape}: expected {expected}")
             if self.codes is None and not np.isfinite(frames).all():
                 raise InputError(f"{file}: features hold NaN or infinite values")
             if self.codes is not None and len(frames):
                 low, high = int(frames.min()), int(frames.max())
                 if not 0 <= low <= high < self.codes:
-                    raise InputError(
-                        f"{file}: codes span [{low}, {high}]: expected 0 to {self.codes - 1}"
-                    )
+                    span = f"[{low}, {high}]"
+                    raise InputError(f"{file}: codes span {span}: expected 0 to {self.codes - 1}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +75,13 @@ def frame_range(
 def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicing) -> Segments:
     """The frames of each item.
 
-    Encoders without padding make one frame less than the recording has room for; an item that
-    needs just that one frame more is cut and counted.
-
-    Raises:
-      InputError: features of a file are missing, or an item ends more than one frame after them.
+    Encoders without padding make one frame less than the recording has room for: an item that
+    lacks just that frame is cut and counted; one that lacks more is an InputError.
     """
     files = sorted({item.file for item in items})
     if missing := [file for file in files if file not in features.by_file]:
-        raise InputError(
-            f"{len(missing)} of {len(files)} files have items but no features, such as "
-            f"{missing[0]!r}"
-        )
+        count = f"{len(missing)} of {len(files)} files"
+        raise InputError(f"{count} have items but no features, such as {missing[0]!r}")
     arrays = [features.by_file[file] for file in files]
     begins = dict(zip(files, np.cumsum([0, *map(len, arrays)]), strict=False))
     kept, starts, lengths, empty, cut = [], [], [], 0, 0
@@ -100,8 +91,7 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
         if end > count + 1:
             raise InputError(
                 f"{item.file}: an item ends at {item.offset} s, frame {end} at "
-                f"{float(features.rate_hz):g} Hz, but there are {count} frames; the features "
-                "belong to another recording or have another rate"
+                f"{float(features.rate_hz):g} Hz, but there are {count}: another recording or rate?"
             )
         cut += end > count
         end = min(end, count)
@@ -125,8 +115,8 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
 def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
     """Vectors scaled to length 1.
 
-    A vector of zeros has no direction. If there are any, one more column puts them as far as can
-    be (angle pi) from all other vectors, and at no distance from each other, as Libri-Light did.
+    If there are vectors of zeros, one more column puts them as far as can be (angle pi) from all
+    others, and at no distance from each other, as Libri-Light did.
     """
     vectors = np.asarray(vectors, np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -140,10 +130,9 @@ def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"
 def code_distances(
     codes: int, codebook: Float[np.ndarray, "codes d"] | None
 ) -> Float32[np.ndarray, "codes codes"]:
-    """Angle over pi between the vectors of any two codes.
+    """Angle over pi between the vectors of any two codes; exactly 0 for a code and itself.
 
-    A code is at distance 0 from itself exactly, which frames compared as vectors are only up to
-    rounding. Without a codebook different codes are at distance 1/2.
+    Without a codebook different codes are at distance 1/2.
     """
     if codebook is None:
         angles = np.full((codes, codes), 0.5)

@@ -12,7 +12,12 @@ from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import AbxConfig
-from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
+from audiolm_jax.evaluation.abx.experiment import (
+    PURITY_HEADS,
+    SCORE_HEADS,
+    purity_cells,
+    score_cells,
+)
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, percent
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
@@ -27,7 +32,7 @@ class SweepExperiment(Evaluation):
     """Choose the layer and K of a semantic tokenizer: measure every pair of them.
 
     AudioLM chose masked_7 and K = 1024 so (section IV-B, Fig. 3). Layers, numbers of clusters and
-    runs may be added to a sweep that is finished; nothing is measured twice.
+    runs may be added later; nothing is measured twice.
     """
 
     page: ClassVar[str] = "table.md"
@@ -68,14 +73,14 @@ class SweepExperiment(Evaluation):
         for name, values in (("layers", self.layers), ("clusters", self.clusters)):
             if not values or len(set(values)) < len(values):
                 raise InputError(f"--{name} {values}: expected at least one, each once")
-        unset = KmeansConfig()
-        if (self.kmeans.layer, self.kmeans.clusters) != (unset.layer, unset.clusters):
+        kmeans, unset = self.kmeans, KmeansConfig()
+        if (kmeans.layer, kmeans.clusters) != (unset.layer, unset.clusters):
             raise InputError(
-                f"--kmeans.layer {self.kmeans.layer}, --kmeans.clusters {self.kmeans.clusters}: "
-                "a sweep takes them from --layers and --clusters; leave these at their defaults"
+                f"--kmeans.layer {kmeans.layer}, --kmeans.clusters {kmeans.clusters}: a sweep "
+                "takes them from --layers and --clusters; leave these out"
             )
         for clusters in self.clusters:
-            dataclasses.replace(self.kmeans, clusters=clusters).check_frames()
+            dataclasses.replace(kmeans, clusters=clusters).check_frames()
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
 
@@ -90,13 +95,7 @@ class SweepExperiment(Evaluation):
         return {"upstream": self.upstream(), "files": self._hashes()}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Measures what is missing; writes cells/*.json, table.md and figures/.
-
-        Raises:
-          InputError: an encoder without such a layer, items, alignments, recordings or runs that
-            are missing or do not fit, or a directory of another sweep.
-          TrainingStopped: a k-means was asked to stop; start again to go on from there.
-        """
+        """Measures what is missing; writes cells/*.json, table.md and figures/."""
         from audiolm_jax.artifacts.run_folder import model_folder
         from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.abx.results import read_recordings
@@ -151,8 +150,9 @@ class SweepExperiment(Evaluation):
 
 def sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     """The cells of sweep.json, errors and shares in percent."""
-    heads = ("layer", "K", "unexplained", "used", "perplexity", "tokens/s", *SCORES, *PURITIES)
-    return Table((*heads, "speaker"), [_row(cell) for cell in cells])
+    of_clusters = ("unexplained", "used", "perplexity", "tokens/s")
+    heads = ("layer", "K", *of_clusters, *SCORE_HEADS, *PURITY_HEADS, "speaker")
+    return Table(heads, [_row(cell) for cell in cells])
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:

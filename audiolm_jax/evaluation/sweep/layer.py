@@ -50,10 +50,7 @@ class LayerSweep:
     has_probe: bool  # for speakers
 
     def measure(self, missing: Sequence[int | None]) -> Iterator[dict[str, Any]]:
-        """Fits and measures the cells of these numbers of clusters, writes and yields each.
-
-        Both sets of recordings are encoded once.
-        """
+        """Fits and measures the cells of these numbers of clusters, writes and yields each."""
         folder = self.directory / "features" / self.layer
         frames = store_features(
             folder, self.index, self.choice, self.encoder, self.layer, self.window, self.batch_size
@@ -64,15 +61,15 @@ class LayerSweep:
         for clusters in missing:
             path = cell_path(self.directory, self.layer, clusters)
             fit = self.directory / "fits" / path.stem  # where an interrupted one is found again
+            facts: dict[str, Any] = {}
             if clusters is None:
                 scale = measure_scale(frames, self.kmeans.block_frames)
                 scaled = {file: scale.apply(own) for file, own in features.by_file.items()}
-                results = self._measure(dataclasses.replace(features, by_file=scaled))
+                measured = dataclasses.replace(features, by_file=scaled)
             else:
                 config = dataclasses.replace(self.kmeans, layer=self.layer, clusters=clusters)
-                tokens, facts = self._cluster(frames, features, config, fit)
-                results = self._measure(tokens) | facts
-            cell = {"layer": self.layer, "clusters": clusters, **results}
+                measured, facts = self._cluster(frames, features, config, fit)
+            cell = {"layer": self.layer, "clusters": clusters, **self._measure(measured), **facts}
             write_json(path, cell)
             shutil.rmtree(fit, ignore_errors=True)
             yield cell
@@ -102,9 +99,8 @@ class LayerSweep:
         by_file, codes = features.by_file, features.codes
         use = speaker = None
         if codes is not None:
-            use = dataclasses.asdict(
-                evaluate_semantic(by_file.values(), codes, float(features.rate_hz))
-            )
+            report = evaluate_semantic(by_file.values(), codes, float(features.rate_hz))
+            use = dataclasses.asdict(report)
         if self.has_probe:
             vectors = {
                 file: frames.mean(axis=0) if codes is None else token_shares(frames, codes)
@@ -113,9 +109,5 @@ class LayerSweep:
             }
             probe = probe_speakers(vectors, self.recordings.speakers, self.abx.seed)
             speaker = None if probe is None else dataclasses.asdict(probe)
-        return {
-            **measure_features(self.recordings, features, self.abx),
-            "use": use,
-            "speaker": speaker,
-            "unexplained": None,
-        }
+        results = measure_features(self.recordings, features, self.abx)
+        return {**results, "use": use, "speaker": speaker, "unexplained": None}
