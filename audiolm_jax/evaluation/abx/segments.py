@@ -80,8 +80,8 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
     """
     files = sorted({item.file for item in items})
     if missing := [file for file in files if file not in features.by_file]:
-        count = f"{len(missing)} of {len(files)} files"
-        raise InputError(f"{count} have items but no features, such as {missing[0]!r}")
+        which = f"{len(missing)} of {len(files)} files"
+        raise InputError(f"{which} have items but no features, such as {missing[0]!r}")
     arrays = [features.by_file[file] for file in files]
     begins = dict(zip(files, np.cumsum([0, *map(len, arrays)]), strict=False))
     kept, starts, lengths, empty, cut = [], [], [], 0, 0
@@ -91,7 +91,7 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
         if end > count + 1:
             raise InputError(
                 f"{item.file}: an item ends at {item.offset} s, frame {end} at "
-                f"{float(features.rate_hz):g} Hz, but there are {count}: another recording or rate?"
+                f"{float(features.rate_hz):g} Hz, but there are {count} frames: not its features?"
             )
         cut += end > count
         end = min(end, count)

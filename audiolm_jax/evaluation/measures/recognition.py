@@ -20,8 +20,7 @@ class AsrConfig:
     model: str | None = None
     """Folder of a Whisper model in CTranslate2's format; None for no recognizer."""
     clips: tuple[str, ...] = ("*",)
-    """Patterns of clips that it listens to, as paths below the audio folder, such as "en_US*/*"; of
-    these it takes the ones that have a transcript."""
+    """Patterns of clips with transcripts to listen to, below the audio folder: "en_US*/*"."""
     language: str = "en"
     """Of these clips, a code such as "en"."""
     min_seconds: float = 1.0
@@ -32,8 +31,7 @@ class AsrConfig:
     def __post_init__(self) -> None:
         if not self.clips or self.max_clips < 1:
             raise InputError(
-                f"--asr.clips {self.clips}, --asr.max-clips {self.max_clips}: expected a pattern "
-                "and at least one clip"
+                f"--asr.clips {self.clips}, --asr.max-clips {self.max_clips}: expected one or more"
             )
         if not self.min_seconds >= 1:
             raise InputError(f"--asr.min-seconds {self.min_seconds}: expected at least 1")
@@ -53,21 +51,15 @@ class Recognizer:
     """Whisper for CTranslate2, through faster-whisper on the CPU in int8; nothing is downloaded.
 
     Beam of 5 at temperature 0 without retries, no memory of earlier clips, no voice detection: the
-    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin; texts
-    are normalized before they are compared.
+    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin.
     """
 
     def __init__(self, folder: Path, language: str):
-        """Loads a model for a language code such as "en".
-
-        Raises:
-          InputError: no such folder, a file missing in it, or not a model that can be loaded.
-        """
         missing = [name for name in _FILES if not (folder / name).is_file()]
         if missing:
             raise InputError(
-                f"--asr.model {folder}: no {missing[0]} there; expected the folder of a Whisper "
-                f"model for CTranslate2 with {', '.join(_FILES)} (docs/codec_evaluation.md)"
+                f"--asr.model {folder}: no {missing[0]} there; expected a Whisper model for "
+                f"CTranslate2 with {', '.join(_FILES)}"
             )
         from faster_whisper import WhisperModel
 

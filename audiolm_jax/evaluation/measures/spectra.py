@@ -24,8 +24,7 @@ def mel_spectrum(
 ) -> Float64[np.ndarray, "frames 80"]:
     """Magnitudes in 80 HTK mel bands up to half the rate, 1 + s // hop frames, zeros at the ends.
 
-    The window is 40 ms, the hop 10 ms. A sine of full scale has about 1 in its band; nothing is
-    below 1e-5.
+    A sine of full scale has about 1 in its band; nothing is below 1e-5.
     """
     import librosa.filters
 
