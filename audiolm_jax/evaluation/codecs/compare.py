@@ -21,14 +21,13 @@ from audiolm_jax.evaluation.page.listening import AudioClip, Example
 
 logger = logging.getLogger(__name__)
 
+_PENDING = 4  # clips whose waveforms are kept while others are being measured
+
 Scores = dict[str, float | None]  # by metric
 
 
 def measuring_pool(workers: int) -> Executor:
-    """Processes to measure waveforms in; a thread for one.
-
-    Processes are spawned, because JAX's threads do not survive a fork.
-    """
+    """Processes to measure in, spawned as JAX's threads survive no fork; for one a thread."""
     if workers == 1:
         return ThreadPoolExecutor(1)
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread)
@@ -74,26 +73,13 @@ def compare(
     measure: Callable[[np.ndarray, np.ndarray], Scores],
     pool: Executor,
     recognizer: Recognizer | None,
-    pending: int = 4,
 ) -> Iterator[tuple[ClipRecord, list[np.ndarray]]]:
-    """Every clip in every condition, in order.
-
-    Args:
-      systems: what the clips go through.
-      clips: what is measured on which clip.
-      measure: scores of (original, resynthesis), called in the pool.
-      pool: from `measuring_pool`.
-      recognizer: for the words; None listens to nothing.
-      pending: clips whose waveforms are kept while others are being measured.
-
-    Yields:
-      The record of a clip, and its audio in each condition of `conditions_of`.
-    """
+    """The record of each clip, and its audio in every condition of `conditions_of`; scores of
+    (original, resynthesis) are measured in the pool."""
     waiting: collections.deque[_Measured] = collections.deque()
     conditions = conditions_of(systems, recognizer is not None)
     for clip in clips:
-        # None is the original.
-        answers: list[Resynthesis | None] = [None] if recognizer else []
+        answers: list[Resynthesis | None] = [None] if recognizer else []  # None: the original
         for system in systems:
             answers += system(clip.samples)
         measured = _Measured(clip)
@@ -105,14 +91,13 @@ def compare(
             if recognizer and clip.transcript:
                 heard = recognizer(samples)
                 errors = recognizer.errors(clip.transcript, heard)
-            packet_bits = answer.packet_bits if answer else None
-            file_bits = answer.file_bits if answer else None
-            result = ClipResult(condition.label, packet_bits, file_bits, {}, heard, errors)
+            bits, file_bits = (answer.packet_bits, answer.file_bits) if answer else (None, None)
+            result = ClipResult(condition.label, bits, file_bits, {}, heard, errors)
             measured.results.append(result)
             measured.scores.append(scores)
             measured.audio.append(samples)
         waiting.append(measured)
-        while len(waiting) > pending:
+        while len(waiting) > _PENDING:
             yield waiting.popleft().finished()
     for measured in waiting:
         yield measured.finished()

@@ -53,21 +53,15 @@ class Selection:
         data = self.index.config
         seconds = sum(clip.num_samples for clip in self.waveform) / data.sample_rate_hz
         words = f", words on {len(self.words)}" if self.words else ""
-        return (
-            f"Measured on {len(self.waveform)} held-out clips of {data.dataset}, "
-            f"{seconds:.0f} s{words}."
-        )
+        clips = f"{len(self.waveform)} held-out clips of {data.dataset}"
+        return f"Measured on {clips}, {seconds:.0f} s{words}."
 
     def heldout_clips(self) -> Iterator[HeldoutClip]:
         """Reads the clips, each when it is asked for."""
         for clip in self.clips:
-            yield HeldoutClip(
-                clip.clip_id,
-                clip.sha256,
-                self.index.load(clip),
-                clip in self.waveform,
-                clip.text if clip in self.words else None,
-            )
+            text = clip.text if clip in self.words else None
+            samples = self.index.load(clip)
+            yield HeldoutClip(clip.clip_id, clip.sha256, samples, clip in self.waveform, text)
 
 
 def select_clips(
@@ -78,21 +72,11 @@ def select_clips(
     asr: AsrConfig | None,
     normalize: Callable[[str], str],
 ) -> Selection:
-    """Chooses among the held-out clips.
+    """Chooses among the held-out clips: the limits are those of clips measured by their waveform,
+    `asr` has its own; `normalize` tells which transcripts have words to count.
 
     The order is that of a hash over each file's content, so adding a recording moves no other one
     in or out by more than one place. Copies of a file count once.
-
-    Args:
-      index: the recordings.
-      min_seconds: shorter clips are not measured by their waveform.
-      max_seconds: nor are longer ones.
-      max_clips: nor are those beyond so many.
-      asr: which clips the recognizer listens to; None for no clip.
-      normalize: rules for transcripts; one that they leave empty has no words to count.
-
-    Raises:
-      InputError: no clip is left, or none with words.
     """
     rate = index.config.sample_rate_hz
     waveform: list[ClipInfo] = []
@@ -124,7 +108,7 @@ def select_clips(
     if asr is not None and not words:
         raise InputError(
             f"{folder}: --asr.clips {asr.clips} match no held-out clip of {asr.min_seconds:g} s or "
-            "more with a transcript; expected transcripts.txt beside the recordings"
+            "more with words in transcripts.txt"
         )
     return Selection(index, tuple(waveform), tuple(words), tuple(left_out))
 

@@ -28,17 +28,10 @@ class Page(abc.ABC):
 
     @abc.abstractmethod
     def sections(self) -> dict[str, tuple[str, object]]:
-        """(heading, what it shows) by key, which is the anchor and names the template.
-
-        Sections that have nothing to show are left out.
-        """
+        """(heading, what it shows) by key, anchor and template; left out with nothing to show."""
 
     def render(self) -> str:
-        """The page as text; equal content gives equal text.
-
-        Raises:
-          InputError: a clip is empty or not finite, or a curve is asked for that was not measured.
-        """
+        """The page as text; equal content gives equal text."""
         import jinja2
 
         environment = jinja2.Environment(
