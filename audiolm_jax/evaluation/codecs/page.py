@@ -123,8 +123,8 @@ class CodecPage(Page):
             if use.frames < use.codebook_size:
                 caption += ", fewer frames than codes, so that some must be dead"
             rows = [
-                (str(use.level + 1), number(use.perplexity, 1), str(use.used), str(use.dead))
-                for use in use.levels
+                (str(row.level + 1), number(row.perplexity, 1), str(row.used), str(row.dead))
+                for row in use.levels
             ]
             tables.append(Table(("Level", "Perplexity", "Codes used", "Dead codes"), rows, caption))
         return tables

@@ -140,49 +140,39 @@ class BigramModel:
             raise InputError(
                 f"{config.name} stage: one training sequence: the bigram model needs at least two"
             )
-        self._unigrams = _Counts(self._unigram_keys(train))
-        self._pairs = _Counts(self._pair_keys(train))
-        self._contexts = _Counts(self._context_keys(train))
-        self._positions = np.bincount(train.positions, minlength=len(self._legal))
+        self._counts = [_Counts(keys) for keys in self._keys(train)]
         self._weights = self._fit_weights(train)
 
     def nats(self, targets: _Targets) -> Float64[np.ndarray, " n"]:
         """Loss of each token."""
-        estimates = self._estimates(targets, leaves_own_out=False)
-        buckets = _buckets(self._contexts[self._context_keys(targets)])
+        estimates, buckets = self._estimates(targets, leaves_own_out=False)
         buckets = np.minimum(buckets, self._weights.shape[1] - 1)
         weights = self._weights[targets.positions, buckets]
         return -np.log(np.sum(weights * estimates, axis=1))
 
-    # A context can only be followed by one position, but keys that say so cannot go wrong.
-    def _unigram_keys(self, targets: _Targets) -> np.ndarray:
-        return targets.positions * self._config.vocab_size + targets.tokens
+    def _keys(self, targets: _Targets) -> tuple[np.ndarray, ...]:
+        """What is counted: pairs, contexts and tokens at a position, and positions."""
+        size = self._config.vocab_size
+        contexts = targets.positions * size + targets.contexts
+        tokens = targets.positions * size + targets.tokens
+        return contexts * size + targets.tokens, contexts, tokens, targets.positions
 
-    def _context_keys(self, targets: _Targets) -> np.ndarray:
-        return targets.positions * self._config.vocab_size + targets.contexts
-
-    def _pair_keys(self, targets: _Targets) -> np.ndarray:
-        return self._context_keys(targets) * self._config.vocab_size + targets.tokens
-
-    def _estimates(self, targets: _Targets, leaves_own_out: bool) -> Float64[np.ndarray, "n 3"]:
-        """Bigram, unigram and uniform probability of each token."""
-        pairs = self._pairs[self._pair_keys(targets)]
-        contexts = self._contexts[self._context_keys(targets)]
-        unigrams = self._unigrams[self._unigram_keys(targets)]
-        positions = self._positions[targets.positions]
+    def _estimates(
+        self, targets: _Targets, leaves_own_out: bool
+    ) -> tuple[Float64[np.ndarray, "n 3"], np.ndarray]:
+        """Bigram, unigram and uniform probability of each token, and the bucket of its context."""
+        keys = self._keys(targets)
+        counts = [table[own] for table, own in zip(self._counts, keys, strict=True)]
         if leaves_own_out:
-            pairs = pairs - _own(self._pair_keys(targets), targets.sequences)
-            contexts = contexts - _own(self._context_keys(targets), targets.sequences)
-            unigrams = unigrams - _own(self._unigram_keys(targets), targets.sequences)
-            positions = positions - _own(targets.positions, targets.sequences)
-        bigram, unigram = pairs / np.maximum(contexts, 1), unigrams / np.maximum(positions, 1)
-        return np.stack([bigram, unigram, 1.0 / self._legal[targets.positions]], axis=1)
+            counts = [n - _own(own, targets.sequences) for n, own in zip(counts, keys, strict=True)]
+        pairs, contexts, tokens, positions = counts
+        bigram, unigram = pairs / np.maximum(contexts, 1), tokens / np.maximum(positions, 1)
+        uniform = 1.0 / self._legal[targets.positions]
+        return np.stack([bigram, unigram, uniform], axis=1), _buckets(contexts)
 
     def _fit_weights(self, train: _Targets) -> Float64[np.ndarray, "positions buckets 3"]:
-        estimates = self._estimates(train, leaves_own_out=True)
-        keys = self._context_keys(train)
-        buckets = _buckets(self._contexts[keys] - _own(keys, train.sequences))
-        n_buckets = int(_buckets(self._contexts.counts).max()) + 1
+        estimates, buckets = self._estimates(train, leaves_own_out=True)
+        n_buckets = int(_buckets(self._counts[1].counts).max()) + 1
         cells = train.positions * n_buckets + buckets
         n_cells = len(self._legal) * n_buckets
         weights = np.full((n_cells, 3), 1.0 / 3.0)
