@@ -14,10 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 class Evaluation(Experiment):
-    """An experiment that measures what is there and writes a page, then a record in JSON.
-
-    An evaluation whose record holds the facts of now, which decide the result, is finished.
-    """
+    """An experiment that measures what is there and writes a page, then a record in JSON; it is
+    finished if the record holds the facts of now."""
 
     verb: ClassVar[str] = "evaluate"
     page: ClassVar[str]

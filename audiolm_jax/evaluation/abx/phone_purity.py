@@ -22,8 +22,7 @@ class PhonePurity:
 
     phone_purity: float  # share of frames whose phone is the commonest one of their token
     cluster_purity: float  # share of frames whose token is the commonest one of their phone
-    # HuBERT's PNMI: mutual information over the entropy of the phones, 0 to 1; None for one phone.
-    normalized_mutual_information: float | None
+    normalized_mutual_information: float | None  # over the phones' entropy (PNMI); None for 1 phone
     used: int  # tokens that occur
     frames: int  # frames with a phone
 
@@ -33,10 +32,8 @@ def phone_purity(
     rate_hz: Fraction,
     phones: Iterable[AlignedPhone],
 ) -> PhonePurity:
-    """Counts the token of every frame with the phone at the frame's time (i + 1/2) / rate.
-
-    A phone holds its onset and not its offset. Frames of no phone do not count.
-    """
+    """Counts the token of every frame with the phone, if any, at its time (i + 1/2) / rate; a phone
+    holds its onset and not its offset."""
     names: dict[str, int] = {}
     labels, codes = [], []
     half = Fraction(1, 2)

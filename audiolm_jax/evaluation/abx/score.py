@@ -91,11 +91,8 @@ class _Cells:
 def abx_score(
     items: Sequence[Item], features: FrameFeatures, slicing: Slicing, config: AbxConfig
 ) -> AbxScore:
-    """ABX error within and across speakers.
-
-    InputError if features do not fit the items, an item is longer than 1024 frames, or one context
-    alone needs more than 8 GiB.
-    """
+    """ABX error within and across speakers; InputError if features do not fit the items, an item
+    is longer than 1024 frames, or one context alone needs more than 8 GiB."""
     segments = cut_segments(items, features, slicing)
     if len(segments.lengths) and segments.lengths.max() > SIZES[-1]:
         longest = segments.items[int(segments.lengths.argmax())]

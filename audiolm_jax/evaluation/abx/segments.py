@@ -113,11 +113,8 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
 
 
 def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
-    """Vectors scaled to length 1.
-
-    If there are vectors of zeros, one more column puts them as far as can be (angle pi) from all
-    others, and at no distance from each other, as Libri-Light did.
-    """
+    """Vectors scaled to length 1. If some are zero, one more column puts them as far as can be
+    (angle pi) from all others, and at no distance from each other, as Libri-Light did."""
     vectors = np.asarray(vectors, np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     is_zero = norms == 0
@@ -130,10 +127,8 @@ def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"
 def code_distances(
     codes: int, codebook: Float[np.ndarray, "codes d"] | None
 ) -> Float32[np.ndarray, "codes codes"]:
-    """Angle over pi between the vectors of any two codes; exactly 0 for a code and itself.
-
-    Without a codebook different codes are at distance 1/2.
-    """
+    """Angle over pi between the vectors of any two codes; exactly 0 for a code and itself, 1/2 for
+    different codes without a codebook."""
     if codebook is None:
         angles = np.full((codes, codes), 0.5)
     else:

@@ -34,8 +34,7 @@ class ClipResult:
     condition: str  # its label
     packet_bits: int | None  # what the clip took; None for the original
     file_bits: int | None  # with Opus's container; None for all others
-    # By metric; None where it is not defined. Empty for the original, and for a clip outside the
-    # limits of length, which only the recognizer hears.
+    # By metric; None where it is not defined. Empty for the original and outside limits of length.
     scores: dict[str, float | None]
     heard: str | None = None  # what the recognizer understood, None if it did not listen
     errors: TextErrors | None = None  # against the transcript, None if it did not listen
@@ -92,11 +91,8 @@ class CodebookUse:
 def bootstrap(
     numerators: Float64[np.ndarray, " n"], denominators: Float64[np.ndarray, " n"], seed: int
 ) -> Estimate | None:
-    """Ratio of sums over clips with its 95 % interval; None without clips.
-
-    Clips are drawn with replacement 2000 times, the same draws for the same seed and number of
-    clips; the ends are the percentiles 2.5 and 97.5.
-    """
+    """Ratio of sums over clips with its 95 % interval from 2000 draws of clips with replacement,
+    the same for the same seed and number of clips; None without clips."""
     if not len(numerators):
         return None
     count = len(numerators)

@@ -25,8 +25,7 @@ def opus_roundtrip(
 ) -> Resynthesis:
     """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it.
 
-    The rate is 8000, 12000, 16000, 24000 or 48000; the encoder keeps the bitrate on average only.
-    The decoder answers at 48 kHz, less the encoder's delay, which is converted back.
+    The rate is 8, 12, 16, 24 or 48 kHz; the encoder keeps the bitrate on average only.
     """
     import av
 

@@ -3,25 +3,11 @@
 import dataclasses
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterator
-
-import numpy as np
-from jaxtyping import Float
+from collections.abc import Callable
 
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldoutClip:
-    """A clip and what is to be measured on it."""
-
-    clip_id: str
-    sha256: str  # of the file
-    samples: Float[np.ndarray, " s"]  # at 16 kHz
-    has_waveform: bool  # whether the measures of the waveform are taken
-    transcript: str | None  # to count words against; None if the recognizer need not listen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +41,6 @@ class Selection:
         words = f", words on {len(self.words)}" if self.words else ""
         clips = f"{len(self.waveform)} held-out clips of {data.dataset}"
         return f"Measured on {clips}, {seconds:.0f} s{words}."
-
-    def heldout_clips(self) -> Iterator[HeldoutClip]:
-        """Reads the clips, each when it is asked for."""
-        for clip in self.clips:
-            text = clip.text if clip in self.words else None
-            samples = self.index.load(clip)
-            yield HeldoutClip(clip.clip_id, clip.sha256, samples, clip in self.waveform, text)
 
 
 def select_clips(

@@ -22,10 +22,8 @@ from audiolm_jax.types import AcousticTokenizer
 
 
 class CodecSystem:
-    """A codec that decodes several numbers of its levels, and counts the codes it writes.
-
-    For a codec of another rate than 16 kHz clips are converted by soxr_hq, there and back.
-    """
+    """A codec that decodes several numbers of its levels, and counts the codes it writes; clips are
+    converted to its rate and back by soxr_hq."""
 
     def __init__(self, label: str, codec: AcousticTokenizer, levels: Sequence[int]):
         """Levels beyond the codec's are left out; all of its levels are always decoded too."""
@@ -78,10 +76,8 @@ System = CodecSystem | OpusSystem
 def load_codecs(
     codecs: Sequence[tuple[str, str]], levels: Sequence[int], data: AudioDataConfig
 ) -> list[CodecSystem]:
-    """Codecs by (label, run directory or model folder).
-
-    InputError if one, by its own record, learned from clips that `data` holds out.
-    """
+    """Codecs by (label, run directory or model folder); InputError if one, by its own record,
+    learned from clips that `data` holds out."""
     folders = {label: model_folder(path) for label, path in codecs}
     for folder in folders.values():
         provenance = json.loads((folder / MODEL_JSON).read_text())["provenance"]

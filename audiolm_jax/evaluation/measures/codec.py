@@ -75,13 +75,8 @@ def evaluate_codec(
     clips: Iterable[tuple[str, np.ndarray]],
     prefixes: Sequence[int] = (),
 ) -> CodecReport:
-    """Encodes and decodes held-out clips, one by one, and compares them with themselves.
-
-    Args:
-      codec: the codec.
-      clips: (id, float samples [s] at the codec's rate), each at least one sample long.
-      prefixes: numbers of levels to decode besides all of them; each costs one more decoding.
-    """
+    """Encodes and decodes clips, (id, float samples [s] at the codec's rate), one by one, and
+    compares them with themselves; `prefixes` are numbers of levels to decode besides all."""
     codes: list[np.ndarray] = []
     scores: dict[int, list[ClipScore]] = {levels: [] for levels in (*prefixes, codec.levels)}
     for clip_id, samples in clips:

@@ -129,10 +129,8 @@ class BigramModel:
     """The interpolated bigram model of one stage; about 200 bytes for each training token."""
 
     def __init__(self, sequences: Iterable[Sequence], config: StageConfig):
-        """Fits on training sequences, at least two with target tokens.
-
-        Each recording should be there once: overlapping crops of it would vouch for each other.
-        """
+        """Fits on training sequences, two or more, each recording once: overlapping crops of one
+        would vouch for each other."""
         self._config = config
         self._legal = legal_ids(config).sum(axis=1)  # ids that may stand at each position
         train = _targets(sequences, config, "training")
@@ -210,15 +208,9 @@ def stage_likelihood(
     model_losses: Mapping[str, float],
     model_counts: Mapping[str, float] | None = None,
 ) -> StageLikelihood:
-    """The table of one stage.
-
-    Args:
-      config: the stage.
-      train: sequences that the model was trained on, each recording once.
-      heldout: the sequences that `model_losses` were measured on.
-      model_losses: the model's mean loss in nats by name of `config.level_names`.
-      model_counts: tokens behind each mean; if given, they must be those of `heldout`.
-    """
+    """The table of one stage from its training sequences, each recording once, and the held-out
+    ones that the model's mean losses, in nats by name of `config.level_names`, were measured on.
+    `model_counts` are the tokens behind each mean; if given, they must be those of `heldout`."""
     bigram = BigramModel(train, config)
     targets = _targets(heldout, config, "held-out")
     nats = bigram.nats(targets)

@@ -1,7 +1,5 @@
-"""Measures of a resynthesis against its original, by name: what each needs and how it reads.
-
-All take mono at 16 kHz, the rate that wideband PESQ and ViSQOL's speech mode are defined for.
-"""
+"""Measures of a resynthesis against its original, mono at 16 kHz, the rate of wideband PESQ and
+ViSQOL's speech mode, by name: what each needs and how it reads."""
 
 import dataclasses
 import importlib.metadata

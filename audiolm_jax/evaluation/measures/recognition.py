@@ -90,11 +90,8 @@ class Recognizer:
 
 
 def text_normalizer(language: str) -> Callable[[str], str]:
-    """Whisper's own rules before words are counted, from the package whisper-normalizer.
-
-    For English: lower case, no punctuation, nothing in brackets, numbers as digits, contractions
-    in full, British spelling made American. For others: lower case, no punctuation or brackets.
-    """
+    """Whisper's own rules before words are counted: lower case, no punctuation or brackets; for
+    English also numbers as digits, contractions in full, British spelling made American."""
     from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 
@@ -105,11 +102,9 @@ def count_errors(transcript: str, heard: str) -> TextErrors:
     """Word and character edits between normalized texts; the transcript must not be empty."""
     import jiwer
 
-    words = jiwer.process_words(transcript, heard)
-    characters = jiwer.process_characters(transcript, heard)
-    return TextErrors(
-        words=words.hits + words.substitutions + words.deletions,
-        word_errors=words.substitutions + words.deletions + words.insertions,
-        characters=characters.hits + characters.substitutions + characters.deletions,
-        character_errors=characters.substitutions + characters.deletions + characters.insertions,
-    )
+    counts = []
+    for process in (jiwer.process_words, jiwer.process_characters):
+        edits = process(transcript, heard)
+        wrong = edits.substitutions + edits.deletions
+        counts += [edits.hits + wrong, wrong + edits.insertions]
+    return TextErrors(*counts)

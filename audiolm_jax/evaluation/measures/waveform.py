@@ -12,10 +12,8 @@ STOI_SHORTEST_SECONDS = 0.4  # STOI compares stretches of 30 frames, 384 ms
 
 
 def si_sdr(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) -> float | None:
-    """Scale-invariant signal-to-distortion ratio of signals made zero-mean, dB within +-100.
-
-    None if the reference is constant. Le Roux et al., "SDR - half-baked or well done?", 2019, Eq 4.
-    """
+    """Scale-invariant signal-to-distortion ratio of signals made zero-mean (Le Roux et al., 2019,
+    Eq. 4), dB within +-100; None if the reference is constant."""
     reference = reference.astype(np.float64) - reference.mean(dtype=np.float64)
     estimate = estimate.astype(np.float64) - estimate.mean(dtype=np.float64)
     energy = float(reference @ reference)

@@ -1,7 +1,6 @@
-"""HTML pages from the templates beside this module.
+"""HTML pages from the templates beside this module, which escape every text that is put in.
 
 A page is one file with everything inside it; its policy forbids the browser to load anything.
-The templates escape every text that is put in.
 """
 
 import abc

@@ -1,7 +1,4 @@
-"""Sound as parts of a page: FLAC to play, and spectrograms to look at, as data URIs.
-
-Axes of spectrograms are left to the page. Equal input gives equal text.
-"""
+"""Sound as data URIs for a page: FLAC to play, and spectrograms whose axes the page draws."""
 
 import io
 

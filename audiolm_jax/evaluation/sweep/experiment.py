@@ -92,7 +92,9 @@ class SweepExperiment(Evaluation):
 
     def facts(self) -> dict[str, Any]:
         """Fingerprint of the encoder, hashes of items and alignments."""
-        return {"upstream": self.upstream(), "files": self._hashes()}
+        files = {"items": self.items, "alignments": self.alignments}
+        hashes = {name: file_sha256(Path(path)) for name, path in files.items() if path}
+        return {"upstream": self.upstream(), "files": hashes}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what is missing; writes cells/*.json, table.md and figures/."""
@@ -104,7 +106,7 @@ class SweepExperiment(Evaluation):
         from audiolm_jax.evaluation.sweep.layer import LayerSweep, cell_path
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import choose_clips
         from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
-        from audiolm_jax.training.manifest import claim_run
+        from audiolm_jax.training.manifest import build_manifest, claim_run
 
         directory = Path(self.directory)
         encoder = load_frame_encoder(model_folder(self.encoder), self.window)
@@ -116,36 +118,25 @@ class SweepExperiment(Evaluation):
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
         logger.info("k-means: %s", choice)
         cells = []
-        with claim_run(directory, self._manifest(index.fingerprint)):
+        # What all cells of a directory share: all but which layers, numbers and runs there are.
+        manifest = build_manifest(
+            dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
+            seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
+            data={"fingerprint": index.fingerprint, **facts["files"]},
+            upstream=facts["upstream"],
+        )
+        with claim_run(directory, manifest):
             for layer in self.layers:
                 wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
                 missing = [k for k, path in wanted.items() if not path.is_file()]
                 if missing:
-                    sweep = LayerSweep(
-                        directory, layer, encoder, self.window, self.batch_size, index, choice,
-                        recordings, self.kmeans, self.mesh, self.abx, self.speaker_probe,
-                    )  # fmt: skip
+                    sweep = LayerSweep(self, layer, encoder, index, choice, recordings)
                     for cell in sweep.measure(missing):
                         logger.info(sweep_table([cell]).markdown().splitlines()[-1])
                 cells += [json.loads(path.read_text()) for path in wanted.values()]
             write_text(directory / self.page, sweep_table(cells).markdown())
             write_charts(directory, training_charts(trainers))
         return {"encoder": encoder.fingerprint, "used": choice.facts, "cells": cells}
-
-    def _hashes(self) -> dict[str, str]:
-        files = {"items": self.items, "alignments": self.alignments}
-        return {name: file_sha256(Path(path)) for name, path in files.items() if path}
-
-    def _manifest(self, data_fingerprint: str) -> dict[str, Any]:
-        """What every cell of a directory shares: all but which layers, numbers and runs exist."""
-        from audiolm_jax.training.manifest import build_manifest
-
-        return build_manifest(
-            dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
-            seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
-            data={"fingerprint": data_fingerprint, **self._hashes()},
-            upstream=self.upstream(),
-        )
 
 
 def sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
