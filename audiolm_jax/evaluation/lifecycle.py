@@ -18,8 +18,7 @@ class Evaluation(Experiment):
     finished if the record holds the facts of now."""
 
     verb: ClassVar[str] = "evaluate"
-    page: ClassVar[str]
-    """The file of the directory that people read."""
+    page: ClassVar[str]  # the file of the directory that people read
     record: ClassVar[str]
 
     @abc.abstractmethod

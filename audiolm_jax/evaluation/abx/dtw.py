@@ -52,10 +52,9 @@ def dtw_distances(
 ) -> Float32[np.ndarray, "p 2"]:
     """Distances of pairs of sequences in the order given, [:, 0], and in the opposite one, [:, 1].
 
-    Frames i and j of two sequences are `table[first[i] + second[j]]` from each other; if
-    `is_cosine`, the angle over pi of that cosine. `table` is taken as symmetric. `starts` and
-    `lengths` (1 to 1024) tell where in `first` and `second` each sequence lies. A pair's values
-    depend neither on the other pairs nor on padding.
+    Frames i and j of two sequences are `table[first[i] + second[j]]`, taken as symmetric, from each
+    other; if `is_cosine`, the angle over pi of that cosine. `starts` and `lengths` (1 to 1024) tell
+    where each sequence lies. A pair's values depend neither on the other pairs nor on padding.
     """
     distances = np.empty((len(pairs), 2), np.float32)
     if not len(pairs):
@@ -80,8 +79,7 @@ def dtw_distances(
         rows = _aligned(first, starts, lengths, turned[chosen, 0], height, block)
         columns = _aligned(second, starts, lengths, turned[chosen, 1], width, block)
         unused = np.int32(height - longer[chosen].max())
-        block_distances = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T
-        own = block_distances[: len(chosen)]
+        own = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T[: len(chosen)]
         distances[chosen] = np.where(is_turned[chosen, None], own[:, ::-1], own)
     return distances
 

@@ -40,9 +40,8 @@ def phone_purity(
     for phone in phones:
         if phone.file not in codes_by_file:
             raise InputError(f"{phone.file}: has phones but no tokens")
-        first, end = (
-            math.ceil(Fraction(time) * rate_hz - half) for time in (phone.onset, phone.offset)
-        )
+        times = phone.onset, phone.offset
+        first, end = (math.ceil(Fraction(time) * rate_hz - half) for time in times)
         own = codes_by_file[phone.file][first:end]
         codes.append(own)
         labels.append(np.full(len(own), names.setdefault(phone.phone, len(names))))

@@ -109,14 +109,8 @@ def abx_score(
         for (compared, members), square in zip(batch, distances, strict=True):
             for comparison in compared:
                 _score(comparison, members, square, cells[comparison.mode])
-    return AbxScore(
-        slicing=slicing,
-        within=cells["within"].average(),
-        across=cells["across"].average(),
-        items=len(segments.items),
-        empty=segments.empty,
-        cut=segments.cut,
-    )
+    within, across = cells["within"].average(), cells["across"].average()
+    return AbxScore(slicing, within, across, len(segments.items), segments.empty, segments.cut)
 
 
 def _batches(
@@ -173,15 +167,9 @@ def _distances(
         pairs.append(items + _needed(compared, members))
         frames += len(index)
         items += len(members)
-    distances = dtw_distances(
-        cosines.fill(vectors) if table is None else table,
-        np.concatenate(first),
-        np.concatenate(second),
-        np.concatenate(starts),
-        np.concatenate(lengths),
-        np.concatenate(pairs),
-        is_cosine=codes is None,
-    )
+    values = cosines.fill(vectors) if table is None else table
+    row, column, start, length, pair = map(np.concatenate, (first, second, starts, lengths, pairs))
+    distances = dtw_distances(values, row, column, start, length, pair, is_cosine=codes is None)
     squares, begin, item = [], 0, 0
     for (_, members), own in zip(batch, pairs, strict=True):
         square = np.full((len(members), len(members)), np.nan, np.float32)

@@ -2,9 +2,8 @@
 
 Frame i of features at f Hz stands for the time (i + 1/2) / f. An item from `onset` to `offset`
 takes the frames whose time lies within it, both ends included: from ceil(onset f - 1/2) to
-floor(offset f - 1/2). That is "corrected", the rule of ABXpy and fastabx. Libri-Light's scripts
-used the second number as the end that is *not* included and so lost the last frame of every item:
-"legacy", to compare with figures measured that way (AudioLM's among them).
+floor(offset f - 1/2), "corrected", the rule of ABXpy and fastabx. Libri-Light's scripts lost the
+last frame of every item: "legacy", to compare with such figures (AudioLM's among them).
 """
 
 import dataclasses
@@ -102,14 +101,9 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
         starts.append(begins[item.file] + first)
         lengths.append(end - first)
     frames = np.concatenate(arrays) if arrays else np.zeros((0, 1), np.float32)
-    return Segments(
-        items=tuple(kept),
-        frames=unit_vectors(frames) if features.codes is None else frames.astype(np.int32),
-        starts=np.array(starts, np.int64),
-        lengths=np.array(lengths, np.int64),
-        empty=empty,
-        cut=cut,
-    )
+    frames = unit_vectors(frames) if features.codes is None else frames.astype(np.int32)
+    spans = np.array(starts, np.int64), np.array(lengths, np.int64)
+    return Segments(tuple(kept), frames, *spans, empty, cut)
 
 
 def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:

@@ -196,9 +196,8 @@ class CodecEvaluateExperiment(Evaluation):
         for metric in METRICS:
             is_text = metric in TEXT_METRICS
             if is_text and self.asr.model is None:
-                reasons[metric.name] = (
-                    "name a Whisper folder in --asr.model (docs/codec_evaluation.md)"
-                )
+                reason = "name a Whisper folder in --asr.model (docs/codec_evaluation.md)"
+                reasons[metric.name] = reason
             elif missing := missing_packages(metric, self.visqol_mapping):
                 reason = f"pip install {' '.join(missing)}"
                 if is_text or metric.name in self.required:

@@ -65,7 +65,10 @@ def select_clips(
     for clip in sorted(index.of("heldout"), key=lambda clip: (_order(clip), clip.clip_id)):
         key = _order(clip)
         seconds = clip.num_samples / rate
-        parts = [("waveform", waveform, _unfit(seconds, min_seconds, max_seconds), max_clips)]
+        limits = f"{min_seconds:g} to {max_seconds:g} s"
+        is_fit = min_seconds <= seconds <= max_seconds
+        unfit = None if is_fit else f"{seconds:.2f} s long, outside {limits}"
+        parts = [("waveform", waveform, unfit, max_clips)]
         if asr is not None and any(fnmatch.fnmatchcase(clip.path, glob) for glob in asr.clips):
             parts.append(("words", words, _wordless(clip, seconds, asr, normalize), asr.max_clips))
         for part, chosen, reason, most in parts:
@@ -94,12 +97,6 @@ def select_clips(
 
 def _order(clip: ClipInfo) -> str:
     return hashlib.sha256(f"{clip.sha256} {clip.start_seconds}".encode()).hexdigest()
-
-
-def _unfit(seconds: float, shortest: float, longest: float) -> str | None:
-    if shortest <= seconds <= longest:
-        return None
-    return f"{seconds:.2f} s long, outside {shortest:g} to {longest:g} s"
 
 
 def _wordless(

@@ -1,10 +1,8 @@
 """Held-out loss of a stage beside what plain counting reaches on the same tokens.
 
-Three yardsticks, in nats per token and told the level of each position, as the model is: log of
-the level's vocabulary; the empirical entropy of its held-out tokens themselves, which no fixed
-distribution can beat; and a bigram model fitted on the training tokens.
-
-The bigram model interpolates three estimates of the next token x after context c,
+Three yardsticks, in nats per token, know the level of each position: log of the level's
+vocabulary; the empirical entropy of its held-out tokens themselves, which no fixed distribution
+can beat; and a bigram model, which interpolates three estimates of token x after context c,
 
     p(x | c) = a n(c, x) / n(c)  +  b n(x) / n  +  g / legal ids of the level,
 
@@ -37,9 +35,7 @@ class LevelLikelihood:
     level: str  # of `StageConfig.level_names`, or "all": the mean weighted by tokens, without ends
     tokens: int  # held-out tokens in the row
     model_nats: float  # the model's mean loss on them
-    # The tokens' own empirical entropy; in the row "end" the surprise at an end from how often
-    # sequences end where they may.
-    unigram_nats: float
+    unigram_nats: float  # the tokens' entropy; of ends the surprise, as often as they may come
     bigram_nats: float  # mean loss of the bigram model fitted on the training tokens
     log_vocabulary: float  # log of the codes of one level; of all legal ids in the row "end"
 
@@ -221,14 +217,12 @@ def stage_likelihood(
         if not tokens:
             continue
         loss = model_losses.get(name, math.nan)
+        where = f"{config.name} stage: model loss of {name} is"
         if not math.isfinite(loss):
-            raise ValueError(
-                f"{config.name} stage: model loss of {name} is {loss}: expected a finite number"
-            )
+            raise ValueError(f"{where} {loss}: expected a finite number")
         if model_counts is not None and round(model_counts[name]) != tokens:
             raise ValueError(
-                f"{config.name} stage: the model loss of {name} is a mean over "
-                f"{model_counts[name]:g} tokens, but the held-out sequences hold {tokens}"
+                f"{where} a mean over {model_counts[name]:g} tokens, held out are {tokens}"
             )
         is_end = row == len(config.level_names) - 1
         if is_end:

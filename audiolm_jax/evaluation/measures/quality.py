@@ -104,9 +104,8 @@ def visqol(
 ) -> float | None:
     """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; None for digital silence.
 
-    From similarity to score by "polynomial", the fit of the first versions, scaled so that equal
-    signals get 5, or "lattice", the network that the C++ program uses by default since 3.3, far
-    more severe on low bitrates (equal signals get 4.53).
+    From similarity to score by "polynomial", the fit of the first versions (equal signals get 5),
+    or "lattice", the C++ program's network since 3.3, far more severe on low bitrates (4.53).
     """
     from visqol import VisqolApi
 

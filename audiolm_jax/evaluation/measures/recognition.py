@@ -1,7 +1,6 @@
 """What a speech recognizer understands of a clip, and how far that is from the transcript."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +61,14 @@ class Recognizer:
                 f"CTranslate2 with {', '.join(_FILES)}"
             )
         from faster_whisper import WhisperModel
+        from whisper_normalizer.basic import BasicTextNormalizer
+        from whisper_normalizer.english import EnglishTextNormalizer
 
         self.fingerprint = file_sha256(folder / "model.bin")
         self.language = language
-        self.normalize = text_normalizer(language)
+        # Whisper's own rules: lower case, no punctuation or brackets; for English also numbers as
+        # digits, contractions in full, British spelling made American.
+        self.normalize = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
         except (RuntimeError, ValueError) as error:
@@ -87,15 +90,6 @@ class Recognizer:
     def errors(self, transcript: str, heard: str) -> TextErrors:
         """How far what was heard is from the transcript."""
         return count_errors(self.normalize(transcript), self.normalize(heard))
-
-
-def text_normalizer(language: str) -> Callable[[str], str]:
-    """Whisper's own rules before words are counted: lower case, no punctuation or brackets; for
-    English also numbers as digits, contractions in full, British spelling made American."""
-    from whisper_normalizer.basic import BasicTextNormalizer
-    from whisper_normalizer.english import EnglishTextNormalizer
-
-    return EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
 
 
 def count_errors(transcript: str, heard: str) -> TextErrors:

@@ -9,11 +9,7 @@ import numpy as np
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.spectra import band_of_hz
-from audiolm_jax.evaluation.page.sound import (
-    flac_data_uri,
-    spectrogram_data_uri,
-    spectrogram_peak_db,
-)
+from audiolm_jax.evaluation.page import sound
 
 _FREQUENCIES_HZ = (1000.0, 2000.0, 4000.0)
 
@@ -46,7 +42,7 @@ def players(examples: Sequence[Example], sample_rate_hz: int) -> list[dict[str, 
                 where = f"clip {clip.title} of {example.title}: shape {samples.shape}"
                 raise InputError(f"{where}: expected finite mono samples, at least one")
         longest = max((len(clip.samples) for clip in example.clips), default=0)
-        peaks_db = [spectrogram_peak_db(clip.samples, sample_rate_hz) for clip in example.clips]
+        peaks_db = [sound.spectrogram_peak_db(c.samples, sample_rate_hz) for c in example.clips]
         peak_db = max(peaks_db, default=0.0)
         clips = [_player(clip, sample_rate_hz, longest, peak_db) for clip in example.clips]
         shown.append({"title": example.title, "transcript": example.transcript, "clips": clips})
@@ -65,8 +61,8 @@ def _player(clip: AudioClip, sample_rate_hz: int, longest: int, peak_db: float) 
         "width": len(clip.samples) / longest,
         "ticks": [at for at in tick_seconds(longest / sample_rate_hz) if at <= seconds],
         "heights": {f"{hz / 1000:g} kHz": band_of_hz(hz, sample_rate_hz) for hz in shown_hz},
-        "image": spectrogram_data_uri(clip.samples, sample_rate_hz, peak_db),
-        "audio": flac_data_uri(clip.samples, sample_rate_hz),
+        "image": sound.spectrogram_data_uri(clip.samples, sample_rate_hz, peak_db),
+        "audio": sound.flac_data_uri(clip.samples, sample_rate_hz),
     }
 
 
