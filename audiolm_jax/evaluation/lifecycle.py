@@ -14,15 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 class Evaluation(Experiment):
-    """An experiment that measures what is there and writes a page and a record in JSON.
-
-    The record is written last, with the facts that decide the result. An evaluation whose record
-    holds the facts of now is finished.
-    """
+    """An experiment that measures what is there and writes a page, then a record in JSON; it is
+    finished if the record holds the facts of now."""
 
     verb: ClassVar[str] = "evaluate"
-    page: ClassVar[str]
-    """The file of the directory that people read."""
+    page: ClassVar[str]  # the file of the directory that people read
     record: ClassVar[str]
 
     @abc.abstractmethod
@@ -37,11 +33,8 @@ class Evaluation(Experiment):
         """Measures unless that is done; returns the page."""
         page, record = (Path(self.directory) / name for name in (self.page, self.record))
         facts = {"config_hash": config_hash(self), **self.facts()}
-        if (
-            page.is_file()
-            and record.is_file()
-            and json.loads(record.read_text()).get("of") == facts
-        ):
+        is_there = page.is_file() and record.is_file()
+        if is_there and json.loads(record.read_text()).get("of") == facts:
             logger.info("%s: finished already, nothing to do", page)
             return page
         write_json(record, {"of": facts, **self.measure(facts)})

@@ -18,13 +18,11 @@ class AbxConfig:
     """What is compared and how much of it."""
 
     max_size_group: int | None = 10
-    """Items of one phone, context and speaker that take part; more are drawn by lot. None takes
-    all. Libri-Light: 10."""
+    """Most items of one phone, context and speaker, drawn by lot; None for all. Libri-Light: 10."""
     max_x_across: int | None = 5
-    """Speakers that X comes from, for each A; more are drawn by lot. None takes all. Libri-Light:
-    5."""
+    """Most speakers of X for each A, drawn by lot; None for all. Libri-Light: 5."""
     seed: int = 0
-    """Of both draws. They depend on nothing but it and the names of the group."""
+    """Of both draws, which depend on nothing else but the names of the group."""
 
     def __post_init__(self) -> None:
         for flag, value, least in (
@@ -44,16 +42,15 @@ class FeatureConfig:
     name: str
     """Heads its rows of the table."""
     source: Source
-    """mfcc (13 and their first and second slopes, 100 Hz), encoder (a layer's features), semantic
-    (the clusters of encoder and k-means: as centroids, and as bare ids) or codec (the sum of the
-    code vectors, and the bare codes of the first level)."""
+    """mfcc (13 with first and second slopes, 100 Hz), encoder (a layer's features), semantic
+    (clusters as centroids, and as bare ids) or codec (sums of code vectors; codes of level 1)."""
     model: str = ""
     """Run directory or model folder; empty for mfcc."""
     layer: str = ""
     """Of the encoder; empty for the others."""
     scaled_by: str = ""
     """Encoder only: run directory or model folder of a k-means whose mean and deviation standardize
-    each dimension first, as its centroids are; empty for features as they are."""
+    each dimension; empty for none."""
     levels: int | None = None
     """Codec only: how many levels are summed; None for all."""
     window: WindowConfig = WindowConfig()
@@ -68,8 +65,7 @@ class FeatureConfig:
         }
         if self.window != WindowConfig() and self.source != "encoder":
             raise InputError(
-                f"features {self.name!r}: window = {self.window} with source = {self.source!r}: "
-                "only source = 'encoder' takes one; a tokenizer has its own"
+                f"features {self.name!r}: window = {self.window}: only source = 'encoder' takes one"
             )
         for field, is_expected in expected.items():
             value = getattr(self, field)

@@ -6,11 +6,10 @@ predecessors the one that moves in both sequences is taken, then the one that mo
 (Libri-Light's and fastabx's rule). That makes the length of the path, and so the distance, depend
 on which sequence is the first; both values come out of one pass.
 
-The longer sequence of a pair gives the rows. Pairs are sorted by length and padded to few heights
-and widths. Sequences are aligned at their *ends*: padding comes first, at no cost where both are
-padded and at a prohibitive one where only one is, so that the path enters the table at its true
-first cell and the result is always in the last one. Rows that are padding for all pairs of a block
-are not computed.
+The longer sequence of a pair gives the rows; pairs are padded to few heights and widths. Padding
+comes *before* the sequences, at no cost where both are padded and at a prohibitive one where only
+one is, so that the path enters the table at its true first cell and the result is always in the
+last one. Rows that are padding for all pairs of a block are not computed.
 """
 
 import functools
@@ -51,24 +50,11 @@ def dtw_distances(
     pairs: Int[np.ndarray, "p 2"],
     is_cosine: bool,
 ) -> Float32[np.ndarray, "p 2"]:
-    """Distances of pairs of sequences.
+    """Distances of pairs of sequences in the order given, [:, 0], and in the opposite one, [:, 1].
 
-    Args:
-      table: frame i of the first sequence and frame j of the second have their distance at
-        `table[first[i] + second[j]]`.
-      first: row of each frame in `table`, times the row's size, plus where the rows begin.
-      second: column of each frame.
-      starts: where each of m sequences begins in `first` and `second`.
-      lengths: its frames, 1 or more.
-      pairs: indices of the sequences to compare.
-      is_cosine: `table` holds cosines; their angle over pi is the distance.
-
-    Returns:
-      [:, 0] with the pair in its order, [:, 1] in the opposite order; `table` is taken as
-      symmetric. A pair's values depend neither on the other pairs nor on padding.
-
-    Raises:
-      ValueError: a sequence longer than 1024 frames.
+    Frames i and j of two sequences are `table[first[i] + second[j]]`, taken as symmetric, from each
+    other; if `is_cosine`, the angle over pi of that cosine. `starts` and `lengths` (1 to 1024) tell
+    where each sequence lies. A pair's values depend neither on the other pairs nor on padding.
     """
     distances = np.empty((len(pairs), 2), np.float32)
     if not len(pairs):
@@ -93,8 +79,7 @@ def dtw_distances(
         rows = _aligned(first, starts, lengths, turned[chosen, 0], height, block)
         columns = _aligned(second, starts, lengths, turned[chosen, 1], width, block)
         unused = np.int32(height - longer[chosen].max())
-        block_distances = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T
-        own = block_distances[: len(chosen)]
+        own = np.asarray(_warp(table, rows, columns, unused, is_cosine)).T[: len(chosen)]
         distances[chosen] = np.where(is_turned[chosen, None], own[:, ::-1], own)
     return distances
 

@@ -2,18 +2,26 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.config import AbxConfig, FeatureConfig
-from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
+from audiolm_jax.evaluation.abx.config import MODES, SLICINGS, AbxConfig, FeatureConfig
 from audiolm_jax.evaluation.lifecycle import Evaluation
-from audiolm_jax.evaluation.page.tables import Table
+from audiolm_jax.evaluation.page.tables import Table, percent
 
 logger = logging.getLogger(__name__)
+
+_PURITIES = {
+    "phone purity": "phone_purity",
+    "cluster purity": "cluster_purity",
+    "PNMI": "normalized_mutual_information",
+}
+SCORE_HEADS = tuple(f"{mode}, {slicing}" for slicing in SLICINGS for mode in MODES)
+PURITY_HEADS = tuple(_PURITIES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +40,7 @@ class AbxExperiment(Evaluation):
     features: tuple[FeatureConfig, ...] = ()
     """What to measure, at least one."""
     alignments: str = ""
-    """File of aligned phones of the same recordings, for the purity of discrete features; empty to
-    leave that out."""
+    """File of aligned phones of these recordings, for purities of discrete features; or empty."""
     abx: AbxConfig = AbxConfig()
     """Subsampling and its seed."""
     batch_size: int = 8
@@ -67,10 +74,8 @@ class AbxExperiment(Evaluation):
         from audiolm_jax.evaluation.abx.results import measure_features, read_recordings
 
         recordings = read_recordings(self.audio_dir, self.items, self.alignments)
-        logger.info(
-            "%s: %d items in %d recordings",
-            *(self.items, len(recordings.items), len(recordings.paths)),
-        )
+        counts = len(recordings.items), len(recordings.paths)
+        logger.info("%s: %d items in %d recordings", self.items, *counts)
         rows = []
         for config in self.features:
             for name, features in features_of(config, recordings.paths, self.batch_size).items():
@@ -81,28 +86,30 @@ class AbxExperiment(Evaluation):
                         "%s, %s: within %s, across %s; %d items, %d without a frame left out, "
                         "%d cut at the end of their recording",
                         *(name, score["slicing"]),
-                        *(_text(score[mode]["error"]) for mode in ("within", "across")),
+                        *(_text(score[mode]["error"]) for mode in MODES),
                         *(score["items"], score["empty"], score["cut"]),
                     )
-        write_text(Path(self.directory) / self.page, abx_table(rows).markdown())
+        heads = ("features", "Hz", *SCORE_HEADS, *PURITY_HEADS, "used")
+        table = Table(heads, [_cells(row) for row in rows])
+        write_text(Path(self.directory) / self.page, table.markdown())
         return {"rows": rows}
 
 
-def abx_table(rows: list[dict[str, Any]]) -> Table:
-    """The rows of abx.json, errors and purities in percent."""
-    return Table(
-        ("features", "Hz", *SCORES, *PURITIES, "used"),
-        [
-            (
-                row["name"],
-                f"{row['rate_hz']:g}",
-                *score_cells(row["scores"]),
-                *purity_cells(row["purity"]),
-                "" if row["purity"] is None else str(row["purity"]["used"]),
-            )
-            for row in rows
-        ],
-    )
+def score_cells(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Errors of the `scores` of `measure_features` in percent, under SCORE_HEADS."""
+    return [percent(score[mode]["error"]) for score in scores for mode in MODES]
+
+
+def purity_cells(purity: Mapping[str, Any] | None) -> list[str]:
+    """Its `purity` in percent, under PURITY_HEADS; empty where there is none."""
+    return [percent(None if purity is None else purity[name]) for name in _PURITIES.values()]
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    purity = row["purity"]
+    used = "" if purity is None else str(purity["used"])
+    scores = score_cells(row["scores"])
+    return (row["name"], f"{row['rate_hz']:g}", *scores, *purity_cells(purity), used)
 
 
 def _text(error: float | None) -> str:

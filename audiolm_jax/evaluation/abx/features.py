@@ -8,10 +8,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
+from audiolm_jax.artifacts.model_folder import load_model
+from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
 from audiolm_jax.evaluation.measures.spectra import short_time_spectrum
+from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
+from audiolm_jax.tokenizers.semantic.tokenizer import (
+    KIND,
+    load_frame_encoder,
+    load_semantic_tokenizer,
+)
 from audiolm_jax.types import Array, AudioBatch, FrameEncoder
 
 MFCC_RATE_HZ = 16_000
@@ -24,11 +33,7 @@ Encode = Callable[[AudioBatch], tuple[Array, Array]]  # values [b, t, ...], vali
 def features_of(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    """Features of audio files by row of the table.
-
-    Raises:
-      InputError: a recording or model that cannot be read, or no such layer or level.
-    """
+    """Features of audio files by row of the table."""
     match config.source:
         case "mfcc":
             clips = _read(recordings, MFCC_RATE_HZ)
@@ -43,10 +48,7 @@ def features_of(
 
 
 def mfcc(samples: Float[np.ndarray, " s"]) -> Float32[np.ndarray, "t 39"]:
-    """13 MFCC of 16 kHz audio with their first and second slopes, ceil(s / 160) frames.
-
-    The window of frame i is centered on (i + 1/2) / 100 s.
-    """
+    """13 MFCC of 16 kHz audio and two slopes; ceil(s / 160) frames, centers (i + 1/2) / 100 s."""
     import librosa
 
     frames = -(-len(samples) // _MFCC_HOP)
@@ -79,10 +81,6 @@ def encoder_features(
 def _encoder(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> FrameFeatures:
-    from audiolm_jax.artifacts.model_folder import load_model
-    from audiolm_jax.artifacts.run_folder import model_folder
-    from audiolm_jax.tokenizers.semantic.tokenizer import KIND, load_frame_encoder
-
     encoder = load_frame_encoder(model_folder(config.model), config.window)
     features = encoder_features(encoder, config.layer, recordings, batch_size)
     if config.scaled_by:
@@ -92,7 +90,7 @@ def _encoder(
         if width != mean.shape:
             raise InputError(
                 f"{config.scaled_by}: k-means of features of shape {mean.shape}, but "
-                f"{config.model} gives {width}; name one fitted on this encoder"
+                f"{config.model} gives {width}; name one fitted on it"
             )
         scaled = {file: (frames - mean) / std for file, frames in features.by_file.items()}
         features = dataclasses.replace(features, by_file=scaled)
@@ -102,9 +100,6 @@ def _encoder(
 def _semantic(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    from audiolm_jax.artifacts.run_folder import model_folder
-    from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
-
     tokenizer = load_semantic_tokenizer(model_folder(config.model))
 
     def encode(audio: AudioBatch) -> tuple[Array, Array]:
@@ -123,15 +118,11 @@ def _semantic(
 def _codec(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    from audiolm_jax.artifacts.run_folder import model_folder
-    from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
-
     codec = load_acoustic_tokenizer(model_folder(config.model))
     levels = codec.levels if config.levels is None else config.levels
     if not 1 <= levels <= codec.levels:
-        raise InputError(
-            f"features {config.name!r}: levels = {levels}: expected 1 to {codec.levels}"
-        )
+        name = f"features {config.name!r}"
+        raise InputError(f"{name}: levels = {levels}: expected 1 to {codec.levels}")
 
     def encode(audio: AudioBatch) -> tuple[Array, Array]:
         tokens = codec.encode(audio)
@@ -165,8 +156,4 @@ def _in_batches(
 def _read(
     recordings: Mapping[str, Path], sample_rate_hz: int
 ) -> dict[str, Float32[np.ndarray, " s"]]:
-    from audiolm_jax.audio.resample import read_resampled
-
-    return {
-        file: read_resampled(path, sample_rate_hz, "soxr_hq") for file, path in recordings.items()
-    }
+    return {f: read_resampled(path, sample_rate_hz, "soxr_hq") for f, path in recordings.items()}

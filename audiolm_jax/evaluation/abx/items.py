@@ -32,25 +32,18 @@ class Item:
 
 
 def read_items(path: Path) -> list[Item]:
-    """The items of a file.
-
-    Raises:
-      InputError: the file, its header or a line is not as this module says, or there is none.
-    """
-    items = []
-    for where, (file, onset, offset, *labels) in read_lines(path, HEADER, None):
-        items.append(Item(file, *parse_interval(onset, offset, where), *labels))
+    """The items of a file; InputError unless it is as this module says and holds some."""
+    items = [
+        Item(file, *parse_interval(onset, offset, where), *labels)
+        for where, (file, onset, offset, *labels) in read_lines(path, HEADER, None)
+    ]
     if not items:
         raise InputError(f"{path}: holds no items: expected one a line after the header")
     return items
 
 
 def write_items(path: Path, items: Iterable[Item]) -> None:
-    """Writes the file that `read_items` reads.
-
-    Raises:
-      InputError: a name holds a space.
-    """
+    """Writes the file that `read_items` reads."""
     rows = [" ".join(HEADER)]
     for item in items:
         fields = [str(value) for value in dataclasses.astuple(item)]
@@ -61,11 +54,7 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
 
 
 def triphones(phones: Iterable[AlignedPhone], silences: Set[str] = SILENCES) -> list[Item]:
-    """Every three phones of a file in a row, without a gap or silence, by one speaker.
-
-    Raises:
-      InputError: phones of a file overlap.
-    """
+    """Every three phones of a file in a row, without a gap or silence, by one speaker."""
     items = []
     ordered = sorted(phones, key=lambda phone: (phone.file, phone.onset))
     for file, group in itertools.groupby(ordered, key=lambda phone: phone.file):
@@ -74,8 +63,7 @@ def triphones(phones: Iterable[AlignedPhone], silences: Set[str] = SILENCES) -> 
             if following.onset < phone.offset:
                 raise InputError(
                     f"{file}: {following.phone} begins at {following.onset} s, before "
-                    f"{phone.phone} ends at {phone.offset} s; expected phones that follow each "
-                    "other"
+                    f"{phone.phone} ends at {phone.offset} s; phones must not overlap"
                 )
         for first, middle, last in zip(row, row[1:], row[2:], strict=False):
             is_joined = first.offset == middle.onset and middle.offset == last.onset

@@ -22,8 +22,7 @@ class PhonePurity:
 
     phone_purity: float  # share of frames whose phone is the commonest one of their token
     cluster_purity: float  # share of frames whose token is the commonest one of their phone
-    # HuBERT's PNMI: mutual information over the entropy of the phones, 0 to 1; None for one phone.
-    normalized_mutual_information: float | None
+    normalized_mutual_information: float | None  # over the phones' entropy (PNMI); None for 1 phone
     used: int  # tokens that occur
     frames: int  # frames with a phone
 
@@ -33,37 +32,25 @@ def phone_purity(
     rate_hz: Fraction,
     phones: Iterable[AlignedPhone],
 ) -> PhonePurity:
-    """Counts the token of every frame with the phone at the frame's time (i + 1/2) / rate.
-
-    A phone holds its onset and not its offset. Frames of no phone do not count.
-
-    Raises:
-      InputError: a file has phones but no tokens, or no frame has a phone.
-    """
+    """Counts the token of every frame with the phone, if any, at its time (i + 1/2) / rate; a phone
+    holds its onset and not its offset."""
     names: dict[str, int] = {}
     labels, codes = [], []
     half = Fraction(1, 2)
     for phone in phones:
         if phone.file not in codes_by_file:
             raise InputError(f"{phone.file}: has phones but no tokens")
-        first, end = (
-            math.ceil(Fraction(time) * rate_hz - half) for time in (phone.onset, phone.offset)
-        )
+        times = phone.onset, phone.offset
+        first, end = (math.ceil(Fraction(time) * rate_hz - half) for time in times)
         own = codes_by_file[phone.file][first:end]
         codes.append(own)
         labels.append(np.full(len(own), names.setdefault(phone.phone, len(names))))
     if not sum(map(len, codes)):
         raise InputError("no frame lies within a phone: expected phones of these files")
-    return purity_of(joint_histogram(np.concatenate(labels), np.concatenate(codes)))
-
-
-def joint_histogram(
-    phones: Int[np.ndarray, " t"], codes: Int[np.ndarray, " t"]
-) -> Int[np.ndarray, "p c"]:
-    """How often each phone meets each code."""
-    histogram = np.zeros((int(phones.max()) + 1, int(codes.max()) + 1), np.int64)
-    np.add.at(histogram, (phones, codes), 1)
-    return histogram
+    pairs = np.concatenate(labels), np.concatenate(codes)
+    histogram = np.zeros([int(column.max()) + 1 for column in pairs], np.int64)
+    np.add.at(histogram, pairs, 1)
+    return purity_of(histogram)
 
 
 def purity_of(histogram: Int[np.ndarray, "p c"]) -> PhonePurity:

@@ -24,11 +24,7 @@ class Recordings:
 
 
 def read_recordings(audio_dir: str, items: str, alignments: str) -> Recordings:
-    """Items, aligned phones unless `alignments` is empty, and the audio files of both.
-
-    Raises:
-      InputError: a file is missing or not as it should be.
-    """
+    """Items, aligned phones unless `alignments` is empty, and the audio files of both."""
     read = read_items(Path(items))
     phones = read_alignments(Path(alignments)) if alignments else []
     speakers = {phone.file: phone.speaker for phone in phones}
@@ -42,8 +38,7 @@ def measure_features(
     """ABX by each slicing, and the purity of discrete features where there are alignments."""
     purity = None
     if recordings.phones and features.codes is not None:
-        purity = dataclasses.asdict(
-            phone_purity(features.by_file, features.rate_hz, recordings.phones)
-        )
+        measured = phone_purity(features.by_file, features.rate_hz, recordings.phones)
+        purity = dataclasses.asdict(measured)
     scores = [abx_score(recordings.items, features, slicing, config) for slicing in SLICINGS]
     return {"scores": [dataclasses.asdict(score) for score in scores], "purity": purity}

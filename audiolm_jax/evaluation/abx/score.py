@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Float64, Int
+from jaxtyping import Array, Float, Float32, Int
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.cells import Comparison, comparisons, group_items
@@ -81,47 +81,36 @@ class _Cells:
     def average(self) -> ModeError:
         if not self.labels:
             return ModeError(None, 0, 0)
-        speakers, first = np.unique(np.array(self.labels), axis=0, return_inverse=True)
-        by_speaker = _means(np.array(self.errors), first.reshape(-1))
-        _, second = np.unique(speakers[:, :2], axis=0, return_inverse=True)
-        by_pair = _means(by_speaker, second.reshape(-1))
-        return ModeError(float(by_pair.mean()), len(self.labels), self.triplets)
+        labels, errors = np.array(self.labels), np.array(self.errors)
+        for columns in (3, 2):  # over contexts and speakers of X, then over speakers
+            labels, group = np.unique(labels[:, :columns], axis=0, return_inverse=True)
+            errors = np.bincount(group.reshape(-1), errors) / np.bincount(group.reshape(-1))
+        return ModeError(float(errors.mean()), len(self.labels), self.triplets)
 
 
 def abx_score(
     items: Sequence[Item], features: FrameFeatures, slicing: Slicing, config: AbxConfig
 ) -> AbxScore:
-    """ABX error of features of all files of the items, within and across speakers.
-
-    Raises:
-      InputError: features do not fit the items, an item is longer than 1024 frames, or one context
-        alone needs more than 8 GiB.
-    """
+    """ABX error within and across speakers; InputError if features do not fit the items, an item
+    is longer than 1024 frames, or one context alone needs more than 8 GiB."""
     segments = cut_segments(items, features, slicing)
     if len(segments.lengths) and segments.lengths.max() > SIZES[-1]:
         longest = segments.items[int(segments.lengths.argmax())]
         raise InputError(
-            f"{longest.file}: an item at {longest.onset} s has {segments.lengths.max()} frames: "
+            f"{longest.file}: the item at {longest.onset} s has {segments.lengths.max()} frames: "
             f"expected at most {SIZES[-1]}; are the times in seconds?"
         )
     cells = {mode: _Cells() for mode in MODES}
-    codes = None
+    table, cosines = None, _Cosines()
     if features.codes is not None:
-        codes = jnp.asarray(code_distances(features.codes, features.codebook).reshape(-1))
-    cosines = _Cosines()
-    for batch in _batches(segments, config, codes is not None):
-        distances = _distances(segments, batch, features.codes, codes, cosines)
-        for (compared, members), table in zip(batch, distances, strict=True):
+        table = jnp.asarray(code_distances(features.codes, features.codebook).reshape(-1))
+    for batch in _batches(segments, config, table is not None):
+        distances = _distances(segments, batch, features.codes, table, cosines)
+        for (compared, members), square in zip(batch, distances, strict=True):
             for comparison in compared:
-                _score(comparison, members, table, cells[comparison.mode])
-    return AbxScore(
-        slicing=slicing,
-        within=cells["within"].average(),
-        across=cells["across"].average(),
-        items=len(segments.items),
-        empty=segments.empty,
-        cut=segments.cut,
-    )
+                _score(comparison, members, square, cells[comparison.mode])
+    within, across = cells["within"].average(), cells["across"].average()
+    return AbxScore(slicing, within, across, len(segments.items), segments.empty, segments.cut)
 
 
 def _batches(
@@ -139,8 +128,7 @@ def _batches(
         cosines = max(int(segments.lengths[members].sum()), len(members)) ** 2
         if cosines > _SIZES[-1] and not are_codes:
             raise InputError(
-                f"context {context!r}: {len(members)} items are too many to compare at once; "
-                "lower --abx.max-size-group"
+                f"context {context!r}: {len(members)} items at once; lower --abx.max-size-group"
             )
         if batch and size + cosines > _TABLE:
             yield batch
@@ -179,15 +167,9 @@ def _distances(
         pairs.append(items + _needed(compared, members))
         frames += len(index)
         items += len(members)
-    distances = dtw_distances(
-        cosines.fill(vectors) if table is None else table,
-        np.concatenate(first),
-        np.concatenate(second),
-        np.concatenate(starts),
-        np.concatenate(lengths),
-        np.concatenate(pairs),
-        is_cosine=codes is None,
-    )
+    values = cosines.fill(vectors) if table is None else table
+    row, column, start, length, pair = map(np.concatenate, (first, second, starts, lengths, pairs))
+    distances = dtw_distances(values, row, column, start, length, pair, is_cosine=codes is None)
     squares, begin, item = [], 0, 0
     for (_, members), own in zip(batch, pairs, strict=True):
         square = np.full((len(members), len(members)), np.nan, np.float32)
@@ -229,9 +211,3 @@ def _score(
     cells.errors += list(0.5 * (1 + sums / (count * sizes)))
     cells.labels += [(a.phone, group.phone, a.speaker) for group in b]
     cells.triplets += int(count * sizes.sum())
-
-
-def _means(
-    values: Float64[np.ndarray, " n"], group: Int[np.ndarray, " n"]
-) -> Float64[np.ndarray, " g"]:
-    return np.bincount(group, values) / np.bincount(group)

@@ -2,9 +2,8 @@
 
 Frame i of features at f Hz stands for the time (i + 1/2) / f. An item from `onset` to `offset`
 takes the frames whose time lies within it, both ends included: from ceil(onset f - 1/2) to
-floor(offset f - 1/2). That is "corrected", the rule of ABXpy and fastabx. Libri-Light's scripts
-used the second number as the end that is *not* included and so lost the last frame of every item:
-"legacy", to compare with figures measured that way (AudioLM's among them).
+floor(offset f - 1/2), "corrected", the rule of ABXpy and fastabx. Libri-Light's scripts lost the
+last frame of every item: "legacy", to compare with such figures (AudioLM's among them).
 """
 
 import dataclasses
@@ -30,8 +29,7 @@ class FrameFeatures:
     by_file: Mapping[str, np.ndarray]  # for each recording float [t, d] vectors, or int [t] codes
     rate_hz: Fraction  # frames per second
     codes: int | None = None  # number of codes; None if `by_file` holds vectors
-    # Float [codes, d], the vectors that codes stand for. None if they stand for nothing: then any
-    # two different codes are equally far from each other, as one-hot vectors are.
+    # Float [codes, d], vectors of the codes. None: different codes are equally far from each other.
     codebook: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -39,18 +37,15 @@ class FrameFeatures:
             raise InputError(f"rate_hz = {self.rate_hz}: expected more than 0 frames a second")
         for file, frames in self.by_file.items():
             if frames.ndim != (2 if self.codes is None else 1):
-                raise InputError(
-                    f"{file}: features of shape {frames.shape}: expected [frames, width], or "
-                    "[frames] for codes"
-                )
+                expected = "[frames, width]" if self.codes is None else "[frames]"
+                raise InputError(f"{file}: features of shape {frames.shape}: expected {expected}")
             if self.codes is None and not np.isfinite(frames).all():
                 raise InputError(f"{file}: features hold NaN or infinite values")
             if self.codes is not None and len(frames):
                 low, high = int(frames.min()), int(frames.max())
                 if not 0 <= low <= high < self.codes:
-                    raise InputError(
-                        f"{file}: codes span [{low}, {high}]: expected 0 to {self.codes - 1}"
-                    )
+                    span = f"[{low}, {high}]"
+                    raise InputError(f"{file}: codes span {span}: expected 0 to {self.codes - 1}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +74,13 @@ def frame_range(
 def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicing) -> Segments:
     """The frames of each item.
 
-    Encoders without padding make one frame less than the recording has room for; an item that
-    needs just that one frame more is cut and counted.
-
-    Raises:
-      InputError: features of a file are missing, or an item ends more than one frame after them.
+    Encoders without padding make one frame less than the recording has room for: an item that
+    lacks just that frame is cut and counted; one that lacks more is an InputError.
     """
     files = sorted({item.file for item in items})
     if missing := [file for file in files if file not in features.by_file]:
-        raise InputError(
-            f"{len(missing)} of {len(files)} files have items but no features, such as "
-            f"{missing[0]!r}"
-        )
+        which = f"{len(missing)} of {len(files)} files"
+        raise InputError(f"{which} have items but no features, such as {missing[0]!r}")
     arrays = [features.by_file[file] for file in files]
     begins = dict(zip(files, np.cumsum([0, *map(len, arrays)]), strict=False))
     kept, starts, lengths, empty, cut = [], [], [], 0, 0
@@ -100,8 +90,7 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
         if end > count + 1:
             raise InputError(
                 f"{item.file}: an item ends at {item.offset} s, frame {end} at "
-                f"{float(features.rate_hz):g} Hz, but there are {count} frames; the features "
-                "belong to another recording or have another rate"
+                f"{float(features.rate_hz):g} Hz, but there are {count} frames: not its features?"
             )
         cut += end > count
         end = min(end, count)
@@ -112,22 +101,14 @@ def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicin
         starts.append(begins[item.file] + first)
         lengths.append(end - first)
     frames = np.concatenate(arrays) if arrays else np.zeros((0, 1), np.float32)
-    return Segments(
-        items=tuple(kept),
-        frames=unit_vectors(frames) if features.codes is None else frames.astype(np.int32),
-        starts=np.array(starts, np.int64),
-        lengths=np.array(lengths, np.int64),
-        empty=empty,
-        cut=cut,
-    )
+    frames = unit_vectors(frames) if features.codes is None else frames.astype(np.int32)
+    spans = np.array(starts, np.int64), np.array(lengths, np.int64)
+    return Segments(tuple(kept), frames, *spans, empty, cut)
 
 
 def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"]:
-    """Vectors scaled to length 1.
-
-    A vector of zeros has no direction. If there are any, one more column puts them as far as can
-    be (angle pi) from all other vectors, and at no distance from each other, as Libri-Light did.
-    """
+    """Vectors scaled to length 1. If some are zero, one more column puts them as far as can be
+    (angle pi) from all others, and at no distance from each other, as Libri-Light did."""
     vectors = np.asarray(vectors, np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     is_zero = norms == 0
@@ -140,11 +121,8 @@ def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n e"
 def code_distances(
     codes: int, codebook: Float[np.ndarray, "codes d"] | None
 ) -> Float32[np.ndarray, "codes codes"]:
-    """Angle over pi between the vectors of any two codes.
-
-    A code is at distance 0 from itself exactly, which frames compared as vectors are only up to
-    rounding. Without a codebook different codes are at distance 1/2.
-    """
+    """Angle over pi between the vectors of any two codes; exactly 0 for a code and itself, 1/2 for
+    different codes without a codebook."""
     if codebook is None:
         angles = np.full((codes, codes), 0.5)
     else:

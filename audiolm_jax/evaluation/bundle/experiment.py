@@ -49,9 +49,8 @@ class EvaluateExperiment(Evaluation):
 
     def __post_init__(self) -> None:
         if self.prompts < 1 or not self.seeds:
-            raise InputError(
-                f"--prompts {self.prompts}, --seeds {self.seeds}: expected at least one of each"
-            )
+            given = f"--prompts {self.prompts}, --seeds {self.seeds}"
+            raise InputError(f"{given}: expected at least one of each")
         for flag, seconds in (
             ("--prompt-seconds", self.prompt_seconds),
             ("--continuation-seconds", self.continuation_seconds),
@@ -88,9 +87,8 @@ class EvaluateExperiment(Evaluation):
         index = scan(self.data)
         generator = Generator(bundle, self.generation)
         clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds)
-        continued = heldout.continue_clips(
-            generator, index, clips, self.prompt_seconds, self.continuation_seconds, self.seeds
-        )
+        lengths = self.prompt_seconds, self.continuation_seconds
+        continued = heldout.continue_clips(generator, index, clips, *lengths, self.seeds)
         for clip in continued:
             clip.write(Path(self.directory) / "continuations", generator, self.continuation_seconds)
         logger.info("continued %d prompts with %d seeds each", len(clips), len(self.seeds))
@@ -99,11 +97,8 @@ class EvaluateExperiment(Evaluation):
         likelihoods = [heldout.measure_likelihood(part, store) for part in bundle.stages.values()]
         page = ReportPage(
             title=self.title,
-            summary=(
-                f"{len(index.of('train'))} recordings to learn from, "
-                f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out "
-                "ones."
-            ),
+            summary=f"{len(index.of('train'))} recordings to learn from, "
+            f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out ones.",
             sample_rate_hz=generator.sample_rate_hz,
             train_seconds=index.seconds("train"),
             examples=tuple(clip.example(bundle.codec) for clip in continued),

@@ -36,13 +36,9 @@ _BATCH = 8  # sequences measured at once
 
 
 def choose_prompts(index: ClipIndex, count: int, seconds: float) -> list[ClipInfo]:
-    """The longest held-out clips, at least `seconds` long.
-
-    Raises:
-      InputError: there is none.
-    """
-    rate = index.config.sample_rate_hz
-    long = [clip for clip in index.of("heldout") if clip.num_samples >= seconds * rate]
+    """The longest held-out clips, at least `seconds` long and at least one."""
+    shortest = seconds * index.config.sample_rate_hz
+    long = [clip for clip in index.of("heldout") if clip.num_samples >= shortest]
     if not long:
         raise InputError(
             f"{index.config.audio_dir}: no held-out clip of {seconds} s; lower --prompt-seconds "
@@ -65,26 +61,21 @@ class ContinuedClip:
         """Its players: prompt, true ending, codec round trip, continuations."""
         seconds = self.prompt_samples / self.sample_rate_hz
         _, decoded = round_trip(codec, self.samples, (codec.levels,))
-        return Example(
-            title=self.clip.clip_id,
-            transcript=self.clip.text or None,
-            clips=(
-                AudioClip("Prompt", self.samples[: self.prompt_samples]),
-                AudioClip("True ending", self.samples, seconds),
-                AudioClip("Codec round trip", decoded[codec.levels]),
-                *(
-                    AudioClip(f"Continuation, seed {seed}", continuation.samples, seconds)
-                    for seed, continuation in self.continuations.items()
-                ),
-            ),
-        )
+        clips = [
+            AudioClip("Prompt", self.samples[: self.prompt_samples]),
+            AudioClip("True ending", self.samples, seconds),
+            AudioClip("Codec round trip", decoded[codec.levels]),
+        ]
+        for seed, continuation in self.continuations.items():
+            clips.append(AudioClip(f"Continuation, seed {seed}", continuation.samples, seconds))
+        return Example(self.clip.clip_id, self.clip.text or None, tuple(clips))
 
     def write(self, directory: Path, generator: Generator, seconds: float) -> None:
         """Writes each continuation, `seconds` of it asked for, as wav with its provenance."""
         name = self.clip.clip_id.replace("/", "_").replace("#", "_")
         for seed, continuation in self.continuations.items():
-            path = directory / f"{name}_seed{seed}.wav"
-            save_generated(path, continuation, generator, seed, seconds)
+            wav = directory / f"{name}_seed{seed}.wav"
+            save_generated(wav, continuation, generator, seed, seconds)
 
 
 def continue_clips(
@@ -122,9 +113,8 @@ def measure_codec(codec: AcousticTokenizer, index: ClipIndex) -> CodecReport:
 def measure_semantic(tokenizer: SemanticTokenizer, store: TokenStore) -> SemanticReport:
     """Cluster use on the held-out clips of a token store."""
     ids = (record.clusters for record in store.records("heldout"))
-    return evaluate_semantic(
-        ids, tokenizer.clusters, tokenizer.sample_rate_hz / tokenizer.hop_samples
-    )
+    rate_hz = tokenizer.sample_rate_hz / tokenizer.hop_samples
+    return evaluate_semantic(ids, tokenizer.clusters, rate_hz)
 
 
 def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from audiolm_jax.evaluation.codecs.comparison import ORIGINAL, ClipRecord, ClipResult, Condition
 from audiolm_jax.evaluation.codecs.opus import Resynthesis
 from audiolm_jax.evaluation.codecs.page import players_of
-from audiolm_jax.evaluation.codecs.selection import HeldoutClip, Selection
+from audiolm_jax.evaluation.codecs.selection import Selection
 from audiolm_jax.evaluation.codecs.systems import System
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
 from audiolm_jax.evaluation.measures.recognition import Recognizer
@@ -21,14 +21,13 @@ from audiolm_jax.evaluation.page.listening import AudioClip, Example
 
 logger = logging.getLogger(__name__)
 
+_PENDING = 4  # clips whose waveforms are kept while others are being measured
+
 Scores = dict[str, float | None]  # by metric
 
 
 def measuring_pool(workers: int) -> Executor:
-    """Processes to measure waveforms in; a thread for one.
-
-    Processes are spawned, because JAX's threads do not survive a fork.
-    """
+    """Processes to measure in, spawned as JAX's threads survive no fork; for one a thread."""
     if workers == 1:
         return ThreadPoolExecutor(1)
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread)
@@ -57,7 +56,7 @@ def compare_selection(
     records: list[ClipRecord] = []
     examples: list[Example] = []
     with measuring_pool(os.cpu_count() or 1) as pool:
-        compared = compare(systems, selection.heldout_clips(), measure, pool, recognizer)
+        compared = _compare(systems, selection, measure, recognizer, pool)
         for clip, (record, audio) in zip(selection.clips, compared, strict=True):
             records.append(record)
             if len(examples) < min(most_examples, len(selection.waveform)):
@@ -68,51 +67,38 @@ def compare_selection(
     return records, examples
 
 
-def compare(
+def _compare(
     systems: Sequence[System],
-    clips: Iterable[HeldoutClip],
+    selection: Selection,
     measure: Callable[[np.ndarray, np.ndarray], Scores],
-    pool: Executor,
     recognizer: Recognizer | None,
-    pending: int = 4,
+    pool: Executor,
 ) -> Iterator[tuple[ClipRecord, list[np.ndarray]]]:
-    """Every clip in every condition, in order.
-
-    Args:
-      systems: what the clips go through.
-      clips: what is measured on which clip.
-      measure: scores of (original, resynthesis), called in the pool.
-      pool: from `measuring_pool`.
-      recognizer: for the words; None listens to nothing.
-      pending: clips whose waveforms are kept while others are being measured.
-
-    Yields:
-      The record of a clip, and its audio in each condition of `conditions_of`.
-    """
+    """The record of each clip, and its audio in every condition; scores come from the pool."""
     waiting: collections.deque[_Measured] = collections.deque()
     conditions = conditions_of(systems, recognizer is not None)
-    for clip in clips:
-        # None is the original.
-        answers: list[Resynthesis | None] = [None] if recognizer else []
+    for clip in selection.clips:
+        original = selection.index.load(clip)
+        transcript = clip.text if clip in selection.words else None
+        answers: list[Resynthesis | None] = [None] if recognizer else []  # None: the original
         for system in systems:
-            answers += system(clip.samples)
-        measured = _Measured(clip)
+            answers += system(original)
+        seconds = len(original) / RATE_HZ
+        measured = _Measured(ClipRecord(clip.clip_id, clip.sha256, seconds, transcript, ()))
         for condition, answer in zip(conditions, answers, strict=True):
-            samples = clip.samples if answer is None else answer.samples
+            samples = original if answer is None else answer.samples
             scores = heard = errors = None
-            if answer and clip.has_waveform:
-                scores = pool.submit(measure, clip.samples, samples)
-            if recognizer and clip.transcript:
+            if answer and clip in selection.waveform:
+                scores = pool.submit(measure, original, samples)
+            if recognizer and transcript:
                 heard = recognizer(samples)
-                errors = recognizer.errors(clip.transcript, heard)
-            packet_bits = answer.packet_bits if answer else None
-            file_bits = answer.file_bits if answer else None
-            result = ClipResult(condition.label, packet_bits, file_bits, {}, heard, errors)
-            measured.results.append(result)
-            measured.scores.append(scores)
+                errors = recognizer.errors(transcript, heard)
+            bits, file_bits = (answer.packet_bits, answer.file_bits) if answer else (None, None)
+            result = ClipResult(condition.label, bits, file_bits, {}, heard, errors)
+            measured.results.append((result, scores))
             measured.audio.append(samples)
         waiting.append(measured)
-        while len(waiting) > pending:
+        while len(waiting) > _PENDING:
             yield waiting.popleft().finished()
     for measured in waiting:
         yield measured.finished()
@@ -122,16 +108,15 @@ def compare(
 class _Measured:
     """A clip whose scores may still be in the making."""
 
-    clip: HeldoutClip
-    results: list[ClipResult] = dataclasses.field(default_factory=list)  # without scores
-    scores: list[Future[Scores] | None] = dataclasses.field(default_factory=list)
+    record: ClipRecord  # without results
+    results: list[tuple[ClipResult, Future[Scores] | None]] = dataclasses.field(
+        default_factory=list
+    )
     audio: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     def finished(self) -> tuple[ClipRecord, list[np.ndarray]]:
-        clip = self.clip
         results = tuple(
             dataclasses.replace(result, scores=scores.result() if scores else {})
-            for result, scores in zip(self.results, self.scores, strict=True)
+            for result, scores in self.results
         )
-        seconds = len(clip.samples) / RATE_HZ
-        return ClipRecord(clip.clip_id, clip.sha256, seconds, clip.transcript, results), self.audio
+        return dataclasses.replace(self.record, results=results), self.audio

@@ -34,8 +34,7 @@ class ClipResult:
     condition: str  # its label
     packet_bits: int | None  # what the clip took; None for the original
     file_bits: int | None  # with Opus's container; None for all others
-    # Value by metric; None where it is not defined. Empty for the original, and for a clip outside
-    # the limits of length, which only the recognizer hears.
+    # By metric; None where it is not defined. Empty for the original and outside limits of length.
     scores: dict[str, float | None]
     heard: str | None = None  # what the recognizer understood, None if it did not listen
     errors: TextErrors | None = None  # against the transcript, None if it did not listen
@@ -67,12 +66,9 @@ class Row:
     """A condition with its means."""
 
     condition: Condition
-    # Bits over seconds of the clips within the limits of length; None for the original.
-    measured_kbps: float | None
+    measured_kbps: float | None  # over clips within the limits of length; None for the original
     file_kbps: float | None  # the same with Opus's container; None for others
-    # What an ideal coder would need that knows how frequent each code is within its level, over all
-    # clips; None but for codecs.
-    entropy_kbps: float | None
+    entropy_kbps: float | None  # at the codes' entropies over all clips; None but for codecs
     means: dict[str, Estimate | None]  # by metric; None where it was not measured in any clip
 
 
@@ -95,12 +91,8 @@ class CodebookUse:
 def bootstrap(
     numerators: Float64[np.ndarray, " n"], denominators: Float64[np.ndarray, " n"], seed: int
 ) -> Estimate | None:
-    """Ratio of sums over clips with its 95 % interval; None without clips.
-
-    Clips are drawn with replacement 2000 times, the same draws for the same seed and number of
-    clips; the ends are the percentiles 2.5 and 97.5. It tells how far the figure hangs on which
-    clips were held out, not on how the codec was trained.
-    """
+    """Ratio of sums over clips with its 95 % interval from 2000 draws of clips with replacement,
+    the same for the same seed and number of clips; None without clips."""
     if not len(numerators):
         return None
     count = len(numerators)
@@ -125,26 +117,19 @@ def summarize(
         results = [clip.results[place] for clip in clips]
         measured = [(clip, clip.results[place]) for clip in clips if clip.results[place].scores]
         use = use_of.get(condition.system)
-        rows.append(
-            Row(
-                condition,
-                _kbps([(result.packet_bits, clip.seconds) for clip, result in measured]),
-                _kbps([(result.file_bits, clip.seconds) for clip, result in measured]),
-                use.entropy_kbps(condition.levels) if use and condition.levels else None,
-                {name: _mean(name, results, seed) for name in metrics},
-            )
-        )
+        packets = _kbps([(result.packet_bits, clip.seconds) for clip, result in measured])
+        files = _kbps([(result.file_bits, clip.seconds) for clip, result in measured])
+        entropy = use.entropy_kbps(condition.levels) if use and condition.levels else None
+        means = {name: _mean(name, results, seed) for name in metrics}
+        rows.append(Row(condition, packets, files, entropy, means))
     return tuple(rows)
 
 
 def difference(
     clips: Sequence[ClipRecord], left: str, right: str, metric: str, seed: int
 ) -> Estimate | None:
-    """Mean of left minus right over the clips that have both, with its 95 % interval.
-
-    Both were measured on the same clips, so this tells two conditions apart where their own
-    intervals overlap.
-    """
+    """Mean of left minus right over the clips that have both, with its 95 % interval; it tells two
+    conditions apart where their own intervals overlap."""
     values = []
     for clip in clips:
         scores = {result.condition: result.scores.get(metric) for result in clip.results}

@@ -47,8 +47,7 @@ class CodecEvaluateExperiment(Evaluation):
     codecs: tuple[tuple[str, str], ...]
     """(label, run directory or model folder) of each codec."""
     levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12)
-    """Numbers of levels to decode; those beyond a codec's own are left out, and all of its levels
-    are always measured."""
+    """Numbers of levels to decode, as far as a codec has them; all of its levels always are."""
     opus_kbps: tuple[float, ...] = (6.0, 8.0, 12.0, 24.0)
     """Nominal bitrates of Opus, 6 to 510; empty for no Opus."""
     min_clip_seconds: float = 3.0
@@ -60,8 +59,7 @@ class CodecEvaluateExperiment(Evaluation):
     visqol_mapping: VisqolMapping = "polynomial"
     """From similarity to score, "polynomial" or "lattice"; see `quality.visqol`."""
     required: tuple[str, ...] = ()
-    """Metrics that must be measured; without it a metric whose package is missing is shown as not
-    measured."""
+    """Metrics that must be measured; others are left out where their package is missing."""
     asr: AsrConfig = AsrConfig()
     """Recognizer for WER and CER."""
     examples: int = 4
@@ -75,16 +73,11 @@ class CodecEvaluateExperiment(Evaluation):
 
     def __post_init__(self) -> None:
         if self.data.sample_rate_hz != RATE_HZ:
-            raise InputError(
-                f"--data.sample-rate-hz {self.data.sample_rate_hz}: expected {RATE_HZ}, the rate "
-                "of wideband PESQ and ViSQOL's speech mode; codecs of other rates are converted"
-            )
+            given = f"--data.sample-rate-hz {self.data.sample_rate_hz}"
+            raise InputError(f"{given}: expected {RATE_HZ}, the rate of wideband PESQ and ViSQOL")
         labels = [label for label, _ in self.codecs]
         if len(labels) > MAX_CURVES - 2:
-            raise InputError(
-                f"--codecs {labels}: expected at most {MAX_CURVES - 2}, a figure also shows Opus "
-                "and the original"
-            )
+            raise InputError(f"--codecs {labels}: expected at most {MAX_CURVES - 2}")
         if not labels or len({*labels, OPUS, ORIGINAL}) < len(labels) + 2:
             raise InputError(
                 f"--codecs {labels}: expected at least one, each under a label of its own other "
@@ -94,19 +87,16 @@ class CodecEvaluateExperiment(Evaluation):
             raise InputError(f"--levels {self.levels}: expected numbers from 1 on")
         for kbps in self.opus_kbps:
             if not LOWEST_KBPS <= kbps <= HIGHEST_KBPS:
-                raise InputError(
-                    f"--opus-kbps {kbps:g}: expected {LOWEST_KBPS:g} to {HIGHEST_KBPS:g}"
-                )
+                limits = f"{LOWEST_KBPS:g} to {HIGHEST_KBPS:g}"
+                raise InputError(f"--opus-kbps {kbps:g}: expected {limits}")
         if not SHORTEST_SECONDS <= self.min_clip_seconds < self.max_clip_seconds:
             raise InputError(
                 f"--min-clip-seconds {self.min_clip_seconds}, --max-clip-seconds "
                 f"{self.max_clip_seconds}: expected {SHORTEST_SECONDS:g} or more, and more"
             )
         if self.max_clips < 1 or self.examples < 0:
-            raise InputError(
-                f"--max-clips {self.max_clips}, --examples {self.examples}: expected at least 1 "
-                "and 0"
-            )
+            given = f"--max-clips {self.max_clips}, --examples {self.examples}"
+            raise InputError(f"{given}: expected at least 1 and 0")
         known = [metric.name for metric in METRICS]
         if unknown := [name for name in self.required if name not in known]:
             raise InputError(f"--required {unknown[0]}: expected {', '.join(known)}")
@@ -129,12 +119,7 @@ class CodecEvaluateExperiment(Evaluation):
         }
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Measures what the config names; writes table.md, figures/ and the page.
-
-        Raises:
-          InputError: a codec or run that is not there, no clip to measure, a required metric whose
-            package is missing, a codec that has learned from the clips it is to be measured on.
-        """
+        """Measures what the config names; writes table.md, figures/ and the page."""
         from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.codecs.compare import compare_selection, conditions_of
         from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of
@@ -150,20 +135,16 @@ class CodecEvaluateExperiment(Evaluation):
             logger.warning("%s: not measured: %s", name, reason)
         asr = self.asr
         recognizer = None if asr.model is None else Recognizer(Path(asr.model), asr.language)
-        selection = select_clips(
-            scan(self.data),
-            self.min_clip_seconds,
-            self.max_clip_seconds,
-            self.max_clips,
-            asr if recognizer else None,
-            recognizer.normalize if recognizer else str,
-        )
+        limits = self.min_clip_seconds, self.max_clip_seconds, self.max_clips
+        heard = (asr, recognizer.normalize) if recognizer else (None, str)
+        selection = select_clips(scan(self.data), *limits, *heard)
         logger.info(
             "%d clips to measure, %d to recognize; left out %d times, see report.json",
             *(len(selection.waveform), len(selection.words), len(selection.left_out)),
         )
-        opus = [OpusSystem(self.opus_kbps)] if self.opus_kbps else []
-        systems: list[System] = [*codecs, *opus]
+        systems: list[System] = [*codecs]
+        if self.opus_kbps:
+            systems.append(OpusSystem(self.opus_kbps))
         waveform = [metric.name for metric in WAVEFORM_METRICS if metric.name not in not_measured]
         conditions = conditions_of(systems, recognizer is not None)
         measure_clip = functools.partial(measure, names=waveform, mapping=self.visqol_mapping)
@@ -210,25 +191,17 @@ class CodecEvaluateExperiment(Evaluation):
         }
 
     def _not_measured(self) -> dict[str, str]:
-        """Reason by metric that cannot be measured.
-
-        Raises:
-          InputError: it was asked for.
-        """
+        """Reason by metric that cannot be measured; InputError if it was asked for."""
         reasons = {}
         for metric in METRICS:
             is_text = metric in TEXT_METRICS
             if is_text and self.asr.model is None:
-                reasons[metric.name] = (
-                    "name a Whisper folder in --asr.model (docs/guide/codec_evaluation.md)"
-                )
+                reason = "name a Whisper folder in --asr.model (docs/guide/codec_evaluation.md)"
+                reasons[metric.name] = reason
             elif missing := missing_packages(metric, self.visqol_mapping):
                 reason = f"pip install {' '.join(missing)}"
                 if is_text or metric.name in self.required:
                     flag = "--asr.model" if is_text else "--required"
-                    raise InputError(
-                        f"{flag} asks for {metric.name}, which needs packages that are not "
-                        f"installed: {reason}"
-                    )
+                    raise InputError(f"{flag} asks for {metric.name}, which is missing: {reason}")
                 reasons[metric.name] = reason
         return reasons

@@ -25,13 +25,7 @@ def opus_roundtrip(
 ) -> Resynthesis:
     """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it.
 
-    libopus comes with PyAV's wheels. The decoder answers at 48 kHz, less the encoder's delay; that
-    is converted back by the resampler of the data pipeline.
-
-    Args:
-      samples: mono.
-      sample_rate_hz: 8000, 12000, 16000, 24000 or 48000.
-      kbps: the bitrate asked for, 6 to 510; the encoder keeps it on average only.
+    The rate is 8, 12, 16, 24 or 48 kHz; the encoder keeps the bitrate on average only.
     """
     import av
 
@@ -42,12 +36,11 @@ def opus_roundtrip(
         path = Path(folder) / "clip.opus"
         with av.open(str(path), "w", format="ogg") as container:
             stream = container.add_stream(
-                "libopus", rate=sample_rate_hz, layout="mono", options=SETTINGS
+                "libopus", sample_rate_hz, layout="mono", options=SETTINGS
             )
             stream.bit_rate = round(kbps * 1000)
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples[None, :], np.float32), format="flt", layout="mono"
-            )
+            row = np.ascontiguousarray(samples[None, :], np.float32)
+            frame = av.AudioFrame.from_ndarray(row, format="flt", layout="mono")
             frame.sample_rate, frame.pts = sample_rate_hz, 0
             for packet in (*stream.encode(frame), *stream.encode(None)):
                 packet_bits += 8 * packet.size

@@ -90,7 +90,7 @@ class CodecPage(Page):
             elif (mean := row.means.get(metric.name)) is None:
                 cells.append(number(None, 0))
             else:
-                cells.append(f"{number(mean.mean, metric.digits)} ({_interval(mean, metric)})")
+                cells.append("{} ({})".format(*_numbers(mean, metric)))
         return cells
 
     @property
@@ -106,12 +106,7 @@ class CodecPage(Page):
     def difference_table(self) -> Table:
         """Codecs against Opus."""
         rows = [
-            (
-                row.what,
-                row.metric.heading,
-                number(row.estimate.mean, row.metric.digits),
-                _interval(row.estimate, row.metric),
-            )
+            (row.what, row.metric.heading, *_numbers(row.estimate, row.metric))
             for row in self.differences
         ]
         heads = ("Codec against Opus", "Metric", "Difference", "95 % interval")
@@ -120,7 +115,19 @@ class CodecPage(Page):
     @property
     def codebook_tables(self) -> list[Table]:
         """One of each codec."""
-        return [_codebook_table(use) for use in self.codebooks]
+        tables = []
+        for use in self.codebooks:
+            caption = (
+                f"{use.system}: codebooks of {use.codebook_size} codes over {use.frames:,} frames"
+            )
+            if use.frames < use.codebook_size:
+                caption += ", fewer frames than codes, so that some must be dead"
+            rows = [
+                (str(row.level + 1), number(row.perplexity, 1), str(row.used), str(row.dead))
+                for row in use.levels
+            ]
+            tables.append(Table(("Level", "Perplexity", "Codes used", "Dead codes"), rows, caption))
+        return tables
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -130,34 +137,21 @@ class CodecPage(Page):
             for metric in METRICS
             if (lines := _bitrate_lines(self.rows, metric))
         ]
-        levels = [
-            Line(
-                use.system,
-                [level.level + 1 for level in use.levels],
-                [level.perplexity for level in use.levels],
-                color,
-            )
-            for color, use in enumerate(self.codebooks)
-        ]
-        return (
-            *charts,
-            Chart("perplexity", "Codebook perplexity by level", "level", tuple(levels)),
-        )
+        levels = []
+        for color, use in enumerate(self.codebooks):
+            perplexities = [level.perplexity for level in use.levels]
+            numbers = [level.level + 1 for level in use.levels]
+            levels.append(Line(use.system, numbers, perplexities, color))
+        title = "Codebook perplexity by level"
+        return (*charts, Chart("perplexity", title, "level", tuple(levels)))
 
 
-def _interval(estimate: Estimate, metric: Metric) -> str:
-    return f"{number(estimate.low, metric.digits)} to {number(estimate.high, metric.digits)}"
-
-
-def _codebook_table(use: CodebookUse) -> Table:
-    caption = f"{use.system}: codebooks of {use.codebook_size} codes over {use.frames:,} frames"
-    if use.frames < use.codebook_size:
-        caption += ", fewer frames than codes, so that some must be dead"
-    rows = [
-        (str(level.level + 1), number(level.perplexity, 1), str(level.used), str(level.dead))
-        for level in use.levels
-    ]
-    return Table(("Level", "Perplexity", "Codes used", "Dead codes"), rows, caption)
+def _numbers(estimate: Estimate, metric: Metric) -> tuple[str, str]:
+    """Mean and interval."""
+    mean, low, high = (
+        number(x, metric.digits) for x in (estimate.mean, estimate.low, estimate.high)
+    )
+    return mean, f"{low} to {high}"
 
 
 def _bitrate_lines(rows: Sequence[Row], metric: Metric) -> tuple[Line, ...]:
@@ -173,16 +167,8 @@ def _bitrate_lines(rows: Sequence[Row], metric: Metric) -> tuple[Line, ...]:
         estimates = [estimate for _, estimate in points]
         if system == ORIGINAL:  # no bitrate: a level line across
             places, estimates = [min(bitrates), max(bitrates)], estimates * 2
-        lines.append(
-            Line(
-                system,
-                places,
-                [estimate.mean for estimate in estimates],
-                color,
-                [estimate.low for estimate in estimates],
-                [estimate.high for estimate in estimates],
-            )
-        )
+        means, low, high = ([getattr(e, end) for e in estimates] for end in ("mean", "low", "high"))
+        lines.append(Line(system, places, means, color, low, high))
     return tuple(lines)
 
 

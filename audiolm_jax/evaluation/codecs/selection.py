@@ -3,25 +3,11 @@
 import dataclasses
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterator
-
-import numpy as np
-from jaxtyping import Float
+from collections.abc import Callable
 
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldoutClip:
-    """A clip and what is to be measured on it."""
-
-    clip_id: str
-    sha256: str  # of the file
-    samples: Float[np.ndarray, " s"]  # at 16 kHz
-    has_waveform: bool  # whether the measures of the waveform are taken
-    transcript: str | None  # to count words against; None if the recognizer need not listen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +39,8 @@ class Selection:
         data = self.index.config
         seconds = sum(clip.num_samples for clip in self.waveform) / data.sample_rate_hz
         words = f", words on {len(self.words)}" if self.words else ""
-        return (
-            f"Measured on {len(self.waveform)} held-out clips of {data.dataset}, "
-            f"{seconds:.0f} s{words}."
-        )
-
-    def heldout_clips(self) -> Iterator[HeldoutClip]:
-        """Reads the clips, each when it is asked for."""
-        for clip in self.clips:
-            yield HeldoutClip(
-                clip.clip_id,
-                clip.sha256,
-                self.index.load(clip),
-                clip in self.waveform,
-                clip.text if clip in self.words else None,
-            )
+        clips = f"{len(self.waveform)} held-out clips of {data.dataset}"
+        return f"Measured on {clips}, {seconds:.0f} s{words}."
 
 
 def select_clips(
@@ -78,21 +51,11 @@ def select_clips(
     asr: AsrConfig | None,
     normalize: Callable[[str], str],
 ) -> Selection:
-    """Chooses among the held-out clips.
+    """Chooses among the held-out clips: the limits are those of clips measured by their waveform,
+    `asr` has its own; `normalize` tells which transcripts have words to count.
 
     The order is that of a hash over each file's content, so adding a recording moves no other one
     in or out by more than one place. Copies of a file count once.
-
-    Args:
-      index: the recordings.
-      min_seconds: shorter clips are not measured by their waveform.
-      max_seconds: nor are longer ones.
-      max_clips: nor are those beyond so many.
-      asr: which clips the recognizer listens to; None for no clip.
-      normalize: rules for transcripts; one that they leave empty has no words to count.
-
-    Raises:
-      InputError: no clip is left, or none with words.
     """
     rate = index.config.sample_rate_hz
     waveform: list[ClipInfo] = []
@@ -102,7 +65,10 @@ def select_clips(
     for clip in sorted(index.of("heldout"), key=lambda clip: (_order(clip), clip.clip_id)):
         key = _order(clip)
         seconds = clip.num_samples / rate
-        parts = [("waveform", waveform, _unfit(seconds, min_seconds, max_seconds), max_clips)]
+        limits = f"{min_seconds:g} to {max_seconds:g} s"
+        is_fit = min_seconds <= seconds <= max_seconds
+        unfit = None if is_fit else f"{seconds:.2f} s long, outside {limits}"
+        parts = [("waveform", waveform, unfit, max_clips)]
         if asr is not None and any(fnmatch.fnmatchcase(clip.path, glob) for glob in asr.clips):
             parts.append(("words", words, _wordless(clip, seconds, asr, normalize), asr.max_clips))
         for part, chosen, reason, most in parts:
@@ -124,19 +90,13 @@ def select_clips(
     if asr is not None and not words:
         raise InputError(
             f"{folder}: --asr.clips {asr.clips} match no held-out clip of {asr.min_seconds:g} s or "
-            "more with a transcript; expected transcripts.txt beside the recordings"
+            "more with words in transcripts.txt"
         )
     return Selection(index, tuple(waveform), tuple(words), tuple(left_out))
 
 
 def _order(clip: ClipInfo) -> str:
     return hashlib.sha256(f"{clip.sha256} {clip.start_seconds}".encode()).hexdigest()
-
-
-def _unfit(seconds: float, shortest: float, longest: float) -> str | None:
-    if shortest <= seconds <= longest:
-        return None
-    return f"{seconds:.2f} s long, outside {shortest:g} to {longest:g} s"
 
 
 def _wordless(

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -23,11 +22,8 @@ from audiolm_jax.types import AcousticTokenizer
 
 
 class CodecSystem:
-    """A codec that decodes several numbers of its levels, and counts the codes it writes.
-
-    A codec of another rate than 16 kHz gets the clip converted to its rate by soxr_hq, and what it
-    answers is converted back.
-    """
+    """A codec that decodes several numbers of its levels, and counts the codes it writes; clips are
+    converted to its rate and back by soxr_hq."""
 
     def __init__(self, label: str, codec: AcousticTokenizer, levels: Sequence[int]):
         """Levels beyond the codec's are left out; all of its levels are always decoded too."""
@@ -57,14 +53,9 @@ class CodecSystem:
 
     def codebook_use(self) -> CodebookUse:
         """Use of the codebooks over all clips so far."""
-        codes = np.concatenate(self._codes)
-        return CodebookUse(
-            system=self.label,
-            frames=len(codes),
-            codebook_size=self.codec.codebook_size,
-            frames_per_second=self.frames_per_second,
-            levels=codebook_use(codes, self.codec.codebook_size),
-        )
+        codes, size = np.concatenate(self._codes), self.codec.codebook_size
+        levels = codebook_use(codes, size)
+        return CodebookUse(self.label, len(codes), size, self.frames_per_second, levels)
 
 
 class OpusSystem:
@@ -85,29 +76,16 @@ System = CodecSystem | OpusSystem
 def load_codecs(
     codecs: Sequence[tuple[str, str]], levels: Sequence[int], data: AudioDataConfig
 ) -> list[CodecSystem]:
-    """Codecs by (label, run directory or model folder).
-
-    Raises:
-      InputError: there is none, or it learned from clips that `data` holds out.
-    """
-    folders = [(label, model_folder(path)) for label, path in codecs]
-    for _, folder in folders:
-        _check_unseen(folder, data)
-    return [
-        CodecSystem(label, load_acoustic_tokenizer(folder), levels) for label, folder in folders
-    ]
-
-
-def _check_unseen(folder: Path, data: AudioDataConfig) -> None:
-    """Raises InputError if a codec, by its own record, learned from some of the held-out clips."""
-    provenance = json.loads((folder / MODEL_JSON).read_text())["provenance"]
-    trained_on = (provenance.get("config") or {}).get("data") or {}
-    if (
-        trained_on.get("dataset") == data.dataset
-        and trained_on.get("heldout_percent", 100) < data.heldout_percent
-    ):
-        raise InputError(
-            f"--data.heldout-percent {data.heldout_percent}: {folder} was trained on "
-            f"{data.dataset} with {trained_on['heldout_percent']}, so it knows some of these "
-            "clips; take at most that"
-        )
+    """Codecs by (label, run directory or model folder); InputError if one, by its own record,
+    learned from clips that `data` holds out."""
+    folders = {label: model_folder(path) for label, path in codecs}
+    for folder in folders.values():
+        provenance = json.loads((folder / MODEL_JSON).read_text())["provenance"]
+        trained_on = (provenance.get("config") or {}).get("data") or {}
+        percent = trained_on.get("heldout_percent", 100)
+        if trained_on.get("dataset") == data.dataset and percent < data.heldout_percent:
+            raise InputError(
+                f"--data.heldout-percent {data.heldout_percent}: {folder} was trained on "
+                f"{data.dataset} with {percent}, so it knows some of these clips; take at most that"
+            )
+    return [CodecSystem(label, load_acoustic_tokenizer(f), levels) for label, f in folders.items()]

@@ -18,11 +18,9 @@ class ClipScore:
 
     clip_id: str
     seconds: float
-    # Scale-invariant signal-to-distortion ratio, dB; None if the clip is silent.
-    si_sdr_db: float | None
-    mel_distance: float  # mean |ln mel - ln mel'|; 1 is 8.7 dB. See `mel_distance`.
-    # Short-time objective intelligibility, about 0 to 1; None for less than 0.4 s of sound.
-    stoi: float | None
+    si_sdr_db: float | None  # None if the clip is silent
+    mel_distance: float  # mean |ln mel - ln mel'|; 1 is 8.7 dB
+    stoi: float | None  # about 0 to 1; None for less than 0.4 s of sound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,29 +75,19 @@ def evaluate_codec(
     clips: Iterable[tuple[str, np.ndarray]],
     prefixes: Sequence[int] = (),
 ) -> CodecReport:
-    """Encodes and decodes held-out clips, one by one, and compares them with themselves.
-
-    Args:
-      codec: the codec.
-      clips: (id, float samples [s] at the codec's rate), each at least one sample long.
-      prefixes: numbers of levels to decode besides all of them; each costs one more decoding.
-
-    Raises:
-      InputError: no clips, an empty clip, or one that is not finite.
-    """
+    """Encodes and decodes clips, (id, float samples [s] at the codec's rate), one by one, and
+    compares them with themselves; `prefixes` are numbers of levels to decode besides all."""
     codes: list[np.ndarray] = []
     scores: dict[int, list[ClipScore]] = {levels: [] for levels in (*prefixes, codec.levels)}
     for clip_id, samples in clips:
         samples = np.asarray(samples, np.float32)
         if samples.ndim != 1 or not len(samples) or not np.all(np.isfinite(samples)):
-            raise InputError(
-                f"clip {clip_id}: shape {samples.shape}: expected finite mono samples; run "
-                "`audiolm audit` on the folder"
-            )
+            where = f"clip {clip_id}: shape {samples.shape}"
+            raise InputError(f"{where}: expected finite mono samples; run `audiolm audit` on them")
         clip_codes, decoded = round_trip(codec, samples, list(scores))
         codes.append(clip_codes)
         for levels, rows in scores.items():
-            rows.append(_score(codec, clip_id, samples, decoded[levels]))
+            rows.append(_score(clip_id, samples, decoded[levels], codec.sample_rate_hz))
     if not codes:
         raise InputError("no held-out clips to evaluate the codec on: expected at least one")
     all_codes = np.concatenate(codes)
@@ -123,11 +111,7 @@ def evaluate_codec(
 def round_trip(
     codec: AcousticTokenizer, samples: Float[np.ndarray, " s"], prefixes: Sequence[int]
 ) -> tuple[Int[np.ndarray, "t q"], dict[int, Float32[np.ndarray, " s"]]]:
-    """Encodes a clip at the codec's rate once and decodes the first levels of its codes.
-
-    Returns:
-      (codes of all levels, audio as long as the clip by number of levels of `prefixes`).
-    """
+    """(codes of all levels, audio as long as the clip by number of levels decoded) of a clip."""
     tokens = codec.encode(AudioBatch(samples[None, :], np.array([len(samples)], np.int32)))
     decoded = {}
     for levels in prefixes:
@@ -138,13 +122,7 @@ def round_trip(
     return np.asarray(tokens.codes)[0, :frames], decoded
 
 
-def _score(
-    codec: AcousticTokenizer, clip_id: str, samples: np.ndarray, decoded: np.ndarray
-) -> ClipScore:
-    return ClipScore(
-        clip_id=clip_id,
-        seconds=len(samples) / codec.sample_rate_hz,
-        si_sdr_db=si_sdr(samples, decoded),
-        mel_distance=mel_distance(samples, decoded, codec.sample_rate_hz),
-        stoi=stoi(samples, decoded, codec.sample_rate_hz),
-    )
+def _score(clip_id: str, samples: np.ndarray, decoded: np.ndarray, rate_hz: int) -> ClipScore:
+    distance = mel_distance(samples, decoded, rate_hz)
+    clarity = stoi(samples, decoded, rate_hz)
+    return ClipScore(clip_id, len(samples) / rate_hz, si_sdr(samples, decoded), distance, clarity)

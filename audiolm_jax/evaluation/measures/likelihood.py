@@ -1,20 +1,16 @@
 """Held-out loss of a stage beside what plain counting reaches on the same tokens.
 
-Three yardsticks, all in nats per token and all told the level of each position, since the model
-knows it too: log(vocabulary of the level); the empirical entropy of the held-out tokens of the
-level themselves, which no fixed distribution can beat; and a bigram model fitted on the training
-tokens.
-
-The bigram model interpolates three estimates of the next token x after context c,
+Three yardsticks, in nats per token, know the level of each position: log of the level's
+vocabulary; the empirical entropy of its held-out tokens themselves, which no fixed distribution
+can beat; and a bigram model, which interpolates three estimates of token x after context c,
 
     p(x | c) = a n(c, x) / n(c)  +  b n(x) / n  +  g / legal ids of the level,
 
 with n counted at positions of the same level. The weights (a, b, g) are shared by all contexts of
-one level that were seen about equally often (powers of two of n(c)) and are fitted by expectation
-maximisation on the training tokens alone: each training sequence is predicted from the counts of
-all the others, as a held-out recording will be. Leaving out single tokens would flatter the
-estimate, for a recording repeats itself (Jelinek-Mercer interpolation with deleted estimates;
-Chen and Goodman 1999, section 2.3).
+a level seen about equally often (powers of two of n(c)) and fitted by expectation maximization on
+the training tokens, each sequence predicted from the counts of all the others: leaving out single
+tokens would flatter the estimate, for a recording repeats itself (Jelinek-Mercer interpolation
+with deleted estimates; Chen and Goodman 1999, section 2.3).
 """
 
 import dataclasses
@@ -36,31 +32,23 @@ TOTAL = "all"  # name of the row over all levels, end tokens left out
 class LevelLikelihood:
     """One row of the table: one level of a stage, its end tokens, or all its levels together."""
 
-    # A name of `StageConfig.level_names`, or "all": the mean of the levels weighted by their
-    # tokens, end tokens left out.
-    level: str
+    level: str  # of `StageConfig.level_names`, or "all": the mean weighted by tokens, without ends
     tokens: int  # held-out tokens in the row
     model_nats: float  # the model's mean loss on them
-    # The tokens' own empirical entropy. In the row "end": the surprise at an end from how often
-    # sequences end where they may. In "all": the weighted mean of the levels, so that knowing the
-    # level is no gain.
-    unigram_nats: float
+    unigram_nats: float  # the tokens' entropy; of ends the surprise, as often as they may come
     bigram_nats: float  # mean loss of the bigram model fitted on the training tokens
     log_vocabulary: float  # log of the codes of one level; of all legal ids in the row "end"
 
     @property
     def percent_below_unigram(self) -> float:
-        """How far the model's loss lies below the entropy, %; negative if above.
-
-        NaN where the entropy is 0: a constant stream leaves nothing to gain.
-        """
+        """How far the model's loss lies below the entropy, %; NaN where the entropy is 0."""
         if self.unigram_nats == 0.0:
             return float("nan")
         return 100.0 * (1.0 - self.model_nats / self.unigram_nats)
 
     @property
     def percent_below_bigram(self) -> float:
-        """How far the model's loss lies below the bigram model's, %; negative if above."""
+        """How far the model's loss lies below the bigram model's, %."""
         return 100.0 * (1.0 - self.model_nats / self.bigram_nats)
 
 
@@ -92,9 +80,7 @@ class _Targets:
 
     tokens: np.ndarray  # ids
     contexts: np.ndarray  # the id before each
-    # Index of the target in its stream, modulo the levels. An end token stands where a frame may
-    # begin, so it is at 0 and competes with the codes of the first level.
-    positions: np.ndarray
+    positions: np.ndarray  # place in the stream modulo the levels; 0 for an end token
     rows: np.ndarray  # in `StageConfig.level_names`
     sequences: np.ndarray  # which sequence the token is of
 
@@ -108,12 +94,9 @@ def _targets(sequences: Iterable[Sequence], config: StageConfig, name: str) -> _
         if not len(target):
             continue
         positions = np.arange(len(target)) % len(config.target_levels)
-        if not (target.min() >= 0 and target.max() < config.vocab_size) or not np.all(
-            legal[positions, target]
-        ):
-            raise ValueError(
-                f"{name} sequence {index} holds a target id that its level does not admit"
-            )
+        is_known = target.min() >= 0 and target.max() < config.vocab_size
+        if not is_known or not np.all(legal[positions, target]):
+            raise ValueError(f"{name} sequence {index}: a target id that its level does not admit")
         contexts = tokens[sequence.target_start - 1 : -1]
         rows = level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64)
         columns.append((target, contexts, positions, rows, np.full(len(target), index)))
@@ -139,81 +122,51 @@ def _buckets(context_counts: np.ndarray) -> np.ndarray:
 
 
 class BigramModel:
-    """The interpolated bigram model of one stage; see the module's text.
-
-    Memory is about 200 bytes for each training token.
-    """
+    """The interpolated bigram model of one stage; about 200 bytes for each training token."""
 
     def __init__(self, sequences: Iterable[Sequence], config: StageConfig):
-        """Fits on training sequences.
-
-        Each recording should be there once: overlapping crops of one recording would vouch for each
-        other when the weights are fitted.
-
-        Raises:
-          InputError: fewer than two sequences with target tokens.
-        """
+        """Fits on training sequences, two or more, each recording once: overlapping crops of one
+        would vouch for each other."""
         self._config = config
         self._legal = legal_ids(config).sum(axis=1)  # ids that may stand at each position
         train = _targets(sequences, config, "training")
         if train.sequences[0] == train.sequences[-1]:
             raise InputError(
-                f"{config.name} stage: one training sequence; the bigram model needs at least two, "
-                "each predicted from the others"
+                f"{config.name} stage: one training sequence: the bigram model needs at least two"
             )
-        self._unigrams = _Counts(self._unigram_keys(train))
-        self._pairs = _Counts(self._pair_keys(train))
-        self._contexts = _Counts(self._context_keys(train))
-        self._positions = np.bincount(train.positions, minlength=len(self._legal))
+        self._counts = [_Counts(keys) for keys in self._keys(train)]
         self._weights = self._fit_weights(train)
 
     def nats(self, targets: _Targets) -> Float64[np.ndarray, " n"]:
         """Loss of each token."""
-        estimates = self._estimates(targets, leaves_own_out=False)
-        buckets = _buckets(self._contexts[self._context_keys(targets)])
+        estimates, buckets = self._estimates(targets, leaves_own_out=False)
         buckets = np.minimum(buckets, self._weights.shape[1] - 1)
         weights = self._weights[targets.positions, buckets]
         return -np.log(np.sum(weights * estimates, axis=1))
 
-    # A context can only be followed by one position, but keys that say so cannot go wrong.
-    def _unigram_keys(self, targets: _Targets) -> np.ndarray:
-        return targets.positions * self._config.vocab_size + targets.tokens
+    def _keys(self, targets: _Targets) -> tuple[np.ndarray, ...]:
+        """What is counted: pairs, contexts and tokens at a position, and positions."""
+        size = self._config.vocab_size
+        contexts = targets.positions * size + targets.contexts
+        tokens = targets.positions * size + targets.tokens
+        return contexts * size + targets.tokens, contexts, tokens, targets.positions
 
-    def _context_keys(self, targets: _Targets) -> np.ndarray:
-        return targets.positions * self._config.vocab_size + targets.contexts
-
-    def _pair_keys(self, targets: _Targets) -> np.ndarray:
-        return self._context_keys(targets) * self._config.vocab_size + targets.tokens
-
-    def _estimates(self, targets: _Targets, leaves_own_out: bool) -> Float64[np.ndarray, "n 3"]:
-        """Bigram, unigram and uniform probability of each token.
-
-        Training tokens are predicted without the counts of their own sequence.
-        """
-        pairs = self._pairs[self._pair_keys(targets)]
-        contexts = self._contexts[self._context_keys(targets)]
-        unigrams = self._unigrams[self._unigram_keys(targets)]
-        positions = self._positions[targets.positions]
+    def _estimates(
+        self, targets: _Targets, leaves_own_out: bool
+    ) -> tuple[Float64[np.ndarray, "n 3"], np.ndarray]:
+        """Bigram, unigram and uniform probability of each token, and the bucket of its context."""
+        keys = self._keys(targets)
+        counts = [table[own] for table, own in zip(self._counts, keys, strict=True)]
         if leaves_own_out:
-            pairs = pairs - _own(self._pair_keys(targets), targets.sequences)
-            contexts = contexts - _own(self._context_keys(targets), targets.sequences)
-            unigrams = unigrams - _own(self._unigram_keys(targets), targets.sequences)
-            positions = positions - _own(targets.positions, targets.sequences)
-        return np.stack(
-            [
-                pairs / np.maximum(contexts, 1),
-                unigrams / np.maximum(positions, 1),
-                1.0 / self._legal[targets.positions],
-            ],
-            axis=1,
-        )
+            counts = [n - _own(own, targets.sequences) for n, own in zip(counts, keys, strict=True)]
+        pairs, contexts, tokens, positions = counts
+        bigram, unigram = pairs / np.maximum(contexts, 1), tokens / np.maximum(positions, 1)
+        uniform = 1.0 / self._legal[targets.positions]
+        return np.stack([bigram, unigram, uniform], axis=1), _buckets(contexts)
 
     def _fit_weights(self, train: _Targets) -> Float64[np.ndarray, "positions buckets 3"]:
-        """Interpolation weights."""
-        estimates = self._estimates(train, leaves_own_out=True)
-        keys = self._context_keys(train)
-        buckets = _buckets(self._contexts[keys] - _own(keys, train.sequences))
-        n_buckets = int(_buckets(self._contexts.counts).max()) + 1
+        estimates, buckets = self._estimates(train, leaves_own_out=True)
+        n_buckets = int(_buckets(self._counts[1].counts).max()) + 1
         cells = train.positions * n_buckets + buckets
         n_cells = len(self._legal) * n_buckets
         weights = np.full((n_cells, 3), 1.0 / 3.0)
@@ -251,23 +204,12 @@ def stage_likelihood(
     model_losses: Mapping[str, float],
     model_counts: Mapping[str, float] | None = None,
 ) -> StageLikelihood:
-    """The table of one stage.
-
-    Args:
-      config: the stage.
-      train: sequences that the model was trained on, each recording once.
-      heldout: the sequences that `model_losses` were measured on.
-      model_losses: the model's mean loss in nats by name of `config.level_names`.
-      model_counts: tokens behind each mean; if given, they must be those of `heldout`.
-
-    Raises:
-      InputError: no tokens.
-      ValueError: a loss is missing or not finite, or was measured on another number of tokens.
-    """
+    """The table of one stage from its training sequences, each recording once, and the held-out
+    ones that the model's mean losses, in nats by name of `config.level_names`, were measured on.
+    `model_counts` are the tokens behind each mean; if given, they must be those of `heldout`."""
     bigram = BigramModel(train, config)
     targets = _targets(heldout, config, "held-out")
     nats = bigram.nats(targets)
-    end_row = len(config.level_names) - 1
     rows: list[LevelLikelihood] = []
     for row, name in enumerate(config.level_names):
         chosen = targets.rows == row
@@ -275,26 +217,21 @@ def stage_likelihood(
         if not tokens:
             continue
         loss = model_losses.get(name, math.nan)
+        where = f"{config.name} stage: model loss of {name} is"
         if not math.isfinite(loss):
-            raise ValueError(
-                f"{config.name} stage: model loss of {name} is {loss}: expected a finite number "
-                f"for {tokens} held-out tokens; losses given: {sorted(model_losses)}"
-            )
+            raise ValueError(f"{where} {loss}: expected a finite number")
         if model_counts is not None and round(model_counts[name]) != tokens:
             raise ValueError(
-                f"{config.name} stage: the model loss of {name} is a mean over "
-                f"{model_counts[name]:g} tokens, the held-out sequences hold {tokens}; both must "
-                "be the same tokens"
+                f"{where} a mean over {model_counts[name]:g} tokens, held out are {tokens}"
             )
-        if row == end_row:
+        is_end = row == len(config.level_names) - 1
+        if is_end:
             unigram = float(np.log(np.sum(targets.positions == 0) / tokens))
-            log_vocabulary = float(np.log(config.target_codebook_size + 1))
         else:
             unigram = entropy(np.bincount(targets.tokens[chosen]))
-            log_vocabulary = float(np.log(config.target_codebook_size))
-        rows.append(
-            LevelLikelihood(name, tokens, loss, unigram, float(nats[chosen].mean()), log_vocabulary)
-        )
+        bigram_nats = float(nats[chosen].mean())
+        log_vocabulary = float(np.log(config.target_codebook_size + is_end))
+        rows.append(LevelLikelihood(name, tokens, loss, unigram, bigram_nats, log_vocabulary))
     return StageLikelihood(config.name, (*rows, _total(rows)))
 
 
@@ -303,9 +240,6 @@ def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
     if not levels:
         raise InputError("no held-out tokens besides end tokens; expected at least one level")
     tokens = sum(row.tokens for row in levels)
-
-    def mean(field: str) -> float:
-        return sum(row.tokens * getattr(row, field) for row in levels) / tokens
-
     fields = ("model_nats", "unigram_nats", "bigram_nats", "log_vocabulary")
-    return LevelLikelihood(TOTAL, tokens, *map(mean, fields))
+    sums = [sum(row.tokens * getattr(row, field) for row in levels) for field in fields]
+    return LevelLikelihood(TOTAL, tokens, *(total / tokens for total in sums))

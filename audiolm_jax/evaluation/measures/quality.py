@@ -1,8 +1,5 @@
-"""Measures of a resynthesis against its original, by name: what each needs and how it reads.
-
-All take mono at 16 kHz, the rate that wideband PESQ and ViSQOL's speech mode are defined for. The
-packages of PESQ and ViSQOL are optional, because pip may have to compile them.
-"""
+"""Measures of a resynthesis against its original, mono at 16 kHz, the rate of wideband PESQ and
+ViSQOL's speech mode, by name: what each needs and how it reads."""
 
 import dataclasses
 import importlib.metadata
@@ -75,17 +72,8 @@ def measure(
     names: Sequence[str],
     mapping: VisqolMapping,
 ) -> dict[str, float | None]:
-    """Named measures of one clip at 16 kHz, at least 1 s long.
-
-    Args:
-      reference: the original.
-      estimate: what is measured.
-      names: of `WAVEFORM_METRICS`; their packages must be there.
-      mapping: how ViSQOL makes a score of similarity.
-
-    Returns:
-      Value by name; None where a measure is not defined, such as PESQ of silence.
-    """
+    """Measures of a clip at 16 kHz, 1 s or more, by name of `WAVEFORM_METRICS`; their packages must
+    be there. None where a measure is not defined, such as PESQ of silence."""
     functions: dict[str, Callable[[], float | None]] = {
         "visqol": lambda: visqol(reference, estimate, mapping),
         "pesq": lambda: pesq(reference, estimate),
@@ -112,15 +100,12 @@ _VISQOL: dict[VisqolMapping, Any] = {}  # made once in a process
 
 
 def visqol(
-    reference: Float[np.ndarray, " s"],
-    estimate: Float[np.ndarray, " s"],
-    mapping: VisqolMapping,
+    reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], mapping: VisqolMapping
 ) -> float | None:
     """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; None for digital silence.
 
-    The mapping from similarity to score is "polynomial", the fit of ViSQOL's first versions, scaled
-    so that equal signals get 5, or "lattice", the network that the C++ program uses by default
-    since 3.3, which is far more severe on low bitrates (equal signals get 4.53).
+    From similarity to score by "polynomial", the fit of the first versions (equal signals get 5),
+    or "lattice", the C++ program's network since 3.3, far more severe on low bitrates (4.53).
     """
     from visqol import VisqolApi
 

@@ -1,7 +1,6 @@
 """What a speech recognizer understands of a clip, and how far that is from the transcript."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,7 @@ class AsrConfig:
     model: str | None = None
     """Folder of a Whisper model in CTranslate2's format; None for no recognizer."""
     clips: tuple[str, ...] = ("*",)
-    """Patterns of clips that it listens to, as paths below the audio folder, such as "en_US*/*"; of
-    these it takes the ones that have a transcript."""
+    """Patterns of clips with transcripts to listen to, below the audio folder: "en_US*/*"."""
     language: str = "en"
     """Of these clips, a code such as "en"."""
     min_seconds: float = 1.0
@@ -32,8 +30,7 @@ class AsrConfig:
     def __post_init__(self) -> None:
         if not self.clips or self.max_clips < 1:
             raise InputError(
-                f"--asr.clips {self.clips}, --asr.max-clips {self.max_clips}: expected a pattern "
-                "and at least one clip"
+                f"--asr.clips {self.clips}, --asr.max-clips {self.max_clips}: expected one or more"
             )
         if not self.min_seconds >= 1:
             raise InputError(f"--asr.min-seconds {self.min_seconds}: expected at least 1")
@@ -53,27 +50,25 @@ class Recognizer:
     """Whisper for CTranslate2, through faster-whisper on the CPU in int8; nothing is downloaded.
 
     Beam of 5 at temperature 0 without retries, no memory of earlier clips, no voice detection: the
-    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin; texts
-    are normalized before they are compared.
+    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin.
     """
 
     def __init__(self, folder: Path, language: str):
-        """Loads a model for a language code such as "en".
-
-        Raises:
-          InputError: no such folder, a file missing in it, or not a model that can be loaded.
-        """
         missing = [name for name in _FILES if not (folder / name).is_file()]
         if missing:
             raise InputError(
-                f"--asr.model {folder}: no {missing[0]} there; expected the folder of a Whisper "
-                f"model for CTranslate2 with {', '.join(_FILES)} (docs/guide/codec_evaluation.md)"
+                f"--asr.model {folder}: no {missing[0]} there; expected a Whisper model for "
+                f"CTranslate2 with {', '.join(_FILES)}"
             )
         from faster_whisper import WhisperModel
+        from whisper_normalizer.basic import BasicTextNormalizer
+        from whisper_normalizer.english import EnglishTextNormalizer
 
         self.fingerprint = file_sha256(folder / "model.bin")
         self.language = language
-        self.normalize = text_normalizer(language)
+        # Whisper's own rules: lower case, no punctuation or brackets; for English also numbers as
+        # digits, contractions in full, British spelling made American.
+        self.normalize = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
         except (RuntimeError, ValueError) as error:
@@ -97,27 +92,13 @@ class Recognizer:
         return count_errors(self.normalize(transcript), self.normalize(heard))
 
 
-def text_normalizer(language: str) -> Callable[[str], str]:
-    """Whisper's own rules before words are counted, from the package whisper-normalizer.
-
-    For English: lower case, no punctuation, nothing in brackets, numbers as digits, contractions
-    in full, British spelling made American. For others: lower case, no punctuation or brackets.
-    """
-    from whisper_normalizer.basic import BasicTextNormalizer
-    from whisper_normalizer.english import EnglishTextNormalizer
-
-    return EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
-
-
 def count_errors(transcript: str, heard: str) -> TextErrors:
     """Word and character edits between normalized texts; the transcript must not be empty."""
     import jiwer
 
-    words = jiwer.process_words(transcript, heard)
-    characters = jiwer.process_characters(transcript, heard)
-    return TextErrors(
-        words=words.hits + words.substitutions + words.deletions,
-        word_errors=words.substitutions + words.deletions + words.insertions,
-        characters=characters.hits + characters.substitutions + characters.deletions,
-        character_errors=characters.substitutions + characters.deletions + characters.insertions,
-    )
+    counts = []
+    for process in (jiwer.process_words, jiwer.process_characters):
+        edits = process(transcript, heard)
+        wrong = edits.substitutions + edits.deletions
+        counts += [edits.hits + wrong, wrong + edits.insertions]
+    return TextErrors(*counts)

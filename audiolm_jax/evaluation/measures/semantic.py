@@ -37,17 +37,8 @@ class SemanticReport:
 def evaluate_semantic(
     sequences: Iterable[np.ndarray], clusters: int, rate_hz: float
 ) -> SemanticReport:
-    """Counts the clusters of id sequences, one integer array [u] a clip, not de-duplicated.
-
-    Args:
-      sequences: ids in [0, clusters).
-      clusters: K.
-      rate_hz: tokens per second before de-duplication.
-
-    Raises:
-      InputError: no tokens at all.
-      ValueError: an id outside [0, clusters).
-    """
+    """Counts ids in [0, clusters), one integer array [u] a clip, `rate_hz` a second as they come
+    from the tokenizer, before de-duplication."""
     counts = np.zeros(clusters, np.int64)
     short = np.zeros(clusters, np.int64)
     clips = 0

@@ -1,7 +1,4 @@
-"""The one mel spectrum that evaluation measures and draws with, apart from any model's own.
-
-A yardstick must not change with what it measures: the settings are fixed here and read no config.
-"""
+"""The mel spectrum that evaluation measures and draws with; like every yardstick, it is fixed."""
 
 import numpy as np
 from jaxtyping import Complex128, Float, Float64
@@ -22,11 +19,8 @@ def band_of_hz(hz: float, sample_rate_hz: int) -> float:
 def mel_spectrum(
     samples: Float[np.ndarray, " s"], sample_rate_hz: int
 ) -> Float64[np.ndarray, "frames 80"]:
-    """Magnitudes in 80 HTK mel bands up to half the rate, 1 + s // hop frames, zeros at the ends.
-
-    The window is 40 ms, the hop 10 ms. A sine of full scale has about 1 in its band; nothing is
-    below 1e-5.
-    """
+    """Magnitudes in 80 HTK mel bands up to half the rate, 1 + s // hop frames, zeros at the ends;
+    about 1 for a sine of full scale in its band, nowhere below 1e-5."""
     import librosa.filters
 
     window_samples = round(WINDOW_SECONDS * sample_rate_hz)
@@ -46,9 +40,7 @@ def mel_spectrum(
 def short_time_spectrum(
     samples: Float[np.ndarray, " s"], window: Float[np.ndarray, " w"], hop_samples: int
 ) -> Complex128[np.ndarray, "frames f"]:
-    """Spectra of the 1 + (s - w) // hop windows that lie within the samples, w // 2 + 1 each.
-
-    librosa's own needs half a minute of compilation on a new machine.
-    """
+    """Spectra of the 1 + (s - w) // hop windows that lie within the samples, w // 2 + 1 each."""
+    # librosa's own needs half a minute of compilation on a new machine.
     frames = np.lib.stride_tricks.sliding_window_view(samples, len(window))[::hop_samples]
     return np.fft.rfft(frames * window)

@@ -12,13 +12,8 @@ STOI_SHORTEST_SECONDS = 0.4  # STOI compares stretches of 30 frames, 384 ms
 
 
 def si_sdr(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) -> float | None:
-    """Scale-invariant signal-to-distortion ratio of signals made zero-mean, dB.
-
-    Held within +-100 so that a mean stays finite; None if the reference is constant, for which the
-    ratio has no meaning.
-
-    Reference: Le Roux et al., "SDR - half-baked or well done?", 2019, Eq. 4.
-    """
+    """Scale-invariant signal-to-distortion ratio of signals made zero-mean (Le Roux et al., 2019,
+    Eq. 4), dB within +-100; None if the reference is constant."""
     reference = reference.astype(np.float64) - reference.mean(dtype=np.float64)
     estimate = estimate.astype(np.float64) - estimate.mean(dtype=np.float64)
     energy = float(reference @ reference)
@@ -38,11 +33,7 @@ def si_sdr(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]
 def mel_distance(
     reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], sample_rate_hz: int
 ) -> float:
-    """Mean absolute difference of natural-log mel magnitudes, over frames and 80 bands.
-
-    0 is equal; 1 is 8.7 dB on average. The spectrum is that of `spectra.mel_spectrum`, whose floor
-    of -100 dB keeps digital silence finite.
-    """
+    """Mean absolute difference of ln of `mel_spectrum`, over frames and bands; 1 is 8.7 dB."""
     left = np.log(mel_spectrum(reference, sample_rate_hz))
     right = np.log(mel_spectrum(estimate, sample_rate_hz))
     return float(np.mean(np.abs(left - right)))
@@ -51,19 +42,16 @@ def mel_distance(
 def stoi(
     reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], sample_rate_hz: int
 ) -> float | None:
-    """Short-time objective intelligibility (Taal et al. 2011), about 0 to 1.
-
-    None where it is not defined: less than 0.4 s of sound once silence is removed.
-    """
+    """Short-time objective intelligibility (Taal et al. 2011), about 0 to 1; None for less than
+    0.4 s of sound once silence is removed."""
     if len(reference) < STOI_SHORTEST_SECONDS * sample_rate_hz or not np.any(reference):
         return None
     import pystoi
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        score = pystoi.stoi(
-            reference.astype(np.float64), estimate.astype(np.float64), sample_rate_hz
-        )
+        pair = reference.astype(np.float64), estimate.astype(np.float64)
+        score = pystoi.stoi(*pair, sample_rate_hz)
     # pystoi answers 1e-5 with a warning when too few frames are left, which is no measurement.
     if any("Not enough STFT frames" in str(warning.message) for warning in caught):
         return None

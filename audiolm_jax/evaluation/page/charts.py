@@ -24,7 +24,7 @@ class Line:
     label: str  # in the legend
     x: Sequence[int | float]
     y: Sequence[float]
-    color: int  # index into the colors of `palette.CURVES`
+    color: int  # index into `palette.CURVES`
     low: Sequence[float] = ()  # lower ends of the points' intervals, shaded; empty for none
     high: Sequence[float] = ()  # upper ends
     style: str = "-o"  # how matplotlib draws it
@@ -95,13 +95,8 @@ def write_charts(directory: Path, charts: Iterable[Chart]) -> None:
 def curve(
     rows: Sequence[Mapping[str, Any]], name: str
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Steps and values of a metric, averaged down to about 300 points; empty if it never occurs.
-
-    Args:
-      rows: lines of metrics.jsonl: "step", and whatever was measured at that step; null where a
-        value was not finite.
-      name: the metric.
-    """
+    """Steps and values of a metric in lines of metrics.jsonl, averaged down to about 300 points;
+    empty if it never has a finite value."""
     points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
     steps, values = np.array(points, np.float64).reshape(-1, 2).T
     if not points:
@@ -115,30 +110,22 @@ def curve(
 
 def _style(scheme: Scheme) -> dict[Any, Any]:
     """Settings of matplotlib; texts stay text, in the reader's fonts."""
-    ink, card = PALETTES[scheme]["ink"], PALETTES[scheme]["card"]
+    inked = ["axes.edgecolor", "axes.labelcolor", "grid.color", "legend.labelcolor"]
+    inked += ["xtick.color", "ytick.color"]
     return {
+        **dict.fromkeys(inked, PALETTES[scheme]["ink"]),
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor"), PALETTES[scheme]["card"]),
+        **{f"{axis}tick.{kind}.size": 3 for axis in "xy" for kind in ("major", "minor")},
         "figure.figsize": (5.0, 2.7),
-        "figure.facecolor": card,
-        "axes.facecolor": card,
-        "axes.edgecolor": ink,
-        "axes.labelcolor": ink,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.grid.axis": "y",
-        "grid.color": ink,
         "grid.alpha": 0.15,
         "grid.linewidth": 0.6,
-        "xtick.color": ink,
-        "ytick.color": ink,
-        "xtick.major.size": 3,
-        "ytick.major.size": 3,
-        "xtick.minor.size": 3,
-        "ytick.minor.size": 3,
         "font.size": 10,
         "legend.frameon": False,
         "legend.fontsize": 9,
-        "legend.labelcolor": ink,
         "lines.linewidth": 1.6,
         "lines.markersize": 4,
         "svg.fonttype": "none",

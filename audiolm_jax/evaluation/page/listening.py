@@ -9,11 +9,7 @@ import numpy as np
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.spectra import band_of_hz
-from audiolm_jax.evaluation.page.sound import (
-    flac_data_uri,
-    spectrogram_data_uri,
-    spectrogram_peak_db,
-)
+from audiolm_jax.evaluation.page import sound
 
 _FREQUENCIES_HZ = (1000.0, 2000.0, 4000.0)
 
@@ -22,10 +18,9 @@ _FREQUENCIES_HZ = (1000.0, 2000.0, 4000.0)
 class AudioClip:
     """One player."""
 
-    title: str  # what it is: "Prompt", "True ending", "Codec round trip", "Continuation, seed 1"
+    title: str  # what it is, such as "Prompt" or "Continuation, seed 1"
     samples: np.ndarray  # float [s] in [-1, 1]; beyond that it is cut off, and the page says so
-    # Where the prompt ends in it, to be marked; None if it holds no prompt.
-    prompt_seconds: float | None = None
+    prompt_seconds: float | None = None  # where the prompt ends in it, to be marked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,25 +33,17 @@ class Example:
 
 
 def players(examples: Sequence[Example], sample_rate_hz: int) -> list[dict[str, Any]]:
-    """What the section `listen` shows of each example, its clips on one scale of time and level.
-
-    Raises:
-      InputError: a clip is empty, not mono or not finite.
-    """
+    """What the section `listen` shows of each example, its clips on one scale of time and level."""
     shown = []
     for example in examples:
         for clip in example.clips:
             samples = clip.samples
             if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-                raise InputError(
-                    f"clip {clip.title} of {example.title}: shape {samples.shape}: expected finite "
-                    "mono samples, at least one"
-                )
+                where = f"clip {clip.title} of {example.title}: shape {samples.shape}"
+                raise InputError(f"{where}: expected finite mono samples, at least one")
         longest = max((len(clip.samples) for clip in example.clips), default=0)
-        peak_db = max(
-            (spectrogram_peak_db(clip.samples, sample_rate_hz) for clip in example.clips),
-            default=0.0,
-        )
+        peaks_db = [sound.spectrogram_peak_db(c.samples, sample_rate_hz) for c in example.clips]
+        peak_db = max(peaks_db, default=0.0)
         clips = [_player(clip, sample_rate_hz, longest, peak_db) for clip in example.clips]
         shown.append({"title": example.title, "transcript": example.transcript, "clips": clips})
     return shown
@@ -65,6 +52,7 @@ def players(examples: Sequence[Example], sample_rate_hz: int) -> list[dict[str, 
 def _player(clip: AudioClip, sample_rate_hz: int, longest: int, peak_db: float) -> dict[str, Any]:
     seconds = len(clip.samples) / sample_rate_hz
     prompt = clip.prompt_seconds
+    shown_hz = [hz for hz in _FREQUENCIES_HZ if hz < sample_rate_hz / 2]
     return {
         "title": clip.title,
         "seconds": seconds,
@@ -72,13 +60,9 @@ def _player(clip: AudioClip, sample_rate_hz: int, longest: int, peak_db: float) 
         "prompt_seconds": prompt if prompt is not None and 0 < prompt < seconds else None,
         "width": len(clip.samples) / longest,
         "ticks": [at for at in tick_seconds(longest / sample_rate_hz) if at <= seconds],
-        "heights": {
-            f"{hz / 1000:g} kHz": band_of_hz(hz, sample_rate_hz)
-            for hz in _FREQUENCIES_HZ
-            if hz < sample_rate_hz / 2
-        },
-        "image": spectrogram_data_uri(clip.samples, sample_rate_hz, peak_db),
-        "audio": flac_data_uri(clip.samples, sample_rate_hz),
+        "heights": {f"{hz / 1000:g} kHz": band_of_hz(hz, sample_rate_hz) for hz in shown_hz},
+        "image": sound.spectrogram_data_uri(clip.samples, sample_rate_hz, peak_db),
+        "audio": sound.flac_data_uri(clip.samples, sample_rate_hz),
     }
 
 

@@ -3,29 +3,20 @@
 from typing import Literal
 
 Scheme = Literal["light", "dark"]
+_COLORS = {  # (light, dark)
+    "paper": ("#fbfaf7", "#14161a"),
+    "card": ("#ffffff", "#1d2026"),
+    "ink": ("#1d2129", "#e7e9ee"),
+    "soft": ("#5b6472", "#a2aab8"),
+    "line": ("#dfe1e6", "#343943"),
+    "accent": ("#1f5fbf", "#7fb0ff"),
+    "good": ("#1a7a42", "#66cc8f"),
+    "bad": ("#b3361e", "#ff917a"),
+    "track": ("#e9ebef", "#343943"),
+}
 PALETTES: dict[Scheme, dict[str, str]] = {
-    "light": {
-        "paper": "#fbfaf7",
-        "card": "#ffffff",
-        "ink": "#1d2129",
-        "soft": "#5b6472",
-        "line": "#dfe1e6",
-        "accent": "#1f5fbf",
-        "good": "#1a7a42",
-        "bad": "#b3361e",
-        "track": "#e9ebef",
-    },
-    "dark": {
-        "paper": "#14161a",
-        "card": "#1d2026",
-        "ink": "#e7e9ee",
-        "soft": "#a2aab8",
-        "line": "#343943",
-        "accent": "#7fb0ff",
-        "good": "#66cc8f",
-        "bad": "#ff917a",
-        "track": "#343943",
-    },
+    "light": {name: light for name, (light, _) in _COLORS.items()},
+    "dark": {name: dark for name, (_, dark) in _COLORS.items()},
 }
 CURVES: dict[Scheme, tuple[str, ...]] = {
     "light": ("#1f5fbf", "#c8501e", "#2c8a57", "#8a4bb5", "#a17c0b", "#b93a74"),

@@ -1,7 +1,6 @@
-"""HTML pages from the templates beside this module.
+"""HTML pages from the templates beside this module, which escape every text that is put in.
 
 A page is one file with everything inside it; its policy forbids the browser to load anything.
-The templates escape every text that is put in.
 """
 
 import abc
@@ -28,17 +27,10 @@ class Page(abc.ABC):
 
     @abc.abstractmethod
     def sections(self) -> dict[str, tuple[str, object]]:
-        """(heading, what it shows) by key, which is the anchor and names the template.
-
-        Sections that have nothing to show are left out.
-        """
+        """(heading, what it shows) by key, anchor and template; left out with nothing to show."""
 
     def render(self) -> str:
-        """The page as text; equal content gives equal text.
-
-        Raises:
-          InputError: a clip is empty or not finite, or a curve is asked for that was not measured.
-        """
+        """The page as text; equal content gives equal text."""
         import jinja2
 
         environment = jinja2.Environment(

@@ -1,8 +1,4 @@
-"""Sound as parts of a page: FLAC to play, and spectrograms to look at, as data URIs.
-
-Axes of spectrograms are left to the page, which can draw them sharp at any size and in the
-reader's colors. Equal input gives equal text.
-"""
+"""Sound as data URIs for a page: FLAC to play, and spectrograms whose axes the page draws."""
 
 import io
 
@@ -17,11 +13,7 @@ SPECTROGRAM_RANGE_DB = 75.0
 
 
 def to_pcm16(samples: Float[np.ndarray, " s"]) -> Int16[np.ndarray, " s"]:
-    """Samples in [-1, 1] as int16; those beyond are held at full scale, as a sound card does.
-
-    Raises:
-      InputError: no samples, or one that is not finite.
-    """
+    """Samples in [-1, 1] as int16; those beyond are held at full scale, as a sound card does."""
     if not len(samples) or not np.all(np.isfinite(samples)):
         raise InputError(f"audio of {len(samples)} samples: expected finite samples, at least one")
     return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
@@ -51,10 +43,8 @@ def spectrogram_peak_db(samples: Float[np.ndarray, " s"], sample_rate_hz: int) -
 def spectrogram_data_uri(
     samples: Float[np.ndarray, " s"], sample_rate_hz: int, peak_db: float
 ) -> str:
-    """A mel spectrogram as PNG without axes: 80 bands high, 100 pixels a second.
-
-    The top is half the sample rate; `peak_db` has the brightest color, the darkest is 75 dB below.
-    """
+    """A mel spectrogram as PNG without axes: 80 bands up to half the rate, 100 pixels a second;
+    `peak_db` has the brightest color, the darkest is 75 dB below."""
     import matplotlib
     from PIL import Image
 

@@ -12,13 +12,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.page.charts import Chart, Line, curve
 from audiolm_jax.training.metrics import HELDOUT, METRICS, TIMING, read_metrics
 
-CURVES = (
-    "loss",
-    "spectral_loss",
-    "contrastive_loss",
-    "masked_loss",
-    "adversarial_loss",
-)
+CURVES = ("loss", "spectral_loss", "contrastive_loss", "masked_loss", "adversarial_loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,15 +26,11 @@ class TrainerSummary:
     seconds_per_step: float | None  # median, compilation left out; None if unknown
     devices: str  # what it ran on: "1 x cpu"
     metrics: tuple[Mapping[str, Any], ...]  # lines of metrics.jsonl
-    curves: tuple[str, ...]  # metrics to draw, at most six; "heldout/<name>" is added by itself
+    curves: tuple[str, ...]  # metrics to draw, at most six; "heldout/<name>" comes by itself
 
 
 def summarize_run(directory: Path) -> TrainerSummary:
-    """Loss curve and speed of a finished run, from its own files.
-
-    Raises:
-      InputError: not a finished run directory, or one without loss curves, as a k-means has.
-    """
+    """Loss curve and speed of a finished run, from its own files."""
     from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 
     if not (directory / "model" / MODEL_JSON).is_file():
@@ -51,9 +41,8 @@ def summarize_run(directory: Path) -> TrainerSummary:
     logged = {name for line in metrics for name in line}
     curves = tuple(name for name in CURVES if name in logged)
     if not curves:
-        raise InputError(
-            f"{directory}: no loss in {METRICS}; --runs takes those of codec, encoder or stages"
-        )
+        hint = "--runs takes those of codec, encoder or stages"
+        raise InputError(f"{directory}: no loss in {METRICS}; {hint}")
     times = [line["seconds_per_step"] for line in read_metrics(directory / TIMING)]
     crop = config.get("crop_seconds") or config["model"]["stage"]["crop_seconds"]
     devices = json.loads((directory / "manifest.json").read_text())["devices"]
@@ -70,33 +59,19 @@ def summarize_run(directory: Path) -> TrainerSummary:
 
 
 def training_charts(trainers: Sequence[TrainerSummary]) -> tuple[Chart, ...]:
-    """The curves of each run over its steps: solid in training, dashed on held-out data.
-
-    Raises:
-      InputError: a metric has no finite value, or there are more than six.
-    """
-    return tuple(
-        Chart(
-            stem=f"training_{place}_{trainer.name.replace(' ', '_')}",
-            title=trainer.name,
-            x_label="step",
-            lines=tuple(
-                line
-                for color, name in enumerate(trainer.curves)
-                for line in _curves(trainer.metrics, name, color)
-            ),
-        )
-        for place, trainer in enumerate(trainers, 1)
-    )
-
-
-def _curves(rows: Sequence[Mapping[str, Any]], name: str, color: int) -> list[Line]:
-    steps, values = curve(rows, name)
-    if not len(steps):
-        raise InputError(f"metric {name} has no finite value: expected one in {METRICS}")
-    lines = [Line(name, steps.tolist(), values.tolist(), color, style="-")]
-    steps, values = curve(rows, f"{HELDOUT}{name}")
-    if len(steps):
-        label = f"{name}, held-out"
-        lines.append(Line(label, steps.tolist(), values.tolist(), color, style="--o"))
-    return lines
+    """The curves of each run over its steps: solid in training, dashed on held-out data."""
+    charts = []
+    for place, trainer in enumerate(trainers, 1):
+        lines = []
+        for color, name in enumerate(trainer.curves):
+            steps, values = curve(trainer.metrics, name)
+            if not len(steps):
+                raise InputError(f"metric {name} has no finite value: expected one in {METRICS}")
+            lines.append(Line(name, steps.tolist(), values.tolist(), color, style="-"))
+            steps, values = curve(trainer.metrics, f"{HELDOUT}{name}")
+            if len(steps):
+                label = f"{name}, held-out"
+                lines.append(Line(label, steps.tolist(), values.tolist(), color, style="--o"))
+        stem = f"training_{place}_{trainer.name.replace(' ', '_')}"
+        charts.append(Chart(stem, trainer.name, "step", tuple(lines)))
+    return tuple(charts)

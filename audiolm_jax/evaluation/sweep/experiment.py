@@ -12,7 +12,12 @@ from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import AbxConfig
-from audiolm_jax.evaluation.abx.table import PURITIES, SCORES, purity_cells, score_cells
+from audiolm_jax.evaluation.abx.experiment import (
+    PURITY_HEADS,
+    SCORE_HEADS,
+    purity_cells,
+    score_cells,
+)
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, percent
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
@@ -27,7 +32,7 @@ class SweepExperiment(Evaluation):
     """Choose the layer and K of a semantic tokenizer: measure every pair of them.
 
     AudioLM chose masked_7 and K = 1024 so (section IV-B, Fig. 3). Layers, numbers of clusters and
-    runs may be added to a sweep that is finished; nothing is measured twice.
+    runs may be added later; nothing is measured twice.
     """
 
     page: ClassVar[str] = "table.md"
@@ -68,14 +73,14 @@ class SweepExperiment(Evaluation):
         for name, values in (("layers", self.layers), ("clusters", self.clusters)):
             if not values or len(set(values)) < len(values):
                 raise InputError(f"--{name} {values}: expected at least one, each once")
-        unset = KmeansConfig()
-        if (self.kmeans.layer, self.kmeans.clusters) != (unset.layer, unset.clusters):
+        kmeans, unset = self.kmeans, KmeansConfig()
+        if (kmeans.layer, kmeans.clusters) != (unset.layer, unset.clusters):
             raise InputError(
-                f"--kmeans.layer {self.kmeans.layer}, --kmeans.clusters {self.kmeans.clusters}: "
-                "a sweep takes them from --layers and --clusters; leave these at their defaults"
+                f"--kmeans.layer {kmeans.layer}, --kmeans.clusters {kmeans.clusters}: a sweep "
+                "takes them from --layers and --clusters; leave these out"
             )
         for clusters in self.clusters:
-            dataclasses.replace(self.kmeans, clusters=clusters).check_frames()
+            dataclasses.replace(kmeans, clusters=clusters).check_frames()
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
 
@@ -87,16 +92,12 @@ class SweepExperiment(Evaluation):
 
     def facts(self) -> dict[str, Any]:
         """Fingerprint of the encoder, hashes of items and alignments."""
-        return {"upstream": self.upstream(), "files": self._hashes()}
+        files = {"items": self.items, "alignments": self.alignments}
+        hashes = {name: file_sha256(Path(path)) for name, path in files.items() if path}
+        return {"upstream": self.upstream(), "files": hashes}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Measures what is missing; writes cells/*.json, table.md and figures/.
-
-        Raises:
-          InputError: an encoder without such a layer, items, alignments, recordings or runs that
-            are missing or do not fit, or a directory of another sweep.
-          TrainingStopped: a k-means was asked to stop; start again to go on from there.
-        """
+        """Measures what is missing; writes cells/*.json, table.md and figures/."""
         from audiolm_jax.artifacts.run_folder import model_folder
         from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.abx.results import read_recordings
@@ -105,7 +106,7 @@ class SweepExperiment(Evaluation):
         from audiolm_jax.evaluation.sweep.layer import LayerSweep, cell_path
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import choose_clips
         from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
-        from audiolm_jax.training.manifest import claim_run
+        from audiolm_jax.training.manifest import build_manifest, claim_run
 
         directory = Path(self.directory)
         encoder = load_frame_encoder(model_folder(self.encoder), self.window)
@@ -117,15 +118,19 @@ class SweepExperiment(Evaluation):
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
         logger.info("k-means: %s", choice)
         cells = []
-        with claim_run(directory, self._manifest(index.fingerprint)):
+        # What all cells of a directory share: all but which layers, numbers and runs there are.
+        manifest = build_manifest(
+            dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
+            seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
+            data={"fingerprint": index.fingerprint, **facts["files"]},
+            upstream=facts["upstream"],
+        )
+        with claim_run(directory, manifest):
             for layer in self.layers:
                 wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
                 missing = [k for k, path in wanted.items() if not path.is_file()]
                 if missing:
-                    sweep = LayerSweep(
-                        directory, layer, encoder, self.window, self.batch_size, index, choice,
-                        recordings, self.kmeans, self.mesh, self.abx, self.speaker_probe,
-                    )  # fmt: skip
+                    sweep = LayerSweep(self, layer, encoder, index, choice, recordings)
                     for cell in sweep.measure(missing):
                         logger.info(sweep_table([cell]).markdown().splitlines()[-1])
                 cells += [json.loads(path.read_text()) for path in wanted.values()]
@@ -133,26 +138,12 @@ class SweepExperiment(Evaluation):
             write_charts(directory, training_charts(trainers))
         return {"encoder": encoder.fingerprint, "used": choice.facts, "cells": cells}
 
-    def _hashes(self) -> dict[str, str]:
-        files = {"items": self.items, "alignments": self.alignments}
-        return {name: file_sha256(Path(path)) for name, path in files.items() if path}
-
-    def _manifest(self, data_fingerprint: str) -> dict[str, Any]:
-        """What every cell of a directory shares: all but which layers, numbers and runs exist."""
-        from audiolm_jax.training.manifest import build_manifest
-
-        return build_manifest(
-            dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
-            seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
-            data={"fingerprint": data_fingerprint, **self._hashes()},
-            upstream=self.upstream(),
-        )
-
 
 def sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     """The cells of sweep.json, errors and shares in percent."""
-    heads = ("layer", "K", "unexplained", "used", "perplexity", "tokens/s", *SCORES, *PURITIES)
-    return Table((*heads, "speaker"), [_row(cell) for cell in cells])
+    of_clusters = ("unexplained", "used", "perplexity", "tokens/s")
+    heads = ("layer", "K", *of_clusters, *SCORE_HEADS, *PURITY_HEADS, "speaker")
+    return Table(heads, [_row(cell) for cell in cells])
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:

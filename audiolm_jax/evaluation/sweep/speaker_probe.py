@@ -1,8 +1,7 @@
 """How much of the voice is left: a linear classifier of the speaker of a recording.
 
-It hears a recording as one vector: the mean of its features, or how often each token occurs. The
-order of the frames, and with it most of what is said, is not in it. AudioLM wants semantic tokens
-to tell little of the speaker (section III-A).
+It hears a recording as one vector: the mean of its features, or how often each token occurs.
+AudioLM wants semantic tokens to tell little of the speaker (section III-A).
 """
 
 import dataclasses
@@ -29,10 +28,8 @@ class SpeakerProbe:
 def probe_speakers(
     vectors: Mapping[str, Float[np.ndarray, " d"]], speakers: Mapping[str, str], seed: int
 ) -> SpeakerProbe | None:
-    """Five-fold cross-validated logistic regression on standardized vectors, one a recording.
-
-    None with fewer than two speakers of at least five recordings.
-    """
+    """Five-fold cross-validated logistic regression on standardized vectors, one a recording;
+    None with fewer than two speakers of at least five recordings."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
