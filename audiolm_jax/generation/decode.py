@@ -166,7 +166,7 @@ class StageDecoder:
         if not prompts or max(steps) == 0:
             return [Continuation(np.zeros(0, np.int32), False) for _ in prompts]
         lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-        padded = np.full((len(prompts), round_up(lengths.max())), PAD, np.int32)
+        padded = np.full((len(prompts), round_up(int(lengths.max()))), PAD, np.int32)
         for row, prompt in enumerate(prompts):
             padded[row, : len(prompt)] = prompt
         ids, counts, ended = jax.device_get(

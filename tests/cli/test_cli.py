@@ -196,7 +196,7 @@ def test_bad_configs(capsys, tmp_path):
         (
             "from audiolm_jax.stages import StageConfig\n"
             "def experiment():\n    return StageConfig('coarse', levels=2, coarse_levels=3)\n",
-            "coarse_levels",
+            "--model.stage.coarse-levels 3",
         ),
     ):
         config = tmp_path / "config.py"

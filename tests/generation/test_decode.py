@@ -234,8 +234,8 @@ def test_sizes_within_a_bucket_share_one_program():
 
 def test_bad_requests_are_refused(coarse):
     prompt = coarse_prompt(0, 2)
-    with pytest.raises(InputError, match=r"^temperature = -1"):
-        generate(coarse, [prompt], [2], [1], temperature=-1)
+    with pytest.raises(InputError, match=r"^temperature = -1\.0"):
+        generate(coarse, [prompt], [2], [1], temperature=-1.0)
     for prompts, offsets, steps in (
         ([prompt], [2, 2], [1]),
         ([prompt], [len(prompt)], [1]),

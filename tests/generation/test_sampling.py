@@ -51,7 +51,7 @@ def test_temperature_zero_is_the_likeliest_legal_id():
     logits = jax.random.normal(jax.random.key(0), (50, 6))
     legal = np.random.default_rng(0).random((50, 6)) < 0.5
     legal[:, 2] = True
-    ids = sample(logits, legal, row_keys(jax.random.key(2), 50), jnp.float32(0.0))
+    ids = sample(logits, jnp.asarray(legal), row_keys(jax.random.key(2), 50), jnp.float32(0.0))
     np.testing.assert_array_equal(ids, np.where(legal, logits, -np.inf).argmax(1))
 
 

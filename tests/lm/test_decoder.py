@@ -281,7 +281,7 @@ def test_config_round_trip():
     ],
 )
 def test_bad_config_is_refused_by_field(field, value):
-    with pytest.raises(InputError, match=rf"^decoder.{field} = "):
+    with pytest.raises(InputError, match=rf"^--model\.decoder\.{field.replace('_', '-')} "):
         dataclasses.replace(DECODER, **{field: value})
 
 
@@ -297,7 +297,9 @@ def test_bad_config_is_refused_by_field(field, value):
 def test_what_is_no_choice_is_refused_by_field(field, value):
     config = copy.copy(DECODER)
     object.__setattr__(config, field, value)  # past the type checks that tests may run under
-    with pytest.raises(InputError, match=rf"^decoder.{field} = '{value}': expected one of"):
+    with pytest.raises(
+        InputError, match=rf"^--model\.decoder\.{field.replace('_', '-')} {value}: expected one of"
+    ):
         config.__post_init__()
 
 

@@ -77,7 +77,7 @@ def soundstream_arrays(config: SoundStreamConfig) -> dict[str, np.ndarray]:
     latents = np.asarray(jax.jit(encoder)(noise))[0]
     codes = rng.choice(latents, config.levels * config.codebook_size, replace=False)
     codes = codes.reshape(config.levels, config.codebook_size, -1)
-    codes = codes * np.array([1, 0.3, 0.1])[:, None, None]
+    codes = codes * 0.3 ** np.arange(config.levels)[:, None, None]
     return arrays | {CODEBOOKS: codes.astype(np.float32)}
 
 

@@ -6,6 +6,7 @@ result is the same on any mesh.
 """
 
 import dataclasses
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ _FAR = 1e15  # a coordinate that no frame is near; its square is still finite in
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class Codebooks:
     """State of the quantizer."""
 
@@ -31,6 +33,7 @@ class Codebooks:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class QuantizerStatistics:
     """What `update_codebooks` needs of one batch."""
 

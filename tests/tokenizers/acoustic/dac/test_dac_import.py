@@ -154,7 +154,7 @@ def test_files_that_are_none(weights, tmp_path, capsys, monkeypatch):
     assert "no such file" in line("dac", tmp_path / "nowhere", *out)
     (tmp_path / "weights.onnx").write_bytes(b"")
     assert "expected a torch file" in line("dac", tmp_path / "weights.onnx", *out)
-    assert "hubert, found 'encodec'" in line("encodec", weights, *out)
+    assert "'encodec': expected one of" in line("encodec", weights, *out)
     (tmp_path / "weights.pth").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     assert "pip install 'audiolm_jax[import]'" in line("dac", tmp_path / "weights.pth", *out)

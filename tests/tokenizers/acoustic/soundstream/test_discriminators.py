@@ -99,7 +99,7 @@ def test_paper_sizes():
 
 def test_joined_groups_equal_grouped_convolution():
     def build(joined):
-        draws = NormalDraws(noise(5000))
+        draws = NormalDraws(jnp.asarray(noise(5000)))
         return NormalizedConv(16, 24, (7,), (4,), groups=4, joined_groups=joined, draws=draws)
 
     x = noise(2, 32, 16)
@@ -120,18 +120,18 @@ def test_how_many_groups_are_joined(how, joined):
 @pytest.mark.parametrize("normalization", ["weight", "layer"])
 def test_normalized_layer_ignores_the_size_of_its_kernel(normalization):
     conv = NormalizedConv(
-        3, 5, (3,), (1,), normalization=normalization, draws=NormalDraws(noise(100))
+        3, 5, (3,), (1,), normalization=normalization, draws=NormalDraws(jnp.asarray(noise(100)))
     )
     x = noise(2, 8, 3)
     before = conv(x)
     conv.kernel[...] = 10 * conv.kernel[...]
     np.testing.assert_allclose(conv(x), before, rtol=1e-3, atol=1e-3)
-    plain = NormalizedConv(3, 5, (3,), (1,), draws=NormalDraws(noise(100)))
+    plain = NormalizedConv(3, 5, (3,), (1,), draws=NormalDraws(jnp.asarray(noise(100))))
     assert not np.allclose(plain(x), before, atol=0.1)
 
 
 def test_silence_does_not_blow_up_gradients():
-    """Each normalised layer would multiply them by 1 / sqrt(epsilon)."""
+    """Each normalized layer would multiply them by 1 / sqrt(epsilon)."""
 
     def steepest(key):
         discriminate = initialize(lambda draws: Discriminators(TINY, draws=draws), key)
@@ -170,8 +170,8 @@ def test_feature_distance_averages_layers_and_discriminators():
 
 
 def test_spectral_loss_is_zero_only_at_equality_and_sees_scale():
-    x = 0.1 * noise(2, 1000)
-    lengths = np.array([1000, 1000])
+    x = jnp.asarray(0.1 * noise(2, 1000))
+    lengths = jnp.array([1000, 1000])
     loss = jax.jit(lambda y: spectral_loss(x, y, lengths, 8000, WEIGHTS))
     assert float(loss(x).max()) < 1e-3
     assert float(loss(2 * x).min()) > float(loss(1.1 * x).max()) > 0.1
@@ -202,8 +202,8 @@ def test_spectral_loss_of_a_padded_clip_is_that_of_the_clip():
 
 
 def test_spectral_gradient_is_finite_on_silence():
-    silence = np.zeros((1, 512), np.float32)
-    gradient = jax.grad(lambda y: spectral_loss(silence, y, np.array([512]), 8000, WEIGHTS).sum())(
+    silence = jnp.zeros((1, 512))
+    gradient = jax.grad(lambda y: spectral_loss(silence, y, jnp.array([512]), 8000, WEIGHTS).sum())(
         silence
     )
     assert np.isfinite(gradient).all()
@@ -215,7 +215,8 @@ def test_si_sdr_numbers():
     error -= target * (target * error).sum() / (target**2).sum()
     error *= 0.1 * np.linalg.norm(target) / np.linalg.norm(error)
     padded = [np.pad(v, ((0, 0), (0, 50)), constant_values=np.nan) for v in (target, error)]
-    lengths = np.array([4000])
+    lengths = jnp.array([4000])
+    target, error, *padded = (jnp.asarray(x) for x in (target, error, *padded))
     np.testing.assert_allclose(si_sdr_db(target, target + error, lengths), 20, atol=0.1)
     np.testing.assert_allclose(si_sdr_db(target, 3 * (target + error) + 1, lengths), 20, atol=0.1)
     np.testing.assert_allclose(si_sdr_db(padded[0], sum(padded), lengths), 20, atol=0.1)

@@ -51,7 +51,8 @@ def model():
 def test_analysis_and_synthesis_are_the_fourier_transform(seed):
     """Against numpy's; and the windows of all cells add up to 1."""
     rng = np.random.default_rng(seed)
-    cell, overlap, cells = 2 * rng.integers(1, 9), rng.integers(2, 6), rng.integers(6, 12)
+    cell, overlap, cells = (int(rng.integers(*span)) for span in ((1, 9), (2, 6), (6, 12)))
+    cell *= 2
     size = cell * overlap
     window = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
     x = rng.normal(size=size)

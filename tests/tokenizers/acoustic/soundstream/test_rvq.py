@@ -1,4 +1,4 @@
-"""The residual quantiser against numpy, and what revival, k-means and dropout promise."""
+"""The residual quantizer against numpy, and what revival, k-means and dropout promise."""
 
 import dataclasses
 import functools
@@ -264,14 +264,14 @@ def test_revival_picks_valid_frames_only():
     books = empty_codebooks(config, WIDTH)
     statistics = run_quantize(latents, mask, books, np.ones(2, int)).statistics
     vectors = np.asarray(run_update(statistics, books, jax.random.key(0), config).vectors[0])
-    found = {tuple(v) for v in vectors}
-    assert found == {tuple(latents[0, 3]), tuple(latents[1, 6])}
+    revived = {tuple(v) for v in vectors}
+    assert revived == {tuple(latents[0, 3]), tuple(latents[1, 6])}
 
 
 def test_kmeans_finds_separate_clusters_once():
     config = dataclasses.replace(CONFIG, levels=2, kmeans_iterations=20)
-    centres = np.array([[-20, 0], [0, 20], [20, 0], [0, -20]], np.float32)
-    latents = centres[np.arange(400) % 4].reshape(4, 100, 2) + 0.1 * random(4, 100, 2)
+    centers = np.array([[-20, 0], [0, 20], [20, 0], [0, -20]], np.float32)
+    latents = centers[np.arange(400) % 4].reshape(4, 100, 2) + 0.1 * random(4, 100, 2)
     mask = np.ones((4, 100), bool)
     mask[:, 90:] = False
     latents[:, 90:] = 1e4
@@ -280,7 +280,7 @@ def test_kmeans_finds_separate_clusters_once():
     books = [run_initialize(empty, latents, mask, jax.random.key(s), config) for s in range(8)]
     errors = []
     for book in books:
-        distance = np.abs(centres[:, None] - np.asarray(book.vectors[0])[None]).sum(-1).min(1)
+        distance = np.abs(centers[:, None] - np.asarray(book.vectors[0])[None]).sum(-1).min(1)
         errors.append(distance.max())
         np.testing.assert_allclose(book.sums, book.vectors * book.counts[..., None], rtol=1e-5)
         np.testing.assert_array_equal(book.counts.sum(-1), [360, 360])
