@@ -22,7 +22,7 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 
 from audiolm_jax.errors import InputError
 
@@ -172,7 +172,7 @@ class StageConfig:
         return self.name != "fine"
 
 
-def deduplicate(ids: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
+def deduplicate(ids: Integer[np.ndarray, " u"]) -> Integer[np.ndarray, " n"]:
     """Shortens every run of equal ids to one (AudioLM section III-C)."""
     begins_run = np.ones(len(ids), bool)
     begins_run[1:] = ids[1:] != ids[:-1]

@@ -138,7 +138,7 @@ class StageDecoder:
 
     def generate(
         self,
-        prompts: list[Int[np.ndarray, " l"]],
+        prompts: list[Int[np.ndarray, " _"]],
         target_offset: list[int],
         steps: list[int],
         keys: Key[Array, " b"],

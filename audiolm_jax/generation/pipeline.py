@@ -94,7 +94,7 @@ class Generator:
         return max(1, round(seconds * self._stages["coarse"].semantic_rate_hz))
 
     def continue_audio(
-        self, prompts: list[Float[np.ndarray, " s"]], seconds: float, seeds: list[int]
+        self, prompts: list[Float[np.ndarray, " _"]], seconds: float, seeds: list[int]
     ) -> list[Generated]:
         """Goes on from each prompt for `seconds`.
 
@@ -184,7 +184,7 @@ class Generator:
 
     def _window_semantics(
         self, tracks: list[_Track], contexts: list[int], frames: int, window: int
-    ) -> list[Int[np.ndarray, " n"]]:
+    ) -> list[Int[np.ndarray, " _"]]:
         """Stage 1: extends each track's history; returns clusters of context and new window."""
         stage = self._stages["semantic"]
         rate = self.bundle.semantic_tokens_per_second
@@ -215,7 +215,7 @@ class Generator:
     def _add_acoustics(
         self,
         tracks: list[_Track],
-        conditions: list[Int[np.ndarray, " n"]],
+        conditions: list[Int[np.ndarray, " _"]],
         contexts: list[int],
         frames: int,
         window: int,
@@ -245,8 +245,8 @@ class Generator:
             track.ended = result.ended
 
     def _add_fine_levels(
-        self, tracks: list[_Track], coarse: list[Int[np.ndarray, "t c"]], window: int
-    ) -> list[Int[np.ndarray, "t q"]]:
+        self, tracks: list[_Track], coarse: list[Int[np.ndarray, "_ _"]], window: int
+    ) -> list[Int[np.ndarray, "_ _"]]:
         """Stage 3 on chunks that do not overlap, all in one batch; the last may be shorter."""
         stage = self._stages["fine"]
         chunks = [
@@ -273,19 +273,19 @@ class Generator:
             rows[row].append(np.concatenate([chunk, fine], axis=1))
         return [np.concatenate(parts) for parts in rows]
 
-    def _encode_codes(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, "t q"]]:
+    def _encode_codes(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, "_ _"]]:
         tokens = self.bundle.codec.encode(AudioBatch.from_clips(clips))
         codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
         return [codes[i, :n] for i, n in enumerate(lengths)]
 
-    def _encode_semantic(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, " u"]]:
+    def _encode_semantic(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, " _"]]:
         if not any(len(clip) for clip in clips):
             return [np.zeros(0, np.int32) for _ in clips]
         tokens = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips(clips))
         ids, lengths = np.asarray(tokens.ids), np.asarray(tokens.lengths)
         return [ids[i, :n] for i, n in enumerate(lengths)]
 
-    def _decode(self, codes: list[np.ndarray]) -> list[Float[np.ndarray, " s"]]:
+    def _decode(self, codes: list[np.ndarray]) -> list[Float[np.ndarray, " _"]]:
         lengths = np.array([len(c) for c in codes], np.int32)
         padded = np.zeros((len(codes), lengths.max(), self.bundle.codec.levels), np.int32)
         for i, c in enumerate(codes):

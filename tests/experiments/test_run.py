@@ -219,7 +219,7 @@ def test_a_stage_that_does_not_fit_the_tokens_is_refused(trained, tmp_path):
         directory=str(tmp_path / "run"),
         model=StageModelConfig(wrong, DECODER),
     )
-    with pytest.raises(InputError, match=r"codebook_size = 32.*written with 16"):
+    with pytest.raises(InputError, match=r"--model\.stage\.codebook-size 32.*written with 16"):
         experiment.run()
 
 

@@ -45,6 +45,7 @@ class QuantizerStatistics:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check
 class Quantized:
     """Result of `quantize`."""
 

@@ -7,6 +7,7 @@ once, without windows, masks or causal convolutions.
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.dac_files import random_arrays

@@ -102,7 +102,7 @@ def test_joined_groups_equal_grouped_convolution():
         draws = NormalDraws(jnp.asarray(noise(5000)))
         return NormalizedConv(16, 24, (7,), (4,), groups=4, joined_groups=joined, draws=draws)
 
-    x = noise(2, 32, 16)
+    x = jnp.asarray(noise(2, 32, 16))
     for joined in (2, 4):
         np.testing.assert_allclose(build(joined)(x), build(1)(x), rtol=1e-5, atol=1e-5)
 
@@ -122,7 +122,7 @@ def test_normalized_layer_ignores_the_size_of_its_kernel(normalization):
     conv = NormalizedConv(
         3, 5, (3,), (1,), normalization=normalization, draws=NormalDraws(jnp.asarray(noise(100)))
     )
-    x = noise(2, 8, 3)
+    x = jnp.asarray(noise(2, 8, 3))
     before = conv(x)
     conv.kernel[...] = 10 * conv.kernel[...]
     np.testing.assert_allclose(conv(x), before, rtol=1e-3, atol=1e-3)

@@ -15,18 +15,29 @@ from audiolm_jax.tokenizers.acoustic.soundstream.rvq import (
     Codebooks,
     average_usage,
     dead_codes,
-    dequantize,
     draw_depths,
     empty_codebooks,
-    initialize_codebooks,
     perplexity,
-    quantize,
     update_codebooks,
 )
 
 CONFIG = QuantizerConfig(levels=3, codebook_size=4, decay=0.9, revival_threshold=0.0)
 BATCH, TIME, WIDTH = 3, 10, 2
 
+
+def on_device(function):
+    """The function, given numpy arrays as arrays of JAX."""
+
+    def run(*arguments):
+        arrays = (np.ndarray, np.generic)
+        put = lambda x: jnp.asarray(x) if isinstance(x, arrays) else x  # noqa: E731
+        return function(*jax.tree.map(put, arguments))
+
+    return run
+
+
+quantize, dequantize = on_device(rvq.quantize), on_device(rvq.dequantize)
+initialize_codebooks = on_device(rvq.initialize_codebooks)
 run_quantize = jax.jit(quantize)
 run_update = jax.jit(update_codebooks, static_argnums=3)
 run_initialize = jax.jit(initialize_codebooks, static_argnums=4)
