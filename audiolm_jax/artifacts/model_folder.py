@@ -57,7 +57,6 @@ def save_model(
     """Writes a model folder in one rename and returns its fingerprint.
 
     The config is a dataclass, or its fields as another model folder holds them.
-    A folder of the same name is replaced only once the new one is complete.
     """
     fields = config if isinstance(config, dict) else config_to_dict(config)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -80,17 +79,13 @@ def save_model(
 def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     """Reads a model folder and checks it against its fingerprint.
 
-    Weights that are stored in 16 bits (`audiolm release`) are widened: everything computes with
-    float32. `kind` is what the caller can use; None accepts any.
-
-    Raises:
-      InputError: a file is missing or damaged, or the folder is of another kind.
+    Weights that are stored in 16 bits (`audiolm release`) are widened to float32. `kind` is what
+    the caller can use; None accepts any.
     """
     for name in (MODEL_JSON, WEIGHTS):
         if not (directory / name).is_file():
             raise InputError(
-                f"{directory / name}: not found; a model folder holds {MODEL_JSON} and {WEIGHTS}; "
-                "finish the training run or make the bundle again"
+                f"{directory / name}: not found; a model folder holds {MODEL_JSON} and {WEIGHTS}"
             )
     try:
         record = json.loads((directory / MODEL_JSON).read_text())
