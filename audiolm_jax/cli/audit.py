@@ -34,5 +34,7 @@ def audit(arguments: Sequence[str]) -> None:
     options = parse(AuditOptions, arguments, "audiolm audit")
     report = audit_folder(AudioDataConfig(**dataclasses.asdict(options)))
     print(report)
-    if not report.clips:
-        raise InputError(f"{options.audio_dir}: no usable recording among {len(report.bad)} files")
+    if not report.index.clips:
+        raise InputError(
+            f"{options.audio_dir}: no usable recording among {len(report.index.bad)} files"
+        )

@@ -79,9 +79,7 @@ def codec(arguments: Sequence[str]) -> None:
 def _with_denoising(options: CodecOptions, model: StreamingTokenizer) -> SoundStreamCodec:
     """The codec with its switch on, if what is asked for comes past that switch."""
     if not isinstance(model, SoundStreamCodec) or model.config.denoising is None:
-        raise InputError(
-            f"--denoise: {options.model} was not trained to remove noise; leave it out"
-        )
+        raise InputError(f"--denoise: {options.model} was not trained to remove noise")
     place = model.config.denoising.place
     verb = {"encoder": "encode", "decoder": "decode"}[place]
     if options.verb not in (verb, "roundtrip"):
@@ -113,20 +111,15 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
         raise InputError(f"--out {options.out}: lies in the source folder; choose another folder")
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"--out {options.out}: is a file, but the source is a folder")
-    jobs, skipped = [], []
-    for path in sorted(options.source.rglob("*")):
-        if path.is_dir():
-            continue
-        if path.suffix.lower() in wanted:
-            target = options.out / path.relative_to(options.source)
-            jobs.append((path, target.with_suffix(suffix)))
-        else:
-            skipped.append(path)
-    if not jobs:
+    paths = [path for path in sorted(options.source.rglob("*")) if not path.is_dir()]
+    sources = [path for path in paths if path.suffix.lower() in wanted]
+    if not sources:
         raise InputError(f"{options.source}: holds no file ending in {' '.join(sorted(wanted))}")
-    for path in skipped:
-        print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
-    return jobs
+    for path in paths:
+        if path.suffix.lower() not in wanted:
+            print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
+    targets = [options.out / path.relative_to(options.source) for path in sources]
+    return [(path, out.with_suffix(suffix)) for path, out in zip(sources, targets, strict=True)]
 
 
 def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokenizer) -> None:

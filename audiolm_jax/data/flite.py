@@ -23,26 +23,17 @@ def find_flite(program: str) -> str:
     """Path of the program; InputError if it is not installed."""
     path = shutil.which(program)
     if path is None:
-        raise InputError(
-            f"--flite = {program}: no such program; launch/flite.sh fetches Debian's, or install "
-            "the package flite"
-        )
+        raise InputError(f"--flite = {program}: no such program; launch/flite.sh fetches it")
     return path
-
-
-def list_voices(program: str) -> tuple[str, ...]:
-    """Names of the voices that the program has."""
-    words = _run([program, "-lv"]).split()
-    return tuple(words[words.index("available:") + 1 :] if "available:" in words else words)
 
 
 def read_sentences(path: Path) -> list[str]:
     """Lines that are not empty; InputError if there are none."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    sentences = [line for line in lines if line]
+    sentences = [line.strip() for line in lines if line.strip()]
     if not sentences:
         raise InputError(f"{path}: holds no sentences: expected one a line")
     return sentences
@@ -66,17 +57,12 @@ def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
 def speak(
     program: str, sentences: Sequence[str], voices: Sequence[str], directory: Path
 ) -> list[AlignedPhone]:
-    """Writes `<voice>/<number>.wav` for each voice and its sentence, numbers from 001 on.
+    """Writes `<voice>/<number>.wav`, from 001 on, for each voice and sentence that it mixes.
 
-    Each voice is one speaker, with the order of all English words that `mix_words` draws for it.
-
-    Returns:
-      All phones, pauses included, voice by voice, sentence by sentence.
-
-    Raises:
-      InputError: the program lacks a voice, fails, or prints something else than phone times.
+    Returns all phones, pauses included, voice by voice, sentence by sentence.
     """
-    known = list_voices(program)
+    words = _run([program, "-lv"]).split()
+    known = words[words.index("available:") + 1 :] if "available:" in words else words
     for voice in voices:
         if voice not in known:  # flite itself would speak with another one
             raise InputError(f"--voices: {voice!r} is not one of flite's: {' '.join(known)}")

@@ -87,11 +87,7 @@ class ClipIndex:
         return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
-        """float32 [clip.num_samples], mono at the config's rate.
-
-        Raises:
-          InputError: the file is gone, or no longer what was listed.
-        """
+        """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
         path = Path(self.config.audio_dir) / clip.path
         seconds = clip.source_samples / clip.source_rate_hz
         samples = read_resampled(
@@ -106,11 +102,7 @@ class ClipIndex:
 
 
 def scan(config: AudioDataConfig) -> ClipIndex:
-    """`index_folder`, with at least one good clip; logs the files that cannot be used.
-
-    Raises:
-      InputError: no such folder, no audio file in it, or no good one.
-    """
+    """`index_folder`, with at least one good clip; logs the files that cannot be used."""
     index = index_folder(config)
     if not index.clips:
         raise InputError(
@@ -134,9 +126,6 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     """Decodes every audio file of the folder to its end, and lists good clips and bad files.
 
     A header proves nothing: truncation, NaN samples and silence show only in decoding.
-
-    Raises:
-      InputError: no such folder, or no audio file in it.
     """
     root = Path(config.audio_dir)
     if not root.is_dir():
@@ -188,8 +177,7 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
 def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
     """Stem relative to the audio folder -> text, from every transcripts.txt.
 
-    Lines are "stem: text"; the stem is relative to the folder of transcripts.txt and may hold "/".
-    Blank lines and lines beginning with ";" are comments.
+    Lines are "stem: text", the stem relative to the folder of the file; ";" begins a comment.
     """
     texts = {}
     for name in names:

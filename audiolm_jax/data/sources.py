@@ -37,10 +37,7 @@ class AudioDataConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.heldout_percent <= 99:
-            raise InputError(
-                f"--data.heldout-percent = {self.heldout_percent}: expected 0 to 99; training "
-                "needs the rest"
-            )
+            raise InputError(f"--data.heldout-percent = {self.heldout_percent}: expected 0 to 99")
         if not 0 < self.min_seconds < self.max_seconds / 2:
             raise InputError(
                 f"--data.min-seconds = {self.min_seconds}: expected more than 0 and less than half "
@@ -48,8 +45,7 @@ class AudioDataConfig:
             )
         if not 4_000 <= self.sample_rate_hz <= 192_000:
             raise InputError(
-                f"--data.sample-rate-hz = {self.sample_rate_hz}: expected 4000 to 192000, "
-                "16000 for AudioLM"
+                f"--data.sample-rate-hz = {self.sample_rate_hz}: expected 4000 to 192000"
             )
         if not re.fullmatch(r"\w+", self.dataset, re.ASCII):  # it becomes part of a SeqIO name
             raise InputError(f"--data.dataset = {self.dataset!r}: expected letters, digits and _")

@@ -23,9 +23,5 @@ class Experiment(abc.ABC):
         """Runs it, or goes on with it; returns what was written. Left alone if it is finished."""
 
     def upstream(self) -> dict[str, str]:
-        """Fingerprint by name of every trained model that it builds on.
-
-        Raises:
-          InputError: one of them is not finished.
-        """
+        """Fingerprint by name of every trained model it builds on; InputError if one is missing."""
         return {}

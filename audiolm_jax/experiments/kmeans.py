@@ -86,9 +86,8 @@ class KmeansExperiment(TrainedExperiment):
                 result.inertia[-1],
                 len(result.inertia),
             )
-            provenance = provenance_of(
-                manifest, used=choice.facts, inertia=[float(x) for x in result.inertia]
-            )
+            inertia = [float(x) for x in result.inertia]
+            provenance = provenance_of(manifest, used=choice.facts, inertia=inertia)
             save_semantic_tokenizer(
                 directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
             )

@@ -35,10 +35,7 @@ class TokenizeExperiment(Experiment):
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
-        return {
-            "codec": fingerprint_of(self.codec),
-            "semantic": fingerprint_of(self.semantic),
-        }
+        return {"codec": fingerprint_of(self.codec), "semantic": fingerprint_of(self.semantic)}
 
     def run(self) -> Path:
         """Writes the token store, or what is left of it."""
@@ -75,7 +72,5 @@ class LoadTokenizers:
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
-        return (
-            load_acoustic_tokenizer(Path(self.codec)),
-            load_semantic_tokenizer(Path(self.semantic)),
-        )
+        semantic = Path(self.semantic)
+        return load_acoustic_tokenizer(Path(self.codec)), load_semantic_tokenizer(semantic)

@@ -119,7 +119,7 @@ def load_bundle(directory: str | Path) -> Bundle:
         if fingerprints.get(part) != expected:
             raise InputError(
                 f"{directory / part}: fingerprint {str(fingerprints.get(part))[:16]}, "
-                f"{BUNDLE_JSON} expects {expected[:16]}; make the bundle again"
+                f"{BUNDLE_JSON} expects {expected[:16]}; the part was exchanged, bundle again"
             )
     for name, stage in stages.items():
         _check_upstream(directory / STAGE_PARTS[name], stage.folder, parts)

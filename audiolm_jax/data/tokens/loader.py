@@ -31,31 +31,20 @@ def token_batches(
     split: Split = "train",
     rows: Sequence[int] | None = None,
 ) -> Callable[[int], Iterator[TokenBatch]]:
-    """Endless shuffled batches, reached at any step at once.
+    """Endless shuffled batches, a pure function of seed and step: start step -> iterator.
 
     Args:
       store_dir: a finished token store, with the sizes of the stage.
-      stage: what to learn.
+      stage: what to learn; arrays are numpy's [rows, l], l = stage.max_tokens - 1.
       batch_size: examples of a step over all hosts.
-      seed: of the stream; the batches are a pure function of it and of the step.
+      seed: of the stream.
       split: "train" or "heldout".
       rows: which rows of each batch to read: the share of this host, as `training.mesh.host_rows`
         tells it. The records of the others are not read. None: all.
-
-    Returns:
-      start step -> iterator of TokenBatch of numpy arrays [rows, l], l = stage.max_tokens - 1.
-
-    Raises:
-      InputError: a damaged store, or one that does not fit the stage.
     """
     store = _open(store_dir, stage, split)
     own = own_rows(batch_size, rows)
-
-    def batches(start_step: int) -> Iterator[TokenBatch]:
-        start = start_step * batch_size
-        return _read(store, stage, split, batch_size, own, start, seed)
-
-    return batches
+    return lambda step: _read(store, stage, split, batch_size, own, step * batch_size, seed)
 
 
 def heldout_batches(

@@ -46,10 +46,7 @@ def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
 def write_shard(
     path: Path, records: Iterable[TokenRecord], provenance: TokenProvenance
 ) -> dict[str, Any]:
-    """Writes one shard and the JSON beside it, which it returns.
-
-    The same records give the same bytes.
-    """
+    """Writes one shard and the JSON beside it, which it returns; same records, same bytes."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     sizes = provenance.sizes
@@ -95,8 +92,7 @@ def write_manifest(
         summaries = []
         for index in range(count):
             path = directory / shard_name(split, index, count)
-            summary = read_shard_summary(path, provenance.fingerprint)
-            if summary is None:
+            if (summary := read_shard_summary(path, provenance.fingerprint)) is None:
                 raise RuntimeError(f"{path}: was not written")
             summaries.append(summary)
         kept = ("name", "records", "frames", "bytes", "sha256")
@@ -119,9 +115,8 @@ def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
     per_token = sizes.frames_per_semantic
     if levels != sizes.levels or frames != per_token * len(record.clusters):
         raise InputError(
-            f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels and "
-            f"{len(record.clusters)} semantic tokens, expected {per_token} frames of "
-            f"{sizes.levels} levels a token; tokenize again"
+            f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels, expected "
+            f"{per_token * len(record.clusters)} of {sizes.levels}; tokenize again"
         )
     code, cluster = record.codes.max(), record.clusters.max()
     if code >= sizes.codebook_size or cluster >= sizes.semantic_clusters:
@@ -138,8 +133,7 @@ def check_store(store: "TokenStore", stage: StageConfig) -> None:
         if wanted != written:
             raise InputError(
                 f"--model.stage.{field.name.replace('_', '-')} = {wanted}, but the tokens in "
-                f"{store.directory} were written with {written}; change the stage or tokenize with "
-                "other models"
+                f"{store.directory} were written with {written}; change the stage or the tokens"
             )
 
 
@@ -170,8 +164,7 @@ class TokenStore:
         path = directory / MANIFEST
         if not path.exists():
             state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
-            no_store = f"{directory}: token store {state} (no {MANIFEST})"
-            raise InputError(f"{no_store}; run audiolm tokenize")
+            raise InputError(f"{directory}: token store {state}; run audiolm tokenize")
         try:
             manifest = json.loads(path.read_text())
             provenance = config_from_dict(TokenProvenance, manifest["provenance"], str(path))
@@ -209,8 +202,7 @@ class TokenStore:
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
                 state = "missing" if size is None else f"{size} bytes"
-                wanted = f"expected {shard['bytes']} bytes"
-                raise InputError(f"{path}: {state}, {wanted}; tokenize again")
+                raise InputError(f"{path}: {state}, expected {shard['bytes']}; tokenize again")
             if hashes and file_sha256(path) != shard["sha256"]:
                 raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
 

@@ -52,14 +52,12 @@ class TokenWindows(seqio.DataSource):
         batch_size: int | None = None,
         rows: Sequence[int] | None = None,
     ):
-        """Describes the stream of crops as long as the stage's.
+        """Describes the stream from position `start`, a multiple of the batch size.
 
         Args:
-          start: position to begin at, a multiple of the batch size.
-          batch_size: examples of a step over all hosts. None: shard h of n reads positions h,
+          batch_size: examples of a step over all hosts; None: shard h of n reads positions h,
             h + n, h + 2n ...
-          rows: which of the batch_size examples of each step to read, None for all; shard h of n
-            reads every n-th of them.
+          rows: which of these examples to read, None for all; shard h of n reads every n-th.
         """
         self._store, self._stage = store, stage
         self._start, self._batch_size, self._rows = start, batch_size, rows
@@ -93,7 +91,7 @@ class TokenWindows(seqio.DataSource):
         return int(self._ends[split][-1])
 
     def at(self, start: int, batch_size: int, rows: Sequence[int]) -> "TokenWindows":
-        """The same stream from another position on, or these rows of each of its batches."""
+        """The same stream from another position on, these rows of each of its batches."""
         return TokenWindows(self._store, self._stage, start, batch_size, rows)
 
     def crop_at(self, split: Split, position: int, seed: int) -> tuple[int, int, int]:
