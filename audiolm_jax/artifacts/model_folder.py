@@ -99,10 +99,7 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     if kind is not None and record["kind"] != kind:
         raise InputError(f"{directory}: holds a {record['kind']!r} model, expected {kind!r}")
     if compute_fingerprint(record["kind"], record["config"], arrays) != record["fingerprint"]:
-        raise InputError(
-            f"{directory}: weights or config do not match the fingerprint in {MODEL_JSON}; "
-            "the folder was changed or cut short, copy it again"
-        )
+        raise InputError(f"{directory}: does not match its fingerprint; copy it again")
     arrays = {
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in arrays.items()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import tyro
 
 from audiolm_jax.cli.options import parse
-from audiolm_jax.data.audit import audit as audit_folder
+from audiolm_jax.data.audit import AuditReport
+from audiolm_jax.data.index import index_folder
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
@@ -32,9 +33,7 @@ class AuditOptions:
 def audit(arguments: Sequence[str]) -> None:
     """`audiolm audit`."""
     options = parse(AuditOptions, arguments, "audiolm audit")
-    report = audit_folder(AudioDataConfig(**dataclasses.asdict(options)))
-    print(report)
-    if not report.index.clips:
-        raise InputError(
-            f"{options.audio_dir}: no usable recording among {len(report.index.bad)} files"
-        )
+    index = index_folder(AudioDataConfig(**dataclasses.asdict(options)))
+    print(AuditReport(index))
+    if not index.clips:
+        raise InputError(f"{options.audio_dir}: no usable recording among {len(index.bad)} files")

@@ -5,8 +5,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from audiolm_jax.data.index import ClipIndex, index_folder
-from audiolm_jax.data.sources import SPLITS, AudioDataConfig
+from audiolm_jax.data.index import ClipIndex
+from audiolm_jax.data.sources import SPLITS
 
 _SPEAKERS_SHOWN = 20
 
@@ -17,24 +17,19 @@ class AuditReport:
 
     index: ClipIndex
 
-    @property
-    def duplicates(self) -> list[tuple[str, ...]]:
-        """Groups of paths with the same bytes, each of two or more."""
-        paths = defaultdict(set)
-        for clip in self.index.clips:
-            paths[clip.sha256].add(clip.path)
-        return sorted(tuple(sorted(group)) for group in paths.values() if len(group) > 1)
-
     def __str__(self) -> str:
         index, config = self.index, self.index.config
-        files = len({clip.path for clip in index.clips})
+        same_bytes = defaultdict(set)
+        for clip in index.clips:
+            same_bytes[clip.sha256].add(clip.path)
+        files = sum(map(len, same_bytes.values()))
         lines = [f"{config.audio_dir}: {files} good files, {len(index.bad)} bad"]
         if index.clips:
             lines += self._good()
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
-        for group in self.duplicates:
-            lines.append(f"same bytes: {', '.join(group)}")
+        groups = sorted(sorted(paths) for paths in same_bytes.values() if len(paths) > 1)
+        lines += [f"same bytes: {', '.join(paths)}" for paths in groups]
         lines += [f"bad: {bad.path}: {bad.reason}" for bad in index.bad]
         return "\n".join(lines)
 
@@ -67,8 +62,3 @@ class AuditReport:
         shown = [f"{'none' if value == '' else value}{unit} {h:.2f} h" for value, h in most]
         more = len(hours) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-
-
-def audit(config: AudioDataConfig) -> AuditReport:
-    """Decodes every file of a folder; raises as `index_folder`: bad files are no error here."""
-    return AuditReport(index_folder(config))

@@ -111,13 +111,10 @@ def scan(config: AudioDataConfig) -> ClipIndex:
         )
     for bad in index.bad:
         logger.warning("skipped %s: %s", bad.path, bad.reason)
+    train, heldout = index.seconds("train") / 60, index.seconds("heldout") / 60
     logger.info(
-        "%s: %d clips, %.1f min to train on, %.1f min held out, %d files skipped",
-        config.audio_dir,
-        len(index.clips),
-        index.seconds("train") / 60,
-        index.seconds("heldout") / 60,
-        len(index.bad),
+        f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
+        f"{heldout:.1f} min held out, {len(index.bad)} files skipped"
     )
     return index
 
@@ -137,18 +134,14 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
             f"files ending in {' '.join(sorted(FORMATS))}"
         )
     texts = _read_transcripts(root, others)
-    clips: list[ClipInfo] = []
-    bad: list[BadFile] = []
     # FFmpeg and hashing release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda name: _clips_of(root, name, config, texts), audio)
-        for name, result in zip(audio, results, strict=True):
-            if isinstance(result, str):
-                bad.append(BadFile(name, result))
-            else:
-                clips += result
+        results = list(pool.map(lambda name: _clips_of(root, name, config, texts), audio))
+    clips = tuple(clip for result in results if not isinstance(result, str) for clip in result)
+    reasons = zip(audio, results, strict=True)
+    bad = tuple(BadFile(name, reason) for name, reason in reasons if isinstance(reason, str))
     counts = Counter(Path(name).suffix.lower() for name in others)
-    return ClipIndex(config, tuple(clips), tuple(bad), tuple(sorted(counts.items())))
+    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())))
 
 
 def split_of(sha256: str, heldout_percent: int) -> Split:

@@ -48,14 +48,9 @@ class TokenizeExperiment(Experiment):
         for split, part in store.manifest["splits"].items():
             facts = part["statistics"]
             logger.info(
-                "%s: %s: %d clips, %.1f min, %d semantic tokens without repeats, "
-                "%d acoustic tokens",
-                store.directory,
-                split,
-                facts["clips"],
-                facts["seconds"] / 60,
-                facts["semantic_deduplicated"],
-                facts["acoustic_tokens"],
+                f"{store.directory}: {split}: {facts['clips']} clips, {facts['seconds'] / 60:.1f} "
+                f"min, {facts['semantic_deduplicated']} semantic tokens without repeats, "
+                f"{facts['acoustic_tokens']} acoustic tokens"
             )
         return store.directory
 

@@ -154,6 +154,6 @@ def _check_upstream(path: Path, stage: ModelFolder, parts: dict[str, str]) -> No
         have, expected = parts[part], stage.provenance[part]
         if have != expected:
             raise InputError(
-                f"{path}: trained on tokens of {part} {expected[:16]}, but the bundle's {part} is "
-                f"{have[:16]}; tokenize again with it and retrain, or take the other {part}"
+                f"{path}: trained on tokens of {part} {expected[:16]}, but the bundle's is "
+                f"{have[:16]}; take the other {part}, or tokenize with this and retrain"
             )

@@ -50,11 +50,7 @@ def save_generated(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     clipped = write_wav(path, result.samples, rate, provenance)
-    logger.info(
-        "%s: %.2f s, of which %.2f s prompt%s%s",
-        path,
-        len(result.samples) / rate,
-        result.prompt_samples / rate,
-        ", ended by the model" if result.ended else "",
-        f"; {clipped} samples beyond full scale were cut" if clipped else "",
-    )
+    seconds, prompt_seconds = len(result.samples) / rate, result.prompt_samples / rate
+    ended = ", ended by the model" if result.ended else ""
+    cut = f"; {clipped} samples beyond full scale were cut" if clipped else ""
+    logger.info(f"{path}: {seconds:.2f} s, of which {prompt_seconds:.2f} s prompt{ended}{cut}")

@@ -48,8 +48,7 @@ def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:
     """`stages.legal_ids`; InputError if a stream of one semantic cluster would have no next id."""
     if config.name == "semantic" and config.semantic_clusters < 2:
         raise InputError(
-            f"stage.semantic_clusters = {config.semantic_clusters}: expected at least 2, since "
-            "no token may repeat; fit k-means with more clusters"
+            f"stage.semantic_clusters = {config.semantic_clusters}: expected 2 or more"
         )
     return legal_ids(config)
 

@@ -33,14 +33,9 @@ def token_batches(
 ) -> Callable[[int], Iterator[TokenBatch]]:
     """Endless shuffled batches, a pure function of seed and step: start step -> iterator.
 
-    Args:
-      store_dir: a finished token store, with the sizes of the stage.
-      stage: what to learn; arrays are numpy's [rows, l], l = stage.max_tokens - 1.
-      batch_size: examples of a step over all hosts.
-      seed: of the stream.
-      split: "train" or "heldout".
-      rows: which rows of each batch to read: the share of this host, as `training.mesh.host_rows`
-        tells it. The records of the others are not read. None: all.
+    Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
+    `rows` of each batch are the share of this host (`training.mesh.host_rows`), None all: the
+    records of the others are not read.
     """
     store = _open(store_dir, stage, split)
     own = own_rows(batch_size, rows)

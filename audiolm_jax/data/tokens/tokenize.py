@@ -156,12 +156,10 @@ class _ShardWriter:
             return
         summary = write_shard(path, self._records(shard), self.provenance)
         seconds = summary["frames"] / self.provenance.sizes.acoustic_rate_hz
+        speed = seconds / (time.monotonic() - start)
         logger.info(
-            "tokenize: shard %s: %d clips, %.0f s of audio, %.1f x real time",
-            shard.label,
-            summary["records"],
-            seconds,
-            seconds / (time.monotonic() - start),
+            f"tokenize: shard {shard.label}: {summary['records']} clips, {seconds:.0f} s of audio, "
+            f"{speed:.1f} x real time"
         )
 
     def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
