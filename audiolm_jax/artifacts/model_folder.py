@@ -54,10 +54,7 @@ def save_model(
     arrays: dict[str, np.ndarray],
     provenance: dict[str, Any],
 ) -> str:
-    """Writes a model folder in one rename and returns its fingerprint.
-
-    The config is a dataclass, or its fields as another model folder holds them.
-    """
+    """Writes a model folder, of a config or its fields, in one rename; returns its fingerprint."""
     fields = config if isinstance(config, dict) else config_to_dict(config)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     fingerprint = compute_fingerprint(kind, fields, arrays)
@@ -93,9 +90,7 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise InputError(f"{directory}: damaged model folder ({error}); copy it again") from error
     if record.get("format") != FORMAT:
-        raise InputError(
-            f"{directory / MODEL_JSON}: format {record.get('format')}, this program reads {FORMAT}"
-        )
+        raise InputError(f"{directory}: format {record.get('format')}, this program reads {FORMAT}")
     if kind is not None and record["kind"] != kind:
         raise InputError(f"{directory}: holds a {record['kind']!r} model, expected {kind!r}")
     if compute_fingerprint(record["kind"], record["config"], arrays) != record["fingerprint"]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import tyro
 
 from audiolm_jax.cli.options import parse
-from audiolm_jax.data.audit import AuditReport
-from audiolm_jax.data.index import index_folder
+from audiolm_jax.data.audit import audit as audit_folder
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
@@ -33,7 +32,8 @@ class AuditOptions:
 def audit(arguments: Sequence[str]) -> None:
     """`audiolm audit`."""
     options = parse(AuditOptions, arguments, "audiolm audit")
-    index = index_folder(AudioDataConfig(**dataclasses.asdict(options)))
-    print(AuditReport(index))
-    if not index.clips:
-        raise InputError(f"{options.audio_dir}: no usable recording among {len(index.bad)} files")
+    report = audit_folder(AudioDataConfig(**dataclasses.asdict(options)))
+    print(report)
+    if not report.index.clips:
+        bad = len(report.index.bad)
+        raise InputError(f"{options.audio_dir}: no usable recording among {bad} files")

@@ -113,8 +113,5 @@ def configured(verb: str, arguments: Sequence[str]) -> Experiment:
         )
     experiment = parse(type(experiment), arguments[1:], f"audiolm {verb} {path}", experiment)
     if "://" in experiment.directory:
-        raise InputError(
-            f"--directory {experiment.directory}: object stores are not supported; use a folder "
-            "(docs/guide/multihost.md)"
-        )
+        raise InputError(f"--directory {experiment.directory}: expected a folder, no object store")
     return experiment

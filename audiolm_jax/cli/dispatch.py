@@ -32,9 +32,7 @@ def dispatch(program: str, verbs: Mapping[str, Verb], words: Sequence[str]) -> i
                 dispatch(program, verbs, [name, "--help"])
         return 0
     if word not in verbs:
-        raise InputError(
-            f"{word!r}: expected one of {', '.join(verbs)}; {program} --help says what they do"
-        )
+        raise InputError(f"{word!r}: expected one of {', '.join(verbs)}; see {program} --help")
     module, _, function = verbs[word].place.partition(":")
     run = getattr(importlib.import_module(f"audiolm_jax.cli.{module}"), function)
     return run(words[1:]) or 0

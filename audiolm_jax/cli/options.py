@@ -53,9 +53,8 @@ def _one_line_errors(program: str) -> Iterator[None]:
 
 def _one_line(box: str) -> str:
     """The message of tyro's framed error, without frame, title, rules and help text."""
-    lines = [_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]]
     message: list[str] = []
-    for line in lines:
+    for line in (_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]):
         if not line or line.startswith(("Argument helptext", "For full helptext")):
             if message and line:
                 break

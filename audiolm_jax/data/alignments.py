@@ -50,17 +50,15 @@ def read_lines(
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from error
-    wanted = (separator or " ").join(header)
     first = lines[0] if lines else ""
     if first.split(separator) != list(header):
+        wanted = (separator or " ").join(header)
         raise InputError(f"{path}:1: header {first[:80]!r}: expected {wanted!r}")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         fields = line.split(separator)
         if len(fields) != len(header) or not all(fields):
-            raise InputError(
-                f"{path}:{number}: {line[:80]!r}: expected {len(header)} fields, {wanted!r}"
-            )
+            raise InputError(f"{path}:{number}: {line[:80]!r}: expected {len(header)} fields")
         rows.append((f"{path}:{number}", fields))
     return rows
 

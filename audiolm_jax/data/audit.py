@@ -5,8 +5,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from audiolm_jax.data.index import ClipIndex
-from audiolm_jax.data.sources import SPLITS
+from audiolm_jax.data.index import ClipIndex, index_folder
+from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
 _SPEAKERS_SHOWN = 20
 
@@ -62,3 +62,8 @@ class AuditReport:
         shown = [f"{'none' if value == '' else value}{unit} {h:.2f} h" for value, h in most]
         more = len(hours) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def audit(config: AudioDataConfig) -> AuditReport:
+    """Decodes every file of a folder; bad files are no error here."""
+    return AuditReport(index_folder(config))

@@ -43,14 +43,10 @@ class AudioCrops:
         rows: Sequence[int] | None = None,
         cache_bytes: int = CACHE_BYTES,
     ):
-        """Describes the stream; nothing is decoded yet.
+        """Describes the stream; nothing is decoded yet, and at most `cache_bytes` are kept of it.
 
-        Args:
-          crop_seconds: length of each crop, a whole number of samples.
-          batch_size: crops in a batch over all hosts.
-          rows: of each batch, the share of this host (`training.mesh.host_rows`): the clips of the
-            others are not read. None: all.
-          cache_bytes: bound on the decoded audio kept in memory.
+        `batch_size` counts crops over all hosts; `rows` of each batch are the share of this host
+        (`training.mesh.host_rows`), None all: the clips of the others are not read.
         """
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._clips = index.of(split)

@@ -1,7 +1,6 @@
 """Speech with known phone times, from the voices of the synthesizer flite.
 
-The program `flite` (Debian package of the same name) speaks a sentence and prints where each phone
-ends. The same sentences, voices and version of flite give the same bytes.
+The program speaks a sentence and prints where each phone ends; the same version, same bytes.
 """
 
 import hashlib

@@ -120,10 +120,7 @@ def scan(config: AudioDataConfig) -> ClipIndex:
 
 
 def index_folder(config: AudioDataConfig) -> ClipIndex:
-    """Decodes every audio file of the folder to its end, and lists good clips and bad files.
-
-    A header proves nothing: truncation, NaN samples and silence show only in decoding.
-    """
+    """Decodes every audio file to its end, as headers prove nothing; lists clips and bad files."""
     root = Path(config.audio_dir)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
@@ -168,10 +165,7 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
 
 
 def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
-    """Stem relative to the audio folder -> text, from every transcripts.txt.
-
-    Lines are "stem: text", the stem relative to the folder of the file; ";" begins a comment.
-    """
+    """Stem relative to the audio folder -> text; lines are "stem: text" or begin with ";"."""
     texts = {}
     for name in names:
         if Path(name).name != TRANSCRIPTS:

@@ -126,10 +126,7 @@ class StepExperiment(TrainedExperiment):
         """What a step learns from and how much: ("tokens", 4096.0) or ("audio_seconds", 32.0)."""
 
     def model_flops(self) -> float:
-        """Operations of a step's products and convolutions, over all devices.
-
-        Counted in the step itself, every conditional at its most expensive branch.
-        """
+        """A step's operations over all devices, every conditional at its most expensive branch."""
         import jax
 
         from audiolm_jax.training.flops import count_flops

@@ -126,12 +126,11 @@ class StageDecoder:
         """Continues every prompt; a row's result depends on its own prompt, key and offset alone.
 
         Args:
-          prompts: BOS, condition, SEP and the target tokens known already, as `stages` builds
-            them; ids of the stage's vocabulary.
+          prompts: BOS, condition, SEP and the target tokens known already, as `stages` builds them.
           target_offset: how many of a row's last prompt tokens are target tokens.
           steps: most tokens wanted of each row.
           keys: one per row (`sampling.row_keys`).
-          temperature: at least 0; 0 is greedy.
+          temperature: 0 is greedy.
           allow_end: whether a row may stop at EOS, where a frame may begin.
         """
         check_temperature(temperature)
@@ -161,17 +160,13 @@ class StageDecoder:
     def _check_rows(self, prompts: list, offsets: list[int], steps: list[int], keys: Array) -> None:
         sizes = [len(prompts), len(offsets), len(steps), len(keys)]
         if len(set(sizes)) > 1:
-            raise ValueError(
-                f"{sizes} prompts, offsets, steps and keys; expected one of each a row"
-            )
+            raise ValueError(f"{sizes} prompts, offsets, steps and keys: expected one each a row")
         vocab_size = self.config.stage.vocab_size
         for row, (prompt, offset, count) in enumerate(zip(prompts, offsets, steps, strict=True)):
             if not len(prompt) or min(prompt) < 0 or max(prompt) >= vocab_size:
                 raise ValueError(f"prompt {row}: expected BOS first and ids in [0, {vocab_size})")
             if not 0 <= offset < len(prompt) or count < 0:
-                raise ValueError(
-                    f"row {row}: offset {offset}, steps {count} for a prompt of {len(prompt)}"
-                )
+                raise ValueError(f"row {row}: offset {offset}, steps {count}, {len(prompt)} ids")
 
     def _decode(
         self,

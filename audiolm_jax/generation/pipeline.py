@@ -1,8 +1,7 @@
 """The road from a prompt to a waveform (AudioLM section III-D): continue, sample, revoice.
 
-Sound is made in windows no longer than the coarse stage was trained on. The first window holds the
-end of the prompt and what follows; each later one is prompted by the last `context_seconds` of
-what has been made so far, as SoundStorm's authors ran AudioLM beyond its crop. The semantic stage
+Sound is made in windows no longer than the coarse stage was trained on, each prompted by the last
+`context_seconds` so far, as SoundStorm's authors ran AudioLM beyond its crop. The semantic stage
 keeps its own, longer history.
 """
 

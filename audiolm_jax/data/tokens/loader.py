@@ -1,7 +1,4 @@
-"""Token batches for the trainers of the stages, read through SeqIO.
-
-TensorFlow is imported when the first batch is asked for, not before.
-"""
+"""Token batches for the stages, read through SeqIO; the first one imports TensorFlow."""
 
 import atexit
 import contextlib
@@ -128,10 +125,7 @@ def _read(
 
 @contextlib.contextmanager
 def _quiet_standard_error() -> Iterator[None]:
-    """Holds back what TensorFlow's libraries print while they load, unless loading fails.
-
-    They write to the file descriptor before any of their log settings takes effect.
-    """
+    """Holds back what TensorFlow writes to the descriptor while it loads, unless that fails."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -138,11 +138,7 @@ def check_store(store: "TokenStore", stage: StageConfig) -> None:
 
 
 class TokenStore:
-    """A finished store, read by split and number.
-
-    `manifest` is the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds what
-    `_statistics` counts.
-    """
+    """A finished store, read by split and number; `manifest` is the parsed MANIFEST.json."""
 
     def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
         """Use `open`."""
@@ -175,10 +171,7 @@ class TokenStore:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: damaged: {error!r}; delete it, tokenize again") from error
         if provenance.format_version != FORMAT_VERSION:
-            raise InputError(
-                f"{path}: format_version {provenance.format_version}, this program reads "
-                f"{FORMAT_VERSION}; tokenize again"
-            )
+            raise InputError(f"{path}: format_version {provenance.format_version}; tokenize again")
         if provenance.fingerprint != manifest.get("fingerprint"):
             raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
         if verify:
