@@ -17,19 +17,23 @@ class AuditReport:
 
     index: ClipIndex
 
+    @property
+    def duplicates(self) -> list[tuple[str, ...]]:
+        """Groups of paths with the same bytes, each of two or more."""
+        paths = defaultdict(set)
+        for clip in self.index.clips:
+            paths[clip.sha256].add(clip.path)
+        return sorted(tuple(sorted(group)) for group in paths.values() if len(group) > 1)
+
     def __str__(self) -> str:
         index, config = self.index, self.index.config
-        same_bytes = defaultdict(set)
-        for clip in index.clips:
-            same_bytes[clip.sha256].add(clip.path)
-        files = sum(map(len, same_bytes.values()))
+        files = len({clip.path for clip in index.clips})
         lines = [f"{config.audio_dir}: {files} good files, {len(index.bad)} bad"]
         if index.clips:
             lines += self._good()
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
-        groups = sorted(sorted(paths) for paths in same_bytes.values() if len(paths) > 1)
-        lines += [f"same bytes: {', '.join(paths)}" for paths in groups]
+        lines += [f"same bytes: {', '.join(group)}" for group in self.duplicates]
         lines += [f"bad: {bad.path}: {bad.reason}" for bad in index.bad]
         return "\n".join(lines)
 
