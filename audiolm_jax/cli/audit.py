@@ -34,6 +34,6 @@ def audit(arguments: Sequence[str]) -> None:
     options = parse(AuditOptions, arguments, "audiolm audit")
     report = audit_folder(AudioDataConfig(**dataclasses.asdict(options)))
     print(report)
-    if not report.index.clips:
+    if not report.clips:
         bad = len(report.index.bad)
         raise InputError(f"{options.audio_dir}: no usable recording among {bad} files")

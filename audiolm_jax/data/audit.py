@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from audiolm_jax.data.index import ClipIndex, index_folder
+from audiolm_jax.data.index import ClipIndex, ClipInfo, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
 _SPEAKERS_SHOWN = 20
@@ -16,6 +16,11 @@ class AuditReport:
     """A scanned folder; `str(report)` is what `audiolm audit` prints."""
 
     index: ClipIndex
+
+    @property
+    def clips(self) -> tuple[ClipInfo, ...]:
+        """The usable clips; empty means that the folder is of no use."""
+        return self.index.clips
 
     @property
     def duplicates(self) -> list[tuple[str, ...]]:
