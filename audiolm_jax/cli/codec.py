@@ -38,13 +38,11 @@ class CodecOptions:
     model: Path
     """Codec folder: the `model` folder of a run or the `codec` folder of a bundle."""
     out: Path
-    """File to write, ending in .codes for encode, else in .wav; for a folder the folder to
-    write, of the same structure."""
+    """File to write, .codes for encode, else .wav; for a folder a folder of the same structure."""
     levels: int | None = None
     """Use only the first levels of the quantiser, a lower bitrate; None uses all."""
     denoise: bool = False
-    """Remove the background, with a codec that was trained to: at encode or at decode, whichever
-    side its switch is on, or at roundtrip."""
+    """Remove the background, at roundtrip or on the side of the codec's switch, if it has one."""
 
 
 def codec(arguments: Sequence[str]) -> None:

@@ -51,8 +51,7 @@ class ImportW2vBert2Options:
     out: Path
     """Model folder to write."""
     token_rate_hz: int = 25
-    """Semantic tokens a second, 50 or a whole fraction: the mean of so many of the encoder's
-    frames stands for each."""
+    """Semantic tokens a second, 50 or a whole fraction: each is a mean of the encoder's frames."""
     licence: str | None = None
     """Of the weights; None takes what the model card beside them says."""
 

@@ -30,8 +30,7 @@ class PlanOptions:
     config: tyro.conf.Positional[Path]
     """File whose function experiment() describes a codec, an encoder or a stage."""
     topology: tuple[str, ...]
-    """Slices, such as v4:2x2x4 v5e:4x4 v5p:2x2x4 v6e:4x4; with --mesh.slices N each stands for N
-    of them."""
+    """Slices, such as v4:2x2x4 v5e:4x4 v6e:4x4; with --mesh.slices N each stands for N of them."""
     json: Path | None = None
     """File for everything, rewritten after each topology."""
     batch_per_chip: int | None = None

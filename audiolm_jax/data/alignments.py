@@ -1,8 +1,7 @@
 """Which phone is spoken when: a plain file of aligned phones.
 
-Tab-separated text. The first line is `file phone onset offset speaker`; each further line is one
-phone of one recording. Times are seconds in decimal digits and are kept exactly: an item's frames
-are found by rounding, where a binary fraction would sometimes fall on the other side.
+Tab-separated text: `file phone onset offset speaker`, then a line a phone. Times are seconds, kept
+exactly: frames come of rounding, where a binary fraction could fall on the other side.
 """
 
 import dataclasses

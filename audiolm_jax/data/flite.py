@@ -41,9 +41,8 @@ def read_sentences(path: Path) -> list[str]:
 def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
     """Sentences of the same lengths with all words in another order, drawn by the voice's name.
 
-    Two speakers of the same sentences are told apart by an encoder that knows the sentence, not
-    the phone: in speech nobody repeats another's context. Punctuation and capitals go, but that of
-    I: within a sentence flite reads A as the letter's name.
+    An encoder that knows the sentence, not the phone, would tell two speakers of it apart.
+    Punctuation and capitals go, but that of I: flite would read A as the letter's name.
     """
     lines = [[word.strip(".,;:!?") for word in text.split()] for text in sentences]
     spoken = [word if word == "I" else word.lower() for line in lines for word in line]
@@ -79,8 +78,7 @@ def speak(
 def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
     """The phones of one utterance from flite's line of `phone:end_seconds` words.
 
-    A phone of no length at the printed precision is left out: no frame can be its own. Another
-    format, or times that go back, are an InputError.
+    A phone of no length at the printed precision is left out: no frame can be its own.
     """
     phones, onset = [], Decimal(0)
     for word in printed.split():

@@ -1,7 +1,6 @@
 """A folder of audio files as a deterministic list of clips, split by content.
 
-A file goes to the held-out split by the SHA-256 of its bytes: renaming, moving or copying it
-cannot carry it, or a part of it, from one split into the other.
+A file goes to the held-out split by the SHA-256 of its bytes, however it is named or cut.
 """
 
 import dataclasses

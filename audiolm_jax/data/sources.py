@@ -28,8 +28,7 @@ class AudioDataConfig:
     max_seconds: float = 60.0
     """Longer files are read as consecutive clips of equal length, none longer."""
     exclude: tuple[str, ...] = ()
-    """Patterns of files to leave out, as paths below audio_dir, such as "*/beep.*"; each file left
-    out is listed with the bad ones."""
+    """Patterns of paths below audio_dir to leave out, such as "*/beep.*", and to list as bad."""
     sample_rate_hz: int = 16_000
     """Rate that everything is converted to; mono."""
     resampler: Literal["soxr_hq"] = "soxr_hq"  # of `audio.resample.Resampler`
@@ -60,8 +59,7 @@ class NoiseConfig:
     probability: float = 0.5
     """Of noise in a crop; the others stay clean."""
     gain_db: tuple[float, float] = (-30.0, 0.0)
-    """Lowest and highest level of the noise's peak over that of the speech in the crop, drawn
-    uniformly in dB (paper: -30 to 0, after normalizing the peaks of both)."""
+    """Lowest and highest dB of the noise's peak over the speech's, uniform (paper: -30 to 0)."""
     denoise_probability: float = 0.5
     """Of the switch being on, with noise and without."""
 

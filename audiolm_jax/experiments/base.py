@@ -8,8 +8,7 @@ from typing import ClassVar
 class Experiment(abc.ABC):
     """What a config file describes: a frozen dataclass that knows how it is run.
 
-    Subclasses are dataclasses, so that their fields can be given on the command line. What can be
-    checked without data, models and devices is checked when one is made; `run` does the rest.
+    What can be checked without data, models and devices is checked at once; `run` does the rest.
     """
 
     verb: ClassVar[str]

@@ -35,8 +35,7 @@ class CodecExperiment(AudioExperiment):
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
     """Of the discriminators."""
     samples: int = 0
-    """Held-out recordings whose way through the codec is written at each evaluation, as wav files
-    in the folder `samples` and to TensorBoard."""
+    """Held-out recordings decoded at each evaluation, to the folder `samples` and TensorBoard."""
     noise: NoiseConfig | None = None
     """What a codec with `model.denoising` learns to remove; the others have none."""
 

@@ -41,8 +41,7 @@ class StageExperiment(StepExperiment):
     train: StageTrainConfig = StageTrainConfig()
     """Losses."""
     sample_bundle: str | None = None
-    """A bundle with which to continue a held-out recording at each evaluation, this stage's model
-    taking the place of the bundle's; None writes no sound."""
+    """Bundle that continues a held-out recording with this stage at each evaluation; or None."""
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
