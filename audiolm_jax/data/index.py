@@ -1,6 +1,6 @@
 """A folder of audio files as a deterministic list of clips, split by content.
 
-A file goes to the held-out split by the SHA-256 of its bytes, however it is named or cut.
+A file, with all its clips, goes to a split by the SHA-256 of its bytes, whatever its name and place.
 """
 
 import dataclasses
