@@ -12,11 +12,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A scratch name beside `path` that takes its place at the end.
+    """A scratch name beside `path` for a file or folder that replaces `path` in one rename.
 
-    What is written to the scratch name, a file or a folder, replaces `path` in one rename once the
-    block ends and its bytes are on the disk; if the block fails, it is removed and `path` stays as
-    it was. Missing parent folders are made. A folder that is replaced is gone for the moment
+    That happens once the block ends and its bytes are on the disk; if the block fails, `path` stays
+    as it was. Missing parent folders are made. A folder that is replaced is gone for the moment
     between two renames: readers then find none, never a mixture.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,10 +18,7 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
 
 def config_from_dict(cls: type[Config], fields: dict[str, Any], where: str) -> Config:
-    """Builds a config from JSON values: every field must be present, no other may be.
-
-    An unknown, missing or mistyped field is an InputError at `where`, the place they came from.
-    """
+    """Builds a config from JSON values; an unknown, missing or mistyped field is an InputError."""
     known = {field.name for field in dataclasses.fields(cast(Any, cls))}
     if missing := sorted(known - fields.keys()):
         raise InputError(f"{where}: field {missing[0]!r} of {cls.__name__} is missing")

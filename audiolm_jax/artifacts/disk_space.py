@@ -14,13 +14,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def ask_disk(folder: Path, size: int) -> Iterator[None]:
     """Gives a failure to write its reason where a library's exception carries no errno.
 
-    Args:
-      folder: where the block writes.
-      size: bytes of all that it writes.
-
-    Raises:
-      OSError: in place of another exception, if `folder` does not take `size` more bytes. What the
-        block has written is still there, so a disk that was too full for it is too full now.
+    An OSError takes its place if `folder` does not take the `size` bytes that the block writes:
+    what it has written is still there, so a disk that was too full for it is too full now.
     """
     try:
         yield

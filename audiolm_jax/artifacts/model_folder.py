@@ -54,11 +54,7 @@ def save_model(
     arrays: dict[str, np.ndarray],
     provenance: dict[str, Any],
 ) -> str:
-    """Writes a model folder in one rename and returns its fingerprint.
-
-    The config is a dataclass, or its fields as another model folder holds them.
-    A folder of the same name is replaced only once the new one is complete.
-    """
+    """Writes a model folder, of a config or its fields, in one rename; returns its fingerprint."""
     fields = config if isinstance(config, dict) else config_to_dict(config)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     fingerprint = compute_fingerprint(kind, fields, arrays)
@@ -80,17 +76,13 @@ def save_model(
 def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     """Reads a model folder and checks it against its fingerprint.
 
-    Weights that are stored in 16 bits (`audiolm release`) are widened: everything computes with
-    float32. `kind` is what the caller can use; None accepts any.
-
-    Raises:
-      InputError: a file is missing or damaged, or the folder is of another kind.
+    Weights that are stored in 16 bits (`audiolm release`) are widened to float32. `kind` is what
+    the caller can use; None accepts any.
     """
     for name in (MODEL_JSON, WEIGHTS):
         if not (directory / name).is_file():
             raise InputError(
-                f"{directory / name}: not found; a model folder holds {MODEL_JSON} and {WEIGHTS}; "
-                "finish the training run or make the bundle again"
+                f"{directory / name}: not found; a model folder holds {MODEL_JSON} and {WEIGHTS}"
             )
     try:
         record = json.loads((directory / MODEL_JSON).read_text())
@@ -98,16 +90,11 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise InputError(f"{directory}: damaged model folder ({error}); copy it again") from error
     if record.get("format") != FORMAT:
-        raise InputError(
-            f"{directory / MODEL_JSON}: format {record.get('format')}, this program reads {FORMAT}"
-        )
+        raise InputError(f"{directory}: format {record.get('format')}, this program reads {FORMAT}")
     if kind is not None and record["kind"] != kind:
         raise InputError(f"{directory}: holds a {record['kind']!r} model, expected {kind!r}")
     if compute_fingerprint(record["kind"], record["config"], arrays) != record["fingerprint"]:
-        raise InputError(
-            f"{directory}: weights or config do not match the fingerprint in {MODEL_JSON}; "
-            "the folder was changed or cut short, copy it again"
-        )
+        raise InputError(f"{directory}: does not match its fingerprint; copy it again")
     arrays = {
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in arrays.items()

@@ -14,9 +14,7 @@ def model_folder(path: str | Path) -> Path:
     for folder in (path, path / MODEL):
         if (folder / MODEL_JSON).is_file():
             return folder
-    raise InputError(
-        f"{path}: no trained model here (no {MODEL}/{MODEL_JSON}); finish its training first"
-    )
+    raise InputError(f"{path}: no trained model here (no {MODEL}/{MODEL_JSON}); finish training")
 
 
 def fingerprint_of(path: str | Path) -> str:

@@ -35,4 +35,5 @@ def audit(arguments: Sequence[str]) -> None:
     report = audit_folder(AudioDataConfig(**dataclasses.asdict(options)))
     print(report)
     if not report.clips:
-        raise InputError(f"{options.audio_dir}: no usable recording among {len(report.bad)} files")
+        bad = len(report.index.bad)
+        raise InputError(f"{options.audio_dir}: no usable recording among {bad} files")

@@ -29,6 +29,24 @@ class BundleOptions:
     """Licence and attribution of the weights, for the model card."""
 
 
+_MODEL_CARD = """# AudioLM bundle
+
+A codec, a semantic tokenizer and the language models of the stages, trained with
+audiolm_jax. They continue recordings in their own voice; they know no text.
+
+| part | kind | steps | data | fingerprint |
+|---|---|---|---|---|
+{rows}
+
+{licences}
+
+Use: `audiolm continue PROMPT.wav --models THIS_FOLDER --seconds 4 --out OUT.wav`
+
+Do not continue a voice without its owner's consent. Output is marked as synthetic in
+the wav file's comment.
+"""
+
+
 def bundle(arguments: Sequence[str]) -> None:
     """`audiolm bundle`."""
     options = parse(BundleOptions, arguments, "audiolm bundle")
@@ -71,23 +89,4 @@ def model_card(sources: dict[str, Path], licence: str) -> str:
         for origin in (facts, facts.get("encoder", {}).get("provenance", {})):
             if "licence" in origin:
                 licences.append(f"Licence of {part}, {origin['model']}: {origin['licence']}")
-    return "\n".join(
-        [
-            "# AudioLM bundle",
-            "",
-            "A codec, a semantic tokenizer and the language models of the stages, trained with",
-            "audiolm_jax. They continue recordings in their own voice; they know no text.",
-            "",
-            "| part | kind | steps | data | fingerprint |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            "  \n".join(licences),
-            "",
-            "Use: `audiolm continue PROMPT.wav --models THIS_FOLDER --seconds 4 --out OUT.wav`",
-            "",
-            "Do not continue a voice without its owner's consent. Output is marked as synthetic in",
-            "the wav file's comment.",
-            "",
-        ]
-    )
+    return _MODEL_CARD.format(rows="\n".join(rows), licences="  \n".join(licences))

@@ -38,13 +38,11 @@ class CodecOptions:
     model: Path
     """Codec folder: the `model` folder of a run or the `codec` folder of a bundle."""
     out: Path
-    """File to write, ending in .codes for encode, else in .wav; for a folder the folder to
-    write, of the same structure."""
+    """File to write, .codes for encode, else .wav; for a folder a folder of the same structure."""
     levels: int | None = None
     """Use only the first levels of the quantiser, a lower bitrate; None uses all."""
     denoise: bool = False
-    """Remove the background, with a codec that was trained to: at encode or at decode, whichever
-    side its switch is on, or at roundtrip."""
+    """Remove the background, at roundtrip or on the side of the codec's switch, if it has one."""
 
 
 def codec(arguments: Sequence[str]) -> None:
@@ -79,9 +77,7 @@ def codec(arguments: Sequence[str]) -> None:
 def _with_denoising(options: CodecOptions, model: StreamingTokenizer) -> SoundStreamCodec:
     """The codec with its switch on, if what is asked for comes past that switch."""
     if not isinstance(model, SoundStreamCodec) or model.config.denoising is None:
-        raise InputError(
-            f"--denoise: {options.model} was not trained to remove noise; leave it out"
-        )
+        raise InputError(f"--denoise: {options.model} was not trained to remove noise")
     place = model.config.denoising.place
     verb = {"encoder": "encode", "decoder": "decode"}[place]
     if options.verb not in (verb, "roundtrip"):
@@ -113,20 +109,15 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
         raise InputError(f"--out {options.out}: lies in the source folder; choose another folder")
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"--out {options.out}: is a file, but the source is a folder")
-    jobs, skipped = [], []
-    for path in sorted(options.source.rglob("*")):
-        if path.is_dir():
-            continue
-        if path.suffix.lower() in wanted:
-            target = options.out / path.relative_to(options.source)
-            jobs.append((path, target.with_suffix(suffix)))
-        else:
-            skipped.append(path)
-    if not jobs:
+    paths = [path for path in sorted(options.source.rglob("*")) if not path.is_dir()]
+    sources = [path for path in paths if path.suffix.lower() in wanted]
+    if not sources:
         raise InputError(f"{options.source}: holds no file ending in {' '.join(sorted(wanted))}")
-    for path in skipped:
-        print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
-    return jobs
+    for path in paths:
+        if path.suffix.lower() not in wanted:
+            print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
+    targets = [options.out / path.relative_to(options.source) for path in sources]
+    return [(path, out.with_suffix(suffix)) for path, out in zip(sources, targets, strict=True)]
 
 
 def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokenizer) -> None:

@@ -44,18 +44,13 @@ class Processes:
 
     @property
     def config(self) -> "DistributedConfig | None":
-        """None for the only process of its run.
-
-        Raises:
-          InputError: flags that do not fit together.
-        """
+        """None for the only process of its run; InputError if the flags do not fit together."""
         from audiolm_jax.training.distributed import DistributedConfig
 
         if self.distributed is None:
             if self != Processes():
                 raise InputError(
-                    "--num-processes, --process-id and --distributed-timeout belong to "
-                    "--distributed auto or HOST:PORT, which is missing"
+                    "--num-processes, --process-id, --distributed-timeout: need --distributed"
                 )
             return None
         return DistributedConfig(
@@ -107,13 +102,7 @@ def _asks_for_help(verb: str, arguments: Sequence[str]) -> bool:
 
 
 def configured(verb: str, arguments: Sequence[str]) -> Experiment:
-    """The experiment of a config file, its fields overridden by flags.
-
-    Raises:
-      InputError: as `load_experiment` and `parse`, an experiment that the verb does not take, or a
-        directory that is no path.
-      SystemExit: `--help` was asked for and printed.
-    """
+    """The experiment of a config file, its fields overridden by flags, if the verb takes it."""
     path = Path(arguments[0])
     experiment = load_experiment(path)
     plannable = verb == "plan" and isinstance(experiment, StepExperiment)
@@ -124,8 +113,5 @@ def configured(verb: str, arguments: Sequence[str]) -> Experiment:
         )
     experiment = parse(type(experiment), arguments[1:], f"audiolm {verb} {path}", experiment)
     if "://" in experiment.directory:
-        raise InputError(
-            f"--directory {experiment.directory}: object stores are not supported; use a folder, "
-            "for several hosts on a file system that all of them share (docs/guide/multihost.md)"
-        )
+        raise InputError(f"--directory {experiment.directory}: expected a folder, no object store")
     return experiment

@@ -34,6 +34,9 @@ def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
     def configured(verb: str, name: str, *more: str) -> list[str]:
         return [verb, str(CONFIGS / f"{name}.py"), *more]
 
+    names = ("codec", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
+    parts = [str(RUNS / name) for name in names]
+    evaluate = configured("evaluate", "evaluate", *data)
     return [
         ("look at the recordings", ["audit", audio_dir]),
         ("train the codec: sound to acoustic tokens", configured("train", "codec", *data)),
@@ -43,18 +46,9 @@ def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
         ("stage 1: learn semantic tokens", configured("train", "semantic_lm")),
         ("stage 2: learn coarse acoustic tokens", configured("train", "coarse_lm")),
         ("stage 3: learn fine acoustic tokens", configured("train", "fine_lm")),
-        (
-            "put the five parts into one folder",
-            ["bundle", *(str(RUNS / part) for part in PARTS), "--out", str(RUNS / "bundle")],
-        ),
-        (
-            "continue held-out prompts, measure, write the page",
-            configured("evaluate", "evaluate", *data),
-        ),
+        ("put the five parts into one folder", ["bundle", *parts, "--out", str(RUNS / "bundle")]),
+        ("continue held-out prompts, measure, write the page", evaluate),
     ]
-
-
-PARTS = ("codec", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
 
 
 def demo(arguments: Sequence[str]) -> int:
@@ -64,8 +58,7 @@ def demo(arguments: Sequence[str]) -> int:
         raise InputError(f"{CONFIGS}: not found; run this in a clone of the repository")
     if not Path(options.audio_dir).is_dir():
         raise InputError(
-            f"audio_dir = {options.audio_dir}: no such folder; ./launch/demo.sh fetches "
-            "recordings, or give any folder of wav, flac, mp3 or ogg files"
+            f"--audio-dir {options.audio_dir}: no such folder; ./launch/demo.sh fetches recordings"
         )
     began = time.monotonic()
     for number, (purpose, command) in enumerate(plan := steps(options.audio_dir), 1):
@@ -74,10 +67,8 @@ def demo(arguments: Sequence[str]) -> int:
         start = time.monotonic()
         status = _run([sys.executable, "-m", "audiolm_jax", *command])
         if status:
-            print(
-                f"stopped at step {number} of {len(plan)}; the same command goes on from here",
-                file=sys.stderr,
-            )
+            stopped = f"stopped at step {number} of {len(plan)}"
+            print(f"{stopped}; the same command goes on from here", file=sys.stderr)
             return status if status > 0 else 128 - status  # killed by a signal
         print(f"-- {time.monotonic() - start:.0f} s", flush=True)
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes.")

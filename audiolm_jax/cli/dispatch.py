@@ -12,10 +12,8 @@ from audiolm_jax.errors import InputError
 class Verb:
     """A word of the command line."""
 
-    place: str
-    """`module:function` in this package; the function takes the words that follow."""
-    text: str
-    """What it does, in a line."""
+    place: str  # `module:function` in this package; the function takes the words that follow
+    text: str  # what it does, in a line
 
 
 def table(verbs: Mapping[str, Verb]) -> str:
@@ -25,11 +23,7 @@ def table(verbs: Mapping[str, Verb]) -> str:
 
 
 def dispatch(program: str, verbs: Mapping[str, Verb], words: Sequence[str]) -> int:
-    """Runs the verb that the first word names with the words that follow it.
-
-    Raises:
-      InputError: there is no such verb.
-    """
+    """Runs the verb that the first word names with the words that follow it."""
     word = words[0] if words else ""
     if word in ("-h", "--help"):
         print(f"usage: {program} KIND ...\n\n{table(verbs)}\n")
@@ -38,9 +32,7 @@ def dispatch(program: str, verbs: Mapping[str, Verb], words: Sequence[str]) -> i
                 dispatch(program, verbs, [name, "--help"])
         return 0
     if word not in verbs:
-        raise InputError(
-            f"{word!r}: expected one of {', '.join(verbs)}; {program} --help says what they do"
-        )
+        raise InputError(f"{word!r}: expected one of {', '.join(verbs)}; see {program} --help")
     module, _, function = verbs[word].place.partition(":")
     run = getattr(importlib.import_module(f"audiolm_jax.cli.{module}"), function)
     return run(words[1:]) or 0

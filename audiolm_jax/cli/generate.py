@@ -14,62 +14,54 @@ from audiolm_jax.generation.files import read_prompt, save_generated
 from audiolm_jax.generation.pipeline import Generator
 
 
-@dataclasses.dataclass(frozen=True)
-class ContinueOptions:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _BundleOptions:
+    models: Path
+    """Bundle folder, as `audiolm bundle` writes it."""
+    seed: int = 0
+    """Of the (first) sampling; the same seed gives the same bytes."""
+    generation: GenerationConfig = GenerationConfig()
+    """Temperatures and windows; revoice does not use stop."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContinueOptions(_BundleOptions):
     """Go on from a recording in its own voice. Prompt and continuation come out as one wav."""
 
     prompt: tyro.conf.Positional[Path]
     """Recording to go on from: wav, flac, mp3, ogg, opus, m4a or g722."""
-    models: Path
-    """Bundle folder, as `audiolm bundle` writes it."""
     out: Path
     """Wav file to write."""
     seconds: float = 7.0
     """Duration of the continuation."""
     prompt_seconds: float | None = None
     """Use only the beginning of the recording; None uses all of it."""
-    seed: int = 0
-    """Of the sampling; the same seed gives the same bytes."""
-    generation: GenerationConfig = GenerationConfig()
-    """Temperatures and windows."""
 
 
-@dataclasses.dataclass(frozen=True)
-class SampleOptions:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleOptions(_BundleOptions):
     """Sound from nothing: all three stages sampled without a prompt."""
 
-    models: Path
-    """Bundle folder, as `audiolm bundle` writes it."""
     out: Path
     """Folder for the wav files, sample_SEED.wav each."""
     seconds: float = 10.0
     """Duration of each sample."""
     count: int = 4
     """How many; they take the seeds seed, seed + 1, ..."""
-    seed: int = 0
-    """Of the first sample; the same seed gives the same bytes."""
-    generation: GenerationConfig = GenerationConfig()
-    """Temperatures and windows."""
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InputError(f"--count {self.count}: expected 1 or more")
 
 
-@dataclasses.dataclass(frozen=True)
-class RevoiceOptions:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RevoiceOptions(_BundleOptions):
     """The paper's acoustic generation: the same words in a sampled voice."""
 
     speech: tyro.conf.Positional[Path]
     """Recording whose semantic tokens are kept."""
-    models: Path
-    """Bundle folder, as `audiolm bundle` writes it."""
     out: Path
     """Wav file to write."""
-    seed: int = 0
-    """Of the sampling; the same seed gives the same bytes."""
-    generation: GenerationConfig = GenerationConfig()
-    """Temperatures and windows; stop has no effect here."""
 
 
 def continue_(arguments: Sequence[str]) -> None:

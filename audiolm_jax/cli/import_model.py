@@ -51,30 +51,20 @@ class ImportW2vBert2Options:
     out: Path
     """Model folder to write."""
     token_rate_hz: int = 25
-    """Semantic tokens a second, 50 or a whole fraction: the mean of so many of the encoder's
-    frames stands for each."""
+    """Semantic tokens a second, 50 or a whole fraction: each is a mean of the encoder's frames."""
     licence: str | None = None
     """Of the weights; None takes what the model card beside them says."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportHubertOptions:
+class ImportHubertOptions(ImportW2vBert2Options):
     """Weights of HuBERT or mHuBERT into a model folder."""
 
-    weights: tyro.conf.Positional[Path]
-    """The transformers library's folder of model.safetensors and config.json."""
-    out: Path
-    """Model folder to write."""
     kmeans: Path | None = None
     """Joblib file of a scikit-learn k-means, such as fairseq publishes for HuBERT; its arrays
     are read, nothing in it is executed. The folder is then a semantic tokenizer."""
     layer: str | None = None
     """The encoder's layer that the k-means divides, such as layer_9."""
-    token_rate_hz: int = 25
-    """Semantic tokens a second, 50 or a whole fraction: the mean of so many of the encoder's
-    frames stands for each."""
-    licence: str | None = None
-    """Of the weights; None takes what the model card beside them says."""
     window: WindowConfig = WindowConfig()
     """Of the semantic tokenizer, how long recordings are cut."""
 
@@ -114,16 +104,11 @@ def import_hubert(arguments: Sequence[str]) -> None:
 
     options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
     if (options.kmeans is None) != (options.layer is None):
-        raise InputError(
-            "--kmeans and --layer: give both or neither; the file does not say which layer it "
-            "divides"
-        )
+        raise InputError("--kmeans and --layer: give both or neither")
     folder = read_hubert(options.weights, options.token_rate_hz, options.licence)
     if options.kmeans is None or options.layer is None:
         if options.window != WindowConfig():
-            raise InputError(
-                "--window: belongs to a semantic tokenizer; give --kmeans, or leave it"
-            )
+            raise InputError("--window: belongs to a semantic tokenizer; give --kmeans too")
         _save_encoder(folder, options)
         return
     centroids = read_kmeans_file(options.kmeans)
@@ -145,7 +130,7 @@ def import_hubert(arguments: Sequence[str]) -> None:
     )
 
 
-def _save_encoder(folder: Any, options: ImportW2vBert2Options | ImportHubertOptions) -> None:
+def _save_encoder(folder: Any, options: ImportW2vBert2Options) -> None:
     from audiolm_jax.artifacts.model_folder import save_model
 
     config = folder.config

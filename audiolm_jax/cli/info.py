@@ -36,11 +36,7 @@ def info(arguments: Sequence[str]) -> None:
 
 
 def describe(path: Path) -> Iterator[str]:
-    """Lines about a path.
-
-    Raises:
-      InputError: nothing of ours, or damaged.
-    """
+    """Lines about a path; InputError if it is damaged or nothing of ours."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if (path / BUNDLE_JSON).is_file():
@@ -75,15 +71,12 @@ def describe(path: Path) -> Iterator[str]:
     elif path.suffix.lower() == ".wav":
         facts = probe(path)
         yield f"wav, {facts.sample_rate_hz} Hz, {facts.channels} channel, {facts.seconds:.2f} s"
-        provenance = read_wav_provenance(path)
-        if provenance is None:
+        if (provenance := read_wav_provenance(path)) is None:
             yield "  no provenance: not written by this program"
         else:
             yield from _fields("provenance", provenance)
     else:
-        raise InputError(
-            f"{path}: not a run directory, model folder, bundle, token store or wav file"
-        )
+        raise InputError(f"{path}: not a run directory, model, bundle, token store or wav file")
 
 
 def _fields(title: str, fields: dict[str, Any]) -> Iterator[str]:

@@ -23,15 +23,8 @@ def parse(
 ) -> Options:
     """Reads `arguments` into `cls`, or over the fields of `default`.
 
-    Args:
-      cls: a dataclass, each field described in its docstring.
-      arguments: what follows the verb.
-      program: how the command begins, for the usage line.
-      default: values to start from; None takes the defaults of `cls`.
-
-    Raises:
-      InputError: an unknown field, a value of the wrong type, a missing argument.
-      SystemExit: `--help` was asked for and printed.
+    `program` is how the command begins, for the usage line. SystemExit: `--help` was asked for and
+    printed; any other refusal is an InputError.
     """
     chosen = {} if default is None else {"default": default}
     with _one_line_errors(program):
@@ -60,9 +53,8 @@ def _one_line_errors(program: str) -> Iterator[None]:
 
 def _one_line(box: str) -> str:
     """The message of tyro's framed error, without frame, title, rules and help text."""
-    lines = [_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]]
     message: list[str] = []
-    for line in lines:
+    for line in (_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]):
         if not line or line.startswith(("Argument helptext", "For full helptext")):
             if message and line:
                 break

@@ -30,8 +30,7 @@ class PlanOptions:
     config: tyro.conf.Positional[Path]
     """File whose function experiment() describes a codec, an encoder or a stage."""
     topology: tuple[str, ...]
-    """Slices, such as v4:2x2x4 v5e:4x4 v5p:2x2x4 v6e:4x4; with --mesh.slices N each stands for N
-    of them."""
+    """Slices, such as v4:2x2x4 v5e:4x4 v6e:4x4; with --mesh.slices N each stands for N of them."""
     json: Path | None = None
     """File for everything, rewritten after each topology."""
     batch_per_chip: int | None = None
@@ -54,7 +53,8 @@ def plan(arguments: Sequence[str]) -> int:
         plans.append(_plan(experiment, topology, options.batch_per_chip))
         print(describe(str(options.config), plans[-1]), flush=True)
         if options.json is not None:
-            _write(options.json, str(options.config), plans)
+            record = {"config": str(options.config), "plans": [plan.to_dict() for plan in plans]}
+            write_json(options.json, record)
     if len(plans) > 1:
         print(table(plans))
     return 0 if all(plan.fits for plan in plans) else 1
@@ -72,8 +72,3 @@ def _plan(experiment: StepExperiment, topology: str, batch_per_chip: int | None)
         experiment.model_flops(),
         experiment.units_per_step(),
     )
-
-
-def _write(path: Path, config: str, plans: list[Plan]) -> None:
-    record = {"config": config, "plans": [plan.to_dict() for plan in plans]}
-    write_json(path, record)

@@ -65,30 +65,23 @@ def _halve(name: str, array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         rounded = array.astype(np.float16)
     if not np.isfinite(rounded).all():
-        raise InputError(
-            f"{name}: holds numbers beyond {np.finfo(np.float16).max:g}, the largest of 16 bits: "
-            "share the model folder as it is"
-        )
+        largest = f"{np.finfo(np.float16).max:g}"
+        raise InputError(f"{name}: holds numbers beyond {largest}: share the model folder as it is")
     return rounded
 
 
 def _model_card(options: ReleaseOptions, source: ModelFolder, fingerprint: str) -> str:
     facts = source.provenance
     shown = {key: facts[key] for key in ("steps", "data", "config_hash") if key in facts}
-    return "\n".join(
-        [
-            f"# {options.out.stem}",
-            "",
-            f"A model of kind `{source.kind}`, trained with audiolm_jax; weights in 16 bits.",
-            "",
-            f"- fingerprint {fingerprint[:16]}, rounded from {source.fingerprint[:16]}",
-            *(f"- {key}: {json.dumps(value)}" for key, value in shown.items()),
-            f"- licence of the weights: {options.licence}",
-            "",
-            "`audiolm info THIS_FOLDER` shows everything it was made from.",
-            "",
-        ]
-    )
+    lines = [
+        f"# {options.out.stem}\n",
+        f"A model of kind `{source.kind}`, trained with audiolm_jax; weights in 16 bits.\n",
+        f"- fingerprint {fingerprint[:16]}, rounded from {source.fingerprint[:16]}",
+        *(f"- {key}: {json.dumps(value)}" for key, value in shown.items()),
+        f"- licence of the weights: {options.licence}\n",
+        "`audiolm info THIS_FOLDER` shows everything it was made from.\n",
+    ]
+    return "\n".join(lines)
 
 
 def _pack(folder: Path, archive: Path) -> None:

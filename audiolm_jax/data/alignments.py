@@ -1,8 +1,7 @@
 """Which phone is spoken when: a plain file of aligned phones.
 
-Tab-separated text. The first line is `file phone onset offset speaker`; each further line is one
-phone of one recording. Times are seconds in decimal digits and are kept exactly: an item's frames
-are found by rounding, where a binary fraction would sometimes fall on the other side.
+Tab-separated text: `file phone onset offset speaker`, then a line a phone. Times are seconds, kept
+exactly: frames come of rounding, where a binary fraction could fall on the other side.
 """
 
 import dataclasses
@@ -50,17 +49,15 @@ def read_lines(
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from error
-    wanted = (separator or " ").join(header)
     first = lines[0] if lines else ""
     if first.split(separator) != list(header):
+        wanted = (separator or " ").join(header)
         raise InputError(f"{path}:1: header {first[:80]!r}: expected {wanted!r}")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         fields = line.split(separator)
         if len(fields) != len(header) or not all(fields):
-            raise InputError(
-                f"{path}:{number}: {line[:80]!r}: expected {len(header)} fields, {wanted!r}"
-            )
+            raise InputError(f"{path}:{number}: {line[:80]!r}: expected {len(header)} fields")
         rows.append((f"{path}:{number}", fields))
     return rows
 
@@ -81,10 +78,9 @@ def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
 
 
 def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
-    """Path of the recording of each file name of an alignment, searched in depth.
+    """Path of the one recording of each file name of an alignment, searched in depth.
 
-    A file is named by its path below the directory without the suffix, or by its name without it
-    where that occurs once. Anything but exactly one recording is an InputError.
+    A file is named by its path below the directory without the suffix, or by its bare name.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder of recordings")

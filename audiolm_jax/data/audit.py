@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from audiolm_jax.data.index import BadFile, ClipIndex, ClipInfo, index_folder
+from audiolm_jax.data.index import ClipIndex, ClipInfo, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
 _SPEAKERS_SHOWN = 20
@@ -16,11 +16,6 @@ class AuditReport:
     """A scanned folder; `str(report)` is what `audiolm audit` prints."""
 
     index: ClipIndex
-
-    @property
-    def bad(self) -> tuple[BadFile, ...]:
-        """The refused files with their reasons."""
-        return self.index.bad
 
     @property
     def clips(self) -> tuple[ClipInfo, ...]:
@@ -43,8 +38,7 @@ class AuditReport:
             lines += self._good()
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
-        for group in self.duplicates:
-            lines.append(f"same bytes: {', '.join(group)}")
+        lines += [f"same bytes: {', '.join(group)}" for group in self.duplicates]
         lines += [f"bad: {bad.path}: {bad.reason}" for bad in index.bad]
         return "\n".join(lines)
 
@@ -80,5 +74,5 @@ class AuditReport:
 
 
 def audit(config: AudioDataConfig) -> AuditReport:
-    """Decodes every file of a folder; raises as `index_folder`: bad files are no error here."""
+    """Decodes every file of a folder; bad files are no error here."""
     return AuditReport(index_folder(config))

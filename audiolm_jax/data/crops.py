@@ -43,17 +43,10 @@ class AudioCrops:
         rows: Sequence[int] | None = None,
         cache_bytes: int = CACHE_BYTES,
     ):
-        """Describes the stream; nothing is decoded yet.
+        """Describes the stream; nothing is decoded yet, and at most `cache_bytes` are kept of it.
 
-        Args:
-          crop_seconds: length of each crop, a whole number of samples.
-          batch_size: crops in a batch over all hosts.
-          rows: which rows of each batch to read: the share of this host, as
-            `training.mesh.host_rows` tells it. The clips of the others are not read. None: all.
-          cache_bytes: bound on the decoded audio kept in memory.
-
-        Raises:
-          InputError: an empty split, a crop of no whole number of samples, or rows out of range.
+        `batch_size` counts crops over all hosts; `rows` of each batch are the share of this host
+        (`training.mesh.host_rows`), None all: the clips of the others are not read.
         """
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._clips = index.of(split)
@@ -68,22 +61,16 @@ class AudioCrops:
         return -(-int(self._ends[-1]) // self.crop_samples)
 
     def batches(self, start_step: int) -> Generator[AudioBatch, None, None]:
-        """Endless batches from a step on, decoded ahead in the background.
-
-        Yields:
-          AudioBatch of numpy arrays: samples float32 [rows of this host, crop_samples], zeros
-          beyond `lengths`.
-        """
+        """Endless batches of this host's rows from a step on, decoded ahead in the background."""
         return self._read(
             [self.locate(step * self._batch_size + row) for row in self._rows]
             for step in itertools.count(start_step)
         )
 
     def heldout_batches(self) -> Generator[AudioBatch, None, None]:
-        """Every clip of the split exactly once, in order, the same each time: for evaluation.
+        """Every clip of the split exactly once, in order, in even windows of at most the crop.
 
-        A clip longer than the crop is cut into even windows. Rows missing in the last batch have
-        length 0.
+        Rows missing in the last batch have length 0.
         """
         windows = [
             (number, start, stop)
@@ -160,7 +147,6 @@ def whole_samples(crop_seconds: float, sample_rate_hz: int) -> int:
     samples = round(crop_seconds * sample_rate_hz)
     if samples < 1 or abs(samples - crop_seconds * sample_rate_hz) > 1e-6:
         raise InputError(
-            f"--crop-seconds = {crop_seconds}: expected a positive whole number of samples at "
-            f"{sample_rate_hz} Hz"
+            f"--crop-seconds = {crop_seconds}: no whole number of samples at {sample_rate_hz} Hz"
         )
     return samples

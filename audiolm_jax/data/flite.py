@@ -1,7 +1,6 @@
 """Speech with known phone times, from the voices of the synthesizer flite.
 
-The program `flite` (Debian package of the same name) speaks a sentence and prints where each phone
-ends. The same sentences, voices and version of flite give the same bytes.
+The program speaks a sentence and prints where each phone ends; the same version, same bytes.
 """
 
 import hashlib
@@ -23,26 +22,17 @@ def find_flite(program: str) -> str:
     """Path of the program; InputError if it is not installed."""
     path = shutil.which(program)
     if path is None:
-        raise InputError(
-            f"--flite = {program}: no such program; launch/flite.sh fetches Debian's, or install "
-            "the package flite"
-        )
+        raise InputError(f"--flite = {program}: no such program; launch/flite.sh fetches it")
     return path
-
-
-def list_voices(program: str) -> tuple[str, ...]:
-    """Names of the voices that the program has."""
-    words = _run([program, "-lv"]).split()
-    return tuple(words[words.index("available:") + 1 :] if "available:" in words else words)
 
 
 def read_sentences(path: Path) -> list[str]:
     """Lines that are not empty; InputError if there are none."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    sentences = [line for line in lines if line]
+    sentences = [line.strip() for line in lines if line.strip()]
     if not sentences:
         raise InputError(f"{path}: holds no sentences: expected one a line")
     return sentences
@@ -51,9 +41,8 @@ def read_sentences(path: Path) -> list[str]:
 def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
     """Sentences of the same lengths with all words in another order, drawn by the voice's name.
 
-    Two speakers of the same sentences are told apart by an encoder that knows the sentence, not
-    the phone: in speech nobody repeats another's context. Punctuation and capitals go, but that of
-    I: within a sentence flite reads A as the letter's name.
+    An encoder that knows the sentence, not the phone, would tell two speakers of it apart.
+    Punctuation and capitals go, but that of I: flite would read A as the letter's name.
     """
     lines = [[word.strip(".,;:!?") for word in text.split()] for text in sentences]
     spoken = [word if word == "I" else word.lower() for line in lines for word in line]
@@ -66,17 +55,12 @@ def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
 def speak(
     program: str, sentences: Sequence[str], voices: Sequence[str], directory: Path
 ) -> list[AlignedPhone]:
-    """Writes `<voice>/<number>.wav` for each voice and its sentence, numbers from 001 on.
+    """Writes `<voice>/<number>.wav`, from 001 on, for each voice and sentence that it mixes.
 
-    Each voice is one speaker, with the order of all English words that `mix_words` draws for it.
-
-    Returns:
-      All phones, pauses included, voice by voice, sentence by sentence.
-
-    Raises:
-      InputError: the program lacks a voice, fails, or prints something else than phone times.
+    Returns all phones, pauses included, voice by voice, sentence by sentence.
     """
-    known = list_voices(program)
+    words = _run([program, "-lv"]).split()
+    known = words[words.index("available:") + 1 :] if "available:" in words else words
     for voice in voices:
         if voice not in known:  # flite itself would speak with another one
             raise InputError(f"--voices: {voice!r} is not one of flite's: {' '.join(known)}")
@@ -94,8 +78,7 @@ def speak(
 def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
     """The phones of one utterance from flite's line of `phone:end_seconds` words.
 
-    A phone of no length at the printed precision is left out: no frame can be its own. Another
-    format, or times that go back, are an InputError.
+    A phone of no length at the printed precision is left out: no frame can be its own.
     """
     phones, onset = [], Decimal(0)
     for word in printed.split():

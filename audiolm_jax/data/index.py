@@ -1,7 +1,6 @@
 """A folder of audio files as a deterministic list of clips, split by content.
 
-A file goes to the held-out split by the SHA-256 of its bytes: renaming, moving or copying it
-cannot carry it, or a part of it, from one split into the other.
+A file, with all its clips, goes to a split by the SHA-256 of its bytes, not by its name or place.
 """
 
 import dataclasses
@@ -87,11 +86,7 @@ class ClipIndex:
         return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
-        """float32 [clip.num_samples], mono at the config's rate.
-
-        Raises:
-          InputError: the file is gone, or no longer what was listed.
-        """
+        """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
         path = Path(self.config.audio_dir) / clip.path
         seconds = clip.source_samples / clip.source_rate_hz
         samples = read_resampled(
@@ -106,11 +101,7 @@ class ClipIndex:
 
 
 def scan(config: AudioDataConfig) -> ClipIndex:
-    """`index_folder`, with at least one good clip; logs the files that cannot be used.
-
-    Raises:
-      InputError: no such folder, no audio file in it, or no good one.
-    """
+    """`index_folder`, with at least one good clip; logs the files that cannot be used."""
     index = index_folder(config)
     if not index.clips:
         raise InputError(
@@ -119,25 +110,16 @@ def scan(config: AudioDataConfig) -> ClipIndex:
         )
     for bad in index.bad:
         logger.warning("skipped %s: %s", bad.path, bad.reason)
+    train, heldout = index.seconds("train") / 60, index.seconds("heldout") / 60
     logger.info(
-        "%s: %d clips, %.1f min to train on, %.1f min held out, %d files skipped",
-        config.audio_dir,
-        len(index.clips),
-        index.seconds("train") / 60,
-        index.seconds("heldout") / 60,
-        len(index.bad),
+        f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
+        f"{heldout:.1f} min held out, {len(index.bad)} files skipped"
     )
     return index
 
 
 def index_folder(config: AudioDataConfig) -> ClipIndex:
-    """Decodes every audio file of the folder to its end, and lists good clips and bad files.
-
-    A header proves nothing: truncation, NaN samples and silence show only in decoding.
-
-    Raises:
-      InputError: no such folder, or no audio file in it.
-    """
+    """Decodes every audio file to its end, as headers prove nothing; lists clips and bad files."""
     root = Path(config.audio_dir)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
@@ -148,18 +130,14 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
             f"files ending in {' '.join(sorted(FORMATS))}"
         )
     texts = _read_transcripts(root, others)
-    clips: list[ClipInfo] = []
-    bad: list[BadFile] = []
     # FFmpeg and hashing release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda name: _clips_of(root, name, config, texts), audio)
-        for name, result in zip(audio, results, strict=True):
-            if isinstance(result, str):
-                bad.append(BadFile(name, result))
-            else:
-                clips += result
+        results = list(pool.map(lambda name: _clips_of(root, name, config, texts), audio))
+    clips = tuple(clip for result in results if not isinstance(result, str) for clip in result)
+    reasons = zip(audio, results, strict=True)
+    bad = tuple(BadFile(name, reason) for name, reason in reasons if isinstance(reason, str))
     counts = Counter(Path(name).suffix.lower() for name in others)
-    return ClipIndex(config, tuple(clips), tuple(bad), tuple(sorted(counts.items())))
+    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())))
 
 
 def split_of(sha256: str, heldout_percent: int) -> Split:
@@ -186,11 +164,7 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
 
 
 def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
-    """Stem relative to the audio folder -> text, from every transcripts.txt.
-
-    Lines are "stem: text"; the stem is relative to the folder of transcripts.txt and may hold "/".
-    Blank lines and lines beginning with ";" are comments.
-    """
+    """Stem relative to the audio folder -> text; lines are "stem: text" or begin with ";"."""
     texts = {}
     for name in names:
         if Path(name).name != TRANSCRIPTS:

@@ -54,7 +54,6 @@ class NoisyCrops:
         rows: Sequence[int] | None,
         config: NoiseConfig,
     ):
-        """Args: as of `AudioCrops`; noise_index, clips of the noise; config, how to mix."""
         sizes = (split, crop_seconds, batch_size)
         self._speech = AudioCrops(index, *sizes, seed, rows)
         self._noise = AudioCrops(noise_index, *sizes, noise_seed(seed), rows)

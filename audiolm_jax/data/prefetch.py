@@ -13,13 +13,10 @@ _END = object()
 
 
 def prefetch(source: Callable[[], Iterator[Item]], depth: int) -> Generator[Item, None, None]:
-    """The items of an iterator in its order, some of them ready; closing it ends the thread.
+    """The items of an iterator in its order, `depth` of them ready; closing it ends the thread.
 
-    What the iterator raises is raised where the item is asked for.
-
-    Args:
-      source: makes the iterator; called on the thread, with the first item that is asked for.
-      depth: items to keep ready.
+    `source` makes the iterator, on the thread, with the first item that is asked for. What it
+    raises is raised where the item is asked for.
     """
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()

@@ -28,8 +28,7 @@ class AudioDataConfig:
     max_seconds: float = 60.0
     """Longer files are read as consecutive clips of equal length, none longer."""
     exclude: tuple[str, ...] = ()
-    """Patterns of files to leave out, as paths below audio_dir, such as "*/beep.*"; each file left
-    out is listed with the bad ones."""
+    """Patterns of paths below audio_dir to leave out, such as "*/beep.*", and to list as bad."""
     sample_rate_hz: int = 16_000
     """Rate that everything is converted to; mono."""
     resampler: Literal["soxr_hq"] = "soxr_hq"  # of `audio.resample.Resampler`
@@ -37,10 +36,7 @@ class AudioDataConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.heldout_percent <= 99:
-            raise InputError(
-                f"--data.heldout-percent = {self.heldout_percent}: expected 0 to 99; training "
-                "needs the rest"
-            )
+            raise InputError(f"--data.heldout-percent = {self.heldout_percent}: expected 0 to 99")
         if not 0 < self.min_seconds < self.max_seconds / 2:
             raise InputError(
                 f"--data.min-seconds = {self.min_seconds}: expected more than 0 and less than half "
@@ -48,8 +44,7 @@ class AudioDataConfig:
             )
         if not 4_000 <= self.sample_rate_hz <= 192_000:
             raise InputError(
-                f"--data.sample-rate-hz = {self.sample_rate_hz}: expected 4000 to 192000, "
-                "16000 for AudioLM"
+                f"--data.sample-rate-hz = {self.sample_rate_hz}: expected 4000 to 192000"
             )
         if not re.fullmatch(r"\w+", self.dataset, re.ASCII):  # it becomes part of a SeqIO name
             raise InputError(f"--data.dataset = {self.dataset!r}: expected letters, digits and _")
@@ -64,8 +59,7 @@ class NoiseConfig:
     probability: float = 0.5
     """Of noise in a crop; the others stay clean."""
     gain_db: tuple[float, float] = (-30.0, 0.0)
-    """Lowest and highest level of the noise's peak over that of the speech in the crop, drawn
-    uniformly in dB (paper: -30 to 0, after normalizing the peaks of both)."""
+    """Lowest and highest dB of the noise's peak over the speech's, uniform (paper: -30 to 0)."""
     denoise_probability: float = 0.5
     """Of the switch being on, with noise and without."""
 

@@ -1,7 +1,6 @@
 """Streams by position: shuffled orders and random numbers are pure functions of (seed, position).
 
-Nothing is stored and nothing is drawn in sequence, so any position of a stream of any length is
-reached at once, on any host, with the same result.
+Nothing is drawn in sequence: any position is reached at once, on any host, with the same result.
 """
 
 from collections.abc import Sequence
@@ -24,8 +23,7 @@ def shuffled_index(position: int, size: int, seed: int) -> int:
     """Element `position % size` of epoch `position // size`'s own permutation of range(size).
 
     A Feistel network over the smallest even number of bits that holds `size`; results outside are
-    fed in again until they fall inside, which keeps it a permutation and takes under four rounds
-    on average.
+    fed in again until they fall inside, which keeps it a permutation.
     """
     epoch, index = divmod(position, size)
     half_bits = max(1, ((size - 1).bit_length() + 1) // 2)
@@ -46,9 +44,7 @@ def own_rows(batch_size: int, rows: Sequence[int] | None) -> tuple[int, ...]:
         raise InputError(f"--batch-size = {batch_size}: expected 1 or more")
     own = tuple(range(batch_size)) if rows is None else tuple(rows)
     if not own or list(own) != sorted(set(own)) or not 0 <= own[0] <= own[-1] < batch_size:
-        raise InputError(
-            f"rows = {own}: expected some of 0 to {batch_size - 1}, each once and in order"
-        )
+        raise InputError(f"rows = {own}: expected some of 0 to {batch_size - 1}, once and in order")
     return own
 
 

@@ -20,11 +20,7 @@ class AudioExperiment(StepExperiment):
     """Length of a training crop."""
 
     def abstract_batch(self) -> Any:
-        """`AudioBatch` of shapes.
-
-        Raises:
-          InputError: a crop is no whole number of samples.
-        """
+        """`AudioBatch` of shapes; InputError if a crop is no whole number of samples."""
         import jax
         import numpy as np
 

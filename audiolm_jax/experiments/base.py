@@ -8,8 +8,7 @@ from typing import ClassVar
 class Experiment(abc.ABC):
     """What a config file describes: a frozen dataclass that knows how it is run.
 
-    Subclasses are dataclasses, so that their fields can be given on the command line. What can be
-    checked without data, models and devices is checked when one is made; `run` does the rest.
+    What can be checked without data, models and devices is checked at once; `run` does the rest.
     """
 
     verb: ClassVar[str]
@@ -23,9 +22,5 @@ class Experiment(abc.ABC):
         """Runs it, or goes on with it; returns what was written. Left alone if it is finished."""
 
     def upstream(self) -> dict[str, str]:
-        """Fingerprint by name of every trained model that it builds on.
-
-        Raises:
-          InputError: one of them is not finished.
-        """
+        """Fingerprint by name of every trained model it builds on; InputError if one is missing."""
         return {}

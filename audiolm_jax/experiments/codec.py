@@ -35,8 +35,7 @@ class CodecExperiment(AudioExperiment):
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
     """Of the discriminators."""
     samples: int = 0
-    """Held-out recordings whose way through the codec is written at each evaluation, as wav files
-    in the folder `samples` and to TensorBoard."""
+    """Held-out recordings decoded at each evaluation, to the folder `samples` and TensorBoard."""
     noise: NoiseConfig | None = None
     """What a codec with `model.denoising` learns to remove; the others have none."""
 
@@ -86,12 +85,9 @@ class CodecExperiment(AudioExperiment):
         return DenoisingBatch(audio, audio.samples, switches)
 
     def model_flops(self) -> float:
-        """Without k-means, which only the very first step runs, and without the zeros between
-        groups of channels that are computed as one."""
-        discriminators = dataclasses.replace(
-            self.train.discriminators, grouped_convolution="grouped"
-        )
-        train = dataclasses.replace(self.train, discriminators=discriminators)
+        """Without the first step's k-means, and without zeros between groups of channels."""
+        grouped = dataclasses.replace(self.train.discriminators, grouped_convolution="grouped")
+        train = dataclasses.replace(self.train, discriminators=grouped)
         plain = dataclasses.replace(self, train=train)
         return super(CodecExperiment, plain).model_flops() - self._kmeans_flops()
 
@@ -108,10 +104,8 @@ class CodecExperiment(AudioExperiment):
         model = self.model
 
         def initialize(codebooks: Any, latents: Any) -> Any:
-            mask = jnp.ones(latents.shape[:2], bool)
-            return initialize_codebooks(
-                codebooks, latents, mask, jax.random.key(0), model.quantizer
-            )
+            mask, key = jnp.ones(latents.shape[:2], bool), jax.random.key(0)
+            return initialize_codebooks(codebooks, latents, mask, key, model.quantizer)
 
         codebooks = jax.eval_shape(lambda: empty_codebooks(model.quantizer, model.embedding_width))
         samples = super().abstract_batch().samples.shape[1]

@@ -78,17 +78,12 @@ class KmeansExperiment(TrainedExperiment):
                 features, index, choice, encoder, config.layer, self.window, self.batch_size
             )
             result = fit_kmeans(frames, config, make_mesh(self.mesh), directory)
+            inertia = [float(x) for x in result.inertia]
             logger.info(
-                "k-means: %d frames, %d clusters, inertia %.3f to %.3f in %d passes",
-                len(frames),
-                len(result.counts),
-                result.inertia[0],
-                result.inertia[-1],
-                len(result.inertia),
+                f"k-means: {len(frames)} frames, {len(result.counts)} clusters, inertia "
+                f"{inertia[0]:.3f} to {inertia[-1]:.3f} in {len(inertia)} passes"
             )
-            provenance = provenance_of(
-                manifest, used=choice.facts, inertia=[float(x) for x in result.inertia]
-            )
+            provenance = provenance_of(manifest, used=choice.facts, inertia=inertia)
             save_semantic_tokenizer(
                 directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
             )

@@ -12,8 +12,7 @@ from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 
-# By verb of the command line. A config file may hold any other kind as well; here stands what help
-# can show without one.
+# By verb: what help can show without a config file, which may hold any other kind as well.
 KINDS = {
     "train": (
         "experiments.codec:CodecExperiment",
@@ -33,11 +32,8 @@ KINDS = {
 
 def kinds_of(verb: str) -> list[type[Experiment]]:
     """The kinds that come with the package and are run by a verb."""
-    places = [place.partition(":") for place in KINDS[verb]]
-    return [
-        getattr(importlib.import_module(f"audiolm_jax.{module}"), name)
-        for module, _, name in places
-    ]
+    places = [place.split(":") for place in KINDS[verb]]
+    return [getattr(importlib.import_module(f"audiolm_jax.{path}"), name) for path, name in places]
 
 
 def _run(path: Path) -> ModuleType:
@@ -64,22 +60,12 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             place = getattr(sys.modules[name], "__file__", None)
-            if (
-                place is not None
-                and Path(place).parent == folder
-                and not name.startswith("config_")
-            ):
+            if place and Path(place).parent == folder and not name.startswith("config_"):
                 del sys.modules[name]
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Runs a config file and returns what its `experiment()` describes.
-
-    As a script may, a config file may import the files that lie beside it.
-
-    Raises:
-      InputError: no such file, an error in it, or no experiment in it.
-    """
+    """Runs a config file, which may import files beside it, and returns its `experiment()`."""
     if not path.is_file():
         raise InputError(f"{path}: no such config file; see the folder configs/")
     try:
@@ -96,7 +82,6 @@ def load_experiment(path: Path) -> Experiment:
         raise InputError(f"{path}: {error}") from error
     if not isinstance(experiment, Experiment):
         raise InputError(
-            f"{path}: experiment() returned {type(experiment).__name__}, expected an Experiment, "
-            "such as the CodecExperiment of audiolm_jax.experiments.codec"
+            f"{path}: experiment() returned {type(experiment).__name__}, expected an Experiment"
         )
     return experiment

@@ -41,15 +41,11 @@ class StageExperiment(StepExperiment):
     train: StageTrainConfig = StageTrainConfig()
     """Losses."""
     sample_bundle: str | None = None
-    """A bundle with which to continue a held-out recording at each evaluation, this stage's model
-    taking the place of the bundle's; None writes no sound."""
+    """Bundle that continues a held-out recording with this stage at each evaluation; or None."""
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
-        return {
-            "codec": fingerprint_of(self.codec),
-            "semantic": fingerprint_of(self.semantic),
-        }
+        return {"codec": fingerprint_of(self.codec), "semantic": fingerprint_of(self.semantic)}
 
     def run(self) -> Path:
         """Trains with the token store's sizes where the config gives none."""
@@ -90,8 +86,7 @@ class StageExperiment(StepExperiment):
         if not self.model.stage.is_sized:
             raise InputError(
                 "--model.stage.semantic-clusters, --model.stage.codebook-size, "
-                "--model.stage.levels: give all three where there is no token store to take them "
-                "from"
+                "--model.stage.levels: give all three where there is no token store"
             )
 
     def units_per_step(self) -> tuple[str, float]:
@@ -123,8 +118,7 @@ class StageExperiment(StepExperiment):
             if written_by[part] != fingerprint:
                 raise InputError(
                     f"--tokens {self.tokens}: written by {part} {written_by[part][:16]}, but "
-                    f"--{part} {getattr(self, part)} is {fingerprint[:16]}; tokenize again with "
-                    "it, or name the one that wrote them"
+                    f"--{part} {getattr(self, part)} is {fingerprint[:16]}; tokenize again with it"
                 )
         folder, seed, size = Path(self.tokens), self.loop.seed, self.batch_size
         rows = host_rows(make_mesh(self.mesh), size)
@@ -142,11 +136,7 @@ class StageExperiment(StepExperiment):
     def write_samples(
         self, store: "TokenStore"
     ) -> "Callable[[int, TrainState, MetricsWriter], None]":
-        """Continues a held-out recording, as the codec gives it back, with the stage of now.
-
-        Raises:
-          InputError: the bundle has another codec, or another stage of that name.
-        """
+        """Continues a held-out recording, as the codec gives it back, with the stage of now."""
         import numpy as np
 
         from audiolm_jax.generation.bundle import StageModel, load_bundle

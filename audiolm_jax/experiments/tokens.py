@@ -35,10 +35,7 @@ class TokenizeExperiment(Experiment):
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
-        return {
-            "codec": fingerprint_of(self.codec),
-            "semantic": fingerprint_of(self.semantic),
-        }
+        return {"codec": fingerprint_of(self.codec), "semantic": fingerprint_of(self.semantic)}
 
     def run(self) -> Path:
         """Writes the token store, or what is left of it."""
@@ -51,14 +48,9 @@ class TokenizeExperiment(Experiment):
         for split, part in store.manifest["splits"].items():
             facts = part["statistics"]
             logger.info(
-                "%s: %s: %d clips, %.1f min, %d semantic tokens without repeats, "
-                "%d acoustic tokens",
-                store.directory,
-                split,
-                facts["clips"],
-                facts["seconds"] / 60,
-                facts["semantic_deduplicated"],
-                facts["acoustic_tokens"],
+                f"{store.directory}: {split}: {facts['clips']} clips, {facts['seconds'] / 60:.1f} "
+                f"min, {facts['semantic_deduplicated']} semantic tokens without repeats, "
+                f"{facts['acoustic_tokens']} acoustic tokens"
             )
         return store.directory
 
@@ -75,7 +67,5 @@ class LoadTokenizers:
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
-        return (
-            load_acoustic_tokenizer(Path(self.codec)),
-            load_semantic_tokenizer(Path(self.semantic)),
-        )
+        semantic = Path(self.semantic)
+        return load_acoustic_tokenizer(Path(self.codec)), load_semantic_tokenizer(semantic)

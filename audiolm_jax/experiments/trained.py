@@ -63,13 +63,8 @@ class TrainedExperiment(Experiment):
         from audiolm_jax.training.manifest import build_manifest
 
         mesh = getattr(self, "mesh", None)
-        return build_manifest(
-            self,
-            seeds={"loop": seed},
-            data=data,
-            upstream=self.upstream(),
-            mesh=None if mesh is None else config_to_dict(mesh),
-        )
+        axes = None if mesh is None else config_to_dict(mesh)
+        return build_manifest(self, {"loop": seed}, data, self.upstream(), axes)
 
 
 def provenance_of(manifest: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -131,10 +126,7 @@ class StepExperiment(TrainedExperiment):
         """What a step learns from and how much: ("tokens", 4096.0) or ("audio_seconds", 32.0)."""
 
     def model_flops(self) -> float:
-        """Operations of the products and convolutions that one step needs, over all devices.
-
-        Counted in the step itself, every conditional at its most expensive branch.
-        """
+        """A step's operations over all devices, every conditional at its most expensive branch."""
         import jax
 
         from audiolm_jax.training.flops import count_flops
@@ -146,11 +138,7 @@ class StepExperiment(TrainedExperiment):
 
     @abc.abstractmethod
     def open_data(self) -> TrainingData:
-        """Opens what the run learns from.
-
-        Raises:
-          InputError: it is missing or does not fit the model.
-        """
+        """Opens what the run learns from; InputError if it does not fit the model."""
 
     def fit(self) -> None:
         """Trains with the loop and exports the last state, or the best one."""

@@ -41,17 +41,11 @@ class Bundle:
     """Everything that generation needs."""
 
     codec: AcousticTokenizer
-    """The acoustic tokenizer."""
     semantic_tokenizer: SemanticTokenizer
-    """The semantic tokenizer."""
-    stages: dict[str, StageModel]
-    """By name: semantic, coarse and, unless all levels are coarse, fine."""
-    semantic_tokens_per_second: float
-    """Mean rate after de-duplication over the training tokens."""
-    fingerprint: str
-    """64 hexadecimal digits over the fingerprints of all parts."""
-    parts: dict[str, str]
-    """Fingerprint of each part folder."""
+    stages: dict[str, StageModel]  # semantic, coarse and, unless all levels are coarse, fine
+    semantic_tokens_per_second: float  # mean rate after de-duplication over the training tokens
+    fingerprint: str  # 64 hexadecimal digits over the fingerprints of all parts
+    parts: dict[str, str]  # fingerprint of each part folder
 
 
 def stage_model(folder: ModelFolder, where: str, name: str) -> StageModel:
@@ -63,15 +57,10 @@ def stage_model(folder: ModelFolder, where: str, name: str) -> StageModel:
 
 
 def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
-    """Copies trained parts into a bundle and returns the bundle's fingerprint.
+    """Copies trained parts, by part name, into a bundle; returns the bundle's fingerprint.
 
-    Args:
-      out: the folder to write; a bundle of the same parts is left as it is.
-      sources: model folder of each part by part name ("codec", "semantic", "semantic_lm", ...).
-      model_card: text of README.md.
-
-    Raises:
-      InputError: a part is missing, or a stage was trained on tokens of another tokenizer.
+    A bundle of the same parts is left as it is. A missing part, or a stage that was trained on
+    tokens of another tokenizer, is an InputError.
     """
     for part in ("codec", "semantic", "semantic_lm", "coarse_lm"):
         if part not in sources:
@@ -113,11 +102,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
 
 
 def load_bundle(directory: str | Path) -> Bundle:
-    """Loads and verifies a bundle; every part is read and hashed once.
-
-    Raises:
-      InputError: not a bundle, a file missing or damaged, or parts that do not belong together.
-    """
+    """Loads and verifies a bundle; every part is read and hashed once."""
     directory = Path(directory)
     record = read_record(directory)
     parts: dict[str, str] = record["parts"]
@@ -133,9 +118,8 @@ def load_bundle(directory: str | Path) -> Bundle:
     for part, expected in parts.items():
         if fingerprints.get(part) != expected:
             raise InputError(
-                f"{directory / part}: fingerprint {str(fingerprints.get(part))[:16]}, but "
-                f"{BUNDLE_JSON} expects {expected[:16]}; the part was exchanged, make the bundle "
-                "again"
+                f"{directory / part}: fingerprint {str(fingerprints.get(part))[:16]}, "
+                f"{BUNDLE_JSON} expects {expected[:16]}; the part was exchanged, bundle again"
             )
     for name, stage in stages.items():
         _check_upstream(directory / STAGE_PARTS[name], stage.folder, parts)
@@ -170,6 +154,6 @@ def _check_upstream(path: Path, stage: ModelFolder, parts: dict[str, str]) -> No
         have, expected = parts[part], stage.provenance[part]
         if have != expected:
             raise InputError(
-                f"{path}: trained on tokens of {part} {expected[:16]}, but the bundle's {part} is "
-                f"{have[:16]}; tokenize again with it and retrain, or take the other {part}"
+                f"{path}: trained on tokens of {part} {expected[:16]}, but the bundle's is "
+                f"{have[:16]}; take the other {part}, or tokenize with this and retrain"
             )

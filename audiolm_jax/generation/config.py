@@ -19,8 +19,7 @@ class GenerationConfig:
     context_seconds: float = 3.0
     """Sound that prompts each window of the coarse stage."""
     stop: Literal["duration", "end_token"] = "duration"
-    """What ends a continuation: "duration" the seconds asked for; "end_token" may stop earlier,
-    where the models say that the recording ends."""
+    """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""
 
     def __post_init__(self) -> None:
         for field in ("semantic_temperature", "coarse_temperature", "fine_temperature"):

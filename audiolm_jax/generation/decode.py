@@ -29,10 +29,8 @@ BUCKET = 256
 class Continuation(NamedTuple):
     """What one row generated."""
 
-    ids: np.ndarray
-    """Int32, new ids of the stage's vocabulary without EOS."""
-    ended: bool
-    """Whether the row stopped at EOS rather than at the number of steps asked for."""
+    ids: np.ndarray  # int32, new ids of the stage's vocabulary without EOS
+    ended: bool  # whether the row stopped at EOS rather than at the number of steps asked for
 
 
 def round_up(length: int) -> int:
@@ -43,15 +41,10 @@ def round_up(length: int) -> int:
 def prefill(
     model: UnstackedDecoder, prompts: Int[Array, "b p"], room: int
 ) -> tuple[Float[Array, "b p d"], list[KVCache]]:
-    """Runs all prompts in one pass.
+    """Runs all prompts, padded on the right with any ids, in one pass.
 
-    Args:
-      model: separate layers.
-      prompts: padded on the right with any ids; the model is causal, so no token sees them.
-      room: slots for generated tokens.
-
-    Returns:
-      What `output_logits` takes, and one cache per layer with the prompts in slots 0 ... p - 1.
+    Returns what `output_logits` takes, and for each layer a cache of p + `room` slots with the
+    prompts in slots 0 ... p - 1.
     """
     bias = distance_bias(model)
     x = model.embedding(prompts)
@@ -78,15 +71,9 @@ def decode_step(
     caches: list[KVCache],
     prompt_slots: int,
 ) -> tuple[Float[Array, "b v"], list[KVCache]]:
-    """Feeds the generated tokens number `index` and returns the logits of the ones after them.
+    """Feeds the generated tokens number `index` (from 0), returns the logits of those after them.
 
-    Args:
-      model: separate layers.
-      tokens: one per row.
-      index: 0 for the first generated token.
-      lengths: valid prompt tokens of each row, at least 1.
-      caches: one per layer.
-      prompt_slots: P of the module's text.
+    `lengths` are the valid prompt tokens of each row, at least 1; `prompt_slots` is the module's P.
     """
     slot = jnp.arange(caches[0].keys.shape[2])[None, :]
     in_prompt = slot < prompt_slots
@@ -116,16 +103,7 @@ class StageDecoder:
     def __init__(
         self, config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
     ):
-        """Takes the weights of a "stage" model folder.
-
-        Args:
-          config: of the folder.
-          arrays: of the folder.
-          where: the folder, for errors.
-
-        Raises:
-          InputError: arrays and config do not fit.
-        """
+        """Takes config and arrays of a "stage" model folder; InputError if they do not fit."""
         self.config = config
         self._table = jnp.asarray(legal_table(config.stage))
         graphdef, params = load_decoder(config, arrays, where)
@@ -148,18 +126,12 @@ class StageDecoder:
         """Continues every prompt; a row's result depends on its own prompt, key and offset alone.
 
         Args:
-          prompts: BOS, condition, SEP and the target tokens known already, as `stages` builds
-            them; ids of the stage's vocabulary.
+          prompts: BOS, condition, SEP and the target tokens known already, as `stages` builds them.
           target_offset: how many of a row's last prompt tokens are target tokens.
           steps: most tokens wanted of each row.
           keys: one per row (`sampling.row_keys`).
-          temperature: at least 0; 0 is greedy.
+          temperature: 0 is greedy.
           allow_end: whether a row may stop at EOS, where a frame may begin.
-
-        Raises:
-          InputError: the temperature.
-          ValueError: lists of unequal lengths, an empty prompt, an id outside the vocabulary, or
-            an offset or number of steps that cannot be.
         """
         check_temperature(temperature)
         self._check_rows(prompts, target_offset, steps, keys)
@@ -182,25 +154,19 @@ class StageDecoder:
                 room=round_up(max(steps)),
             )
         )
-        return [
-            Continuation(ids[row, : counts[row]].copy(), bool(ended[row]))
-            for row in range(len(prompts))
-        ]
+        rows = zip(ids, counts, ended, strict=True)
+        return [Continuation(row[:count].copy(), bool(end)) for row, count, end in rows]
 
     def _check_rows(self, prompts: list, offsets: list[int], steps: list[int], keys: Array) -> None:
-        if not len(prompts) == len(offsets) == len(steps) == len(keys):
-            raise ValueError(
-                f"{len(prompts)} prompts, {len(offsets)} offsets, {len(steps)} step counts and "
-                f"{len(keys)} keys; expected one of each per row"
-            )
+        sizes = [len(prompts), len(offsets), len(steps), len(keys)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"{sizes} prompts, offsets, steps and keys: expected one each a row")
         vocab_size = self.config.stage.vocab_size
         for row, (prompt, offset, count) in enumerate(zip(prompts, offsets, steps, strict=True)):
             if not len(prompt) or min(prompt) < 0 or max(prompt) >= vocab_size:
                 raise ValueError(f"prompt {row}: expected BOS first and ids in [0, {vocab_size})")
             if not 0 <= offset < len(prompt) or count < 0:
-                raise ValueError(
-                    f"row {row}: offset {offset}, steps {count} for a prompt of {len(prompt)}"
-                )
+                raise ValueError(f"row {row}: offset {offset}, steps {count}, {len(prompt)} ids")
 
     def _decode(
         self,
@@ -257,10 +223,9 @@ def _cast_matrices(state: nnx.State, config: StageModelConfig) -> nnx.State:
 
     Norm scales and the position table stay float32: they are used in float32.
     """
-    matrix = lambda path: getattr(path[0], "key", None) != "position"  # noqa: E731
-    return jax.tree_util.tree_map_with_path(
-        lambda path, a: (
-            a.astype(config.decoder.compute_dtype) if a.ndim > 1 and matrix(path) else a
-        ),
-        state,
-    )
+
+    def cast(path: tuple, array: Any) -> Any:
+        is_matrix = array.ndim > 1 and getattr(path[0], "key", None) != "position"
+        return array.astype(config.decoder.compute_dtype) if is_matrix else array
+
+    return jax.tree_util.tree_map_with_path(cast, state)

@@ -19,15 +19,9 @@ logger = logging.getLogger(__name__)
 def read_prompt(
     path: str | Path, rate_hz: int, seconds: float | None = None
 ) -> Float[np.ndarray, " s"]:
-    """The beginning of a recording, cut first and converted after: the rest cannot leak into it.
+    """The first `seconds` of a recording, None all of it; InputError if there are not so many.
 
-    Args:
-      path: wav, flac, mp3, ogg, opus, m4a or g722 file.
-      rate_hz: of the result, mono.
-      seconds: how much of it; None takes all.
-
-    Raises:
-      InputError: an unreadable file, or one shorter than `seconds`.
+    Mono, cut first and converted after: the rest cannot leak into it.
     """
     if seconds is not None and not seconds > 0:
         raise InputError(f"--prompt-seconds {seconds}: expected more than 0")
@@ -43,15 +37,7 @@ def read_prompt(
 def save_generated(
     path: str | Path, result: Generated, generator: Generator, seed: int, seconds: float | None
 ) -> None:
-    """Writes a result as wav with its provenance inside, and says what was written.
-
-    Args:
-      path: the wav file.
-      result: what to write.
-      generator: what made it.
-      seed: of the sampling.
-      seconds: duration that was asked for; None where the source decides it.
-    """
+    """Writes a wav with its provenance inside; `seconds` is what was asked for, None if nothing."""
     path, rate = Path(path), generator.sample_rate_hz
     provenance = {
         "software": f"audiolm_jax {__version__}",
@@ -64,11 +50,7 @@ def save_generated(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     clipped = write_wav(path, result.samples, rate, provenance)
-    logger.info(
-        "%s: %.2f s, of which %.2f s prompt%s%s",
-        path,
-        len(result.samples) / rate,
-        result.prompt_samples / rate,
-        ", ended by the model" if result.ended else "",
-        f"; {clipped} samples beyond full scale were cut" if clipped else "",
-    )
+    seconds, prompt_seconds = len(result.samples) / rate, result.prompt_samples / rate
+    ended = ", ended by the model" if result.ended else ""
+    cut = f"; {clipped} samples beyond full scale were cut" if clipped else ""
+    logger.info(f"{path}: {seconds:.2f} s, of which {prompt_seconds:.2f} s prompt{ended}{cut}")

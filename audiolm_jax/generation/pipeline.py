@@ -1,8 +1,7 @@
 """The road from a prompt to a waveform (AudioLM section III-D): continue, sample, revoice.
 
-Sound is made in windows no longer than the coarse stage was trained on. The first window holds the
-end of the prompt and what follows; each later one is prompted by the last `context_seconds` of
-what has been made so far, as SoundStorm's authors ran AudioLM beyond its crop. The semantic stage
+Sound is made in windows no longer than the coarse stage was trained on, each prompted by the last
+`context_seconds` so far, as SoundStorm's authors ran AudioLM beyond its crop. The semantic stage
 keeps its own, longer history.
 """
 
@@ -20,7 +19,6 @@ from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.stages import (
     BOS,
     FIRST_ID,
-    StageConfig,
     condition_tokens,
     deduplicate,
     flatten_levels,
@@ -34,14 +32,10 @@ from audiolm_jax.types import AcousticTokens, AudioBatch
 class Generated:
     """One result."""
 
-    samples: np.ndarray
-    """float32 [s], prompt and continuation decoded together."""
-    codes: np.ndarray
-    """int32 [t, q]."""
-    prompt_samples: int
-    """How many of the samples are the prompt, 0 without one."""
-    ended: bool
-    """Whether the models ended the recording before the asked duration."""
+    samples: np.ndarray  # float32 [s], prompt and continuation decoded together
+    codes: np.ndarray  # int32 [t, q]
+    prompt_samples: int  # how many of the samples are the prompt, 0 without one
+    ended: bool  # whether the models ended the recording before the asked duration
 
 
 @dataclasses.dataclass
@@ -59,16 +53,10 @@ class Generator:
     """A bundle made ready to generate: compiled once, used for many prompts."""
 
     def __init__(self, bundle: Bundle, config: GenerationConfig = DEFAULT):
-        """Unstacks the weights for decoding.
-
-        Raises:
-          InputError: the context fills the coarse stage's whole window.
-        """
+        """Unstacks the weights; InputError if the context fills the coarse stage's window."""
         self.bundle = bundle
         self.config = config
-        self._stages: dict[str, StageConfig] = {
-            name: model.config.stage for name, model in bundle.stages.items()
-        }
+        self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._decoders = {
             name: StageDecoder(model.config, model.folder.arrays)
             for name, model in bundle.stages.items()
@@ -96,18 +84,10 @@ class Generator:
     def continue_audio(
         self, prompts: list[Float[np.ndarray, " _"]], seconds: float, seeds: list[int]
     ) -> list[Generated]:
-        """Goes on from each prompt for `seconds`.
+        """Goes on for `seconds` from each prompt; its result depends on its own seed alone.
 
-        Prompts are cut to whole semantic frames (40 ms at 25 Hz) and only then tokenised, so that
-        nothing of what follows them can leak into their tokens.
-
-        Args:
-          prompts: mono at `sample_rate_hz`, each at least one semantic frame long.
-          seconds: duration of the continuation.
-          seeds: one for each prompt; a prompt's result does not depend on the others.
-
-        Raises:
-          InputError: a prompt is too short, or the duration is not positive.
+        Prompts, mono at `sample_rate_hz`, are cut to whole semantic frames (40 ms at 25 Hz), at
+        least one, and only then tokenized: nothing of what follows leaks into their tokens.
         """
         hop = self.bundle.semantic_tokenizer.hop_samples
         cut = [prompt[: len(prompt) // hop * hop] for prompt in prompts]
@@ -127,30 +107,23 @@ class Generator:
 
     def sample(self, seconds: float, seeds: list[int]) -> list[Generated]:
         """Sound from nothing, one result for each seed."""
-        tracks = [
-            _Track(
-                np.zeros((0, self.bundle.codec.levels), np.int32),
-                np.zeros(0, np.float32),
-                np.zeros(0, np.int32),
-                jax.random.key(seed),
-            )
-            for seed in seeds
-        ]
-        return self._extend(tracks, seconds)
+        nothing = np.zeros(0, np.int32)
+        return self._extend([self._empty_track(nothing, seed) for seed in seeds], seconds)
+
+    def _empty_track(self, semantic: Int[np.ndarray, " n"], seed: int) -> _Track:
+        codes = np.zeros((0, self.bundle.codec.levels), np.int32)
+        return _Track(codes, np.zeros(0, np.float32), semantic, jax.random.key(seed))
 
     def revoice(self, speech: Float[np.ndarray, " s"], seed: int) -> Generated:
         """The paper's acoustic generation: the speech's own semantic tokens, sampled acoustics.
 
-        Args:
-          speech: mono at `sample_rate_hz`, at least one semantic frame; cut to whole frames.
-          seed: of the sampling.
+        Speech is mono at `sample_rate_hz`, at least one semantic frame, and cut to whole frames.
         """
         hop = self.bundle.semantic_tokenizer.hop_samples
         if len(speech) < hop:
             raise InputError(f"speech has {len(speech)} samples, expected at least {hop}")
         semantic = self._encode_semantic([speech[: len(speech) // hop * hop]])[0]
-        empty = np.zeros((0, self.bundle.codec.levels), np.int32)
-        track = _Track(empty, np.zeros(0, np.float32), semantic, jax.random.key(seed))
+        track = self._empty_track(semantic, seed)
         window, total = 0, len(semantic) * self._ratio
         while len(track.codes) < total:
             context = min(len(track.codes), self._context_frames)
@@ -204,9 +177,8 @@ class Generator:
             for track, c in zip(tracks, contexts, strict=True)
         ]
         conditions = []
-        for track, context, result in zip(
-            tracks, self._encode_semantic(recent), results, strict=True
-        ):
+        rows = zip(tracks, self._encode_semantic(recent), results, strict=True)
+        for track, context, result in rows:
             new = result.ids - FIRST_ID
             track.semantic = np.concatenate([track.semantic, new])
             conditions.append(np.concatenate([context, new]))
@@ -265,9 +237,7 @@ class Generator:
             temperature=self.config.fine_temperature,
             allow_end=False,
         )
-        rows: list[list[np.ndarray]] = [
-            [codes[:0, :0].reshape(0, stage.levels)] for codes in coarse
-        ]
+        rows = [[codes[:0, :0].reshape(0, stage.levels)] for codes in coarse]
         for (row, chunk, _), result in zip(chunks, results, strict=True):
             fine = unflatten_levels(result.ids, stage.target_levels, stage)
             rows[row].append(np.concatenate([chunk, fine], axis=1))

@@ -22,10 +22,7 @@ def row_keys(key: Key[Array, ""], rows: int) -> Key[Array, " b"]:
 def check_temperature(temperature: float) -> None:
     """Raises InputError unless the temperature is a finite number of at least 0."""
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(
-            f"temperature = {temperature}: expected a number of at least 0; 0 always takes the "
-            "likeliest token, the paper uses 0.6 to 0.8"
-        )
+        raise InputError(f"temperature = {temperature}: expected 0 or more; the paper: 0.6 to 0.8")
 
 
 def legal_next(
@@ -35,15 +32,10 @@ def legal_next(
     allow_end: Bool[Array, ""],
     config: StageConfig,
 ) -> Bool[Array, "b v"]:
-    """Which ids may stand at the next target position of each row.
+    """Which ids may stand at `position` of each row's target stream.
 
-    Args:
-      table: `stages.legal_ids(config)`.
-      position: index within the target stream of the token to choose.
-      previous: last token of each row. Semantic streams are de-duplicated, so it may not repeat
-        there, the first token after a prompt included.
-      allow_end: whether EOS is legal where the table admits it.
-      config: the stage.
+    `table` is `stages.legal_ids(config)`; `allow_end` admits EOS where the table does. Semantic
+    streams are de-duplicated: there `previous` may not repeat, not even right after a prompt.
     """
     ids = jnp.arange(config.vocab_size)[None, :]
     legal = table[position % table.shape[0]] & (allow_end | (ids != EOS))
@@ -53,15 +45,10 @@ def legal_next(
 
 
 def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:
-    """`stages.legal_ids`, refused if some position could run out of choices.
-
-    Raises:
-      InputError: de-duplicated streams of a single semantic cluster have no second token.
-    """
+    """`stages.legal_ids`; InputError if a stream of one semantic cluster would have no next id."""
     if config.name == "semantic" and config.semantic_clusters < 2:
         raise InputError(
-            f"stage.semantic_clusters = {config.semantic_clusters}: expected at least 2, since "
-            "no token may repeat; fit k-means with more clusters"
+            f"stage.semantic_clusters = {config.semantic_clusters}: expected 2 or more"
         )
     return legal_ids(config)
 
@@ -77,16 +64,10 @@ def sample(
     keys: Key[Array, " b"],
     temperature: Float[Array, ""],
 ) -> Int[Array, " b"]:
-    """Draws one id per row from softmax(logits / temperature) over the legal ids.
+    """Draws one id per row from softmax(logits / temperature) over the legal ids, at least one.
 
     By the Gumbel trick, scaled by the temperature instead of scaling the logits: the largest of
     logits + temperature * noise has that distribution, and temperature 0 is the plain maximum.
-
-    Args:
-      logits: one row per sequence.
-      legal: at least one per row.
-      keys: one per row, used up here.
-      temperature: at least 0.
     """
     noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], jnp.float32))(keys)
     return jnp.argmax(mask_logits(logits, legal) + temperature * noise, axis=-1).astype(jnp.int32)

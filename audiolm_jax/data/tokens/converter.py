@@ -14,10 +14,9 @@ _Spec = seqio.FeatureConverter.FeatureSpec
 class StageFeatureConverter(seqio.FeatureConverter):
     """`tokens` and `levels` of a stage's task, shifted by one and padded to a fixed length.
 
-    Task features of length l become decoder features of length l - 1: inputs are all tokens but
-    the last, targets all but the first, each with the weight and the level of its target. The
-    weight is 1 where the task says that the target counts: padding is known by its place, never by
-    its id.
+    Inputs are all tokens but the last, targets all but the first, each with the weight and the
+    level of its target. The weight is 1 where the task says that the target counts: padding is
+    known by its place, never by its id.
     """
 
     TASK_FEATURES: Mapping[str, Any] = {"tokens": _Spec(tf.int32), "levels": _Spec(tf.int32)}
@@ -32,9 +31,7 @@ class StageFeatureConverter(seqio.FeatureConverter):
     def __init__(self):
         super().__init__(pack=False)
 
-    def get_model_feature_lengths(
-        self, task_feature_lengths: Mapping[str, int]
-    ) -> Mapping[str, int]:
+    def get_model_feature_lengths(self, task_feature_lengths: Mapping[str, int]) -> dict[str, int]:
         """One less than the task's, for each decoder feature."""
         return dict.fromkeys(self.MODEL_FEATURES, task_feature_lengths["tokens"] - 1)
 

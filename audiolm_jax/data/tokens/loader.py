@@ -1,7 +1,4 @@
-"""Token batches for the trainers of the stages, read through SeqIO.
-
-TensorFlow is imported when the first batch is asked for, not before.
-"""
+"""Token batches for the stages, read through SeqIO; the first one imports TensorFlow."""
 
 import atexit
 import contextlib
@@ -31,31 +28,15 @@ def token_batches(
     split: Split = "train",
     rows: Sequence[int] | None = None,
 ) -> Callable[[int], Iterator[TokenBatch]]:
-    """Endless shuffled batches, reached at any step at once.
+    """Endless shuffled batches, a pure function of seed and step: start step -> iterator.
 
-    Args:
-      store_dir: a finished token store, with the sizes of the stage.
-      stage: what to learn.
-      batch_size: examples of a step over all hosts.
-      seed: of the stream; the batches are a pure function of it and of the step.
-      split: "train" or "heldout".
-      rows: which rows of each batch to read: the share of this host, as `training.mesh.host_rows`
-        tells it. The records of the others are not read. None: all.
-
-    Returns:
-      start step -> iterator of TokenBatch of numpy arrays [rows, l], l = stage.max_tokens - 1.
-
-    Raises:
-      InputError: a damaged store, or one that does not fit the stage.
+    Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
+    `rows` of each batch are the share of this host (`training.mesh.host_rows`), None all: the
+    records of the others are not read.
     """
     store = _open(store_dir, stage, split)
     own = own_rows(batch_size, rows)
-
-    def batches(start_step: int) -> Iterator[TokenBatch]:
-        start = start_step * batch_size
-        return _read(store, stage, split, batch_size, own, start, seed)
-
-    return batches
+    return lambda step: _read(store, stage, split, batch_size, own, step * batch_size, seed)
 
 
 def heldout_batches(
@@ -144,10 +125,7 @@ def _read(
 
 @contextlib.contextmanager
 def _quiet_standard_error() -> Iterator[None]:
-    """Holds back what TensorFlow's libraries print while they load, unless loading fails.
-
-    They write to the file descriptor before any of their log settings takes effect.
-    """
+    """Holds back what TensorFlow writes to the descriptor while it loads, unless that fails."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:

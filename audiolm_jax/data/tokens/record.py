@@ -1,9 +1,8 @@
 """The tokens of one clip as a serialized tf.train.Example, without importing TensorFlow.
 
-The message type is declared here to protobuf itself, so what is written parses in every tool that
-reads tf.train.Example. Fields: `id`, `dataset`, `speaker`, `text` (UTF-8), `acoustic` (uint16
-little endian [t, q]), `semantic` (uint16 little endian [u]), `frames` (t), `levels` (q),
-`source_rate_hz`.
+The message type is declared here to protobuf itself. Fields: `id`, `dataset`, `speaker`, `text`
+(UTF-8), `acoustic` (uint16 little endian [t, q]), `semantic` (uint16 little endian [u]), `frames`
+(t), `levels` (q), `source_rate_hz`.
 """
 
 import dataclasses

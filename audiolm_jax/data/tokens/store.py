@@ -46,10 +46,7 @@ def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
 def write_shard(
     path: Path, records: Iterable[TokenRecord], provenance: TokenProvenance
 ) -> dict[str, Any]:
-    """Writes one shard and the JSON beside it, which it returns.
-
-    The same records give the same bytes.
-    """
+    """Writes one shard and the JSON beside it, which it returns; same records, same bytes."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     sizes = provenance.sizes
@@ -95,8 +92,7 @@ def write_manifest(
         summaries = []
         for index in range(count):
             path = directory / shard_name(split, index, count)
-            summary = read_shard_summary(path, provenance.fingerprint)
-            if summary is None:
+            if (summary := read_shard_summary(path, provenance.fingerprint)) is None:
                 raise RuntimeError(f"{path}: was not written")
             summaries.append(summary)
         kept = ("name", "records", "frames", "bytes", "sha256")
@@ -119,9 +115,8 @@ def check_record(record: TokenRecord, sizes: TokenSizes, where: str) -> None:
     per_token = sizes.frames_per_semantic
     if levels != sizes.levels or frames != per_token * len(record.clusters):
         raise InputError(
-            f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels and "
-            f"{len(record.clusters)} semantic tokens, expected {per_token} frames of "
-            f"{sizes.levels} levels a token; tokenize again"
+            f"{where}: record {record.clip_id!r} has {frames} frames of {levels} levels, expected "
+            f"{per_token * len(record.clusters)} of {sizes.levels}; tokenize again"
         )
     code, cluster = record.codes.max(), record.clusters.max()
     if code >= sizes.codebook_size or cluster >= sizes.semantic_clusters:
@@ -137,18 +132,19 @@ def check_store(store: "TokenStore", stage: StageConfig) -> None:
         wanted, written = getattr(stage, field.name), getattr(store.sizes, field.name)
         if wanted != written:
             raise InputError(
+<<<<<<< HEAD
                 f"--model.stage.{field.name.replace('_', '-')} {wanted}, but the tokens in "
                 f"{store.directory} were written with {written}; change the stage or tokenize with "
                 "other models"
+=======
+                f"--model.stage.{field.name.replace('_', '-')} = {wanted}, but the tokens in "
+                f"{store.directory} were written with {written}; change the stage or the tokens"
+>>>>>>> cut5
             )
 
 
 class TokenStore:
-    """A finished store, read by split and number.
-
-    `manifest` is the parsed MANIFEST.json; `manifest["splits"][split]["statistics"]` holds what
-    `_statistics` counts.
-    """
+    """A finished store, read by split and number; `manifest` is the parsed MANIFEST.json."""
 
     def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
         """Use `open`."""
@@ -170,8 +166,7 @@ class TokenStore:
         path = directory / MANIFEST
         if not path.exists():
             state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
-            no_store = f"{directory}: token store {state} (no {MANIFEST})"
-            raise InputError(f"{no_store}; run audiolm tokenize")
+            raise InputError(f"{directory}: token store {state}; run audiolm tokenize")
         try:
             manifest = json.loads(path.read_text())
             provenance = config_from_dict(TokenProvenance, manifest["provenance"], str(path))
@@ -182,10 +177,7 @@ class TokenStore:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: damaged: {error!r}; delete it, tokenize again") from error
         if provenance.format_version != FORMAT_VERSION:
-            raise InputError(
-                f"{path}: format_version {provenance.format_version}, this program reads "
-                f"{FORMAT_VERSION}; tokenize again"
-            )
+            raise InputError(f"{path}: format_version {provenance.format_version}; tokenize again")
         if provenance.fingerprint != manifest.get("fingerprint"):
             raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
         if verify:
@@ -209,8 +201,7 @@ class TokenStore:
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
                 state = "missing" if size is None else f"{size} bytes"
-                wanted = f"expected {shard['bytes']} bytes"
-                raise InputError(f"{path}: {state}, {wanted}; tokenize again")
+                raise InputError(f"{path}: {state}, expected {shard['bytes']}; tokenize again")
             if hashes and file_sha256(path) != shard["sha256"]:
                 raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
 

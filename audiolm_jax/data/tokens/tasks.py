@@ -2,8 +2,7 @@
 
 The task of a stage is named `audiolm:<dataset>:<stage>` (SeqIO allows no "/" in names). Its
 features are `tokens`, ids of the stage, and `levels`, for each token the row of
-`StageConfig.level_names` it counts under, -1 where it is no target. No rule anywhere depends on
-an id being 0.
+`StageConfig.level_names` it counts under, -1 where it is no target.
 """
 
 import os
@@ -34,11 +33,10 @@ class TokenWindows(seqio.DataSource):
 
     Shuffled, a split is endless. In every epoch a record of u semantic tokens comes
     ceil(u / crop) times, in an order of that epoch's own; each time with a crop whose start is
-    uniform over the semantic tokens where a whole crop fits. Records no longer than the crop are
-    taken whole.
+    uniform where a whole crop fits. Records no longer than the crop are taken whole.
 
-    Not shuffled, a split holds every token exactly once, in order: each record is cut into even
-    windows. Empty windows follow until the number is a multiple of the batch.
+    Not shuffled, each record is cut into even windows, in order. Empty windows follow until the
+    number is a multiple of the batch.
 
     Examples: `semantic` (uint16 little endian bytes), `acoustic` (the same, row-major frames of
     `levels`), `ends_here` (bool: the record ends with the window), `position` (int64).
@@ -52,14 +50,10 @@ class TokenWindows(seqio.DataSource):
         batch_size: int | None = None,
         rows: Sequence[int] | None = None,
     ):
-        """Describes the stream of crops as long as the stage's.
+        """Describes the stream from position `start`, a multiple of the batch size.
 
-        Args:
-          start: position to begin at, a multiple of the batch size.
-          batch_size: examples of a step over all hosts. None: shard h of n reads positions h,
-            h + n, h + 2n ...
-          rows: which of the batch_size examples of each step to read, None for all; shard h of n
-            reads every n-th of them.
+        Of the `batch_size` examples of a step, `rows` are read, None for all, and shard h of n
+        reads every n-th of them. Without a batch size it reads positions h, h + n, h + 2n ...
         """
         self._store, self._stage = store, stage
         self._start, self._batch_size, self._rows = start, batch_size, rows
@@ -93,7 +87,7 @@ class TokenWindows(seqio.DataSource):
         return int(self._ends[split][-1])
 
     def at(self, start: int, batch_size: int, rows: Sequence[int]) -> "TokenWindows":
-        """The same stream from another position on, or these rows of each of its batches."""
+        """The same stream from another position on, these rows of each of its batches."""
         return TokenWindows(self._store, self._stage, start, batch_size, rows)
 
     def crop_at(self, split: Split, position: int, seed: int) -> tuple[int, int, int]:

@@ -60,10 +60,6 @@ def precompute(
     norms run over the clip, that fill is padding like what follows it in a batch.
 
     `load_tokenizers` must be picklable: it is called once in each worker and once here.
-
-    Raises:
-      InputError: tokenizers that do not fit the audio or each other, other tokens in `directory`,
-        or a file that can no longer be read.
     """
     key = hashlib.sha256(pickle.dumps(load_tokenizers)).hexdigest()
     codec, semantic = _tokenizers(load_tokenizers, key)
@@ -74,8 +70,8 @@ def precompute(
             logger.info("tokenize: %s is complete, nothing to do", directory)
             return store
         raise InputError(
-            f"{directory}: holds tokens of fingerprint {store.fingerprint}, this data and these "
-            f"tokenizers give {provenance.fingerprint}; delete the folder or choose another"
+            f"{directory}: holds tokens of fingerprint {store.fingerprint}, this run's have "
+            f"{provenance.fingerprint}; delete the folder or choose another"
         )
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob(".*.array_record*"):  # of a run killed in the middle of a shard
@@ -115,10 +111,8 @@ def _provenance(
             raise InputError(
                 f"--data.sample-rate-hz = {rate}: the {name} expects {tokenizer.sample_rate_hz} Hz"
             )
-        if rate % tokenizer.hop_samples:
-            raise InputError(
-                f"{name}: hop of {tokenizer.hop_samples} samples does not divide {rate}"
-            )
+        if rate % (hop := tokenizer.hop_samples):
+            raise InputError(f"{name}: hop of {hop} samples does not divide {rate}")
     if semantic.hop_samples % codec.hop_samples:
         raise InputError(
             f"semantic tokenizer: hop of {semantic.hop_samples} samples is no multiple of the "
@@ -162,12 +156,10 @@ class _ShardWriter:
             return
         summary = write_shard(path, self._records(shard), self.provenance)
         seconds = summary["frames"] / self.provenance.sizes.acoustic_rate_hz
+        speed = seconds / (time.monotonic() - start)
         logger.info(
-            "tokenize: shard %s: %d clips, %.0f s of audio, %.1f x real time",
-            shard.label,
-            summary["records"],
-            seconds,
-            seconds / (time.monotonic() - start),
+            f"tokenize: shard {shard.label}: {summary['records']} clips, {seconds:.0f} s of audio, "
+            f"{speed:.1f} x real time"
         )
 
     def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
@@ -221,10 +213,8 @@ def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConf
             )
     except Exception as error:
         # Beam wraps the worker's exception into its own, with the traceback as text.
-        inner = re.search(
-            r"^(?:\w+\.)*InputError: (.+?)(?: \[while running .*)?$", str(error), re.M
-        )
-        if inner:
+        pattern = r"^(?:\w+\.)*InputError: (.+?)(?: \[while running .*)?$"
+        if inner := re.search(pattern, str(error), re.M):
             raise InputError(inner[1]) from error
         raise
 
