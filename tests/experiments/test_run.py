@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 
-# TMP from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from support.tiny_models import CODEC, DECODER, ENCODER, KMEANS, stage, voice, write_codec
 
 from audiolm_jax.artifacts.model_folder import load_model
