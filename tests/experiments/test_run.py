@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-
 from support.tiny_models import CODEC, DECODER, ENCODER, KMEANS, stage, voice, write_codec
 
 from audiolm_jax.artifacts.model_folder import load_model

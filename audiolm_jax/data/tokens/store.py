@@ -132,14 +132,9 @@ def check_store(store: "TokenStore", stage: StageConfig) -> None:
         wanted, written = getattr(stage, field.name), getattr(store.sizes, field.name)
         if wanted != written:
             raise InputError(
-<<<<<<< HEAD
                 f"--model.stage.{field.name.replace('_', '-')} {wanted}, but the tokens in "
                 f"{store.directory} were written with {written}; change the stage or tokenize with "
                 "other models"
-=======
-                f"--model.stage.{field.name.replace('_', '-')} = {wanted}, but the tokens in "
-                f"{store.directory} were written with {written}; change the stage or the tokens"
->>>>>>> cut5
             )
 
 
