@@ -297,7 +297,7 @@ def test_stage_that_does_not_fit_names_both_numbers(store, change, numbers):
     with pytest.raises(InputError) as caught:
         token_batches(store[0], stage("coarse", **change), 4, seed=0)
     (field,) = change
-    assert f"stage.{field.replace('_', '-')} = {numbers[0]}" in str(caught.value)
+    assert f"stage.{field.replace('_', '-')} {numbers[0]}" in str(caught.value)
     assert f"written with {numbers[1]}" in str(caught.value)
 
 
