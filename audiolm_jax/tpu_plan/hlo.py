@@ -6,16 +6,14 @@ have in XLA (xla/service/hlo.proto, xla/xla_data.proto); protobuf passes over al
 """
 
 import dataclasses
-import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from audiolm_jax.artifacts.protobuf import Messages, message_class
 
-# Message -> field -> its number and type; a type in brackets is repeated.
-_MESSAGES: dict[str, dict[str, tuple[int, str | list[str]]]] = {
+_MESSAGES: Messages = {
     "Module": {"computations": (3, ["Computation"]), "entry_computation_id": (6, "int64")},
     "Computation": {
         "instructions": (2, ["Instruction"]),
@@ -113,7 +111,7 @@ class Computation:
 
 def read_module(serialized: bytes) -> Computation:
     """The entry of a serialized `HloModuleProto`; the others hang on what calls them."""
-    module = _module_class().FromString(serialized)
+    module = message_class(_MESSAGES, "Module").FromString(serialized)
     computations: dict[int, Computation] = {}
     # A message holds what is called or read before what calls or reads it.
     for computation in module.computations:
@@ -192,22 +190,3 @@ def _config(text: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}  # a custom call may note what it likes
     return config if isinstance(config, dict) else {}
-
-
-@functools.cache
-def _module_class() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="plan.proto", package="plan", syntax="proto3")
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for message, fields in _MESSAGES.items():
-        declared = file.message_type.add(name=message)
-        for name, (number, kind) in fields.items():
-            repeated, kind = isinstance(kind, list), kind[0] if isinstance(kind, list) else kind
-            field = declared.field.add(name=name, number=number)
-            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
-            if kind in _MESSAGES:
-                field.type, field.type_name = kinds.TYPE_MESSAGE, f".plan.{kind}"
-            else:
-                field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("plan.Module"))

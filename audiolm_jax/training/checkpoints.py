@@ -57,10 +57,8 @@ def name_arrays(state: Any) -> dict[str, Any]:
 
 
 def checksum(arrays: Mapping[str, Array]) -> int:
-    """A 64-bit sum over all bits and their places, the same however the arrays are sharded.
-
-    All hosts sum a `jax.Array` together; a NumPy array is summed by the host that holds it.
-    """
+    """A 64-bit sum over all bits and their places, the same however the arrays are sharded; all
+    hosts sum a `jax.Array` together, each its own NumPy arrays."""
     total = 0
     for order, array in enumerate(arrays.values()):
         strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
@@ -95,8 +93,8 @@ def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) ->
     return int(np.sum(bits * (places * np.uint64(2) + np.uint64(1)), dtype=np.uint64))
 
 
-class Checkpoints:
-    """The checkpoints of one run directory, in its folder `checkpoints`; a context manager.
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
+    """The checkpoints of one run directory, in its folder `checkpoints`.
 
     The `keep` newest are kept; None opens them for reading only, safe beside a running trainer.
     """
@@ -109,6 +107,9 @@ class Checkpoints:
         self._root = directory.absolute() / CHECKPOINTS
         self._read_only = keep is None
         self._begun_bytes = 0  # of the last save
+        own = jax.process_index()
+        waits_for_none = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        self._alone: dict[str, Any] = {"multiprocessing_options": waits_for_none}
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)
         self._preserved = policies.AnyPreservationPolicy([self._newest])
@@ -118,9 +119,6 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._root, options=ocp.CheckpointManagerOptions(**options)
         )
-
-    def __enter__(self) -> "Checkpoints":
-        return self
 
     def __exit__(self, *error: object) -> None:
         with self._asking_disk():
@@ -209,7 +207,7 @@ class Checkpoints:
             if only not in (None, step):
                 continue
             try:
-                saved = self._ocp.JsonCheckpointHandler(multiprocessing_options=_alone()).restore(
+                saved = self._ocp.JsonCheckpointHandler(**self._alone).restore(
                     self._root / str(step) / "record", args=self._ocp.args.JsonRestore()
                 )
                 check(step, saved)
@@ -255,7 +253,7 @@ class Checkpoints:
             name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=place)
             for name, (dtype, shape) in saved["arrays"].items()
         }
-        arrays = self._ocp.StandardCheckpointHandler(multiprocessing_options=_alone()).restore(
+        arrays = self._ocp.StandardCheckpointHandler(**self._alone).restore(
             self._root / str(step) / "state", args=self._ocp.args.StandardRestore(target)
         )
         return {name: np.asarray(arrays[name]) for name in target}
@@ -266,14 +264,6 @@ class Checkpoints:
         if target.exists():
             shutil.rmtree(target)
         (self._root / str(step)).rename(target)
-
-
-def _alone() -> Any:
-    """Orbax's options for a reader that waits for no other host."""
-    import orbax.checkpoint as ocp
-
-    own = jax.process_index()
-    return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
 
 
 def _cpu() -> jax.Device:

@@ -79,16 +79,12 @@ def initialize(config: DistributedConfig) -> None:
     """
     auto = config.coordinator == "auto"
     who = "" if auto else f"process {config.process_id} of {config.num_processes} "
-    late = threading.Timer(
-        config.timeout_seconds,
-        _end,
-        args=(
-            2,
-            f"audiolm: --distributed {config.coordinator}: {who}did not meet the others within "
-            f"{config.timeout_seconds} s; check that process 0 runs there, that its port is open "
-            "and that all were started, each with a number of its own",
-        ),
+    lost = (
+        f"audiolm: --distributed {config.coordinator}: {who}did not meet the others within "
+        f"{config.timeout_seconds} s; check that process 0 runs there, that its port is open "
+        "and that all were started, each with a number of its own"
     )
+    late = threading.Timer(config.timeout_seconds, _end, args=(2, lost))
     late.daemon = True
     late.start()
     try:
@@ -100,14 +96,10 @@ def initialize(config: DistributedConfig) -> None:
             initialization_timeout=config.timeout_seconds + _LEAVE_SECONDS,
         )
     except Exception as error:
+        said = f"{who}could not join" if who else "no TPU pod, SLURM, Open MPI or Kubernetes joined"
+        hint = "" if who else "; give HOST:PORT with --num-processes and --process-id"
         reason = f"({' '.join(str(error).split())[:200]})"
-        said = (
-            f"no TPU pod, SLURM, Open MPI or Kubernetes job joined {reason}; give HOST:PORT with "
-            "--num-processes and --process-id"
-            if auto
-            else f"{who}could not join {reason}"
-        )
-        raise InputError(f"--distributed {config.coordinator}: {said}") from error
+        raise InputError(f"--distributed {config.coordinator}: {said} {reason}{hint}") from error
     finally:
         late.cancel()
 

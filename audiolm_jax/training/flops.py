@@ -80,18 +80,13 @@ def _convolution_flops(equation: core.JaxprEqn) -> float:
     params = equation.params
     numbers = params["dimension_numbers"]
     left, right, out = map(_shape, (*equation.invars[:2], equation.outvars[0]))
+    specs = (numbers.lhs_spec, left), (numbers.rhs_spec, right), (numbers.out_spec, out)
+    sizes = [[shape[axis] for axis in spec] for spec, shape in specs]
     # A kernel's input features are those of one group already.
-    products = out[numbers.out_spec[0]] * out[numbers.out_spec[1]] * right[numbers.rhs_spec[1]]
-    for axis in range(len(params["window_strides"])):
-        products *= _real_products(
-            inputs=left[numbers.lhs_spec[2 + axis]],
-            taps=right[numbers.rhs_spec[2 + axis]],
-            outputs=out[numbers.out_spec[2 + axis]],
-            stride=params["window_strides"][axis],
-            padding=params["padding"][axis][0],
-            input_dilation=params["lhs_dilation"][axis],
-            tap_dilation=params["rhs_dilation"][axis],
-        )
+    products = sizes[2][0] * sizes[2][1] * sizes[1][1]
+    rules = (params[key] for key in ("window_strides", "padding", "lhs_dilation", "rhs_dilation"))
+    for dimension in zip(*(own[2:] for own in sizes), *rules, strict=True):
+        products *= _real_products(*dimension)
     return 2.0 * products
 
 
@@ -100,7 +95,7 @@ def _shape(variable: Any) -> tuple[int, ...]:  # a variable or a literal of a ja
 
 
 def _real_products(
-    *, inputs: int, taps: int, outputs: int, stride: int, padding: int,
+    inputs: int, taps: int, outputs: int, stride: int, padding: tuple[int, int],
     input_dilation: int, tap_dilation: int,
 ) -> int:  # fmt: skip
     """How many pairs of an output and a tap meet an input along one dimension."""
@@ -108,7 +103,7 @@ def _real_products(
     # One after the other along the shorter side, whole rows along the longer one.
     long, short = max(outputs, taps), min(outputs, taps)
     scales = (stride, tap_dilation) if outputs >= taps else (tap_dilation, stride)
-    positions = np.arange(long, dtype=np.int64) * scales[0] - padding
+    positions = np.arange(long, dtype=np.int64) * scales[0] - padding[0]
     for step in range(short):
         at = positions + step * scales[1]
         inside = (at >= 0) & (at <= (inputs - 1) * input_dilation)

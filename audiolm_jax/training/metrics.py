@@ -4,6 +4,7 @@
 whether a run was interrupted or not; everything that a clock has measured goes to `timing.jsonl`.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -25,11 +26,9 @@ TIMING = "timing.jsonl"
 HELDOUT = "heldout/"
 
 
-class MetricsWriter:
-    """Writes the metrics of one run directory, on the first host; use as a context manager.
-
-    Goes on from `restored_step`: later lines of an earlier start are dropped.
-    """
+class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
+    """Writes the metrics of one run directory, on the first host, going on from `restored_step`:
+    later lines of an earlier start are dropped."""
 
     def __init__(
         self,
@@ -61,9 +60,6 @@ class MetricsWriter:
             folder = str(directory / "tensorboard")
             self._events = SummaryWriter(folder, purge_step=restored_step + 1)
 
-    def __enter__(self) -> "MetricsWriter":
-        return self
-
     def __exit__(self, *error: object) -> None:
         self._metrics.close()
         self._timing.close()
@@ -72,19 +68,17 @@ class MetricsWriter:
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if error[0] is None else 1)
 
-    def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Appends one line; values become Python floats exactly, those not finite null."""
-        self._append(self._metrics, step, values)
-
     def write_heldout(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one line of held-out means, each name preceded by `heldout/`."""
-        self._append(self._metrics, step, {HELDOUT + name: x for name, x in values.items()})
+        self.write(step, {HELDOUT + name: x for name, x in values.items()})
 
     def write_timing(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one line of measured times."""
-        self._append(self._timing, step, values)
+        self.write(step, values, self._timing)
 
-    def _append(self, file: TextIO, step: int, values: Mapping[str, Any]) -> None:
+    def write(self, step: int, values: Mapping[str, Any], file: TextIO | None = None) -> None:
+        """Appends one line; values become Python floats exactly, those not finite null."""
+        file = file or self._metrics
         floats = {name: float(values[name]) for name in sorted(values)}
         line = {n: value if math.isfinite(value) else None for n, value in floats.items()}
         file.write(json.dumps({"step": step, **line}, allow_nan=False) + "\n")

@@ -1,5 +1,6 @@
 """A trace of a few updates, for TensorBoard's profiler or Perfetto."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,11 @@ import jax
 PROFILE = "profile"
 
 
-class Profile:
-    """Traces a range of updates, counted from 1, to the folder `profile`; a context manager."""
+class Profile(contextlib.AbstractContextManager["Profile"]):
+    """Traces a range of updates, counted from 1, to the folder `profile`."""
 
     def __init__(self, directory: Path, steps: range):
         self._directory, self._steps, self._tracing = directory / PROFILE, steps, False
-
-    def __enter__(self) -> "Profile":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stop()

@@ -13,10 +13,10 @@ import jax
 logger = logging.getLogger(__name__)
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager["Progress"]):
     """Shows how far a run is: a line that updates on a terminal, lines of the log elsewhere.
 
-    A context manager; `seconds` lie between two lines of the log, a tenth of it on a terminal.
+    `seconds` lie between two lines of the log, a tenth of it on a terminal.
     """
 
     def __init__(self, total: int, seconds: float):
@@ -28,9 +28,6 @@ class Progress:
         self._first: tuple[int, float] | None = None
         self._shown = -math.inf
         self._open_line = False
-
-    def __enter__(self) -> "Progress":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._end_line()

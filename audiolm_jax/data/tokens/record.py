@@ -1,19 +1,30 @@
 """The tokens of one clip as a serialized tf.train.Example, without importing TensorFlow.
 
-The message type is declared here to protobuf itself. Fields: `id`, `dataset`, `speaker`, `text`
-(UTF-8), `acoustic` (uint16 little endian [t, q]), `semantic` (uint16 little endian [u]), `frames`
-(t), `levels` (q), `source_rate_hz`.
+Fields: `id`, `dataset`, `speaker`, `text` (UTF-8), `acoustic` (uint16 little endian [t, q]),
+`semantic` (uint16 little endian [u]), `frames` (t), `levels` (q), `source_rate_hz`.
 """
 
 import dataclasses
-import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from jaxtyping import Integer
 
+from audiolm_jax.artifacts.protobuf import Messages, message_class
 from audiolm_jax.errors import InputError
 
+# tensorflow/core/example/{example,feature}.proto, where Entry is a map's and comes by rising key.
+_MESSAGES: Messages = {
+    "BytesList": {"value": (1, ["bytes"])},
+    "Int64List": {"value": (1, ["int64"])},
+    "Feature": {"bytes_list": (1, "BytesList"), "int64_list": (3, "Int64List")},
+    "Entry": {"key": (1, "string"), "value": (2, "Feature")},
+    "Features": {"feature": (1, ["Entry"])},
+    "Example": {"features": (1, "Features")},
+}
+_Example = message_class(_MESSAGES, "Example")
 _TEXT_FIELDS = ("id", "dataset", "speaker", "text")
 
 
@@ -52,21 +63,17 @@ def encode_record(record: TokenRecord) -> bytes:
         "levels": levels,
         "source_rate_hz": record.source_rate_hz,
     }
-    example = _example_class()()
-    for name, value in values.items():
-        feature = example.features.feature[name]
+    example = _Example()
+    for name, value in sorted(values.items()):
+        feature = example.features.feature.add(key=name).value
         (feature.bytes_list if isinstance(value, bytes) else feature.int64_list).value.append(value)
     return example.SerializeToString(deterministic=True)
 
 
 def decode_record(data: bytes, where: str) -> TokenRecord:
     """Inverse of `encode_record`; InputError at `where`, a file, if the bytes are no record."""
-    from google.protobuf.message import DecodeError
-
-    example = _example_class()()
     try:
-        example.ParseFromString(data)
-        feature = example.features.feature
+        feature = {entry.key: entry.value for entry in _Example.FromString(data).features.feature}
         clip_id, dataset, speaker, text = (
             _only(feature, name, "bytes_list").decode() for name in _TEXT_FIELDS
         )
@@ -85,51 +92,11 @@ def decode_record(data: bytes, where: str) -> TokenRecord:
     return TokenRecord(clip_id, codes, clusters, dataset, speaker, text, rate)
 
 
-def _only(feature: Any, name: str, kind: str) -> Any:
-    """The single value of a feature; the map makes a default of what is missing."""
+def _only(feature: Mapping[str, Any], name: str, kind: str) -> Any:
+    """The single value of a feature."""
     if name not in feature:
         raise ValueError(f"field {name!r} is missing")
     values = getattr(feature[name], kind).value
     if len(values) != 1:
         raise ValueError(f"field {name!r} holds {len(values)} values of {kind}, expected 1")
     return values[0]
-
-
-# tensorflow/core/example/{example,feature}.proto
-_EXAMPLE_PROTO = """
-name: "example.proto" package: "tensorflow" syntax: "proto3"
-message_type { name: "BytesList"
-  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
-message_type { name: "FloatList"
-  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT } }
-message_type { name: "Int64List"
-  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
-message_type { name: "Feature" oneof_decl { name: "kind" }
-  field { name: "bytes_list" number: 1 label: LABEL_OPTIONAL oneof_index: 0
-    type: TYPE_MESSAGE type_name: ".tensorflow.BytesList" }
-  field { name: "float_list" number: 2 label: LABEL_OPTIONAL oneof_index: 0
-    type: TYPE_MESSAGE type_name: ".tensorflow.FloatList" }
-  field { name: "int64_list" number: 3 label: LABEL_OPTIONAL oneof_index: 0
-    type: TYPE_MESSAGE type_name: ".tensorflow.Int64List" } }
-message_type { name: "Features"
-  field { name: "feature" number: 1 label: LABEL_REPEATED
-    type: TYPE_MESSAGE type_name: ".tensorflow.Features.FeatureEntry" }
-  nested_type { name: "FeatureEntry" options { map_entry: true }
-    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
-    field { name: "value" number: 2 label: LABEL_OPTIONAL
-      type: TYPE_MESSAGE type_name: ".tensorflow.Feature" } } }
-message_type { name: "Example"
-  field { name: "features" number: 1 label: LABEL_OPTIONAL
-    type: TYPE_MESSAGE type_name: ".tensorflow.Features" } }
-"""
-
-
-@functools.cache
-def _example_class() -> type:
-    """The message class; in a pool of its own, as TensorFlow registers it in the default one."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-
-    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
