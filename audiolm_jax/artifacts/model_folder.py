@@ -74,11 +74,8 @@ def save_model(
 
 
 def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
-    """Reads a model folder and checks it against its fingerprint.
-
-    Weights that are stored in 16 bits (`audiolm release`) are widened to float32. `kind` is what
-    the caller can use; None accepts any.
-    """
+    """Reads a model folder of a kind, None for any, and checks it against its fingerprint; weights
+    that are stored in 16 bits (`audiolm release`) are widened to float32."""
     for name in (MODEL_JSON, WEIGHTS):
         if not (directory / name).is_file():
             raise InputError(
@@ -104,20 +101,13 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     )
 
 
-def read_kind(directory: Path) -> str:
-    """What kind of model a folder says it holds, read without its weights; InputError if none."""
-    return _read_field(directory, "kind")
-
-
-def read_fingerprint(directory: Path) -> str:
-    """The fingerprint that a folder states, read without its weights; InputError if none."""
-    return _read_field(directory, "fingerprint")
-
-
-def _read_field(directory: Path, field: str) -> str:
+def read_model_json(directory: Path) -> dict[str, Any]:
+    """What a folder says of its model, read without the weights; InputError if it says nothing."""
     path = directory / MODEL_JSON
     try:
-        return json.loads(path.read_text())[field]
+        record = json.loads(path.read_text())
+        _ = record["kind"], record["fingerprint"]  # what every model has
+        return record
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a model folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_fingerprint
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.errors import InputError
 
 MODEL = "model"  # what the trained model is exported to, inside the run folder
@@ -19,4 +19,4 @@ def model_folder(path: str | Path) -> Path:
 
 def fingerprint_of(path: str | Path) -> str:
     """Fingerprint of a trained model, read without its weights."""
-    return read_fingerprint(model_folder(path))
+    return read_model_json(model_folder(path))["fingerprint"]

@@ -1,13 +1,12 @@
 """`audiolm bundle`: five trained parts into one folder."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
 
-from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.model_folder import read_model_json
 from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
@@ -63,23 +62,19 @@ def bundle(arguments: Sequence[str]) -> None:
 
 def part_name(folder: Path) -> str:
     """What part of a bundle a model folder is."""
-    record = json.loads((folder / MODEL_JSON).read_text())
-    match record["kind"]:
-        case kind if kind in ACOUSTIC_KINDS:
-            return "codec"
-        case kind if kind == SEMANTIC_KIND:
-            return "semantic"
-        case "stage":
-            return STAGE_PARTS[record["config"]["stage"]["name"]]
-        case kind:
-            raise InputError(f"{folder}: a {kind!r} model is no part of a bundle")
+    record = read_model_json(folder)
+    if (kind := record["kind"]) == "stage":
+        return STAGE_PARTS[record["config"]["stage"]["name"]]
+    if kind != SEMANTIC_KIND and kind not in ACOUSTIC_KINDS:
+        raise InputError(f"{folder}: a {kind!r} model is no part of a bundle")
+    return "semantic" if kind == SEMANTIC_KIND else "codec"
 
 
 def model_card(sources: dict[str, Path], licence: str) -> str:
     """README.md of a bundle: what it is, what it was made from, how to use it, what not to do."""
     rows, licences = [], [f"Licence of the weights: {licence}"]
     for part, folder in sorted(sources.items()):
-        record = json.loads((folder / MODEL_JSON).read_text())
+        record = read_model_json(folder)
         facts = record["provenance"]
         rows.append(
             f"| {part} | {record['kind']} | {facts.get('steps', '')} "

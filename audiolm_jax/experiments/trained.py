@@ -7,14 +7,13 @@ a line in `load.KINDS` that makes `audiolm train --help` show it.
 
 import abc
 import dataclasses
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
-from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
@@ -51,10 +50,10 @@ class TrainedExperiment(Experiment):
 
     def is_finished(self) -> bool:
         """Whether the model folder is there, of this very config and these upstream models."""
-        path = Path(self.directory) / MODEL / MODEL_JSON
-        if not path.is_file():
+        folder = Path(self.directory) / MODEL
+        if not (folder / MODEL_JSON).is_file():
             return False
-        provenance = json.loads(path.read_text())["provenance"]
+        provenance = read_model_json(folder)["provenance"]
         same_config = provenance.get("config_hash") == config_hash(self)
         return same_config and provenance.get("upstream") == self.upstream()
 

@@ -1,7 +1,6 @@
 """The largest arrays that a traced function writes, whatever a compiler makes of the rest."""
 
 import math
-from typing import Any
 
 from jax.extend import core
 
@@ -12,10 +11,8 @@ _WRITERS = frozenset(
 
 
 def largest_results(jaxpr: core.Jaxpr, count: int) -> list[tuple[int, str, str]]:
-    """Results of products, loops, kernels and gathers, the largest first, equal ones once.
-
-    For each its bytes over all devices, its dtype and shape, and its operation within its scopes.
-    """
+    """Results of products, loops, kernels and gathers, the largest first, equal ones once: bytes
+    over all devices, dtype and shape, and the operation within its scopes."""
     found: dict[tuple[str, str], int] = {}
     _collect(jaxpr, "", found)
     ordered = sorted(found.items(), key=lambda item: -item[1])
@@ -28,13 +25,10 @@ def _collect(jaxpr: core.Jaxpr, scope: str, found: dict[tuple[str, str], int]) -
         stack = str(equation.source_info.name_stack)
         inner = "/".join(part for part in (scope, stack) if part)
         if name in _WRITERS:
-            for variable in equation.outvars:
-                _add(variable.aval, f"{inner}/{name}".lstrip("/"), found)
+            for aval in (variable.aval for variable in equation.outvars):
+                shape = f"{aval.dtype}[{','.join(map(str, aval.shape))}]"
+                size = math.prod(aval.shape) * aval.dtype.itemsize
+                found[shape, f"{inner}/{name}".lstrip("/")] = size
         if name != "pallas_call":  # its inside lives on the chip
             for called in core.jaxprs_in_params(equation.params):
                 _collect(called, inner, found)
-
-
-def _add(aval: Any, origin: str, found: dict[tuple[str, str], int]) -> None:
-    text = f"{aval.dtype}[{','.join(map(str, aval.shape))}]"
-    found[text, origin] = math.prod(aval.shape) * aval.dtype.itemsize

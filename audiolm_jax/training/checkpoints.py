@@ -108,7 +108,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._read_only = keep is None
         self._begun_bytes = 0  # of the last save
         own = jax.process_index()
-        waits_for_none = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        waits_for_none = ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}
+        )
         self._alone: dict[str, Any] = {"multiprocessing_options": waits_for_none}
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)

@@ -25,18 +25,16 @@ def token_batches(
     stage: StageConfig,
     batch_size: int,
     seed: int,
-    split: Split = "train",
     rows: Sequence[int] | None = None,
 ) -> Callable[[int], Iterator[TokenBatch]]:
-    """Endless shuffled batches, a pure function of seed and step: start step -> iterator.
+    """Endless shuffled batches of "train", a pure function of seed and step: step -> iterator.
 
     Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
-    `rows` of each batch are the share of this host (`training.mesh.host_rows`), None all: the
-    records of the others are not read.
+    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all.
     """
-    store = _open(store_dir, stage, split)
+    store = _open(store_dir, stage, "train")
     own = own_rows(batch_size, rows)
-    return lambda step: _read(store, stage, split, batch_size, own, step * batch_size, seed)
+    return lambda step: _read(store, stage, "train", batch_size, own, step * batch_size, seed)
 
 
 def heldout_batches(
@@ -79,11 +77,11 @@ def _read(
         import tensorflow as tf
 
         from audiolm_jax.data.tokens.converter import StageFeatureConverter
-        from audiolm_jax.data.tokens.tasks import stage_task
+        from audiolm_jax.data.tokens.tasks import TokenWindows, stage_task
 
     task = stage_task(store, stage)
     dataset = seqio.get_dataset(
-        task.replace(source=task.source.at(start, batch_size, rows)),
+        task.replace(source=TokenWindows(store, stage, start, batch_size, rows)),
         dict.fromkeys(task.output_features, stage.max_tokens),
         StageFeatureConverter(),
         dataset_split=split,

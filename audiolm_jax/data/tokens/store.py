@@ -20,8 +20,9 @@ from audiolm_jax.data.index import BadFile
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
+from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
-from audiolm_jax.stages import StageConfig, deduplicate
+from audiolm_jax.stages import Sequence, StageConfig, build_sequence, deduplicate
 
 MANIFEST = "MANIFEST.json"
 # Stores up to this size are hashed in full when opened; larger ones by `verify` alone.
@@ -249,6 +250,14 @@ class TokenStore:
         """All clips of a split, in order."""
         for index in range(self.num_records(split)):
             yield self.record(split, index)
+
+    def sequences(self, split: Split, stage: StageConfig) -> Iterator[Sequence]:
+        """The unpadded sequences of `loader.heldout_batches`: all of a split once, in order."""
+        for record in self.records(split):
+            for start, stop in even_windows(len(record.clusters), stage.crop_semantic):
+                clusters, codes = record.cut(start, stop)
+                is_end = stop == len(record.clusters)
+                yield build_sequence(clusters.astype("int32"), codes.astype("int32"), is_end, stage)
 
     def _all_shards(self) -> list[dict[str, Any]]:
         return [shard for shards in self._shards.values() for shard in shards]

@@ -48,13 +48,10 @@ class TokenWindows(seqio.DataSource):
         stage: StageConfig,
         start: int = 0,
         batch_size: int | None = None,
-        rows: Sequence[int] | None = None,
+        rows: Sequence[int] = (),
     ):
-        """Describes the stream from position `start`, a multiple of the batch size.
-
-        Of the `batch_size` examples of a step, `rows` are read, None for all, and shard h of n
-        reads every n-th of them. Without a batch size it reads positions h, h + n, h + 2n ...
-        """
+        """Of the `batch_size` examples of a step, from the one at position `start` on, `rows` are
+        read; shard h of n reads every n-th of them, without batches positions h, h + n, ..."""
         self._store, self._stage = store, stage
         self._start, self._batch_size, self._rows = start, batch_size, rows
         self._lengths = {
@@ -85,10 +82,6 @@ class TokenWindows(seqio.DataSource):
     def num_windows(self, split: Split) -> int:
         """Positions in an epoch."""
         return int(self._ends[split][-1])
-
-    def at(self, start: int, batch_size: int, rows: Sequence[int]) -> "TokenWindows":
-        """The same stream from another position on, these rows of each of its batches."""
-        return TokenWindows(self._store, self._stage, start, batch_size, rows)
 
     def crop_at(self, split: Split, position: int, seed: int) -> tuple[int, int, int]:
         """(record, first semantic token, end) at a position of the shuffled stream."""
@@ -123,9 +116,7 @@ class TokenWindows(seqio.DataSource):
         shard = shard_info or seqio.ShardInfo(0, 1)
         batch, own = shard.num_shards, np.array([shard.index])
         if self._batch_size is not None:
-            batch, own = self._batch_size, np.arange(self._batch_size)
-            own = own if self._rows is None else np.array(self._rows)
-            own = own[shard.index :: shard.num_shards]
+            batch, own = self._batch_size, np.array(self._rows)[shard.index :: shard.num_shards]
         stop = _ENDLESS if shuffle else -(-self.num_windows(split) // batch) * len(own)
         seed = seed or 0
 

@@ -5,7 +5,7 @@ number of interruptions give the same bytes; a run that was stopped skips the fi
 """
 
 import dataclasses
-import hashlib
+import functools
 import logging
 import pickle
 import re
@@ -61,8 +61,8 @@ def precompute(
 
     `load_tokenizers` must be picklable: it is called once in each worker and once here.
     """
-    key = hashlib.sha256(pickle.dumps(load_tokenizers)).hexdigest()
-    codec, semantic = _tokenizers(load_tokenizers, key)
+    pickled = pickle.dumps(load_tokenizers)
+    codec, semantic = _tokenizers(pickled)
     provenance = _provenance(index, codec, semantic)
     if (directory / MANIFEST).exists():
         store = TokenStore.open(directory)
@@ -79,7 +79,7 @@ def precompute(
     work, counts = _plan(index, config)
     # The clips travel with the shards: without them the index is small enough to pickle.
     rules = dataclasses.replace(index, clips=(), bad=())
-    writer = _ShardWriter(load_tokenizers, key, rules, directory, config.batch_clips, provenance)
+    writer = _ShardWriter(pickled, rules, directory, config.batch_clips, provenance)
     _run_pipeline(work, writer, config)
     write_manifest(directory, provenance, counts, index.bad)
     return TokenStore.open(directory)
@@ -142,8 +142,7 @@ def _provenance(
 class _ShardWriter:
     """Writes a shard unless it is there; the pickled part of the pipeline."""
 
-    load_tokenizers: LoadTokenizers
-    key: str  # stands for load_tokenizers
+    load_tokenizers: bytes  # pickled
     index: ClipIndex  # without clips
     directory: Path
     batch_clips: int
@@ -163,7 +162,7 @@ class _ShardWriter:
         )
 
     def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
-        codec, semantic = _tokenizers(self.load_tokenizers, self.key)
+        codec, semantic = _tokenizers(self.load_tokenizers)
         for first in range(0, len(shard.clips), self.batch_clips):
             clips = shard.clips[first : first + self.batch_clips]
             audio = [self.index.load(clip) for clip in clips]
@@ -219,12 +218,7 @@ def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConf
         raise
 
 
-_loaded: dict[str, tuple[AcousticTokenizer, SemanticTokenizer]] = {}
-
-
-def _tokenizers(load: LoadTokenizers, key: str) -> tuple[AcousticTokenizer, SemanticTokenizer]:
-    """Loads once in each process, however often Beam copies the callable; `key` stands for it."""
-    if key not in _loaded:
-        _loaded.clear()
-        _loaded[key] = load()
-    return _loaded[key]
+@functools.lru_cache(maxsize=1)
+def _tokenizers(load_tokenizers: bytes) -> tuple[AcousticTokenizer, SemanticTokenizer]:
+    """Loads once in each process, however often Beam copies the writer."""
+    return pickle.loads(load_tokenizers)()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import MODES, SLICINGS, AbxConfig, FeatureConfig
 from audiolm_jax.evaluation.lifecycle import Evaluation
@@ -55,8 +56,6 @@ class AbxExperiment(Evaluation):
 
     def upstream(self) -> dict[str, str]:
         """Fingerprint of each model by its folder."""
-        from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
-
         paths = [path for config in self.features for path in (config.model, config.scaled_by)]
         return {str(model_folder(path)): fingerprint_of(path) for path in paths if path}
 

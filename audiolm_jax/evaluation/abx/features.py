@@ -1,9 +1,11 @@
 """Features to put to the ABX test: MFCC, layers of an encoder, its clusters, a codec."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
@@ -70,12 +72,8 @@ def encoder_features(
     encoder: FrameEncoder, layer: str, recordings: Mapping[str, Path], batch_size: int
 ) -> FrameFeatures:
     """Features of one layer of each recording."""
-
-    def encode(audio: AudioBatch) -> tuple[Array, Array]:
-        return encoder.features(audio, layer)
-
-    by_file = _in_batches(encode, recordings, encoder.sample_rate_hz, batch_size)
-    return FrameFeatures(by_file, Fraction(encoder.sample_rate_hz, encoder.hop_samples))
+    encode = functools.partial(encoder.features, layer=layer)
+    return FrameFeatures(*_in_batches(encoder, encode, recordings, batch_size))
 
 
 def _encoder(
@@ -106,12 +104,10 @@ def _semantic(
         tokens = tokenizer.encode(audio)
         return tokens.ids, tokens.lengths
 
-    ids = _in_batches(encode, recordings, tokenizer.sample_rate_hz, batch_size)
-    rate = Fraction(tokenizer.sample_rate_hz, tokenizer.hop_samples)
-    centroids = tokenizer.clustering.centroids
+    ids = *_in_batches(tokenizer, encode, recordings, batch_size), tokenizer.clusters
     return {
-        f"{config.name}, centroids": FrameFeatures(ids, rate, tokenizer.clusters, centroids),
-        f"{config.name}, ids": FrameFeatures(ids, rate, tokenizer.clusters),
+        f"{config.name}, centroids": FrameFeatures(*ids, tokenizer.clustering.centroids),
+        f"{config.name}, ids": FrameFeatures(*ids),
     }
 
 
@@ -128,8 +124,7 @@ def _codec(
         tokens = codec.encode(audio)
         return tokens.codes, tokens.lengths
 
-    codes = _in_batches(encode, recordings, codec.sample_rate_hz, batch_size)
-    rate = Fraction(codec.sample_rate_hz, codec.hop_samples)
+    codes, rate = _in_batches(codec, encode, recordings, batch_size)
     vectors = {file: codec.latents(own[:, :levels]) for file, own in codes.items()}
     first = {file: own[:, 0] for file, own in codes.items()}
     return {
@@ -139,10 +134,10 @@ def _codec(
 
 
 def _in_batches(
-    encode: Encode, recordings: Mapping[str, Path], sample_rate_hz: int, batch_size: int
-) -> dict[str, Shaped[np.ndarray, "t ..."]]:
-    """The frames of each recording; those of like length go through the model together."""
-    clips = _read(recordings, sample_rate_hz)
+    model: Any, encode: Encode, recordings: Mapping[str, Path], batch_size: int
+) -> tuple[dict[str, Shaped[np.ndarray, "t ..."]], Fraction]:
+    """Each recording's frames, and their rate; those of like length go through it together."""
+    clips = _read(recordings, model.sample_rate_hz)
     files = sorted(clips, key=lambda file: (len(clips[file]), file))
     frames = {}
     for begin in range(0, len(files), batch_size):
@@ -150,7 +145,7 @@ def _in_batches(
         values, lengths = map(np.asarray, encode(AudioBatch.from_clips([clips[f] for f in batch])))
         for file, row, length in zip(batch, values, lengths, strict=True):
             frames[file] = row[:length]
-    return frames
+    return frames, Fraction(model.sample_rate_hz, model.hop_samples)
 
 
 def _read(

@@ -14,7 +14,6 @@ from jaxtyping import Float
 
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.tokens.loader import heldout_batches
-from audiolm_jax.data.tokens.sequences import stage_sequences
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.codec import CodecReport, evaluate_codec, round_trip
@@ -132,8 +131,8 @@ def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
     present = [name for name in config.level_names if counts[f"loss/{name}"]]
     likelihood = stage_likelihood(
         config,
-        stage_sequences(store, config, "train"),
-        stage_sequences(store, config, "heldout"),
+        store.sequences("train", config),
+        store.sequences("heldout", config),
         {name: totals[f"loss/{name}"] / counts[f"loss/{name}"] for name in present},
         {name: counts[f"loss/{name}"] for name in present},
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import OPUS, ORIGINAL, opus_differences, summarize
@@ -105,8 +106,6 @@ class CodecEvaluateExperiment(Evaluation):
 
     def upstream(self) -> dict[str, str]:
         """Fingerprint of each codec by its label."""
-        from audiolm_jax.artifacts.run_folder import fingerprint_of
-
         return {label: fingerprint_of(path) for label, path in self.codecs}
 
     def facts(self) -> dict[str, Any]:

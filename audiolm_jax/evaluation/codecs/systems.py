@@ -1,13 +1,12 @@
 """What a clip is sent through: a codec at several depths, Opus at several bitrates."""
 
-import json
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
-from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.model_folder import read_model_json
 from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.audio.resample import resample
 from audiolm_jax.data.sources import AudioDataConfig
@@ -80,7 +79,7 @@ def load_codecs(
     learned from clips that `data` holds out."""
     folders = {label: model_folder(path) for label, path in codecs}
     for folder in folders.values():
-        provenance = json.loads((folder / MODEL_JSON).read_text())["provenance"]
+        provenance = read_model_json(folder)["provenance"]
         trained_on = (provenance.get("config") or {}).get("data") or {}
         percent = trained_on.get("heldout_percent", 100)
         if trained_on.get("dataset") == data.dataset and percent < data.heldout_percent:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import AbxConfig
@@ -86,8 +87,6 @@ class SweepExperiment(Evaluation):
 
     def upstream(self) -> dict[str, str]:
         """Fingerprint of the encoder."""
-        from audiolm_jax.artifacts.run_folder import fingerprint_of
-
         return {"encoder": fingerprint_of(self.encoder)}
 
     def facts(self) -> dict[str, Any]:
@@ -98,7 +97,6 @@ class SweepExperiment(Evaluation):
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what is missing; writes cells/*.json, table.md and figures/."""
-        from audiolm_jax.artifacts.run_folder import model_folder
         from audiolm_jax.data.index import scan
         from audiolm_jax.evaluation.abx.results import read_recordings
         from audiolm_jax.evaluation.page.charts import write_charts

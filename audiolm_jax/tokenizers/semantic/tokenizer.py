@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
-from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, read_kind, save_model
+from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, read_model_json, save_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
 from audiolm_jax.tokenizers.semantic.hubert import config as hubert
@@ -80,7 +80,7 @@ def save_semantic_tokenizer(
 
 
 def _load_encoder_folder(directory: Path) -> ModelFolder:
-    kind = read_kind(directory)
+    kind = read_model_json(directory)["kind"]
     if kind not in ENCODERS:
         expected = f"expected an encoder: {' or '.join(ENCODERS)}"
         raise InputError(f"{directory}: holds a {kind!r} model, {expected}")
