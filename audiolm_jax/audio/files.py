@@ -86,11 +86,8 @@ def read_audio(
     """Reads a file, or a stretch of it, as mono: the mean of the channels, and the rate in Hz.
 
     The samples are float32, full scale [-1, 1]. The start is exact to the sample; less than
-    `seconds` comes back where the file ends.
-
-    Raises:
-      InputError: missing, empty, not audio of its suffix's format, truncated (wav, flac, m4a),
-        without samples in the stretch, with NaN or infinite samples, or of an absurd rate.
+    `seconds` comes back where the file ends. InputError: missing, empty, not audio of its suffix's
+    format, truncated (wav, flac, m4a), no samples in the stretch, NaN or infinite, an absurd rate.
     """
     blocks: list[np.ndarray] = []
     rate, count, wanted = 0, 0, None
@@ -112,11 +109,9 @@ def write_wav(
     sample_rate_hz: int,
     provenance: dict[str, Any] | None,
 ) -> int:
-    """Writes 16-bit PCM mono; the same arguments give the same bytes. Atomic: never half a file.
-
-    Returns how many samples were clipped to [-1, 1]; nothing is rescaled, which would change the
-    level of a prompt. The provenance, JSON values, is kept in the file's INFO/ICMT comment.
-    """
+    """Writes 16-bit PCM mono, whole or not at all; the same arguments give the same bytes. Returns
+    how many samples were clipped to [-1, 1]; nothing is rescaled, which would change the level of a
+    prompt. The provenance, JSON values, is kept in the file's INFO/ICMT comment."""
     with WavWriter(path, sample_rate_hz, provenance) as wav:
         wav.write(samples)
     return wav.clipped

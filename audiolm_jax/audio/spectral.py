@@ -30,11 +30,9 @@ def mel_filterbank(
     fmin_hz: float = 0.0,
     fmax_hz: float | None = None,
 ) -> Float[np.ndarray, "f m"]:
-    """Triangular mel filters, Slaney's scale and area normalization: `librosa.filters.mel`, cached.
-
-    Computed here, bit for bit, because importing librosa takes seconds. Read-only. `fmax_hz` None
-    is half the sample rate. A filter narrower than the FFT's resolution may be all zero.
-    """
+    """Triangular mel filters, Slaney's scale and area normalization: `librosa.filters.mel`, cached
+    and read-only; computed here, bit for bit, because importing librosa takes seconds. `fmax_hz`
+    None is half the sample rate. A filter narrower than the FFT's resolution may be all zero."""
     top = sample_rate_hz / 2 if fmax_hz is None else fmax_hz
     if not 0 <= fmin_hz < top <= sample_rate_hz / 2:
         limits = f"0 to {sample_rate_hz / 2} Hz, half the sample rate"
@@ -117,10 +115,8 @@ def spectrum_of_frames(frames: Float[Array, "b t w"], fft_size: int) -> Complex[
 def stft(
     samples: Float[Array, "b s"], fft_size: int, hop_samples: int, window_samples: int | None = None
 ) -> Complex[Array, "b t f"]:
-    """Short-time Fourier transform with a periodic Hann window, padded to the FFT on the right.
-
-    t = ceil(s / hop_samples). Items of unequal lengths want `zero_beyond` first.
-    """
+    """Short-time Fourier transform with a periodic Hann window, padded to the FFT on the right;
+    t = ceil(s / hop_samples). Items of unequal lengths want `zero_beyond` first."""
     window_samples = fft_size if window_samples is None else window_samples
     if window_samples > fft_size:
         raise ValueError(f"window of {window_samples} samples exceeds fft_size {fft_size}")
@@ -141,12 +137,9 @@ def log_mel_spectrogram(
     fmin_hz: float = 0.0,
     fmax_hz: float | None = None,
 ) -> tuple[Float[Array, "b t m"], Int[Array, " b"]]:
-    """Natural logarithm of the mel power spectrogram, and the valid frames of each item.
-
-    Valid are ceil(length / hop_samples) of t = ceil(s / hop_samples) frames; what lies beyond is
-    finite but means nothing. Mel powers below `floor` are raised to it; samples at or beyond
-    `lengths` count as zero.
-    """
+    """Natural logarithm of the mel power spectrogram, and the valid frames of each item,
+    ceil(length / hop_samples) of t = ceil(s / hop_samples); what lies beyond is finite but means
+    nothing. Mel powers below `floor` are raised to it; samples beyond `lengths` count as zero."""
     spectrum = stft(zero_beyond(samples, lengths), fft_size, hop_samples, window_samples)
     # Squares of the parts, not abs()**2: its gradient is finite where a frame is silent.
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
@@ -158,11 +151,9 @@ def log_mel_spectrogram(
 def warp_frequencies(
     mel: Float[Array, "b t m"], factors: Float[Array, " b"], sample_rate_hz: int
 ) -> Float[Array, "b t m"]:
-    """A (log-)mel spectrogram as if every frequency of an item had been multiplied by a factor.
-
-    What a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). Bins, from
-    0 Hz to half the rate, are interpolated; beyond the outermost, their values are repeated.
-    """
+    """A (log-)mel spectrogram as if every frequency of an item had been multiplied by a factor:
+    what a vocal tract of another length does to a voice, roughly (Jaitly & Hinton 2013). Bins, from
+    0 Hz to half the rate, are interpolated; beyond the outermost, their values are repeated."""
     bins = mel.shape[-1]
     edges = _mel_edges(bins, 0.0, sample_rate_hz / 2)
     centers = jnp.asarray(edges[1:-1].astype(np.float32))

@@ -21,11 +21,8 @@ def parse(
     program: str,
     default: Any = None,
 ) -> Options:
-    """Reads `arguments` into `cls`, or over the fields of `default`.
-
-    `program` is how the command begins, for the usage line. SystemExit: `--help` was asked for and
-    printed; any other refusal is an InputError.
-    """
+    """Reads `arguments` into `cls`, or over the fields of `default`; `program` is how the command
+    begins. SystemExit after `--help`; any other refusal is an InputError."""
     chosen = {} if default is None else {"default": default}
     with _one_line_errors(program):
         return tyro.cli(cls, args=list(arguments), prog=program, **chosen)

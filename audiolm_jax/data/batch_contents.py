@@ -1,7 +1,6 @@
 """Each row of a batch in words, to name a bad one: position in the stream, recording and crop.
 
 Each function returns (completed steps -> a line for each row of the next batch, all hosts').
-Nothing is read but tables of lengths: a position alone decides the rest.
 """
 
 from collections.abc import Callable

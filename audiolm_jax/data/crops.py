@@ -43,11 +43,8 @@ class AudioCrops:
         rows: Sequence[int] | None = None,
         cache_bytes: int = CACHE_BYTES,
     ):
-        """Describes the stream; nothing is decoded yet, and at most `cache_bytes` are kept of it.
-
-        `batch_size` counts crops over all hosts; `rows` of each batch are the share of this host
-        (`training.mesh.host_rows`), None all: the clips of the others are not read.
-        """
+        """`batch_size` counts crops over all hosts; `rows` of each batch are read, a host's share
+        (`training.mesh.host_rows`), None all; `cache_bytes` of decoded clips are kept."""
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._clips = index.of(split)
         self._ends = np.cumsum([clip.num_samples for clip in self._clips])
@@ -68,10 +65,8 @@ class AudioCrops:
         )
 
     def heldout_batches(self) -> Generator[AudioBatch, None, None]:
-        """Every clip of the split exactly once, in order, in even windows of at most the crop.
-
-        Rows missing in the last batch have length 0.
-        """
+        """Every clip of the split exactly once, in order, in even windows of at most the crop; rows
+        missing in the last batch have length 0."""
         windows = [
             (number, start, stop)
             for number, clip in enumerate(self._clips)

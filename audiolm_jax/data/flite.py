@@ -1,7 +1,4 @@
-"""Speech with known phone times, from the voices of the synthesizer flite.
-
-The program speaks a sentence and prints where each phone ends; the same version, same bytes.
-"""
+"""Speech with known phone times, by the synthesizer flite: the same version, the same bytes."""
 
 import hashlib
 import shutil
@@ -39,11 +36,9 @@ def read_sentences(path: Path) -> list[str]:
 
 
 def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
-    """Sentences of the same lengths with all words in another order, drawn by the voice's name.
-
-    An encoder that knows the sentence, not the phone, would tell two speakers of it apart.
-    Punctuation and capitals go, but that of I: flite would read A as the letter's name.
-    """
+    """Sentences of the same lengths with all words in another order, drawn by the voice's name: an
+    encoder that knows the sentence, not the phone, would tell two speakers of it apart. Punctuation
+    and capitals go, but that of I: flite would read A as the letter's name."""
     lines = [[word.strip(".,;:!?") for word in text.split()] for text in sentences]
     spoken = [word if word == "I" else word.lower() for line in lines for word in line]
     seed = int.from_bytes(hashlib.sha256(voice.encode()).digest()[:8], "big")
@@ -55,10 +50,8 @@ def mix_words(sentences: Sequence[str], voice: str) -> list[str]:
 def speak(
     program: str, sentences: Sequence[str], voices: Sequence[str], directory: Path
 ) -> list[AlignedPhone]:
-    """Writes `<voice>/<number>.wav`, from 001 on, for each voice and sentence that it mixes.
-
-    Returns all phones, pauses included, voice by voice, sentence by sentence.
-    """
+    """Writes `<voice>/<number>.wav`, from 001 on, for each voice and sentence that it mixes, and
+    returns all phones, pauses included, in that order."""
     words = _run([program, "-lv"]).split()
     known = words[words.index("available:") + 1 :] if "available:" in words else words
     for voice in voices:
@@ -76,10 +69,8 @@ def speak(
 
 
 def parse_times(printed: str, file: str, speaker: str) -> list[AlignedPhone]:
-    """The phones of one utterance from flite's line of `phone:end_seconds` words.
-
-    A phone of no length at the printed precision is left out: no frame can be its own.
-    """
+    """The phones of one utterance from flite's line of `phone:end_seconds` words; a phone of no
+    length at the printed precision is left out, for no frame can be its own."""
     phones, onset = [], Decimal(0)
     for word in printed.split():
         phone, colon, end = word.rpartition(":")

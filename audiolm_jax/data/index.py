@@ -1,7 +1,5 @@
-"""A folder of audio files as a deterministic list of clips, split by content.
-
-A file, with all its clips, goes to a split by the SHA-256 of its bytes, not by its name or place.
-"""
+"""A folder of audio files as a deterministic list of clips; a file, with all its clips, goes to a
+split by the SHA-256 of its bytes, not by its name or place."""
 
 import dataclasses
 import fnmatch

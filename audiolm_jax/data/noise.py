@@ -1,8 +1,6 @@
-"""Noise to mix into the crops of a codec that learns to remove it (Paper: SoundStream IV-A).
-
-Noise comes from a folder of its own by the same crops as the speech (`data.crops`), under another
-seed. Position p of the stream decides its crop, its level and the switch too.
-"""
+"""Noise to mix into the crops of a codec that learns to remove it (Paper: SoundStream IV-A):
+crops like those of the speech (`data.crops`), from a folder of its own and under another seed. The
+position in the stream decides the level and the switch too."""
 
 import contextlib
 import dataclasses

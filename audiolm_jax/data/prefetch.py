@@ -13,11 +13,9 @@ _END = object()
 
 
 def prefetch(source: Callable[[], Iterator[Item]], depth: int) -> Generator[Item, None, None]:
-    """The items of an iterator in its order, `depth` of them ready; closing it ends the thread.
-
-    `source` makes the iterator, on the thread, with the first item that is asked for. What it
-    raises is raised where the item is asked for.
-    """
+    """The items of an iterator in its order, `depth` of them ready; closing it ends the thread,
+    on which `source` makes the iterator when the first item is asked for. What it raises is raised
+    where the item is asked for."""
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 

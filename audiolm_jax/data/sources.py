@@ -1,7 +1,4 @@
-"""Where audio comes from: a folder of recordings, and a folder of noise to mix into it.
-
-Only what to read is said here, so that a config imports no library of audio; `data.index` reads.
-"""
+"""Where audio comes from, said without a library of audio, so that a config is read at once."""
 
 import dataclasses
 import re

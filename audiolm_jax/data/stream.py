@@ -1,7 +1,5 @@
-"""Streams by position: shuffled orders and random numbers are pure functions of (seed, position).
-
-Nothing is drawn in sequence: any position is reached at once, on any host, with the same result.
-"""
+"""Streams by position: shuffled orders and random numbers are pure functions of (seed, position),
+so that any position is reached at once, on any host, with the same result."""
 
 from collections.abc import Sequence
 
@@ -20,11 +18,9 @@ def generator(seed: int, position: int, purpose: int) -> np.random.Generator:
 
 
 def shuffled_index(position: int, size: int, seed: int) -> int:
-    """Element `position % size` of epoch `position // size`'s own permutation of range(size).
-
-    A Feistel network over the smallest even number of bits that holds `size`; results outside are
-    fed in again until they fall inside, which keeps it a permutation.
-    """
+    """Element `position % size` of epoch `position // size`'s own permutation of range(size):
+    a Feistel network over the smallest even number of bits that holds `size`, whose results outside
+    are fed in again until they fall inside."""
     epoch, index = divmod(position, size)
     half_bits = max(1, ((size - 1).bit_length() + 1) // 2)
     half = (1 << half_bits) - 1

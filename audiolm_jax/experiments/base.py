@@ -6,10 +6,8 @@ from typing import ClassVar
 
 
 class Experiment(abc.ABC):
-    """What a config file describes: a frozen dataclass that knows how it is run.
-
-    What can be checked without data, models and devices is checked at once; `run` does the rest.
-    """
+    """What a config file describes: a frozen dataclass that knows how it is run. What
+    can be checked without data, models and devices is checked at once."""
 
     verb: ClassVar[str]
     """The verb of the command line that runs it: "train", "tokenize" or "evaluate"."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
-from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json, save_model
 from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
@@ -147,6 +147,7 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training.best import best_kept
         from audiolm_jax.training.distributed import from_first_host
         from audiolm_jax.training.full_disk import name_full_disk
+        from audiolm_jax.training.mesh import gather
         from audiolm_jax.training.topology import peak_flops
 
         directory = Path(self.directory)
@@ -173,7 +174,9 @@ class StepExperiment(TrainedExperiment):
             state = loop.load_state(program, directory, self.mesh, exported["steps"])
         provenance = provenance_of(manifest, **exported, **data.provenance)
         with name_full_disk(directory):
-            loop.export_model(directory / MODEL, self.kind, self.model, program, state, provenance)
+            whole = gather(dataclasses.replace(state, opt_state=()))
+            model = (directory / MODEL, self.kind, self.model)
+            from_first_host(lambda: save_model(*model, program.export(whole), provenance))
 
     def _warm_start(self) -> "tuple[WarmStart | None, dict[str, Any] | None]":
         """The weights to start from, read once, and what the manifest says of them."""

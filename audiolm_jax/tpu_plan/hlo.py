@@ -137,10 +137,8 @@ def read_module(serialized: bytes) -> Computation:
 
 
 def trips(loop: Instruction) -> int | None:
-    """How often a while loop runs, None if that cannot be told.
-
-    The TPU compiler leaves it out; it can be told where a number counts from a constant to another.
-    """
+    """How often a while loop runs, None unless a number counts from a constant to another: the TPU
+    compiler leaves it out."""
     if known := loop.config.get("known_trip_count"):
         return int(known["n"])
     body, condition = (computation.root for computation in loop.called)

@@ -1,8 +1,5 @@
-"""Slices of TPUs that need not be there, as devices to compile for.
-
-libtpu holds the compiler of every generation and runs on any x86 machine. Nothing here opens a
-TPU: where one is attached it is left to whoever trains on it.
-"""
+"""Slices of TPUs that need not be there, as devices to compile for: libtpu holds the compiler of
+every generation and runs on any x86 machine. An attached TPU is left to whoever trains on it."""
 
 import importlib.util
 import os

@@ -94,10 +94,8 @@ def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) ->
 
 
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
-    """The checkpoints of one run directory, in its folder `checkpoints`.
-
-    The `keep` newest are kept; None opens them for reading only, safe beside a running trainer.
-    """
+    """The checkpoints of one run directory, in its folder `checkpoints`; the `keep` newest are
+    kept, None opens them for reading only, safe beside a running trainer."""
 
     def __init__(self, directory: Path, keep: int | None):
         # Orbax takes half a second to import; `audiolm --help` must not pay for it.
@@ -170,10 +168,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     ) -> tuple[Any, dict[str, Any]] | None:
         """The state and the record of the newest whole checkpoint, or of `step`; None without any.
 
-        A damaged one is named in the log and the one before is taken; unless opened for reading
-        only, the damaged one moves to the folder `checkpoints_unreadable`. Of several hosts the
-        first reads all of it ahead and decides for the others. InputError if none can be read, the
-        one of `step` is damaged, or they hold another model.
+        A damaged one is named in the log, moves to the folder `checkpoints_unreadable` unless
+        opened for reading only, and the one before is taken, as the first host decides. InputError
+        if none can be read, the one of `step` is damaged, or they hold another model.
         """
         wanted = name_arrays(abstract_state)
         whole = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)

@@ -1,7 +1,5 @@
-"""What a user decides about training: the loop, the devices, the optimizer, the first weights.
-
-Nothing here needs JAX: a config file is read, and its help shown, in a moment.
-"""
+"""What a user decides about training: the loop, the devices, the optimizer, the first weights; it
+needs no JAX, so that a config file is read, and its help shown, in a moment."""
 
 import dataclasses
 import re

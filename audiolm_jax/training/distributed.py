@@ -73,10 +73,8 @@ class DistributedConfig:
 
 
 def initialize(config: DistributedConfig) -> None:
-    """Joins the other processes of the run; to be called before anything touches a device.
-
-    If not all come in time the process ends with one line and status 2: JAX would abort it.
-    """
+    """Joins the other processes of the run; to be called before anything touches a device. If not
+    all come in time the process ends with one line and status 2: JAX would abort it."""
     auto = config.coordinator == "auto"
     who = "" if auto else f"process {config.process_id} of {config.num_processes} "
     lost = (
@@ -106,11 +104,9 @@ def initialize(config: DistributedConfig) -> None:
 
 @contextlib.contextmanager
 def joined(config: DistributedConfig | None) -> Iterator[None]:
-    """Runs the block as one process of several; as the only one if `config` is None.
-
-    Only the first host has a standard output. A host on which the block fails ends without waiting
-    for the others, who may wait for it, and who end when they notice that it is gone.
-    """
+    """Runs the block as one process of several, of which only the first has a standard output; as
+    the only one if `config` is None. A host on which the block fails ends without waiting for the
+    others, who may wait for it, and who end when they notice that it is gone."""
     if config is None:
         yield
         return
@@ -135,10 +131,8 @@ def is_first_host() -> bool:
 
 def from_first_host(make: Callable[[], Value]) -> Value:
     """The JSON value that `make` returns on the first host, which alone calls it, on every host.
-
-    All hosts must come here in the same order, and return no sooner than the first has ended.
-    Whatever `make` raises is an InputError on the others.
-    """
+    All must come here in the same order, and return no sooner than the first has ended. Whatever
+    `make` raises is an InputError on the others."""
     client = _client()
     if client is None:
         return make()

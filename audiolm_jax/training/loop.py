@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
@@ -29,7 +28,6 @@ from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
 from audiolm_jax.training.manifest import claim_run
 from audiolm_jax.training.mesh import (
-    gather,
     make_mesh,
     replicated,
     rules_of,
@@ -76,12 +74,8 @@ def train(
 ) -> TrainState:
     """Trains, or goes on training, until `config.steps` updates are done; returns the final state.
 
-    Args:
-      batches: completed steps -> the batches from there on, each a pytree of numpy arrays that
-        holds this host's rows (`mesh.host_rows`); a pure function of the seed and the step. Called
-        on a thread.
-      heldout: makes the held-out batches, all of which are evaluated.
-
+    `batches` gives, for completed steps, the batches from there on, pytrees of numpy arrays with
+    this host's rows (`mesh.host_rows`); a pure function of seed and step, called on a thread.
     InputError if the directory belongs to another run, the data end too early, a loss is not finite
     or the run is lost; TrainingStopped after SIGTERM or SIGINT, with the state saved.
     """
@@ -270,21 +264,6 @@ def load_state(
     if restored is None:
         raise InputError(f"{directory}: the checkpoints went away while they were read")
     return restored[0]
-
-
-def export_model(
-    directory: Path,
-    kind: str,
-    config: Any,
-    program: TrainProgram,
-    state: TrainState,
-    provenance: dict[str, Any],
-) -> str:
-    """Writes the model folder on the first host; its fingerprint. All hosts must call it."""
-    whole = gather(dataclasses.replace(state, opt_state=()))
-    return from_first_host(
-        lambda: save_model(directory, kind, config, program.export(whole), provenance)
-    )
 
 
 def _all_finite(tree: Any) -> jax.Array:

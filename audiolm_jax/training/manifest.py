@@ -39,11 +39,8 @@ def build_manifest(
     upstream: dict[str, str],
     mesh: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Collects what it takes to repeat a run, as JSON values.
-
-    `data` holds fingerprints and counts, `upstream` the fingerprint by name of every model that the
-    run builds on; `mesh` may change between starts.
-    """
+    """What it takes to repeat a run, as JSON values: `data` holds fingerprints and counts,
+    `upstream` the fingerprint of every model it builds on; `mesh` may change between starts."""
     return {
         "config": config_to_dict(config),
         "config_hash": config_hash(config),

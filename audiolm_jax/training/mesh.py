@@ -98,11 +98,9 @@ def replicated(mesh: Mesh | None) -> Sharding:
 
 
 def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any) -> Any:
-    """Shardings of a state, any pytree, from the logical names its parameters were born with.
-
-    Optimizer moments carry the names of their parameters. Plain arrays are replicated, and so are
-    the factored moments of Adafactor, which lack a dimension of their parameter and are small.
-    """
+    """Shardings of a state, any pytree, from the logical names its parameters were born with,
+    which optimizer moments carry too. Plain arrays are replicated, and so are the factored moments
+    of Adafactor, which lack a dimension of their parameter and are small."""
 
     def sharding_of(path: Any, leaf: Any) -> Any:
         if not isinstance(leaf, nnx.Variable):
@@ -141,11 +139,9 @@ def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
 
 
 def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
-    """The rows of a global batch that this host's devices hold, in order: its share to read.
-
-    On a TPU torus they need not be neighbours. Hosts that split the width of layers between them
-    (`model`) hold the same rows.
-    """
+    """The rows of a global batch that this host's devices hold, in order: its share to read. On
+    a TPU torus they need not be neighbours. Hosts that split the width of layers between them
+    (`model`) hold the same rows."""
     if mesh is None:
         return tuple(range(batch_size))
     batch_sharding(mesh, jax.ShapeDtypeStruct((batch_size,), np.int32))

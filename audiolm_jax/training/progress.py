@@ -14,10 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
-    """Shows how far a run is: a line that updates on a terminal, lines of the log elsewhere.
-
-    `seconds` lie between two lines of the log, a tenth of it on a terminal.
-    """
+    """Shows how far a run is: a line that updates on a terminal, lines of the log elsewhere,
+    `seconds` between two of them, a tenth of it on a terminal."""
 
     def __init__(self, total: int, seconds: float):
         self._stream = sys.stderr
@@ -68,11 +66,9 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
 
 
 class StepClock:
-    """Measures seconds per step since the last report, without evaluation and checkpoints.
-
-    `units` is what a step gets through, such as ("tokens", 4096.0), `model_flops` what it needs
-    without recomputation, `peak_flops` the FLOP/s that all devices of the run can reach.
-    """
+    """Measures seconds per step since the last report, without evaluation and checkpoints; `units`
+    is what a step gets through, such as ("tokens", 4096.0), `model_flops` what it needs without
+    recomputation, `peak_flops` the FLOP/s that all devices of the run can reach."""
 
     def __init__(
         self,

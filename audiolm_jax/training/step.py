@@ -26,10 +26,8 @@ def make_init(program: TrainProgram) -> Any:
 
 def jit_step(program: TrainProgram, mesh: Mesh | None, shardings: Any) -> Any:
     """The jitted update (state, batch, seed key) -> (state, metrics); the state is donated.
-
     The program's step gets the seed key folded with the number of completed steps. Call it inside
-    `use_mesh`; `shardings` are those of the state.
-    """
+    `use_mesh`; `shardings` are those of the state."""
 
     def run_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         return program.step(state, batch, jax.random.fold_in(key, state.step))

@@ -12,12 +12,9 @@ _Spec = seqio.FeatureConverter.FeatureSpec
 
 
 class StageFeatureConverter(seqio.FeatureConverter):
-    """`tokens` and `levels` of a stage's task, shifted by one and padded to a fixed length.
-
-    Inputs are all tokens but the last, targets all but the first, each with the weight and the
-    level of its target. The weight is 1 where the task says that the target counts: padding is
-    known by its place, never by its id.
-    """
+    """`tokens` and `levels` of a stage's task, shifted by one and padded to a fixed length: inputs
+    are all tokens but the last, targets all but the first, with their levels, and weight 1 where
+    the task says that they count: padding is known by its place, never by its id."""
 
     TASK_FEATURES: Mapping[str, Any] = {"tokens": _Spec(tf.int32), "levels": _Spec(tf.int32)}
     MODEL_FEATURES: Mapping[str, Any] = {

@@ -44,11 +44,9 @@ def heldout_batches(
     split: Split = "heldout",
     rows: Sequence[int] | None = None,
 ) -> Callable[[], Iterator[TokenBatch]]:
-    """`token_batches` of every token of a split exactly once, in order, the same each time.
-
-    Records are cut into even windows of at most the stage's crop. Rows missing in the last batch
-    are padding with weight 0; every host gets the same number of batches.
-    """
+    """`token_batches` of every token of a split exactly once, in order, the same each time, in even
+    windows of at most the stage's crop. Rows missing in the last batch are padding with weight 0;
+    every host gets the same number of batches."""
     store = _open(store_dir, stage, split)
     own = own_rows(batch_size, rows)
     return lambda: _read(store, stage, split, batch_size, own, 0, None)

@@ -155,9 +155,7 @@ class TokenStore:
     @classmethod
     def open(cls, directory: Path | str, verify: bool = True) -> "TokenStore":
         """Opens a finished store and, if wanted, proves its shards whole; InputError if it is not.
-
-        File sizes are compared always, SHA-256 sums for stores up to `HASH_ON_OPEN_BYTES`.
-        """
+        SHA-256 sums are compared for stores up to `HASH_ON_OPEN_BYTES` only."""
         directory = Path(directory)
         path = directory / MANIFEST
         if not path.exists():

@@ -1,7 +1,5 @@
-"""How well discrete tokens and aligned phones tell of each other.
-
-Reference: HuBERT (Hsu et al. 2021), section IV-G, over the joint histogram of phone and token.
-"""
+"""How well discrete tokens and aligned phones tell of each other, by their joint histogram: HuBERT
+(Hsu et al. 2021), section IV-G."""
 
 import dataclasses
 import math

@@ -72,11 +72,8 @@ def frame_range(
 
 
 def cut_segments(items: Sequence[Item], features: FrameFeatures, slicing: Slicing) -> Segments:
-    """The frames of each item.
-
-    Encoders without padding make one frame less than the recording has room for: an item that
-    lacks just that frame is cut and counted; one that lacks more is an InputError.
-    """
+    """The frames of each item. Encoders without padding make one frame less than a recording has
+    room for: an item that lacks just that is cut and counted; one that lacks more, InputError."""
     files = sorted({item.file for item in items})
     if missing := [file for file in files if file not in features.by_file]:
         which = f"{len(missing)} of {len(files)} files"

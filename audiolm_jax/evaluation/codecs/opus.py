@@ -23,10 +23,8 @@ class Resynthesis:
 def opus_roundtrip(
     samples: Float[np.ndarray, " s"], sample_rate_hz: int, kbps: float
 ) -> Resynthesis:
-    """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it.
-
-    The rate is 8, 12, 16, 24 or 48 kHz; the encoder keeps the bitrate on average only.
-    """
+    """Encodes mono speech with libopus (voip, variable bitrate, 20 ms frames) and decodes it;
+    the rate is 8, 12, 16, 24 or 48 kHz, and the bitrate is kept on average only."""
     import av
 
     from audiolm_jax.audio.resample import read_resampled

@@ -1,7 +1,5 @@
-"""HTML pages from the templates beside this module, which escape every text that is put in.
-
-A page is one file with everything inside it; its policy forbids the browser to load anything.
-"""
+"""HTML pages from the templates beside this module, which escape every text that is put in; a page
+is one file with everything inside it, and its policy forbids the browser to load anything."""
 
 import abc
 import dataclasses

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -98,13 +99,18 @@ class SweepExperiment(Evaluation):
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what is missing; writes cells/*.json, table.md and figures/."""
         from audiolm_jax.data.index import scan
+        from audiolm_jax.evaluation.abx.features import encoder_features
         from audiolm_jax.evaluation.abx.results import read_recordings
         from audiolm_jax.evaluation.page.charts import write_charts
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
         from audiolm_jax.evaluation.sweep.layer import LayerSweep, cell_path
-        from audiolm_jax.tokenizers.semantic.kmeans.feature_store import choose_clips
+        from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
+            choose_clips,
+            store_features,
+        )
         from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
         from audiolm_jax.training.manifest import build_manifest, claim_run
+        from audiolm_jax.training.mesh import make_mesh
 
         directory = Path(self.directory)
         encoder = load_frame_encoder(model_folder(self.encoder), self.window)
@@ -126,11 +132,19 @@ class SweepExperiment(Evaluation):
         with claim_run(directory, manifest):
             for layer in self.layers:
                 wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
-                missing = [k for k, path in wanted.items() if not path.is_file()]
-                if missing:
-                    sweep = LayerSweep(self, layer, encoder, index, choice, recordings)
-                    for cell in sweep.measure(missing):
+                if missing := [k for k, path in wanted.items() if not path.is_file()]:
+                    folder, source = directory / "features" / layer, (encoder, layer)
+                    frames = store_features(
+                        folder, index, choice, *source, self.window, self.batch_size
+                    )
+                    features = encoder_features(*source, recordings.paths, self.batch_size)
+                    kmeans = dataclasses.replace(self.kmeans, layer=layer)
+                    parts = (recordings, kmeans, self.abx, make_mesh(self.mesh), self.speaker_probe)
+                    sweep = LayerSweep(directory, frames, features, *parts)
+                    for clusters in missing:
+                        cell = sweep.measure(clusters)
                         logger.info(sweep_table([cell]).markdown().splitlines()[-1])
+                    shutil.rmtree(folder)
                 cells += [json.loads(path.read_text()) for path in wanted.values()]
             write_text(directory / self.page, sweep_table(cells).markdown())
             write_charts(directory, training_charts(trainers))

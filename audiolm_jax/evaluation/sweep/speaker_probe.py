@@ -1,8 +1,6 @@
-"""How much of the voice is left: a linear classifier of the speaker of a recording.
-
-It hears a recording as one vector: the mean of its features, or how often each token occurs.
-AudioLM wants semantic tokens to tell little of the speaker (section III-A).
-"""
+"""How much of the voice is left, of which AudioLM wants semantic tokens to tell little (section
+III-A): a linear classifier of the speaker hears a recording as one vector, the mean of its features
+or how often each token occurs."""
 
 import dataclasses
 from collections import Counter
