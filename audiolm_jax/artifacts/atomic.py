@@ -12,12 +12,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A scratch name beside `path` for a file or folder that replaces `path` in one rename.
-
-    That happens once the block ends and its bytes are on the disk; if the block fails, `path` stays
-    as it was. Missing parent folders are made. A folder that is replaced is gone for the moment
-    between two renames: readers then find none, never a mixture.
-    """
+    """A scratch name beside `path` for a file or folder that replaces `path` in one rename, once
+    the block ends and its bytes are on the disk; if the block fails, `path` stays as it was. Parent
+    folders are made. A folder that is replaced is gone between two renames, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Ends as the path does: some writers choose their format, or add a suffix, by the name.
     scratch = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")

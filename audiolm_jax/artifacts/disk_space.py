@@ -12,11 +12,9 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextlib.contextmanager
 def ask_disk(folder: Path, size: int) -> Iterator[None]:
-    """Gives a failure to write its reason where a library's exception carries no errno.
-
-    An OSError takes its place if `folder` does not take the `size` bytes that the block writes:
-    what it has written is still there, so a disk that was too full for it is too full now.
-    """
+    """Gives a failure to write its reason where a library's exception carries no errno: an OSError
+    takes its place if `folder` does not take the `size` bytes that the block writes. What it has
+    written is still there, so a disk that was too full for it is too full now."""
     try:
         yield
     except OSError:

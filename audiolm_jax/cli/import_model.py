@@ -16,14 +16,8 @@ from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 
 KMEANS_LICENCE = "not stated in the file; fairseq publishes its own as MIT"
 PUBLISHED = {
-    "dac": Verb(
-        "import_model:import_dac",
-        "Descript Audio Codec, an acoustic tokenizer: use it wherever a codec is named",
-    ),
-    "w2v-bert-2": Verb(
-        "import_model:import_w2v_bert2",
-        "w2v-BERT 2.0, an encoder: fit k-means on it as on one trained here",
-    ),
+    "dac": Verb("import_model:import_dac", "Descript Audio Codec, used wherever a codec is named"),
+    "w2v-bert-2": Verb("import_model:import_w2v_bert2", "w2v-BERT 2.0, encoder to fit k-means on"),
     "hubert": Verb(
         "import_model:import_hubert",
         "HuBERT or mHuBERT, the same; with --kmeans FILE a semantic tokenizer at once",

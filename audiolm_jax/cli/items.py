@@ -13,12 +13,8 @@ from audiolm_jax.data.flite import VOICES, find_flite, read_sentences, speak
 from audiolm_jax.evaluation.abx.items import triphones, write_items
 
 SOURCES = {
-    "triphones": Verb(
-        "items:from_alignments", "the item file of a corpus whose phones are aligned"
-    ),
-    "flite": Verb(
-        "items:flite", "speaks sentences in several voices: recordings, alignments and item file"
-    ),
+    "triphones": Verb("items:from_alignments", "the item file of a corpus with aligned phones"),
+    "flite": Verb("items:flite", "spoken sentences: recordings, alignments and item file"),
 }
 
 

@@ -10,9 +10,7 @@ from audiolm_jax.errors import InputError
 VERBS = {
     "demo": Verb("demo:demo", "the whole road in minutes, ends in a page to listen to"),
     "audit": Verb("audit:audit", "every bad file of a folder by name and reason; hours, speakers"),
-    "train": Verb(
-        "configured:train", "codec, semantic encoder, k-means or language model, as configured"
-    ),
+    "train": Verb("configured:train", "a codec, encoder, k-means or language model, as configured"),
     "tokenize": Verb("configured:tokenize", "audio to a token store; restartable"),
     "import": Verb("import_model:import_model", "public weights into a model folder"),
     "items": Verb("items:items", "phones to tell apart in an ABX test, from alignments or flite"),
@@ -22,9 +20,7 @@ VERBS = {
     "sample": Verb("generate:sample", "sound from nothing"),
     "revoice": Verb("generate:revoice", "the same words in a sampled voice"),
     "codec": Verb("codec:codec", "encode, decode or roundtrip audio with a trained codec"),
-    "evaluate": Verb(
-        "configured:evaluate", "measure all parts on held-out audio, write the report page"
-    ),
+    "evaluate": Verb("configured:evaluate", "measure parts on held-out audio, write the page"),
     "plan": Verb("plan:plan", "compile a training step for TPU slices: memory, traffic, time"),
     "info": Verb("info:info", "what a run, model, bundle, token store or wav is and came from"),
 }

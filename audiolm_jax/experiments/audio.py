@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
+from audiolm_jax.data.sources import SPLITS, AudioDataConfig, NoiseConfig
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
 
 if TYPE_CHECKING:
@@ -52,19 +52,15 @@ class AudioExperiment(StepExperiment):
         stream = (self.crop_seconds, self.batch_size, self.loop.seed)
         rows = host_rows(make_mesh(self.mesh), self.batch_size)
         facts = audio_facts(index)
-        crops: AudioCrops | NoisyCrops
-        heldout: AudioCrops | NoisyCrops
         if noise is None:
-            crops = AudioCrops(index, "train", *stream, rows)
-            heldout = AudioCrops(index, "heldout", *stream, rows)
+            train, heldout = (AudioCrops(index, split, *stream, rows) for split in SPLITS)
             describe = describe_audio(index, *stream)
-        else:
-            noises = scan(noise.data)
-            facts["noise"] = audio_facts(noises)
-            crops = NoisyCrops(index, noises, "train", *stream, rows, noise)
-            heldout = NoisyCrops(index, noises, "heldout", *stream, rows, noise)
-            describe = describe_noisy_audio(index, noises, *stream, noise)
-        return TrainingData(crops.batches, heldout.heldout_batches, facts, describe)
+            return TrainingData(train.batches, heldout.heldout_batches, facts, describe)
+        noises = scan(noise.data)
+        facts["noise"] = audio_facts(noises)
+        pairs = [NoisyCrops(index, noises, split, *stream, rows, noise) for split in SPLITS]
+        describe = describe_noisy_audio(index, noises, *stream, noise)
+        return TrainingData(pairs[0].batches, pairs[1].heldout_batches, facts, describe)
 
 
 def audio_facts(index: "ClipIndex") -> dict[str, Any]:

@@ -1,9 +1,6 @@
-"""Experiments that end in a model folder, most of them trained by the one loop.
-
-A finished run is recognized by its model folder and left alone; anything else goes on from its
-last checkpoint. A new trainable part is a subclass of `StepExperiment` in a module of its own, and
-a line in `load.KINDS` that makes `audiolm train --help` show it.
-"""
+"""Experiments that end in a model folder, by which a finished run is recognized and left alone;
+anything else goes on from its last checkpoint. A new trainable part is a subclass of
+`StepExperiment` in a module of its own, and a line in `load.KINDS`."""
 
 import abc
 import dataclasses

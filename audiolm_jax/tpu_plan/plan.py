@@ -217,11 +217,9 @@ def _compute(found: Analysis, chip: Chip) -> Compute:
 
 
 def _parameter_traffic(mesh: Mesh, batch: Batch, params: Any, shardings: Any) -> int:
-    """Bytes that the parameters alone oblige a device to exchange in a step, in their own dtype.
-
-    A parameter divided over devices that divide the batch is gathered twice, its gradient summed
-    and scattered; any other's is summed. Of each the larger of what goes in and what comes out.
-    """
+    """Bytes that the parameters alone oblige a device to exchange in a step, in their own dtype:
+    one divided over devices that divide the batch is gathered twice, its gradient summed and
+    scattered; any other's is summed. Of each the larger of what goes in and what comes out."""
     shared = set(_axes(batch_sharding(mesh, batch).spec[:1]))
     total = 0
     for x, sharding in zip(jax.tree.leaves(params), jax.tree.leaves(shardings), strict=True):

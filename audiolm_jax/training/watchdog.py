@@ -10,12 +10,9 @@ EXIT_STATUS = 124  # as `timeout` ends: the run goes on from its last checkpoint
 
 
 class Watchdog:
-    """Ends a process that reports no progress for `seconds` (None: never); a context manager.
-
-    It first writes to standard error which stage of which step is stuck, and the Python stacks of
-    all threads. A native call that never returns and never releases the interpreter is noticed as
-    well, a little later; then the stacks come without that line and the status is 1.
-    """
+    """Ends a process that reports no progress for `seconds` (None: never); to standard error goes
+    first which stage of which step is stuck, and the Python stacks of all threads. A native call
+    that never releases the interpreter is noticed a little later, without that line, status 1."""
 
     def __init__(self, seconds: float | None):
         self._seen: tuple[float, str, int, bool] = (time.monotonic(), "starting", 0, False)

@@ -28,10 +28,8 @@ def token_batches(
     rows: Sequence[int] | None = None,
 ) -> Callable[[int], Iterator[TokenBatch]]:
     """Endless shuffled batches of "train", a pure function of seed and step: step -> iterator.
-
     Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
-    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all.
-    """
+    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all."""
     store = _open(store_dir, stage, "train")
     own = own_rows(batch_size, rows)
     return lambda step: _read(store, stage, "train", batch_size, own, step * batch_size, seed)

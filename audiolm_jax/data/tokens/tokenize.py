@@ -53,13 +53,12 @@ class _Shard:
 def precompute(
     index: ClipIndex, load_tokenizers: LoadTokenizers, directory: Path, config: TokenizeConfig
 ) -> TokenStore:
-    """Tokenizes every clip of both splits, or what is left of them, and opens the store.
+    """Tokenizes every clip of both splits, or what is left of them, and opens the store;
+    `load_tokenizers` must be picklable, for it is called once in each worker and once here.
 
     The codec gets each clip filled with zeros to whole semantic frames, so that the number of its
     frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
     norms run over the clip, that fill is padding like what follows it in a batch.
-
-    `load_tokenizers` must be picklable: it is called once in each worker and once here.
     """
     pickled = pickle.dumps(load_tokenizers)
     codec, semantic = _tokenizers(pickled)

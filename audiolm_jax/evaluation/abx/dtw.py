@@ -51,11 +51,9 @@ def dtw_distances(
     is_cosine: bool,
 ) -> Float32[np.ndarray, "p 2"]:
     """Distances of pairs of sequences in the order given, [:, 0], and in the opposite one, [:, 1].
-
     Frames i and j of two sequences are `table[first[i] + second[j]]`, taken as symmetric, from each
     other; if `is_cosine`, the angle over pi of that cosine. `starts` and `lengths` (1 to 1024) tell
-    where each sequence lies. A pair's values depend neither on the other pairs nor on padding.
-    """
+    where each sequence lies. A pair's values depend neither on the other pairs nor on padding."""
     distances = np.empty((len(pairs), 2), np.float32)
     if not len(pairs):
         return distances

@@ -53,10 +53,8 @@ def select_clips(
 ) -> Selection:
     """Chooses among the held-out clips: the limits are those of clips measured by their waveform,
     `asr` has its own; `normalize` tells which transcripts have words to count.
-
-    The order is that of a hash over each file's content, so adding a recording moves no other one
-    in or out by more than one place. Copies of a file count once.
-    """
+    The order is by a hash of each file's content, so that adding a recording moves no other by more
+    than one place; copies count once."""
     rate = index.config.sample_rate_hz
     waveform: list[ClipInfo] = []
     words: list[ClipInfo] = []

@@ -102,11 +102,9 @@ _VISQOL: dict[VisqolMapping, Any] = {}  # made once in a process
 def visqol(
     reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], mapping: VisqolMapping
 ) -> float | None:
-    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; None for digital silence.
-
-    From similarity to score by "polynomial", the fit of the first versions (equal signals get 5),
-    or "lattice", the C++ program's network since 3.3, far more severe on low bitrates (4.53).
-    """
+    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; None for digital silence;
+    from similarity to score by "polynomial", the fit of the first versions (equal signals get 5),
+    or "lattice", the C++ program's network since 3.3, far more severe on low bitrates (4.53)."""
     from visqol import VisqolApi
 
     if not np.any(reference) or not np.any(estimate):

@@ -48,10 +48,8 @@ class TextErrors:
 
 class Recognizer:
     """Whisper for CTranslate2, through faster-whisper on the CPU in int8; nothing is downloaded.
-
     Beam of 5 at temperature 0 without retries, no memory of earlier clips, no voice detection: the
-    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin.
-    """
+    same clip gives the same words. The fingerprint is the SHA-256 of the folder's model.bin."""
 
     def __init__(self, folder: Path, language: str):
         missing = [name for name in _FILES if not (folder / name).is_file()]

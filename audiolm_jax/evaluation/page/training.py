@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.page.charts import Chart, Line, curve
 from audiolm_jax.training.metrics import HELDOUT, METRICS, TIMING, read_metrics
@@ -31,8 +32,6 @@ class TrainerSummary:
 
 def summarize_run(directory: Path) -> TrainerSummary:
     """Loss curve and speed of a finished run, from its own files."""
-    from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
-
     if not (directory / "model" / MODEL_JSON).is_file():
         raise InputError(f"{directory}: no finished run here; name run directories in --runs")
     model = load_model(directory / "model")
