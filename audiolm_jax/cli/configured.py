@@ -53,9 +53,7 @@ class Processes:
                     "--num-processes, --process-id, --distributed-timeout: need --distributed"
                 )
             return None
-        return DistributedConfig(
-            self.distributed, self.num_processes, self.process_id, self.distributed_timeout
-        )
+        return DistributedConfig(*dataclasses.astuple(self))
 
 
 def train(arguments: Sequence[str]) -> None:

@@ -78,8 +78,8 @@ def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
 
 
 def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:
-    """Path of the one recording of each file name of an alignment, searched in depth; it is
-    named by its path below the directory without the suffix, or by its bare name."""
+    """Path of the one recording of each file name of an alignment, searched in depth; a
+    name is the path below the directory without the suffix, or the bare name."""
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder of recordings")
     by_name: dict[str, list[Path]] = {}

@@ -71,9 +71,9 @@ class ClipIndex:
             )
         return chosen
 
-    def seconds(self, split: Split | None = None) -> float:
-        """Seconds of audio in one split or, with None, in both."""
-        samples = sum(c.num_samples for c in self.clips if split in (None, c.split))
+    def seconds(self, split: Split) -> float:
+        """Seconds of audio in one split."""
+        samples = sum(clip.num_samples for clip in self.clips if clip.split == split)
         return samples / self.config.sample_rate_hz
 
     @property

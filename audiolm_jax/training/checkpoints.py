@@ -106,10 +106,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._read_only = keep is None
         self._begun_bytes = 0  # of the last save
         own = jax.process_index()
-        waits_for_none = ocp.options.MultiprocessingOptions(
-            primary_host=own, active_processes={own}
-        )
-        self._alone: dict[str, Any] = {"multiprocessing_options": waits_for_none}
+        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        self._alone: dict[str, Any] = {"multiprocessing_options": alone}  # waits for no other host
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)
         self._preserved = policies.AnyPreservationPolicy([self._newest])

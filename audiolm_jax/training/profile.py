@@ -9,28 +9,21 @@ import jax
 PROFILE = "profile"
 
 
-class Profile(contextlib.AbstractContextManager["Profile"]):
+class Profile(contextlib.ExitStack):
     """Traces a range of updates, counted from 1, to the folder `profile`."""
 
     def __init__(self, directory: Path, steps: range):
+        super().__init__()
         self._directory, self._steps, self._tracing = directory / PROFILE, steps, False
-
-    def __exit__(self, *error: object) -> None:
-        self._stop()
 
     def before(self, step: int) -> None:
         """Begins the trace if update `step` is to be in it."""
         if step in self._steps and not self._tracing:
-            jax.profiler.start_trace(str(self._directory))
+            self.enter_context(jax.profiler.trace(str(self._directory)))
             self._tracing = True
 
     def after(self, step: int, result: Any) -> None:
         """Ends the trace after its last update, whose result is waited for."""
         if self._tracing and step == self._steps[-1]:
             jax.block_until_ready(result)
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._tracing:
-            self._tracing = False
-            jax.profiler.stop_trace()
+            self.close()

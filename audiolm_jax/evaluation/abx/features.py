@@ -104,10 +104,11 @@ def _semantic(
         tokens = tokenizer.encode(audio)
         return tokens.ids, tokens.lengths
 
-    ids = *_in_batches(tokenizer, encode, recordings, batch_size), tokenizer.clusters
+    ids, rate = _in_batches(tokenizer, encode, recordings, batch_size)
+    clusters, centroids = tokenizer.clusters, tokenizer.clustering.centroids
     return {
-        f"{config.name}, centroids": FrameFeatures(*ids, tokenizer.clustering.centroids),
-        f"{config.name}, ids": FrameFeatures(*ids),
+        f"{config.name}, centroids": FrameFeatures(ids, rate, clusters, centroids),
+        f"{config.name}, ids": FrameFeatures(ids, rate, clusters),
     }
 
 
@@ -136,7 +137,7 @@ def _codec(
 def _in_batches(
     model: Any, encode: Encode, recordings: Mapping[str, Path], batch_size: int
 ) -> tuple[dict[str, Shaped[np.ndarray, "t ..."]], Fraction]:
-    """Each recording's frames, and their rate; those of like length go through it together."""
+    """Frames of each recording, and their rate; those of like length go through it together."""
     clips = _read(recordings, model.sample_rate_hz)
     files = sorted(clips, key=lambda file: (len(clips[file]), file))
     frames = {}
