@@ -1,6 +1,7 @@
 """The largest arrays that a traced function writes, whatever a compiler makes of the rest."""
 
 import math
+from typing import Any
 
 from jax.extend import core
 
@@ -25,7 +26,8 @@ def _collect(jaxpr: core.Jaxpr, scope: str, found: dict[tuple[str, str], int]) -
         stack = str(equation.source_info.name_stack)
         inner = "/".join(part for part in (scope, stack) if part)
         if name in _WRITERS:
-            for aval in (variable.aval for variable in equation.outvars):
+            for variable in equation.outvars:
+                aval: Any = variable.aval
                 shape = f"{aval.dtype}[{','.join(map(str, aval.shape))}]"
                 size = math.prod(aval.shape) * aval.dtype.itemsize
                 found[shape, f"{inner}/{name}".lstrip("/")] = size
