@@ -4,7 +4,7 @@ In names of arrays: B batch, H heads, L positions, K head width, R queries of a 
 that a block or a cache offers, W the keys at its end that have a bias of their own.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,7 @@ from audiolm_jax.nn.position import causal_bias, rotate
 QUERY_BLOCK = 128
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class KVCache:
+class KVCache(NamedTuple):
     """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite."""
 
     keys: Array  # slots beside the head width: the scores of a query read memory in order

@@ -95,12 +95,12 @@ class CenteredDownsample(nnx.Module):
     def __init__(self, width_in: int, width_out: int, stride: int, *, draws: NormalDraws):
         self.causal = CausalDownsample(width_in, width_out, stride, draws=draws)
 
-    def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
-        """[b, t, i] -> [b, t / stride, o], t a multiple of the stride."""
+    def __call__(self, x: Float[Array, "b t i"], span: Span) -> tuple[Float[Array, "b n o"], Span]:
+        """[b, t, i] -> [b, t / stride, o], t a multiple of the stride, and its span."""
         stride = self.causal.stride
         before = -(-stride // 2)
         shifted = jnp.pad(span.keep(x), ((0, 0), (before, stride - before), (0, 0)))
-        return self.causal(shifted)[:, 1:]
+        return self.causal(shifted)[:, 1:], span.down(stride)
 
 
 class CenteredUpsample(nnx.Module):
@@ -109,9 +109,9 @@ class CenteredUpsample(nnx.Module):
     def __init__(self, width_in: int, width_out: int, stride: int, *, draws: NormalDraws):
         self.causal = CausalUpsample(width_in, width_out, stride, draws=draws)
 
-    def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
-        """[b, t, i] -> [b, t * stride, o]."""
+    def __call__(self, x: Float[Array, "b t i"], span: Span) -> tuple[Float[Array, "b n o"], Span]:
+        """[b, t, i] -> [b, t * stride, o], and its span."""
         stride = self.causal.stride
         before = -(-stride // 2)
         longer = self.causal(jnp.pad(span.keep(x), ((0, 0), (0, 1), (0, 0))))
-        return longer[:, before : before + x.shape[1] * stride]
+        return longer[:, before : before + x.shape[1] * stride], span.up(stride)

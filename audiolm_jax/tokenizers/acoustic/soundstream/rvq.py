@@ -5,8 +5,7 @@ function of them. Sums run over the whole batch and random frames are picked by 
 result is the same on any mesh.
 """
 
-import dataclasses
-from typing import no_type_check
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +18,7 @@ _TABLE = 1 << 24  # most numbers of a table frames x codes, 64 MiB: larger ones 
 _FAR = 1e15  # a coordinate that no frame is near; its square is still finite in float32
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class Codebooks:
+class Codebooks(NamedTuple):
     """State of the quantizer."""
 
     vectors: Array  # float32 [q, n, d], the codes themselves
@@ -31,10 +27,7 @@ class Codebooks:
     is_initialized: Array  # bool [], whether k-means has run
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class QuantizerStatistics:
+class QuantizerStatistics(NamedTuple):
     """What `update_codebooks` needs of one batch."""
 
     counts: Array  # float32 [q, n], valid frames that chose each code
@@ -43,10 +36,7 @@ class QuantizerStatistics:
     mask: Array  # bool [b * t], valid frames
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class Quantized:
+class Quantized(NamedTuple):
     """Result of `quantize`."""
 
     latents: Array  # float32 [b, t, d], of the levels in use, with straight-through gradient
