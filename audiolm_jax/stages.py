@@ -67,28 +67,20 @@ class StageConfig:
                 f"--model.stage: semantic-clusters {self.semantic_clusters}, codebook-size "
                 f"{self.codebook_size}, levels {self.levels}: expected 0 or more"
             )
+        coarse = f"--model.stage.coarse-levels {self.coarse_levels}"
         if self.coarse_levels < 1 or (self.levels and self.coarse_levels > self.levels):
-            raise InputError(
-                f"--model.stage.coarse-levels {self.coarse_levels}: expected 1 to "
-                f"--model.stage.levels {self.levels}"
-            )
+            raise InputError(f"{coarse}: expected 1 to --model.stage.levels {self.levels}")
         if self.name == "fine" and self.coarse_levels == self.levels:
-            raise InputError(
-                f"--model.stage.coarse-levels {self.levels}, all of them, leaves the fine stage "
-                "nothing to write; train only the semantic and coarse stages"
-            )
+            raise InputError(f"{coarse} leaves the fine stage nothing to write; do not train it")
         if self.acoustic_rate_hz % self.semantic_rate_hz:
-            raise InputError(
-                f"--model.stage.acoustic-rate-hz {self.acoustic_rate_hz}: is not a multiple of "
-                f"--model.stage.semantic-rate-hz {self.semantic_rate_hz}"
-            )
+            multiple = f"a multiple of --model.stage.semantic-rate-hz {self.semantic_rate_hz}"
+            flag = f"--model.stage.acoustic-rate-hz {self.acoustic_rate_hz}"
+            raise InputError(f"{flag}: expected {multiple}")
         frames = self.crop_seconds * self.semantic_rate_hz
         # With a margin: 0.28 s x 25 Hz is a little more than 7 in floating point.
         if not frames > 0.5 or abs(frames - round(frames)) > 1e-6:
-            raise InputError(
-                f"--model.stage.crop-seconds {self.crop_seconds}: expected a positive whole number "
-                f"of semantic tokens of 1/{self.semantic_rate_hz} s"
-            )
+            expected = f"expected a positive whole number of tokens of 1/{self.semantic_rate_hz} s"
+            raise InputError(f"--model.stage.crop-seconds {self.crop_seconds}: {expected}")
 
     @property
     def is_sized(self) -> bool:

@@ -46,10 +46,8 @@ def legal_next(
 
 def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:
     """`stages.legal_ids`; InputError if a stream of one semantic cluster would have no next id."""
-    if config.name == "semantic" and config.semantic_clusters < 2:
-        raise InputError(
-            f"stage.semantic_clusters = {config.semantic_clusters}: expected 2 or more"
-        )
+    if config.name == "semantic" and (clusters := config.semantic_clusters) < 2:
+        raise InputError(f"stage.semantic_clusters = {clusters}: expected 2 or more")
     return legal_ids(config)
 
 

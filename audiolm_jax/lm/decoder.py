@@ -20,10 +20,9 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
-from audiolm_jax.nn.feed_forward import GatedFeedForward
+from audiolm_jax.nn.feed_forward import GatedFeedForward, rms_norm
 from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
-from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import init_stack, run_stack, unstack
@@ -173,9 +172,8 @@ def load_decoder(
 
     It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
     """
-    portable = dataclasses.replace(
-        config, decoder=dataclasses.replace(config.decoder, attention="blocks")
-    )
+    decoder = dataclasses.replace(config.decoder, attention="blocks")
+    portable = dataclasses.replace(config, decoder=decoder)
     abstract = nnx.eval_shape(lambda: make_decoder(portable, jax.random.key(0)))
     graphdef, state = nnx.split(abstract)
     return graphdef, unflatten_into(state, arrays, where)
@@ -183,10 +181,8 @@ def load_decoder(
 
 def check_backend(config: DecoderConfig) -> None:
     """Refuses a config whose training step cannot run on this process's devices: flash, no TPU."""
-    if config.attention == "flash" and jax.default_backend() != "tpu":
-        raise InputError(
-            f"decoder.attention = 'flash': needs a TPU, not {jax.default_backend()}; choose blocks"
-        )
+    if config.attention == "flash" and (backend := jax.default_backend()) != "tpu":
+        raise InputError(f"decoder.attention = 'flash': needs a TPU, not {backend}; choose blocks")
 
 
 def _attention(config: DecoderConfig) -> Callable[..., Array]:

@@ -1,6 +1,5 @@
 """Training of one stage: next-token prediction on its target stream (AudioLM section III-C)."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -27,9 +26,9 @@ TPU_TILE = 16
 class StepSums(NamedTuple):
     """Sums over the tokens with weight; they add up over micro-batches."""
 
-    cross_entropy: Array  # []
-    z_loss: Array  # []
-    correct: Array  # []
+    cross_entropy: Array  # [], and the two after it: in the order of `TokenLosses`
+    z_loss: Array
+    correct: Array
     level_totals: Array  # [m], cross entropy of each row of `StageConfig.level_names`
     level_counts: Array  # [m], weights of each row
 
@@ -83,13 +82,7 @@ def program(
         losses = token_losses(model(batch.inputs, dropout_key=key), batch.targets)
         weights = batch.loss_weights
         totals, counts = sums_per_level(losses.cross_entropy, weights, batch.levels, len(names))
-        sums = StepSums(
-            weighted_sum(losses.cross_entropy, weights),
-            weighted_sum(losses.z_loss, weights),
-            weighted_sum(losses.correct, weights),
-            totals,
-            counts,
-        )
+        sums = StepSums(*(weighted_sum(x, weights) for x in losses), totals, counts)
         loss = sums.cross_entropy + train_config.z_loss_weight * sums.z_loss
         return loss / total_weight, sums
 
@@ -127,8 +120,7 @@ def program(
             **{f"loss/{name}": per_level[row] for row, name in enumerate(names)},
             **norms,
         }
-        state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
-        return state, metrics
+        return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
     def evaluate(state: TrainState, batch: TokenBatch) -> Sums:
         batch = align(batch, multiple)

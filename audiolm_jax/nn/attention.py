@@ -13,8 +13,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from audiolm_jax.nn.feed_forward import rms_norm
 from audiolm_jax.nn.linear import Linear
-from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import causal_bias, rotate
 

@@ -18,8 +18,10 @@ from audiolm_jax.artifacts.model_folder import ModelFolder, compute_fingerprint
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.state_arrays import flatten_shapes
 from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256_of
-from audiolm_jax.tokenizers.foreign.fields import PublishedFields
-from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
+from audiolm_jax.tokenizers.foreign.transformers_files import (
+    PublishedFields,
+    read_safetensors_folder,
+)
 
 # Of training and of fine-tuned heads: nothing that hidden states depend on.
 UNUSED = ("masked_spec_embed", "lm_head.")

@@ -19,8 +19,8 @@ from audiolm_jax.tokenizers.acoustic.dac.published_config import (
     config_from_transformers,
 )
 from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256_of
-from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
 from audiolm_jax.tokenizers.foreign.torch_file import read_torch_file
+from audiolm_jax.tokenizers.foreign.transformers_files import read_safetensors_folder
 
 LICENCE = "MIT; Copyright (c) 2023-present, Descript"
 _TORCH_SUFFIXES = (".pth", ".pt")
