@@ -13,10 +13,15 @@ class InputError(ValueError):
 
 
 def check_fields(
-    config: Any, flag: str, names: str, fits: Callable[[Any], Any], expected: str
+    config: Any,
+    flag: str,
+    names: str,
+    fits: Callable[[Any], Any],
+    expected: str,
+    between: str = " = ",
 ) -> None:
     """Raises InputError for the first of some fields, `names` with spaces between, that misfits."""
     for name in names.split():
         if not fits(value := getattr(config, name)):
             option = f"{flag}.{name.replace('_', '-')}"
-            raise InputError(f"{option} = {value}: expected {expected}")
+            raise InputError(f"{option}{between}{value}: expected {expected}")

@@ -1,6 +1,7 @@
 """How the three stages are sampled."""
 
 import dataclasses
+import functools
 from typing import Literal
 
 from audiolm_jax.errors import check_fields
@@ -22,9 +23,10 @@ class GenerationConfig:
     """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""
 
     def __post_init__(self) -> None:
+        check = functools.partial(check_fields, self, "--generation", between=" ")
         temperatures = "semantic_temperature coarse_temperature fine_temperature"
-        check_fields(self, "--generation", temperatures, lambda x: x >= 0, "0 or more")
-        check_fields(self, "--generation", "context_seconds", lambda x: x > 0, "more than 0")
+        check(temperatures, lambda x: x >= 0, "0 or more")
+        check("context_seconds", lambda x: x > 0, "more than 0")
 
 
 DEFAULT = GenerationConfig()

@@ -137,19 +137,11 @@ class StageDecoder:
         padded = np.full((len(prompts), round_up(int(lengths.max()))), PAD, np.int32)
         for row, prompt in enumerate(prompts):
             padded[row, : len(prompt)] = prompt
-        ids, counts, ended = jax.device_get(
-            self._run(
-                self._state,
-                padded,
-                lengths,
-                np.array(target_offset, np.int32),
-                np.array(steps, np.int32),
-                keys,
-                np.float32(temperature),
-                np.bool_(allow_end),
-                room=round_up(max(steps)),
-            )
-        )
+        offsets, most = np.array(target_offset, np.int32), np.array(steps, np.int32)
+        how = (keys, np.float32(temperature), np.bool_(allow_end))
+        room = round_up(max(steps))
+        results = self._run(self._state, padded, lengths, offsets, most, *how, room=room)
+        ids, counts, ended = jax.device_get(results)
         rows = zip(ids, counts, ended, strict=True)
         return [Continuation(row[:count].copy(), bool(end)) for row, count, end in rows]
 

@@ -61,21 +61,14 @@ class Generator:
             name: StageDecoder(model.config, model.folder.arrays)
             for name, model in bundle.stages.items()
         }
+        self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         coarse = self._stages["coarse"]
+        self._ratio = coarse.frames_per_semantic
         if config.context_seconds >= coarse.crop_seconds:
             flag = f"--generation.context-seconds {config.context_seconds}"
             window = f"the coarse stage's window of {coarse.crop_seconds} s"
             raise InputError(f"{flag}: expected less than {window}")
         self._context_frames = self._semantic_frames(config.context_seconds) * self._ratio
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Of all audio that goes in and out."""
-        return self.bundle.codec.sample_rate_hz
-
-    @property
-    def _ratio(self) -> int:
-        return self._stages["coarse"].frames_per_semantic
 
     def _semantic_frames(self, seconds: float) -> int:
         return max(1, round(seconds * self._stages["coarse"].semantic_rate_hz))

@@ -3,8 +3,6 @@
 Paper: AudioLM section IV-B names temperature sampling alone: no top-k, no nucleus.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,7 @@ def row_keys(key: Key[Array, ""], rows: int) -> Key[Array, " b"]:
 
 def check_temperature(temperature: float) -> None:
     """Raises InputError unless the temperature is a finite number of at least 0."""
-    if not (math.isfinite(temperature) and temperature >= 0):
+    if not 0 <= temperature < float("inf"):
         raise InputError(f"temperature = {temperature}: expected 0 or more; the paper: 0.6 to 0.8")
 
 

@@ -38,14 +38,10 @@ class Block(nnx.Module):
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
         self.attention_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
+        sizes = (config.width, config.heads, config.head_width)
+        is_rotary = config.position == "rope"
         self.attention = AttentionProjections(
-            config.width,
-            config.heads,
-            config.head_width,
-            dtype,
-            normalize=config.qk_norm,
-            rotary=config.position == "rope",
-            rngs=rngs,
+            *sizes, dtype, normalize=config.qk_norm, rotary=is_rotary, rngs=rngs
         )
         self.feed_forward_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
         self.feed_forward = GatedFeedForward(config.width, config.ff_width, dtype, rngs=rngs)
@@ -77,12 +73,9 @@ class Decoder(nnx.Module):
     def __init__(self, config: DecoderConfig, vocab_size: int, *, rngs: nnx.Rngs):
         self.config = config
         width, dtype = config.width, config.compute_dtype
+        init = annotate(nnx.initializers.normal(1.0), "vocab", "embed")
         self.embedding = nnx.Embed(
-            vocab_size,
-            width,
-            dtype=jnp.dtype(dtype),
-            embedding_init=annotate(nnx.initializers.normal(1.0), "vocab", "embed"),
-            rngs=rngs,
+            vocab_size, width, dtype=jnp.dtype(dtype), embedding_init=init, rngs=rngs
         )
         self.position = _bias(config, rngs) if config.position == "t5" else None
         self.layers = init_stack(

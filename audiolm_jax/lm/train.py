@@ -126,17 +126,13 @@ def program(
         batch = align(batch, multiple)
         model = nnx.merge(graphdef, state.params)
         losses = token_losses(model(batch.inputs), batch.targets)
-        totals, counts = sums_per_level(
-            losses.cross_entropy, batch.loss_weights, batch.levels, len(names)
-        )
-        correct, _ = sums_per_level(losses.correct, batch.loss_weights, batch.levels, len(names))
-        everything = jnp.sum(counts)
-        rows = {f"loss/{name}": row for row, name in enumerate(names)}
-        return Sums(
-            {"loss": jnp.sum(totals), "accuracy": jnp.sum(correct)}
-            | {key: totals[row] for key, row in rows.items()},
-            {"loss": everything, "accuracy": everything}
-            | {key: counts[row] for key, row in rows.items()},
-        )
+        where = (batch.loss_weights, batch.levels, len(names))
+        totals, counts = sums_per_level(losses.cross_entropy, *where)
+        correct, _ = sums_per_level(losses.correct, *where)
+        sums = {"loss": jnp.sum(totals), "accuracy": jnp.sum(correct)}
+        weights = dict.fromkeys(sums, jnp.sum(counts))
+        for row, name in enumerate(names):
+            sums[f"loss/{name}"], weights[f"loss/{name}"] = totals[row], counts[row]
+        return Sums(sums, weights)
 
     return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params))

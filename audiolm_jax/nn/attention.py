@@ -31,11 +31,11 @@ class KVCache(NamedTuple):
         self, key: Float[Array, "b l h k"], value: Float[Array, "b l h k"], slot: Int[Array, ""]
     ) -> "KVCache":
         """The cache with the given keys and values at slots slot ... slot + l - 1."""
-        keys, values = (
+        written = (
             jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
-            for cached, new in ((self.keys, key), (self.values, value))
+            for cached, new in zip(self, (key, value), strict=True)
         )
-        return KVCache(keys, values)
+        return KVCache(*written)
 
 
 def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
@@ -94,11 +94,9 @@ def _scores(
     query_BxHxLxK: Array, key_BxHxLxK: Array, tile_HxRxW: Array, rows: slice
 ) -> tuple[Float[Array, "b h r s"], tuple[slice, slice]]:
     """Scores of the queries `rows` to the keys up to their end, and the part of the tile added."""
+    query_BxHxRxK, key_BxHxSxK = query_BxHxLxK[:, :, rows], key_BxHxLxK[:, :, : rows.stop]
     scores_BxHxRxS = jnp.einsum(
-        "bhrk,bhsk->bhrs",
-        query_BxHxLxK[:, :, rows],
-        key_BxHxLxK[:, :, : rows.stop],
-        preferred_element_type=jnp.float32,
+        "bhrk,bhsk->bhrs", query_BxHxRxK, key_BxHxSxK, preferred_element_type=jnp.float32
     )
     count = rows.stop - rows.start
     end = tile_HxRxW.shape[2] - tile_HxRxW.shape[1] + count
@@ -142,12 +140,9 @@ def _backward(
         seen = slice(0, rows.stop)
         scores_BxHxRxS, part = _scores(query, key, tile, rows)
         weights_BxHxRxS = jnp.exp(scores_BxHxRxS - logsumexp[:, :, rows])
-        d_mixed_BxHxRxK = d_mixed_BxHxLxK[:, :, rows]
+        d_mixed_BxHxRxK, value_BxHxSxK = d_mixed_BxHxLxK[:, :, rows], value[:, :, seen]
         d_weights_BxHxRxS = jnp.einsum(
-            "bhrk,bhsk->bhrs",
-            d_mixed_BxHxRxK,
-            value[:, :, seen],
-            preferred_element_type=jnp.float32,
+            "bhrk,bhsk->bhrs", d_mixed_BxHxRxK, value_BxHxSxK, preferred_element_type=jnp.float32
         )
         d_scores_BxHxRxS = weights_BxHxRxS * (d_weights_BxHxRxS - delta_BxHxLx1[:, :, rows])
         narrow = d_scores_BxHxRxS.astype(query.dtype)

@@ -116,13 +116,9 @@ def _convolve_backward(
     )
     # In the kernel: batch and channels change places, and the gradient is the kernel.
     around = [(before, (m - 1) * stride + k - n - before) for n, k, m, stride, (before, _) in sizes]
+    inputs, kernels = x.swapaxes(0, -1), jnp.moveaxis(gradient, 0, -2)
     by_channel = jax.lax.conv_general_dilated(
-        x.swapaxes(0, -1),
-        jnp.moveaxis(gradient, 0, -2),
-        ones,
-        around,
-        rhs_dilation=strides,
-        dimension_numbers=layout,
+        inputs, kernels, ones, around, rhs_dilation=strides, dimension_numbers=layout
     )
     return x_gradient, jnp.moveaxis(by_channel, 0, -2)
 
@@ -149,13 +145,9 @@ def causal_convolution(
     reach = dilation * (kernel.shape[0] - 1)
     if past is not None:
         x = jnp.concatenate([past, x], axis=1)
+    padding = [(reach if past is None else 0, 0)]
     y = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1,),
-        padding=[(reach if past is None else 0, 0)],
-        rhs_dilation=(dilation,),
-        dimension_numbers=("NHC", "HIO", "NHC"),
+        x, kernel, (1,), padding, rhs_dilation=(dilation,), dimension_numbers=_layout(1)
     )
     return y, None if past is None else x[:, x.shape[1] - reach :]
 

@@ -11,13 +11,8 @@ from audiolm_jax.nn.partition import annotate, constrain
 
 def rms_norm(width: int, axis: str, dtype: str, *, rngs: nnx.Rngs) -> nnx.RMSNorm:
     """RMS normalization over the last dimension, of logical name `axis`, with a learned scale."""
-    return nnx.RMSNorm(
-        width,
-        epsilon=1e-6,
-        dtype=jnp.dtype(dtype),
-        scale_init=annotate(nnx.initializers.ones_init(), axis),
-        rngs=rngs,
-    )
+    init = annotate(nnx.initializers.ones_init(), axis)
+    return nnx.RMSNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), scale_init=init, rngs=rngs)
 
 
 class GatedFeedForward(nnx.Module):

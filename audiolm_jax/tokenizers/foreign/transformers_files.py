@@ -63,8 +63,14 @@ def read_safetensors_folder(path: Path) -> tuple[dict[str, Any], dict[str, np.nd
         if not file.is_file():
             raise InputError(f"{file}: not found; expected {WEIGHTS} and {CONFIG} in one folder")
     try:
-        return json.loads(config.read_text()), load_file(weights)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{config}: damaged ({error}); download it again") from error
+        return read_json(config), load_file(weights)
     except SafetensorError as error:
         raise InputError(f"{weights}: damaged ({error}); download it again") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: damaged ({error}); download it again") from error

@@ -8,7 +8,7 @@ the recording. Before every layer that looks beside its own position, what lies 
 zero, as a convolution over the whole recording pads; appended zeros would not stay zero.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -28,8 +28,7 @@ _PI_PARTS = (3.140625, 9.67502593994140625e-4, 1.50995799097837643e-7)
 _SINE = (-1.6666657096e-1, 8.3330172911e-3, -1.9806615173e-4, 2.6000547141e-6)
 
 
-@dataclasses.dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Which positions of each window lie within its recording: start <= position < stop."""
 
     start: Int[Array, " b"]  # negative when the recording began before the window

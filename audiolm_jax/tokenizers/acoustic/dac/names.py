@@ -1,13 +1,12 @@
 """What each layer of the codec is called here, by Descript and by the transformers library."""
 
-import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from audiolm_jax.tokenizers.acoustic.dac.config import DILATIONS, DacConfig
 
 
-@dataclasses.dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """Prefixes of one layer's arrays."""
 
     here: str  # in our model folders

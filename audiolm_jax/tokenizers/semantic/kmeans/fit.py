@@ -46,10 +46,7 @@ def fit_kmeans(
     Equal arguments give equal bits on the same devices; on others, results differ by rounding.
     `directory` keeps state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl, from
     which an interrupted fit goes on. The config's `layer` and `max_frames` are not read here.
-
-    Raises:
-      InputError: features not finite, fewer distinct frames than clusters, or a damaged state.
-      TrainingStopped: after SIGTERM or SIGINT, with the state saved.
+    Raises TrainingStopped after SIGTERM or SIGINT, with the state saved.
     """
     frames = len(features)
     if frames < config.clusters:
