@@ -97,10 +97,7 @@ class CodecStream(Protocol):
 
 @runtime_checkable
 class StreamingTokenizer(AcousticTokenizer, Protocol):
-    """A codec that also works piece by piece, with the result of the whole.
-
-    A stream computes `block_frames` frames together: delay against speed.
-    """
+    """A codec that also works piece by piece, `block_frames` together, with the whole's result."""
 
     max_block_frames: int  # the most that a stream computes together, where it is fastest
 

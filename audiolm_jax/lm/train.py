@@ -40,10 +40,9 @@ def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
     """
     rows, devices = batch.inputs.shape[0], device_count("batch")
     if rows % (parts * devices):
-        raise InputError(
-            f"train.micro_batches = {parts}: {parts} parts on {devices} devices do not divide a "
-            f"batch of {rows} rows; choose a batch size that is a multiple of {parts * devices}"
-        )
+        words = f"{parts} parts on {devices} devices do not divide a batch of {rows} rows"
+        remedy = f"choose a batch size that is a multiple of {parts * devices}"
+        raise InputError(f"train.micro_batches = {parts}: {words}; {remedy}")
     apart = lambda x: x.reshape(rows // parts, parts, *x.shape[1:]).swapaxes(0, 1)  # noqa: E731
     return jax.tree.map(lambda x: constrain(apart(x), None, "batch", "length"), batch)
 
