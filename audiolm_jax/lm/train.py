@@ -26,9 +26,9 @@ TPU_TILE = 16
 class StepSums(NamedTuple):
     """Sums over the tokens with weight; they add up over micro-batches."""
 
-    cross_entropy: Array  # [], and the two after it: in the order of `TokenLosses`
-    z_loss: Array
-    correct: Array
+    cross_entropy: Array  # []
+    z_loss: Array  # []
+    correct: Array  # []
     level_totals: Array  # [m], cross entropy of each row of `StageConfig.level_names`
     level_counts: Array  # [m], weights of each row
 
@@ -80,8 +80,9 @@ def program(
         model = nnx.merge(graphdef, params)
         losses = token_losses(model(batch.inputs, dropout_key=key), batch.targets)
         weights = batch.loss_weights
-        totals, counts = sums_per_level(losses.cross_entropy, weights, batch.levels, len(names))
-        sums = StepSums(*(weighted_sum(x, weights) for x in losses), totals, counts)
+        by_level = sums_per_level(losses.cross_entropy, weights, batch.levels, len(names))
+        cross_entropy, z_loss, correct = (weighted_sum(x, weights) for x in losses)
+        sums = StepSums(cross_entropy, z_loss, correct, *by_level)
         loss = sums.cross_entropy + train_config.z_loss_weight * sums.z_loss
         return loss / total_weight, sums
 

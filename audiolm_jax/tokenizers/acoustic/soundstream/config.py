@@ -79,10 +79,11 @@ class FrameRateConfig:
         check = functools.partial(check_fields, self, "--model.frame-rate")
         divisor = f"a divisor of the hop, {hop_samples}, which is the product of --model.strides"
         check("cells", lambda x: hop_samples % x == 0, divisor)
+        cell = hop_samples // self.cells
         for name in ("analysis_overlap", "synthesis_overlap"):
-            window = hop_samples // self.cells * getattr(self, name)
+            window = cell * getattr(self, name)
             even = f"a window of an even number of samples, not {window}; change it or cells"
-            check(name, lambda _, window=window: window % 2 == 0, even)
+            check(name, lambda x: cell * x % 2 == 0, even)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,9 +121,8 @@ class SoundStreamConfig:
         check(lists, lambda x: min(x, default=0) >= 1, "numbers of 1 or more")
         stages, longer = len(self.strides), f"one more than --model.strides = {self.strides}"
         check("width_multipliers", lambda x: len(x) == stages + 1, longer)
-        for width in self.widths[:-1]:
-            divisor = f"a divisor of the width {width}; change --model.width-multipliers"
-            check("residual_reduction", lambda x, width=width: width % x == 0, divisor)
+        divisor = f"a divisor of the widths {self.widths[:-1]}; change --model.width-multipliers"
+        check("residual_reduction", lambda x: not any(w % x for w in self.widths[:-1]), divisor)
         rate, hop = self.sample_rate_hz, self.hop_samples
         product = f"a product that divides --model.sample-rate-hz = {rate}, not {hop}"
         check("strides", lambda _: rate % hop == 0, product)
