@@ -6,7 +6,8 @@ q quantizer levels, l positions of a token sequence, d width, h heads, k head wi
 Shapes of records stand beside the fields: JAX also fills a record with what a tree map returns.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+import dataclasses
+from typing import NamedTuple, Protocol, no_type_check, runtime_checkable
 
 import jax
 import numpy as np
@@ -53,7 +54,10 @@ class SemanticTokens(NamedTuple):
     lengths: Array  # int32 [b], valid tokens: ceil(samples / hop_samples)
 
 
-class TokenBatch(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+@no_type_check
+class TokenBatch:
     """A batch of next-token prediction for one stage; ids as in `stages`."""
 
     inputs: Array  # int32 [b, l], the sequence without its last token

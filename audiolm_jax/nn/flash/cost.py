@@ -80,8 +80,7 @@ class FlashKernel:
         """Work and traffic; `itemsize` is the bytes of a number of queries, keys and values."""
         sequences, blocks = self.batch * self.heads, -(-self.length // self.block)
         scores = sequences * blocks * (blocks + 1) // 2 * self.block**2
-        logsumexp_bytes = 4
-        moved = _BLOCK_VALUES[self.kind] * self.head_width * itemsize + logsumexp_bytes
+        moved = _BLOCK_VALUES[self.kind] * self.head_width * itemsize + 4  # the log-sum-exp
         return FlashCost(
             operations=2 * _PRODUCTS[self.kind] * scores * self.head_width,
             exponentials=scores,

@@ -74,8 +74,7 @@ def arrays_from(
 ) -> dict[str, np.ndarray]:
     """Parameters by our names and in our layout, from all arrays by the publisher's names."""
     source = PublishedArrays(published, where)
-    named = convolutional_layers(config)
-    layers = [Layer(x.here, getattr(x, publisher), x.kind) for x in named]
+    layers = [Layer(x.here, getattr(x, publisher), x.kind) for x in convolutional_layers(config)]
     shapes = flatten_shapes(nnx.state(abstract_network(Dac, config)))
     arrays = source.take_layers([*layers, *_QUANTIZER], shapes)
     source.check_empty()

@@ -5,7 +5,8 @@ function of them. Sums run over the whole batch and random frames are picked by 
 result is the same on any mesh.
 """
 
-from typing import NamedTuple
+import dataclasses
+from typing import NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,10 @@ _TABLE = 1 << 24  # most numbers of a table frames x codes, 64 MiB: larger ones 
 _FAR = 1e15  # a coordinate that no frame is near; its square is still finite in float32
 
 
-class Codebooks(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+@no_type_check
+class Codebooks:
     """State of the quantizer."""
 
     vectors: Array  # float32 [q, n, d], the codes themselves

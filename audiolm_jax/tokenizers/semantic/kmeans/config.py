@@ -30,9 +30,8 @@ class KmeansConfig:
 
     def check_frames(self) -> None:
         """Raises InputError if there may be fewer frames than clusters."""
-        least = self.clusters
-        at_least = f"at least clusters = {least}"
-        check_fields(self, "--kmeans", "max_frames", lambda x: x >= least, at_least)
+        at_least = f"at least clusters = {self.clusters}"
+        check_fields(self, "--kmeans", "max_frames", lambda x: x >= self.clusters, at_least)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -145,8 +145,7 @@ class W2vBertTrainConfig:
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--train")
-        rates = "mask_probability gumbel_temperature_decay"
-        check(rates, lambda x: 0 < x <= 1, "above 0, up to 1")
+        check("mask_probability gumbel_temperature_decay", lambda x: 0 < x <= 1, "above 0, up to 1")
         check("mask_length distractors", lambda x: x >= 1, "at least 1")
         weights = "masked_weight visible_weight diversity_weight feature_penalty_weight"
         check(f"mask_noise frequency_warp {weights}", lambda x: x >= 0, "0 or more")
