@@ -19,12 +19,13 @@ Everything here is numpy and pure: the data pipeline, the models and decoding al
 """
 
 import dataclasses
+import functools
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int, Integer
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import check_fields
 
 PAD, BOS, SEP, EOS = 0, 1, 2, 3
 FIRST_ID = 4  # first id that is not special
@@ -62,33 +63,21 @@ class StageConfig:
     """Longest stretch of audio in one sequence (paper: 30, 10 and 3)."""
 
     def __post_init__(self) -> None:
-        if min(self.semantic_clusters, self.codebook_size, self.levels) < 0:
-            raise InputError(
-                f"--model.stage: semantic-clusters {self.semantic_clusters}, codebook-size "
-                f"{self.codebook_size}, levels {self.levels}: expected 0 or more"
-            )
-        if self.coarse_levels < 1 or (self.levels and self.coarse_levels > self.levels):
-            raise InputError(
-                f"--model.stage.coarse-levels {self.coarse_levels}: expected 1 to "
-                f"--model.stage.levels {self.levels}"
-            )
-        if self.name == "fine" and self.coarse_levels == self.levels:
-            raise InputError(
-                f"--model.stage.coarse-levels {self.levels}, all of them, leaves the fine stage "
-                "nothing to write; train only the semantic and coarse stages"
-            )
-        if self.acoustic_rate_hz % self.semantic_rate_hz:
-            raise InputError(
-                f"--model.stage.acoustic-rate-hz {self.acoustic_rate_hz}: is not a multiple of "
-                f"--model.stage.semantic-rate-hz {self.semantic_rate_hz}"
-            )
-        frames = self.crop_seconds * self.semantic_rate_hz
+        check = functools.partial(check_fields, self, "--model.stage", between=" ")
+        check("semantic_clusters codebook_size levels", lambda x: x >= 0, "0 or more")
+        levels, rate = self.levels, self.semantic_rate_hz
+        in_levels = f"1 to --model.stage.levels {levels}"
+        check("coarse_levels", lambda x: 1 <= x <= (levels or x), in_levels)
+        if self.name == "fine":
+            fewer = f"fewer: {levels}, all, leaves the fine stage nothing to write; do not train it"
+            check("coarse_levels", lambda x: x != levels, fewer)
+        multiple = f"a multiple of --model.stage.semantic-rate-hz {rate}"
+        check("acoustic_rate_hz", lambda x: x % rate == 0, multiple)
+        frames = self.crop_seconds * rate
         # With a margin: 0.28 s x 25 Hz is a little more than 7 in floating point.
-        if not frames > 0.5 or abs(frames - round(frames)) > 1e-6:
-            raise InputError(
-                f"--model.stage.crop-seconds {self.crop_seconds}: expected a positive whole number "
-                f"of semantic tokens of 1/{self.semantic_rate_hz} s"
-            )
+        is_whole = frames > 0.5 and abs(frames - round(frames)) <= 1e-6
+        whole = f"a positive whole number of semantic tokens of 1/{rate} s"
+        check("crop_seconds", lambda _: is_whole, whole)
 
     @property
     def is_sized(self) -> bool:

@@ -3,12 +3,11 @@
 Dimensions, everywhere: b batch, s samples, t codec frames (50 Hz), u semantic frames (25 Hz),
 q quantizer levels, l positions of a token sequence, d width, h heads, k head width, v vocabulary.
 
-Records are pytrees. Their shapes stand beside the fields and are not checked at run time, because
-JAX also fills a record with whatever a tree map returns: shapes, shardings, None.
+Shapes of records stand beside the fields: JAX also fills a record with what a tree map returns.
 """
 
 import dataclasses
-from typing import Protocol, no_type_check, runtime_checkable
+from typing import NamedTuple, Protocol, no_type_check, runtime_checkable
 
 import jax
 import numpy as np
@@ -17,10 +16,7 @@ from jaxtyping import Float, Int
 Array = jax.Array | np.ndarray
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class AudioBatch:
+class AudioBatch(NamedTuple):
     """Mono audio of unequal lengths; what lies beyond a length, even NaN, changes no result."""
 
     samples: Array  # float32 [b, s], nominally in [-1, 1]
@@ -36,10 +32,7 @@ class AudioBatch:
         return cls(samples, lengths)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class DenoisingBatch:
+class DenoisingBatch(NamedTuple):
     """Audio with the noise to mix into it, for a codec with a denoising switch."""
 
     clean: AudioBatch
@@ -47,20 +40,14 @@ class DenoisingBatch:
     denoise: Array  # bool [b], whether the codec shall return `clean`, or `clean` + `noise`
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class AcousticTokens:
+class AcousticTokens(NamedTuple):
     """Codes of a residual quantizer (AudioLM section III-B: Y, 50 Hz, Q levels of N codes)."""
 
     codes: Array  # int32 [b, t, q] in [0, N), level 0 the coarsest; padding holds 0
     lengths: Array  # int32 [b], valid frames: ceil(samples / hop_samples)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class SemanticTokens:
+class SemanticTokens(NamedTuple):
     """Clusters of self-supervised features (AudioLM section III-B: z, 25 Hz, K clusters)."""
 
     ids: Array  # int32 [b, u] in [0, K), not de-duplicated; padding holds 0
@@ -114,10 +101,7 @@ class CodecStream(Protocol):
 
 @runtime_checkable
 class StreamingTokenizer(AcousticTokenizer, Protocol):
-    """A codec that also works piece by piece, with the result of the whole.
-
-    A stream computes `block_frames` frames together: delay against speed.
-    """
+    """A codec that also works piece by piece, `block_frames` together, with the whole's result."""
 
     max_block_frames: int  # the most that a stream computes together, where it is fastest
 

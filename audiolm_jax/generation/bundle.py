@@ -76,10 +76,8 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
         _check_upstream(sources[STAGE_PARTS[name]], stage.folder, parts)
     coarse = stages["coarse"].config.stage
     if coarse.coarse_levels < coarse.levels and "fine" not in stages:
-        raise InputError(
-            f"bundle: the coarse stage writes {coarse.coarse_levels} of {coarse.levels} levels; "
-            "name a finished run of fine_lm too"
-        )
+        written = f"the coarse stage writes {coarse.coarse_levels} of {coarse.levels} levels"
+        raise InputError(f"bundle: {written}; name a finished run of fine_lm too")
     rates = {stage.folder.provenance["semantic_tokens_per_second"] for stage in stages.values()}
     if len(rates) != 1:
         raise InputError("bundle: the stages were trained on different token stores")
@@ -117,20 +115,16 @@ def load_bundle(directory: str | Path) -> Bundle:
     fingerprints |= {STAGE_PARTS[name]: s.folder.fingerprint for name, s in stages.items()}
     for part, expected in parts.items():
         if fingerprints.get(part) != expected:
-            raise InputError(
-                f"{directory / part}: fingerprint {str(fingerprints.get(part))[:16]}, "
-                f"{BUNDLE_JSON} expects {expected[:16]}; the part was exchanged, bundle again"
-            )
+            have = f"fingerprint {str(fingerprints.get(part))[:16]}, expected {expected[:16]}"
+            raise InputError(f"{directory / part}: {have}; the part was exchanged, bundle again")
     for name, stage in stages.items():
         _check_upstream(directory / STAGE_PARTS[name], stage.folder, parts)
         config = stage.config.stage
-        have = (codec.levels, codec.codebook_size, semantic.clusters)
-        want = (config.levels, config.codebook_size, config.semantic_clusters)
-        if have != want:
-            raise InputError(
-                f"{directory}: tokenizers have (levels, codes, clusters) = {have}, "
-                f"the {name} stage expects {want}"
-            )
+        sizes = (codec.levels, codec.codebook_size, semantic.clusters)
+        wanted = (config.levels, config.codebook_size, config.semantic_clusters)
+        if sizes != wanted:
+            words = f"tokenizers have (levels, codes, clusters) = {sizes}"
+            raise InputError(f"{directory}: {words}, the {name} stage expects {wanted}")
     rate = record["semantic_tokens_per_second"]
     return Bundle(codec, semantic, stages, rate, record["fingerprint"], parts)
 
@@ -153,7 +147,6 @@ def _check_upstream(path: Path, stage: ModelFolder, parts: dict[str, str]) -> No
     for part in ("codec", "semantic"):
         have, expected = parts[part], stage.provenance[part]
         if have != expected:
-            raise InputError(
-                f"{path}: trained on tokens of {part} {expected[:16]}, but the bundle's is "
-                f"{have[:16]}; take the other {part}, or tokenize with this and retrain"
-            )
+            words = f"trained on tokens of {part} {expected[:16]}, the bundle's is {have[:16]}"
+            remedy = f"take the other {part}, or tokenize with this and retrain"
+            raise InputError(f"{path}: {words}; {remedy}")

@@ -1,9 +1,10 @@
 """How the three stages are sampled."""
 
 import dataclasses
+import functools
 from typing import Literal
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +23,10 @@ class GenerationConfig:
     """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""
 
     def __post_init__(self) -> None:
-        for field in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
-            if not getattr(self, field) >= 0:
-                flag = f"--generation.{field.replace('_', '-')}"
-                raise InputError(f"{flag} {getattr(self, field)}: expected 0 or more")
-        if not self.context_seconds > 0:
-            raise InputError(
-                f"--generation.context-seconds {self.context_seconds}: expected more than 0"
-            )
+        check = functools.partial(check_fields, self, "--generation", between=" ")
+        temperatures = "semantic_temperature coarse_temperature fine_temperature"
+        check(temperatures, lambda x: x >= 0, "0 or more")
+        check("context_seconds", lambda x: x > 0, "more than 0")
 
 
 DEFAULT = GenerationConfig()

@@ -125,13 +125,9 @@ class StageDecoder:
     ) -> list[Continuation]:
         """Continues every prompt; a row's result depends on its own prompt, key and offset alone.
 
-        Args:
-          prompts: BOS, condition, SEP and the target tokens known already, as `stages` builds them.
-          target_offset: how many of a row's last prompt tokens are target tokens.
-          steps: most tokens wanted of each row.
-          keys: one per row (`sampling.row_keys`).
-          temperature: 0 is greedy.
-          allow_end: whether a row may stop at EOS, where a frame may begin.
+        A prompt, as `stages` builds it, ends in the `target_offset` target tokens known already.
+        `steps` are the most tokens wanted, `keys` come from `sampling.row_keys`, temperature 0 is
+        greedy, and with `allow_end` a row may stop at EOS where a frame may begin.
         """
         check_temperature(temperature)
         self._check_rows(prompts, target_offset, steps, keys)
@@ -141,19 +137,11 @@ class StageDecoder:
         padded = np.full((len(prompts), round_up(int(lengths.max()))), PAD, np.int32)
         for row, prompt in enumerate(prompts):
             padded[row, : len(prompt)] = prompt
-        ids, counts, ended = jax.device_get(
-            self._run(
-                self._state,
-                padded,
-                lengths,
-                np.array(target_offset, np.int32),
-                np.array(steps, np.int32),
-                keys,
-                np.float32(temperature),
-                np.bool_(allow_end),
-                room=round_up(max(steps)),
-            )
-        )
+        offsets, most = np.array(target_offset, np.int32), np.array(steps, np.int32)
+        how = (keys, np.float32(temperature), np.bool_(allow_end))
+        room = round_up(max(steps))
+        results = self._run(self._state, padded, lengths, offsets, most, *how, room=room)
+        ids, counts, ended = jax.device_get(results)
         rows = zip(ids, counts, ended, strict=True)
         return [Continuation(row[:count].copy(), bool(end)) for row, count, end in rows]
 

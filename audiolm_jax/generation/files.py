@@ -27,10 +27,8 @@ def read_prompt(
         raise InputError(f"--prompt-seconds {seconds}: expected more than 0")
     prompt = read_resampled(Path(path), rate_hz, "soxr_hq", seconds=seconds)
     if seconds is not None and len(prompt) < round(seconds * rate_hz):
-        raise InputError(
-            f"--prompt-seconds {seconds}: {path} has only {len(prompt) / rate_hz:.2f} s; "
-            "ask for less or leave the flag out"
-        )
+        there = f"{path} has only {len(prompt) / rate_hz:.2f} s"
+        raise InputError(f"--prompt-seconds {seconds}: {there}; ask for less or leave the flag out")
     return prompt
 
 

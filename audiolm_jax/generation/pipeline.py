@@ -25,7 +25,7 @@ from audiolm_jax.stages import (
     semantic_ids,
     unflatten_levels,
 )
-from audiolm_jax.types import AcousticTokens, AudioBatch
+from audiolm_jax.types import AcousticTokens, Array, AudioBatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +61,14 @@ class Generator:
             name: StageDecoder(model.config, model.folder.arrays)
             for name, model in bundle.stages.items()
         }
+        self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         coarse = self._stages["coarse"]
+        self._ratio = coarse.frames_per_semantic
         if config.context_seconds >= coarse.crop_seconds:
-            raise InputError(
-                f"--generation.context-seconds {config.context_seconds}: expected less than the "
-                f"coarse stage's window of {coarse.crop_seconds} s"
-            )
+            flag = f"--generation.context-seconds {config.context_seconds}"
+            window = f"the coarse stage's window of {coarse.crop_seconds} s"
+            raise InputError(f"{flag}: expected less than {window}")
         self._context_frames = self._semantic_frames(config.context_seconds) * self._ratio
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Of all audio that goes in and out."""
-        return self.bundle.codec.sample_rate_hz
-
-    @property
-    def _ratio(self) -> int:
-        return self._stages["coarse"].frames_per_semantic
 
     def _semantic_frames(self, seconds: float) -> int:
         return max(1, round(seconds * self._stages["coarse"].semantic_rate_hz))
@@ -93,11 +85,9 @@ class Generator:
         cut = [prompt[: len(prompt) // hop * hop] for prompt in prompts]
         for i, prompt in enumerate(cut):
             if not len(prompt):
-                raise InputError(
-                    f"prompt {i} has {len(prompts[i])} samples, expected at least {hop} "
-                    f"({hop / self.sample_rate_hz:.2f} s)"
-                )
-        codes = self._encode_codes(cut)
+                least = f"at least {hop} ({hop / self.sample_rate_hz:.2f} s)"
+                raise InputError(f"prompt {i} has {len(prompts[i])} samples, expected {least}")
+        codes = _rows(*self.bundle.codec.encode(AudioBatch.from_clips(cut)))
         semantic = [deduplicate(ids) for ids in self._encode_semantic(cut)]
         tracks = [
             _Track(c, p, z, jax.random.key(s))
@@ -243,26 +233,22 @@ class Generator:
             rows[row].append(np.concatenate([chunk, fine], axis=1))
         return [np.concatenate(parts) for parts in rows]
 
-    def _encode_codes(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, "_ _"]]:
-        tokens = self.bundle.codec.encode(AudioBatch.from_clips(clips))
-        codes, lengths = np.asarray(tokens.codes), np.asarray(tokens.lengths)
-        return [codes[i, :n] for i, n in enumerate(lengths)]
-
     def _encode_semantic(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, " _"]]:
         if not any(len(clip) for clip in clips):
             return [np.zeros(0, np.int32) for _ in clips]
-        tokens = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips(clips))
-        ids, lengths = np.asarray(tokens.ids), np.asarray(tokens.lengths)
-        return [ids[i, :n] for i, n in enumerate(lengths)]
+        return _rows(*self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips(clips)))
 
     def _decode(self, codes: list[np.ndarray]) -> list[Float[np.ndarray, " _"]]:
         lengths = np.array([len(c) for c in codes], np.int32)
         padded = np.zeros((len(codes), lengths.max(), self.bundle.codec.levels), np.int32)
         for i, c in enumerate(codes):
             padded[i, : len(c)] = c
-        audio = self.bundle.codec.decode(AcousticTokens(padded, lengths))
-        samples, sizes = np.asarray(audio.samples), np.asarray(audio.lengths)
-        return [samples[i, :n] for i, n in enumerate(sizes)]
+        return _rows(*self.bundle.codec.decode(AcousticTokens(padded, lengths)))
+
+
+def _rows(padded: Array, lengths: Array) -> list[np.ndarray]:
+    rows = zip(np.asarray(padded), np.asarray(lengths), strict=True)
+    return [row[:length] for row, length in rows]
 
 
 def _key(track: _Track, window: int, stage: int) -> jax.Array:

@@ -3,8 +3,6 @@
 Paper: AudioLM section IV-B names temperature sampling alone: no top-k, no nucleus.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,7 @@ def row_keys(key: Key[Array, ""], rows: int) -> Key[Array, " b"]:
 
 def check_temperature(temperature: float) -> None:
     """Raises InputError unless the temperature is a finite number of at least 0."""
-    if not (math.isfinite(temperature) and temperature >= 0):
+    if not 0 <= temperature < float("inf"):
         raise InputError(f"temperature = {temperature}: expected 0 or more; the paper: 0.6 to 0.8")
 
 
@@ -46,10 +44,8 @@ def legal_next(
 
 def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:
     """`stages.legal_ids`; InputError if a stream of one semantic cluster would have no next id."""
-    if config.name == "semantic" and config.semantic_clusters < 2:
-        raise InputError(
-            f"stage.semantic_clusters = {config.semantic_clusters}: expected 2 or more"
-        )
+    if config.name == "semantic" and (clusters := config.semantic_clusters) < 2:
+        raise InputError(f"stage.semantic_clusters = {clusters}: expected 2 or more")
     return legal_ids(config)
 
 

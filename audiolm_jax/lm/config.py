@@ -1,9 +1,10 @@
 """What a stage is made of, and how it learns; nothing here needs JAX."""
 
 import dataclasses
+import functools
 from typing import Literal, get_args, get_type_hints
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import InputError, check_fields
 from audiolm_jax.stages import StageConfig
 
 KIND = "stage"  # of model folders, whose config is a StageModelConfig
@@ -48,30 +49,20 @@ class DecoderConfig:
     """Arithmetic of matrix products; parameters, normalization, softmax and loss are float32."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "head_width", "width", "ff_width"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
-        self._check("dropout", 0 <= self.dropout < 1, "a share in [0, 1); 0 turns it off")
+        check = functools.partial(check_fields, self, "--model.decoder", between=" ")
+        check("layers heads head_width width ff_width", lambda x: x >= 1, "at least 1")
+        check("dropout", lambda x: 0 <= x < 1, "a share in [0, 1); 0 turns it off")
+        even = "an even number of at least 2; T5 uses 32"
+        check("relative_buckets", lambda x: x >= 2 and x % 2 == 0, even)
         buckets = self.relative_buckets
-        even = buckets >= 2 and buckets % 2 == 0
-        self._check("relative_buckets", even, "an even number of at least 2; T5 uses 32")
-        self._check(
-            "relative_max_distance",
-            self.relative_max_distance > buckets // 2,
-            f"more than half of --model.decoder.relative-buckets {buckets}; T5 uses 128 with 32",
-        )
-        self._check(
-            "head_width",
-            self.position != "rope" or self.head_width % 2 == 0,
-            "an even number with --model.decoder.position rope, which rotates pairs of channels",
-        )
+        most = f"more than half of --model.decoder.relative-buckets {buckets}; T5 uses 128 with 32"
+        check("relative_max_distance", lambda x: x > buckets // 2, most)
+        if self.position == "rope":
+            pairs = "an even number with --model.decoder.position rope, which rotates pairs"
+            check("head_width", lambda x: x % 2 == 0, f"{pairs} of channels")
         for name in ("position", "attention", "remat", "compute_dtype"):
             allowed = get_args(_HINTS[name])
-            self._check(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
-
-    def _check(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            flag = f"--model.decoder.{name.replace('_', '-')}"
-            raise InputError(f"{flag} {getattr(self, name)}: expected {expected}")
+            check(name, allowed.__contains__, f"one of {', '.join(allowed)}")
 
 
 _HINTS = get_type_hints(DecoderConfig)

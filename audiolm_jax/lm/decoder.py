@@ -20,10 +20,9 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
-from audiolm_jax.nn.feed_forward import GatedFeedForward
+from audiolm_jax.nn.feed_forward import GatedFeedForward, rms_norm
 from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
-from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import init_stack, run_stack, unstack
@@ -39,14 +38,10 @@ class Block(nnx.Module):
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
         self.attention_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
+        sizes = (config.width, config.heads, config.head_width)
+        is_rotary = config.position == "rope"
         self.attention = AttentionProjections(
-            config.width,
-            config.heads,
-            config.head_width,
-            dtype,
-            normalize=config.qk_norm,
-            rotary=config.position == "rope",
-            rngs=rngs,
+            *sizes, dtype, normalize=config.qk_norm, rotary=is_rotary, rngs=rngs
         )
         self.feed_forward_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
         self.feed_forward = GatedFeedForward(config.width, config.ff_width, dtype, rngs=rngs)
@@ -78,12 +73,9 @@ class Decoder(nnx.Module):
     def __init__(self, config: DecoderConfig, vocab_size: int, *, rngs: nnx.Rngs):
         self.config = config
         width, dtype = config.width, config.compute_dtype
+        init = annotate(nnx.initializers.normal(1.0), "vocab", "embed")
         self.embedding = nnx.Embed(
-            vocab_size,
-            width,
-            dtype=jnp.dtype(dtype),
-            embedding_init=annotate(nnx.initializers.normal(1.0), "vocab", "embed"),
-            rngs=rngs,
+            vocab_size, width, dtype=jnp.dtype(dtype), embedding_init=init, rngs=rngs
         )
         self.position = _bias(config, rngs) if config.position == "t5" else None
         self.layers = init_stack(
@@ -173,9 +165,8 @@ def load_decoder(
 
     It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
     """
-    portable = dataclasses.replace(
-        config, decoder=dataclasses.replace(config.decoder, attention="blocks")
-    )
+    decoder = dataclasses.replace(config.decoder, attention="blocks")
+    portable = dataclasses.replace(config, decoder=decoder)
     abstract = nnx.eval_shape(lambda: make_decoder(portable, jax.random.key(0)))
     graphdef, state = nnx.split(abstract)
     return graphdef, unflatten_into(state, arrays, where)
@@ -183,10 +174,8 @@ def load_decoder(
 
 def check_backend(config: DecoderConfig) -> None:
     """Refuses a config whose training step cannot run on this process's devices: flash, no TPU."""
-    if config.attention == "flash" and jax.default_backend() != "tpu":
-        raise InputError(
-            f"decoder.attention = 'flash': needs a TPU, not {jax.default_backend()}; choose blocks"
-        )
+    if config.attention == "flash" and (backend := jax.default_backend()) != "tpu":
+        raise InputError(f"decoder.attention = 'flash': needs a TPU, not {backend}; choose blocks")
 
 
 def _attention(config: DecoderConfig) -> Callable[..., Array]:

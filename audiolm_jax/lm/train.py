@@ -1,6 +1,5 @@
 """Training of one stage: next-token prediction on its target stream (AudioLM section III-C)."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -41,10 +40,9 @@ def split_batch(batch: TokenBatch, parts: int) -> TokenBatch:
     """
     rows, devices = batch.inputs.shape[0], device_count("batch")
     if rows % (parts * devices):
-        raise InputError(
-            f"train.micro_batches = {parts}: {parts} parts on {devices} devices do not divide a "
-            f"batch of {rows} rows; choose a batch size that is a multiple of {parts * devices}"
-        )
+        words = f"{parts} parts on {devices} devices do not divide a batch of {rows} rows"
+        remedy = f"choose a batch size that is a multiple of {parts * devices}"
+        raise InputError(f"train.micro_batches = {parts}: {words}; {remedy}")
     apart = lambda x: x.reshape(rows // parts, parts, *x.shape[1:]).swapaxes(0, 1)  # noqa: E731
     return jax.tree.map(lambda x: constrain(apart(x), None, "batch", "length"), batch)
 
@@ -82,14 +80,9 @@ def program(
         model = nnx.merge(graphdef, params)
         losses = token_losses(model(batch.inputs, dropout_key=key), batch.targets)
         weights = batch.loss_weights
-        totals, counts = sums_per_level(losses.cross_entropy, weights, batch.levels, len(names))
-        sums = StepSums(
-            weighted_sum(losses.cross_entropy, weights),
-            weighted_sum(losses.z_loss, weights),
-            weighted_sum(losses.correct, weights),
-            totals,
-            counts,
-        )
+        by_level = sums_per_level(losses.cross_entropy, weights, batch.levels, len(names))
+        cross_entropy, z_loss, correct = (weighted_sum(x, weights) for x in losses)
+        sums = StepSums(cross_entropy, z_loss, correct, *by_level)
         loss = sums.cross_entropy + train_config.z_loss_weight * sums.z_loss
         return loss / total_weight, sums
 
@@ -127,24 +120,19 @@ def program(
             **{f"loss/{name}": per_level[row] for row, name in enumerate(names)},
             **norms,
         }
-        state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
-        return state, metrics
+        return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
     def evaluate(state: TrainState, batch: TokenBatch) -> Sums:
         batch = align(batch, multiple)
         model = nnx.merge(graphdef, state.params)
         losses = token_losses(model(batch.inputs), batch.targets)
-        totals, counts = sums_per_level(
-            losses.cross_entropy, batch.loss_weights, batch.levels, len(names)
-        )
-        correct, _ = sums_per_level(losses.correct, batch.loss_weights, batch.levels, len(names))
-        everything = jnp.sum(counts)
-        rows = {f"loss/{name}": row for row, name in enumerate(names)}
-        return Sums(
-            {"loss": jnp.sum(totals), "accuracy": jnp.sum(correct)}
-            | {key: totals[row] for key, row in rows.items()},
-            {"loss": everything, "accuracy": everything}
-            | {key: counts[row] for key, row in rows.items()},
-        )
+        where = (batch.loss_weights, batch.levels, len(names))
+        totals, counts = sums_per_level(losses.cross_entropy, *where)
+        correct, _ = sums_per_level(losses.correct, *where)
+        sums = {"loss": jnp.sum(totals), "accuracy": jnp.sum(correct)}
+        weights = dict.fromkeys(sums, jnp.sum(counts))
+        for row, name in enumerate(names):
+            sums[f"loss/{name}"], weights[f"loss/{name}"] = totals[row], counts[row]
+        return Sums(sums, weights)
 
     return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params))

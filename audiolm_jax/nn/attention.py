@@ -4,7 +4,7 @@ In names of arrays: B batch, H heads, L positions, K head width, R queries of a 
 that a block or a cache offers, W the keys at its end that have a bias of their own.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,15 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from audiolm_jax.nn.feed_forward import rms_norm
 from audiolm_jax.nn.linear import Linear
-from audiolm_jax.nn.norm import rms_norm
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import causal_bias, rotate
 
 QUERY_BLOCK = 128
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class KVCache:
+class KVCache(NamedTuple):
     """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite."""
 
     keys: Array  # slots beside the head width: the scores of a query read memory in order
@@ -33,11 +31,11 @@ class KVCache:
         self, key: Float[Array, "b l h k"], value: Float[Array, "b l h k"], slot: Int[Array, ""]
     ) -> "KVCache":
         """The cache with the given keys and values at slots slot ... slot + l - 1."""
-        keys, values = (
+        written = (
             jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
-            for cached, new in ((self.keys, key), (self.values, value))
+            for cached, new in zip(self, (key, value), strict=True)
         )
-        return KVCache(keys, values)
+        return KVCache(*written)
 
 
 def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
@@ -96,11 +94,9 @@ def _scores(
     query_BxHxLxK: Array, key_BxHxLxK: Array, tile_HxRxW: Array, rows: slice
 ) -> tuple[Float[Array, "b h r s"], tuple[slice, slice]]:
     """Scores of the queries `rows` to the keys up to their end, and the part of the tile added."""
+    query_BxHxRxK, key_BxHxSxK = query_BxHxLxK[:, :, rows], key_BxHxLxK[:, :, : rows.stop]
     scores_BxHxRxS = jnp.einsum(
-        "bhrk,bhsk->bhrs",
-        query_BxHxLxK[:, :, rows],
-        key_BxHxLxK[:, :, : rows.stop],
-        preferred_element_type=jnp.float32,
+        "bhrk,bhsk->bhrs", query_BxHxRxK, key_BxHxSxK, preferred_element_type=jnp.float32
     )
     count = rows.stop - rows.start
     end = tile_HxRxW.shape[2] - tile_HxRxW.shape[1] + count
@@ -144,12 +140,9 @@ def _backward(
         seen = slice(0, rows.stop)
         scores_BxHxRxS, part = _scores(query, key, tile, rows)
         weights_BxHxRxS = jnp.exp(scores_BxHxRxS - logsumexp[:, :, rows])
-        d_mixed_BxHxRxK = d_mixed_BxHxLxK[:, :, rows]
+        d_mixed_BxHxRxK, value_BxHxSxK = d_mixed_BxHxLxK[:, :, rows], value[:, :, seen]
         d_weights_BxHxRxS = jnp.einsum(
-            "bhrk,bhsk->bhrs",
-            d_mixed_BxHxRxK,
-            value[:, :, seen],
-            preferred_element_type=jnp.float32,
+            "bhrk,bhsk->bhrs", d_mixed_BxHxRxK, value_BxHxSxK, preferred_element_type=jnp.float32
         )
         d_scores_BxHxRxS = weights_BxHxRxS * (d_weights_BxHxRxS - delta_BxHxLx1[:, :, rows])
         narrow = d_scores_BxHxRxS.astype(query.dtype)

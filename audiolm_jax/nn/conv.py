@@ -116,13 +116,9 @@ def _convolve_backward(
     )
     # In the kernel: batch and channels change places, and the gradient is the kernel.
     around = [(before, (m - 1) * stride + k - n - before) for n, k, m, stride, (before, _) in sizes]
+    inputs, kernels = x.swapaxes(0, -1), jnp.moveaxis(gradient, 0, -2)
     by_channel = jax.lax.conv_general_dilated(
-        x.swapaxes(0, -1),
-        jnp.moveaxis(gradient, 0, -2),
-        ones,
-        around,
-        rhs_dilation=strides,
-        dimension_numbers=layout,
+        inputs, kernels, ones, around, rhs_dilation=strides, dimension_numbers=layout
     )
     return x_gradient, jnp.moveaxis(by_channel, 0, -2)
 
@@ -149,13 +145,9 @@ def causal_convolution(
     reach = dilation * (kernel.shape[0] - 1)
     if past is not None:
         x = jnp.concatenate([past, x], axis=1)
+    padding = [(reach if past is None else 0, 0)]
     y = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1,),
-        padding=[(reach if past is None else 0, 0)],
-        rhs_dilation=(dilation,),
-        dimension_numbers=("NHC", "HIO", "NHC"),
+        x, kernel, (1,), padding, rhs_dilation=(dilation,), dimension_numbers=_layout(1)
     )
     return y, None if past is None else x[:, x.shape[1] - reach :]
 
@@ -165,6 +157,7 @@ class CausalLayer(nnx.Module):
 
     kernel: nnx.Param
     bias: nnx.Param
+    past_shape: tuple[int, int]  # of what lies before a chunk
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b n o"]:
         """Outputs of a whole recording."""
@@ -172,7 +165,7 @@ class CausalLayer(nnx.Module):
 
     def initial_state(self, batch: int) -> Float[Array, "b p c"]:
         """What lies before the first chunk: zeros."""
-        return jnp.zeros((batch, *self._past_shape()))
+        return jnp.zeros((batch, *self.past_shape))
 
     def step(
         self, x: Float[Array, "b t i"], state: Float[Array, "b p c"] | None
@@ -180,9 +173,6 @@ class CausalLayer(nnx.Module):
         """Outputs of a chunk, and the state before the next; None on both sides keeps no state."""
         y, state = self._convolve(x, state)
         return y + self.bias[...][None, None], state
-
-    def _past_shape(self) -> tuple[int, int]:
-        raise NotImplementedError
 
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         raise NotImplementedError
@@ -203,10 +193,7 @@ class CausalConv(CausalLayer):
         self.kernel = draw_kernel(draws, (kernel_size, channels_in, channels_out))
         self.bias = fill_channels(channels_out, 0.0)
         self.dilation = dilation
-
-    def _past_shape(self) -> tuple[int, int]:
-        extent, channels, _ = self.kernel.shape
-        return self.dilation * (extent - 1), channels
+        self.past_shape = (dilation * (kernel_size - 1), channels_in)
 
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         return causal_convolution(x, self.kernel[...], self.dilation, state)
@@ -221,11 +208,7 @@ class CausalDownsample(CausalLayer):
     def __init__(self, channels_in: int, channels_out: int, stride: int, *, draws: NormalDraws):
         self.kernel = draw_kernel(draws, (2 * stride, channels_in, channels_out))
         self.bias = fill_channels(channels_out, 0.0)
-        self.stride = stride
-
-    def _past_shape(self) -> tuple[int, int]:
-        extent, channels, _ = self.kernel.shape
-        return 1, extent // 2 * channels
+        self.stride, self.past_shape = stride, (1, stride * channels_in)
 
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         batch, time, channels = x.shape
@@ -247,10 +230,7 @@ class CausalUpsample(CausalLayer):
         shape = (2 * stride, channels_in, channels_out)
         self.kernel = draw_kernel(draws, shape, fan_in=2 * channels_in)
         self.bias = fill_channels(channels_out, 0.0)
-        self.stride = stride
-
-    def _past_shape(self) -> tuple[int, int]:
-        return 1, self.kernel.shape[1]
+        self.stride, self.past_shape = stride, (1, channels_in)
 
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         batch, time, channels = x.shape

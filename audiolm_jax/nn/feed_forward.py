@@ -1,4 +1,4 @@
-"""The position-wise network of a decoder layer."""
+"""What a decoder layer does at each position by itself: normalization and feed-forward."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,13 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from audiolm_jax.nn.linear import Linear
-from audiolm_jax.nn.partition import constrain
+from audiolm_jax.nn.partition import annotate, constrain
+
+
+def rms_norm(width: int, axis: str, dtype: str, *, rngs: nnx.Rngs) -> nnx.RMSNorm:
+    """RMS normalization over the last dimension, of logical name `axis`, with a learned scale."""
+    init = annotate(nnx.initializers.ones_init(), axis)
+    return nnx.RMSNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), scale_init=init, rngs=rngs)
 
 
 class GatedFeedForward(nnx.Module):

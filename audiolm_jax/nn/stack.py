@@ -44,14 +44,11 @@ def run_stack(
     remat: Remat = "none",
     scan: bool = True,
 ) -> Array:
-    """Applies the layers one after the other.
+    """Applies the layers: (layer, x, its entry of `per_layer`, along axis 0) -> x of equal shape.
 
-    Args:
-      apply: (layer, x, that layer's part of `per_layer`) -> x of the same shape and dtype.
-      per_layer: pytree of arrays with one entry per layer along axis 0, such as dropout keys.
-      remat: what the backward pass recomputes: all that the policy of this name does not save.
-      scan: by `lax.scan`, so that one layer is compiled once for all; otherwise each is compiled
-        by itself, and what the backward pass keeps is not copied into one array and out again.
+    The backward pass recomputes what the policy `remat` does not save. With `scan` one layer is
+    compiled for all; otherwise each is compiled by itself, and what the backward pass keeps is not
+    copied into one array and out again.
     """
 
     def body(x: Array, inputs: tuple[Tree, Any]) -> tuple[Array, None]:

@@ -39,9 +39,8 @@ def unflatten_into(
         raise InputError(f"{where}: unknown array {unknown[0]!r} ({len(unknown)} in all)")
     for name, shape in expected.items():
         if arrays[name].shape != shape:
-            raise InputError(
-                f"{where}: array {name!r} has shape {arrays[name].shape}, the config needs {shape}"
-            )
+            shapes = f"has shape {arrays[name].shape}, the config needs {shape}"
+            raise InputError(f"{where}: array {name!r} {shapes}")
     names = iter(expected)
     return jax.tree.map(lambda _: place(arrays[next(names)]), state)
 

@@ -8,7 +8,6 @@ waits for main memory beyond its bandwidth. Nothing was measured on a TPU.
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
 COUNTED_BLOCK = 384
@@ -30,23 +29,15 @@ class Schedule(NamedTuple):
     far: float  # for each block beyond
 
 
-SCHEDULES: dict[str, Mapping[Kind, Schedule]] = {
-    "v4": {
-        "forward": Schedule(260, 28.3, 1462, 1268, 1259),
-        "backward": Schedule(324, 36.0, 2432, 2109, 2111),
-    },
-    "v5e": {
-        "forward": Schedule(47, 23.6, 1068, 1037, 1020),
-        "backward": Schedule(138, 23.5, 2131, 2016, 2011),
-    },
-    "v5p": {
-        "forward": Schedule(112, 23.3, 1073, 1031, 1021),
-        "backward": Schedule(264, 23.5, 2141, 1996, 1993),
-    },
-    "v6e": {
-        "forward": Schedule(62, 12.8, 759, 714, 716),
-        "backward": Schedule(140, 11.8, 1035, 925, 926),
-    },
+SCHEDULES: dict[tuple[str, Kind], Schedule] = {
+    ("v4", "forward"): Schedule(260, 28.3, 1462, 1268, 1259),
+    ("v4", "backward"): Schedule(324, 36.0, 2432, 2109, 2111),
+    ("v5e", "forward"): Schedule(47, 23.6, 1068, 1037, 1020),
+    ("v5e", "backward"): Schedule(138, 23.5, 2131, 2016, 2011),
+    ("v5p", "forward"): Schedule(112, 23.3, 1073, 1031, 1021),
+    ("v5p", "backward"): Schedule(264, 23.5, 2141, 1996, 1993),
+    ("v6e", "forward"): Schedule(62, 12.8, 759, 714, 716),
+    ("v6e", "backward"): Schedule(140, 11.8, 1035, 925, 926),
 }
 
 
@@ -89,8 +80,7 @@ class FlashKernel:
         """Work and traffic; `itemsize` is the bytes of a number of queries, keys and values."""
         sequences, blocks = self.batch * self.heads, -(-self.length // self.block)
         scores = sequences * blocks * (blocks + 1) // 2 * self.block**2
-        logsumexp_bytes = 4
-        moved = _BLOCK_VALUES[self.kind] * self.head_width * itemsize + logsumexp_bytes
+        moved = _BLOCK_VALUES[self.kind] * self.head_width * itemsize + 4  # the log-sum-exp
         return FlashCost(
             operations=2 * _PRODUCTS[self.kind] * scores * self.head_width,
             exponentials=scores,
@@ -104,7 +94,7 @@ class FlashKernel:
         whole multiples of the width. Memory moves while the core computes, the longer counts; a
         core waits for its first operands. A device's `cores`, 2 on v4 and v5p, share its heads.
         """
-        schedule = SCHEDULES.get(generation, {}).get(self.kind)
+        schedule = SCHEDULES.get((generation, self.kind))
         if schedule is None:
             return None
         rows = -(-self.length // self.block)

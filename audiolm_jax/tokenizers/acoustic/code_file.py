@@ -5,9 +5,9 @@ codec's fingerprint), `sample_rate_hz`, `hop_samples`, `samples` (length before 
 frames). docs/guide/codec.md describes it for other programs.
 """
 
-import dataclasses
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -21,8 +21,7 @@ FORMAT = "audiolm_codes_1"
 SUFFIX = ".codes"
 
 
-@dataclasses.dataclass(frozen=True)
-class CodeFile:
+class CodeFile(NamedTuple):
     """Codes of a recording."""
 
     codes: np.ndarray  # uint16 [t, q], q of the first levels of the codec

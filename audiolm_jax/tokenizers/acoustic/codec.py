@@ -4,7 +4,7 @@ import abc
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -121,10 +121,7 @@ class Codec(abc.ABC):
     def _vectors(self) -> Float[np.ndarray, "q n d"]:
         """Every code of every level as what it adds to the latent."""
 
-    def _encoder_state(self, batch: int) -> State:
-        return None
-
-    def _decoder_state(self, batch: int) -> State:
+    def _initial_state(self, half: Literal["encoder", "decoder"], batch: int) -> State:
         return None
 
     def _network(self, weights: list[Array]) -> Any:
@@ -132,14 +129,16 @@ class Codec(abc.ABC):
 
     def _encoder(self) -> Half:
         run = functools.partial(self._jit_encode, self._params)
+        state = functools.partial(self._initial_state, "encoder")
         units, empty = (self.hop_samples, 1), np.zeros((0, self.levels), np.int32)
-        return Half(run, self._encoder_state, self.encoder_context, units, check_samples, empty)
+        return Half(run, state, self.encoder_context, units, check_samples, empty)
 
     def _decoder(self) -> Half:
         run = functools.partial(self._jit_decode, self._params)
+        state = functools.partial(self._initial_state, "decoder")
         check = functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size)
         units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
-        return Half(run, self._decoder_state, self.decoder_context, units, check, empty)
+        return Half(run, state, self.decoder_context, units, check, empty)
 
     def _run_whole(
         self,

@@ -4,9 +4,9 @@ A schedule is a sequence of runs; a run is a sequence of calls, each of windows 
 computed side by side. The network's state goes from call to call of a run.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -14,8 +14,7 @@ from jaxtyping import Int
 HALVINGS = 2  # besides the largest windows with context there are those of a half and a quarter
 
 
-@dataclasses.dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A stretch of a recording, in frames."""
 
     row: int  # the recording's place in its batch

@@ -1,8 +1,7 @@
 """A codec on a stream: chunks of any length in, codes or samples out, little memory."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Num
@@ -13,8 +12,7 @@ from audiolm_jax.errors import InputError
 State = Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Half:
+class Half(NamedTuple):
     """The encoder or the decoder of a codec, as whole recordings and streams run it."""
 
     # (blocks [b, n, ...], [2, b] frames of each where its recording starts and stops, state) ->

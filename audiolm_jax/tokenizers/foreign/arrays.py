@@ -17,12 +17,17 @@ BATCH_NORM_EPSILON = 1e-5
 _KINDS: dict[str, tuple[str, str, Callable[..., Shape], Callable[[np.ndarray], np.ndarray]]] = {
     "linear": ("kernel", "bias", lambda i, o: (o, i), lambda x: x.T),
     "convolution": ("kernel", "bias", lambda k, i, o: (o, i, k), lambda x: x.transpose(2, 1, 0)),
+    "transposed": ("kernel", "bias", lambda k, i, o: (i, o, k), lambda x: x.transpose(2, 0, 1)),
     "pointwise": ("kernel", "bias", lambda i, o: (o, i, 1), lambda x: x[..., 0].T),
+    "in_projection": ("in_kernel", "in_bias", lambda i, o: (o, i, 1), lambda x: x[..., 0].T),
+    "out_projection": ("out_kernel", "out_bias", lambda i, o: (o, i, 1), lambda x: x[..., 0].T),
     "depthwise": ("kernel", "bias", lambda k, c: (c, 1, k), lambda x: x[:, 0].T),
     "norm": ("scale", "bias", lambda d: (d,), lambda x: x),
     "affine": ("scale", "shift", lambda d: (d,), lambda x: x),
     "batch_norm": ("scale", "shift", lambda d: (d,), lambda x: x),
     "table": ("embedding", "bias", lambda n, d: (n, d), lambda x: x),
+    "codebooks": ("codebooks", "bias", lambda n, d: (n, d), lambda x: x),
+    "snake": ("alpha", "bias", lambda d: (1, d, 1), np.ravel),
 }
 
 
@@ -57,7 +62,7 @@ class PublishedArrays:
             raise InputError(f"{self.where}: array {name!r} holds NaN or infinite numbers")
         return array.astype(np.float32)
 
-    def weight(self, prefix: str, shape: Shape) -> np.ndarray:
+    def weight(self, prefix: str, shape: Shape, name: str = "weight") -> np.ndarray:
         """A weight as it is, or from norms [1, ..., n, ..., 1] and directions (weight norm)."""
         newer = "parametrizations.weight.original"
         for norm, direction in (("weight_g", "weight_v"), (f"{newer}0", f"{newer}1")):
@@ -72,7 +77,7 @@ class PublishedArrays:
                 if not lengths.all():
                     raise InputError(f"{self.where}: array '{prefix}.{direction}' has a zero row")
                 return (norms * (vectors / lengths)).astype(np.float32)
-        return self.take(f"{prefix}.weight", shape)
+        return self.take(f"{prefix}.{name}", shape)
 
     def take_layers(
         self, layers: Iterable[Layer], shapes: dict[str, Shape]
@@ -91,7 +96,8 @@ class PublishedArrays:
                 shape = torch_shape(*shapes[weight][stacked:])
                 if layer.kind == "batch_norm":
                     self._fold_batch_norm(theirs, shape[0])
-                taken[weight].append(convert(self.weight(theirs, shape)))
+                name = "alpha" if layer.kind == "snake" else "weight"
+                taken[weight].append(convert(self.weight(theirs, shape, name)))
                 if bias in shapes:
                     taken[bias].append(self.take(f"{theirs}.bias", shapes[bias][stacked:]))
             arrays |= {name: np.stack(x) if stacked else x[0] for name, x in taken.items()}

@@ -4,7 +4,6 @@ What tells encoders apart is a `PublishedEncoder`: tables of names beside each e
 """
 
 import dataclasses
-import json
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +17,11 @@ from audiolm_jax.artifacts.model_folder import ModelFolder, compute_fingerprint
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.state_arrays import flatten_shapes
 from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256_of
-from audiolm_jax.tokenizers.foreign.fields import PublishedFields
-from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
+from audiolm_jax.tokenizers.foreign.transformers_files import (
+    PublishedFields,
+    read_json,
+    read_safetensors_folder,
+)
 
 # Of training and of fine-tuned heads: nothing that hidden states depend on.
 UNUSED = ("masked_spec_embed", "lm_head.")
@@ -71,7 +73,9 @@ def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_
         fields.expect(name, *values)
     kinds = typing.get_type_hints(published.config_class)
     sizes = {ours: fields.read(theirs, kinds[ours]) for ours, theirs in published.fields.items()}
-    sizes |= published.derive(fields, _preprocessor(folder))
+    path = folder / "preprocessor_config.json"
+    preprocessor = PublishedFields(read_json(path), str(path)) if path.is_file() else None
+    sizes |= published.derive(fields, preprocessor)
     try:
         config = published.config_class(**sizes, frames_per_token=1)
     except InputError as error:
@@ -81,16 +85,6 @@ def _config(published: PublishedEncoder, content: Any, folder: Path, token_rate_
         expected = f"expected {rate_hz / hop_samples:.6g} frames a second or a whole fraction of it"
         raise InputError(f"--token-rate-hz = {token_rate_hz}: {expected}")
     return dataclasses.replace(config, frames_per_token=rate_hz // (hop_samples * token_rate_hz))
-
-
-def _preprocessor(folder: Path) -> PublishedFields | None:
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return None
-    try:
-        return PublishedFields(json.loads(path.read_text()), str(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: damaged ({error}); download it again") from error
 
 
 def _convert(

@@ -23,10 +23,8 @@ def read_torch_file(path: Path) -> Any:
             warnings.simplefilter("ignore")  # on pickle versions; what cannot be read is an error
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds pickled objects ({_reason(error)}), which are never read, or is "
-            "damaged; take the published weights file"
-        ) from None
+        words = f"holds pickled objects ({_reason(error)}), which are never read, or is damaged"
+        raise InputError(f"{path}: {words}; take the published weights file") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         message = f"{path}: not a torch file ({_reason(error)}); download it again"
         raise InputError(message) from None

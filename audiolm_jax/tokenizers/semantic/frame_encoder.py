@@ -25,10 +25,7 @@ class EncoderModule(Protocol):
     def features(
         self, audio: AudioBatch, layer: str
     ) -> tuple[Float[Array, "b u d"], Int[Array, " b"]]:
-        """Features of one of `config.layer_names`, traceable; padding and mates change nothing.
-
-        float32 [b, ceil(s / hop), d], zero beyond each item; its tokens, ceil(length / hop).
-        """
+        """As `types.FrameEncoder.features`, traceable; padding and mates change nothing."""
 
     def for_inference(self) -> None:
         """Called once with the weights in place: lays them out as this backend likes them."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +19,8 @@ class WindowConfig:
     """Tokens heard on either side of a window."""
 
     def __post_init__(self) -> None:
-        for name, least in (("tokens", 1), ("context", 0)):
-            if (value := getattr(self, name)) < least:
-                raise InputError(f"--window.{name} = {value}: expected {least} or more")
+        check_fields(self, "--window", "tokens", lambda x: x >= 1, "1 or more")
+        check_fields(self, "--window", "context", lambda x: x >= 0, "0 or more")
 
 
 DEFAULT = WindowConfig()

@@ -8,7 +8,7 @@ the recording. Before every layer that looks beside its own position, what lies 
 zero, as a convolution over the whole recording pads; appended zeros would not stay zero.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -28,8 +28,7 @@ _PI_PARTS = (3.140625, 9.67502593994140625e-4, 1.50995799097837643e-7)
 _SINE = (-1.6666657096e-1, 8.3330172911e-3, -1.9806615173e-4, 2.6000547141e-6)
 
 
-@dataclasses.dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Which positions of each window lie within its recording: start <= position < stop."""
 
     start: Int[Array, " b"]  # negative when the recording began before the window
@@ -95,12 +94,12 @@ class CenteredDownsample(nnx.Module):
     def __init__(self, width_in: int, width_out: int, stride: int, *, draws: NormalDraws):
         self.causal = CausalDownsample(width_in, width_out, stride, draws=draws)
 
-    def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
-        """[b, t, i] -> [b, t / stride, o], t a multiple of the stride."""
+    def __call__(self, x: Float[Array, "b t i"], span: Span) -> tuple[Float[Array, "b n o"], Span]:
+        """[b, t, i] -> [b, t / stride, o], t a multiple of the stride, and its span."""
         stride = self.causal.stride
         before = -(-stride // 2)
         shifted = jnp.pad(span.keep(x), ((0, 0), (before, stride - before), (0, 0)))
-        return self.causal(shifted)[:, 1:]
+        return self.causal(shifted)[:, 1:], span.down(stride)
 
 
 class CenteredUpsample(nnx.Module):
@@ -109,9 +108,9 @@ class CenteredUpsample(nnx.Module):
     def __init__(self, width_in: int, width_out: int, stride: int, *, draws: NormalDraws):
         self.causal = CausalUpsample(width_in, width_out, stride, draws=draws)
 
-    def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
-        """[b, t, i] -> [b, t * stride, o]."""
+    def __call__(self, x: Float[Array, "b t i"], span: Span) -> tuple[Float[Array, "b n o"], Span]:
+        """[b, t, i] -> [b, t * stride, o], and its span."""
         stride = self.causal.stride
         before = -(-stride // 2)
         longer = self.causal(jnp.pad(span.keep(x), ((0, 0), (0, 1), (0, 0))))
-        return longer[:, before : before + x.shape[1] * stride]
+        return longer[:, before : before + x.shape[1] * stride], span.up(stride)

@@ -48,8 +48,8 @@ class EncoderStage(nnx.Module):
         self.snake = Snake(width_in)
         self.down = CenteredDownsample(width_in, width_out, stride, draws=draws)
 
-    def __call__(self, x: Float[Array, "b t i"], span: Span) -> Float[Array, "b n o"]:
-        """[b, t, i] -> [b, t / stride, o]."""
+    def __call__(self, x: Float[Array, "b t i"], span: Span) -> tuple[Float[Array, "b n o"], Span]:
+        """As `CenteredDownsample`."""
         for unit in self.units:
             x = unit(x, span)
         return self.down(self.snake(x), span)
@@ -63,23 +63,21 @@ class DecoderStage(nnx.Module):
         self.up = CenteredUpsample(width_in, width_out, stride, draws=draws)
         self.units = _residual_units(width_out, draws)
 
-    def __call__(
-        self, x: Float[Array, "b t i"], span: Span, span_out: Span
-    ) -> Float[Array, "b n o"]:
-        """[b, t, i] -> [b, t * stride, o]; `span_out` is the span up-sampled."""
-        x = self.up(self.snake(x), span)
+    def __call__(self, x: Float[Array, "b t i"], span: Span) -> tuple[Float[Array, "b n o"], Span]:
+        """As `CenteredUpsample`."""
+        x, span = self.up(self.snake(x), span)
         for unit in self.units:
-            x = unit(x, span_out)
-        return x
+            x = unit(x, span)
+        return x, span
 
 
 class Encoder(nnx.Module):
     """Waveform to latents."""
 
     def __init__(self, config: DacConfig, *, draws: NormalDraws):
-        widths, self.strides = config.encoder_widths, config.strides
+        widths = config.encoder_widths
         self.first = CenteredConv(1, widths[0], EDGE_KERNEL, draws=draws)
-        sizes = zip(widths, widths[1:], self.strides, strict=False)
+        sizes = zip(widths, widths[1:], config.strides, strict=False)
         self.stages = nnx.List([EncoderStage(*size, draws=draws) for size in sizes])
         self.snake = Snake(widths[-1])
         self.last = CenteredConv(widths[-1], config.latent_width, LATENT_KERNEL, draws=draws)
@@ -87,9 +85,8 @@ class Encoder(nnx.Module):
     def __call__(self, samples: Float[Array, "b s"], span: Span) -> Float[Array, "b t d"]:
         """Windows and spans of whole frames, in samples; latents outside the span mean nothing."""
         x = self.first(samples[..., None], span)
-        for stage, stride in zip(self.stages, self.strides, strict=True):
-            x = stage(x, span)
-            span = span.down(stride)
+        for stage in self.stages:
+            x, span = stage(x, span)
         return self.last(self.snake(x), span)
 
 
@@ -97,9 +94,9 @@ class Decoder(nnx.Module):
     """Latents to waveform."""
 
     def __init__(self, config: DacConfig, *, draws: NormalDraws):
-        widths, self.strides = config.decoder_widths, config.strides[::-1]
+        widths = config.decoder_widths
         self.first = CenteredConv(config.latent_width, widths[0], EDGE_KERNEL, draws=draws)
-        sizes = zip(widths, widths[1:], self.strides, strict=False)
+        sizes = zip(widths, widths[1:], config.strides[::-1], strict=False)
         self.stages = nnx.List([DecoderStage(*size, draws=draws) for size in sizes])
         self.snake = Snake(widths[-1])
         self.last = CenteredConv(widths[-1], 1, EDGE_KERNEL, draws=draws)
@@ -108,9 +105,8 @@ class Decoder(nnx.Module):
         """Samples [b, t * hop] in [-1, 1] of windows with spans in frames; zero outside the
         recording and on its last `DacConfig.decoder_shortfall` samples."""
         x = self.first(latents, span)
-        for stage, stride in zip(self.stages, self.strides, strict=True):
-            after = span.up(stride)
-            x, span = stage(x, span, after), after
+        for stage in self.stages:
+            x, span = stage(x, span)
         return span.keep(jnp.tanh(self.last(self.snake(x), span)))[..., 0]
 
 

@@ -39,14 +39,12 @@ def _config(source: dict[str, Any], column: int, derived: tuple[str, str], where
     for field, names in _NAMES.items():
         name = names[column]
         value = source.get(name)
-        if field == "codebook_width" and isinstance(value, list):
-            widths = set(_whole_numbers(value, name, where))
-            if len(widths) != 1:
-                raise InputError(f"{where}: {name} = {value}: expected the same of every level")
-            (value,) = widths
-        is_list = field == "strides"
+        of_levels = field == "codebook_width" and isinstance(value, list)
+        is_list = field == "strides" or of_levels
         numbers = _whole_numbers(value if is_list else [value], name, where)
-        fields[field] = numbers if is_list else numbers[0]
+        if of_levels and len(set(numbers)) != 1:
+            raise InputError(f"{where}: {name} = {value}: expected the same of every level")
+        fields[field] = numbers if field == "strides" else numbers[0]
     width, mirrored = derived
     # Both sources derive these two when they are not written down.
     latent = source.get(width)

@@ -1,6 +1,5 @@
 """Public weights of the Descript Audio Codec into a model folder."""
 
-import collections
 from pathlib import Path
 from typing import Literal
 
@@ -19,15 +18,19 @@ from audiolm_jax.tokenizers.acoustic.dac.published_config import (
     config_from_descript,
     config_from_transformers,
 )
-from audiolm_jax.tokenizers.foreign.arrays import PublishedArrays, sha256_of
-from audiolm_jax.tokenizers.foreign.safetensors_folder import read_safetensors_folder
+from audiolm_jax.tokenizers.foreign.arrays import Layer, PublishedArrays, sha256_of
 from audiolm_jax.tokenizers.foreign.torch_file import read_torch_file
+from audiolm_jax.tokenizers.foreign.transformers_files import read_safetensors_folder
 
 LICENCE = "MIT; Copyright (c) 2023-present, Descript"
 _TORCH_SUFFIXES = (".pth", ".pt")
 
-# From our layout to torch's: [k, i, o] -> [o, i, k], and [k, i, o] -> [i, o, k].
-_TO_TORCH = {"conv": (2, 1, 0), "transposed": (1, 2, 0)}
+_LEVEL = "quantizer.quantizers.{}."  # of both publishers
+_QUANTIZER = (
+    Layer("quantizer", _LEVEL + "in_proj", "in_projection"),
+    Layer("quantizer", _LEVEL + "out_proj", "out_projection"),
+    Layer("quantizer", _LEVEL + "codebook", "codebooks"),
+)
 
 
 def import_dac(weights: Path, out: Path) -> tuple[DacConfig, str]:
@@ -71,28 +74,8 @@ def arrays_from(
 ) -> dict[str, np.ndarray]:
     """Parameters by our names and in our layout, from all arrays by the publisher's names."""
     source = PublishedArrays(published, where)
+    layers = [Layer(x.here, getattr(x, publisher), x.kind) for x in convolutional_layers(config)]
     shapes = flatten_shapes(nnx.state(abstract_network(Dac, config)))
-    arrays: dict[str, np.ndarray] = {}
-    for layer in convolutional_layers(config):
-        theirs = getattr(layer, publisher)
-        if layer.kind == "snake":
-            (channels,) = shapes[f"{layer.here}.alpha"]
-            arrays[f"{layer.here}.alpha"] = source.take(f"{theirs}.alpha", (1, channels, 1)).ravel()
-            continue
-        order = _TO_TORCH[layer.kind]
-        shape = shapes[f"{layer.here}.kernel"]
-        kernel = source.weight(theirs, tuple(shape[axis] for axis in order))
-        arrays[f"{layer.here}.kernel"] = kernel.transpose(np.argsort(order))
-        arrays[f"{layer.here}.bias"] = source.take(f"{theirs}.bias", (shape[2],))
-    wide, narrow = config.latent_width, config.codebook_width
-    levels: dict[str, list[np.ndarray]] = collections.defaultdict(list)
-    for level in range(config.levels):
-        theirs = f"quantizer.quantizers.{level}"  # by both publishers
-        for side, rows, columns in (("in", narrow, wide), ("out", wide, narrow)):
-            kernel = source.weight(f"{theirs}.{side}_proj", (rows, columns, 1))
-            levels[f"{side}_kernel"].append(kernel[..., 0].T)
-            levels[f"{side}_bias"].append(source.take(f"{theirs}.{side}_proj.bias", (rows,)))
-        shape = (config.codebook_size, narrow)
-        levels["codebooks"].append(source.take(f"{theirs}.codebook.weight", shape))
+    arrays = source.take_layers([*layers, *_QUANTIZER], shapes)
     source.check_empty()
-    return arrays | {f"quantizer.{name}": np.stack(parts) for name, parts in levels.items()}
+    return arrays

@@ -4,20 +4,17 @@ The gradient of a loss with respect to the reconstruction is divided by a moving
 norm, so a weight is a share of the whole. The commitment loss has no such gradient: it stays out.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from audiolm_jax.tokenizers.acoustic.soundstream.config import BalancerConfig
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class NormAverages:
+class NormAverages(NamedTuple):
     """Moving averages `sums / counts` of gradient norms of n losses, free of their zero start."""
 
     sums: Array  # decayed like the counts, float32 [n]

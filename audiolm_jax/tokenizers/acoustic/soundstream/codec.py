@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.acoustic.codec import Codec
 from audiolm_jax.tokenizers.acoustic.schedule import Run, run_in_step
-from audiolm_jax.tokenizers.acoustic.soundstream.config import SoundStreamConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import Place, SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.film import condition
 from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS, SoundStream
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import dequantize, nearest_codes
@@ -59,11 +59,8 @@ class SoundStreamCodec(Codec):
     def _schedule(self, lengths: Int[np.ndarray, " b"], context: int) -> Iterable[Run]:
         return run_in_step(lengths, _BLOCK_FRAMES, _ROWS)
 
-    def _encoder_state(self, batch: int) -> State:
-        return self._abstract.encoder.initial_state(batch)
-
-    def _decoder_state(self, batch: int) -> State:
-        return self._abstract.decoder.initial_state(batch)
+    def _initial_state(self, half: Place, batch: int) -> State:
+        return getattr(self._abstract, half).initial_state(batch)
 
     def _encode_block(
         self, params: Any, samples: Float[Array, "b s"], span: Int[Array, "2 b"], state: State

@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import math
-from typing import Any, Literal
+from typing import Literal
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import InputError, check_fields
 
 Place = Literal["encoder", "decoder"]
 Normalization = Literal["none", "weight", "layer"]
@@ -14,12 +14,6 @@ GROUP_CHANNELS = 4  # input channels of each group of a waveform discriminator
 FREQUENCY_STRIDE = 64  # of the STFT discriminator, all its layers together
 RECONSTRUCTION = ("spectral", "complex")  # losses of the reconstruction against its target
 ADVERSARIAL = ("adversarial", "feature")  # by what the discriminators make of it
-
-
-def _check(config: Any, place: str, is_valid: bool, name: str, expected: str) -> None:
-    if not is_valid:
-        flag = f"--{place}.{name}".replace("_", "-")
-        raise InputError(f"{flag} = {getattr(config, name)}: expected {expected}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +33,10 @@ class QuantizerConfig:
     """Passes of the k-means over the first batch that starts the codebooks."""
 
     def __post_init__(self) -> None:
-        check = functools.partial(_check, self, "model.quantizer")
-        for name in ("levels", "codebook_size", "kmeans_iterations"):
-            check(getattr(self, name) >= 1, name, "1 or more")
-        check(0 < self.decay < 1, "decay", "between 0 and 1")
-        check(self.revival_threshold >= 0, "revival_threshold", "0 (off) or more")
+        check = functools.partial(check_fields, self, "--model.quantizer")
+        check("levels codebook_size kmeans_iterations", lambda x: x >= 1, "1 or more")
+        check("decay", lambda x: 0 < x < 1, "between 0 and 1")
+        check("revival_threshold", lambda x: x >= 0, "0 (off) or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,19 +70,20 @@ class FrameRateConfig:
     """The same behind the decoder; 2 or more."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            least = 2 if name == "synthesis_overlap" else 1
-            _check(self, "model.frame_rate", value >= least, name, f"{least} or more")
+        check = functools.partial(check_fields, self, "--model.frame-rate")
+        check("synthesis_overlap", lambda x: x >= 2, "2 or more")
+        check(" ".join(vars(self)), lambda x: x >= 1, "1 or more")
 
     def check_hop(self, hop_samples: int) -> None:
         """Raises InputError if a codec frame of so many samples has no such cells and windows."""
-        check = functools.partial(_check, self, "model.frame_rate")
+        check = functools.partial(check_fields, self, "--model.frame-rate")
         divisor = f"a divisor of the hop, {hop_samples}, which is the product of --model.strides"
-        check(hop_samples % self.cells == 0, "cells", divisor)
+        check("cells", lambda x: hop_samples % x == 0, divisor)
+        cell = hop_samples // self.cells
         for name in ("analysis_overlap", "synthesis_overlap"):
-            window = hop_samples // self.cells * getattr(self, name)
+            window = cell * getattr(self, name)
             even = f"a window of an even number of samples, not {window}; change it or cells"
-            check(window % 2 == 0, name, even)
+            check(name, lambda x: cell * x % 2 == 0, even)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,19 +114,18 @@ class SoundStreamConfig:
     `channels` to `residual_reduction` only the product of the strides then counts."""
 
     def __post_init__(self) -> None:
-        check = functools.partial(_check, self, "model")
-        for name in ("sample_rate_hz", "channels", "residual_reduction", "embedding_width"):
-            check(getattr(self, name) >= 1, name, "1 or more")
-        for name in ("width_multipliers", "strides", "dilations"):
-            check(min(getattr(self, name), default=0) >= 1, name, "numbers of 1 or more")
-        longer = f"one more than --model.strides = {self.strides}"
-        check(len(self.width_multipliers) == len(self.strides) + 1, "width_multipliers", longer)
-        for width in self.widths[:-1]:
-            divisor = f"a divisor of the width {width}; change --model.width-multipliers"
-            check(width % self.residual_reduction == 0, "residual_reduction", divisor)
+        check = functools.partial(check_fields, self, "--model")
+        numbers = "sample_rate_hz channels residual_reduction embedding_width"
+        check(numbers, lambda x: x >= 1, "1 or more")
+        lists = "width_multipliers strides dilations"
+        check(lists, lambda x: min(x, default=0) >= 1, "numbers of 1 or more")
+        stages, longer = len(self.strides), f"one more than --model.strides = {self.strides}"
+        check("width_multipliers", lambda x: len(x) == stages + 1, longer)
+        divisor = f"a divisor of the widths {self.widths[:-1]}; change --model.width-multipliers"
+        check("residual_reduction", lambda x: not any(w % x for w in self.widths[:-1]), divisor)
         rate, hop = self.sample_rate_hz, self.hop_samples
         product = f"a product that divides --model.sample-rate-hz = {rate}, not {hop}"
-        check(rate % hop == 0, "strides", product)
+        check("strides", lambda _: rate % hop == 0, product)
         if self.frame_rate is not None:
             self.frame_rate.check_hop(hop)
 
@@ -199,15 +192,13 @@ class LossConfig:
     """Magnitude added before the logarithm."""
 
     def __post_init__(self) -> None:
-        check = functools.partial(_check, self, "train.losses")
-        for name, value in vars(self).items():
-            if name.endswith("_weight"):
-                check(value >= 0, name, "0 or more")
-        windows = self.spectral_windows
-        is_valid = bool(windows) and all(w >= 16 and w % 4 == 0 for w in windows)
-        check(is_valid, "spectral_windows", "multiples of 4 from 16 on")
-        check(self.mel_bins >= 1, "mel_bins", "1 or more")
-        check(self.log_floor > 0, "log_floor", "more than 0")
+        check = functools.partial(check_fields, self, "--train.losses")
+        weights = " ".join(name for name in vars(self) if name.endswith("_weight"))
+        check(weights, lambda x: x >= 0, "0 or more")
+        fits = lambda x: x and all(w >= 16 and w % 4 == 0 for w in x)  # noqa: E731
+        check("spectral_windows", fits, "multiples of 4 from 16 on")
+        check("mel_bins", lambda x: x >= 1, "1 or more")
+        check("log_floor", lambda x: x > 0, "more than 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,16 +228,15 @@ class DiscriminatorConfig:
     EnCodec's from diverging; the paper names none)."""
 
     def __post_init__(self) -> None:
-        check = functools.partial(_check, self, "train.discriminators")
-        for name in ("wave_width", "wave_max_width"):
-            width = getattr(self, name)
-            is_valid = width >= GROUP_CHANNELS and _is_power_of_two(width)
-            check(is_valid, name, f"a power of two of at least {GROUP_CHANNELS}")
-        check(all(map(_is_power_of_two, self.wave_scales)), "wave_scales", "powers of two")
-        check(self.stft_width >= 1, "stft_width", "1 or more")
+        check = functools.partial(check_fields, self, "--train.discriminators")
+        power = f"a power of two of at least {GROUP_CHANNELS}"
+        fits = lambda x: x >= GROUP_CHANNELS and _is_power_of_two(x)  # noqa: E731
+        check("wave_width wave_max_width", fits, power)
+        check("wave_scales", lambda x: all(map(_is_power_of_two, x)), "powers of two")
+        check("stft_width", lambda x: x >= 1, "1 or more")
         multiple, window = 2 * FREQUENCY_STRIDE, self.stft_window
-        check(window > 0 and window % multiple == 0, "stft_window", f"a multiple of {multiple}")
-        check(1 <= self.stft_hop <= window, "stft_hop", f"1 to stft_window = {window}")
+        check("stft_window", lambda x: x > 0 and x % multiple == 0, f"a multiple of {multiple}")
+        check("stft_hop", lambda x: 1 <= x <= window, f"1 to stft_window = {window}")
 
 
 def _is_power_of_two(number: int) -> bool:
@@ -263,9 +253,9 @@ class BalancerConfig:
     """R, norm over the batch of the balanced gradient if all losses pull one way (EnCodec: 1)."""
 
     def __post_init__(self) -> None:
-        check = functools.partial(_check, self, "train.balancer")
-        check(0 <= self.decay < 1, "decay", "0 to below 1")
-        check(self.total_norm > 0, "total_norm", "more than 0")
+        check = functools.partial(check_fields, self, "--train.balancer")
+        check("decay", lambda x: 0 <= x < 1, "0 to below 1")
+        check("total_norm", lambda x: x > 0, "more than 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,11 +278,11 @@ class SoundStreamTrainConfig:
     """Makes the weights of `losses`, but for commitment, shares of the gradient (paper: none)."""
 
     def __post_init__(self) -> None:
-        check = functools.partial(_check, self, "train")
-        check(self.discriminator_start_step >= 0, "discriminator_start_step", "0 or more")
-        check(self.discriminator_every >= 1, "discriminator_every", "1 or more")
-        check(0 <= self.quantizer_dropout <= 1, "quantizer_dropout", "0 to 1")
-        check(0 <= self.generator_ema_decay < 1, "generator_ema_decay", "0 (off) to below 1")
+        check = functools.partial(check_fields, self, "--train")
+        check("discriminator_start_step", lambda x: x >= 0, "0 or more")
+        check("discriminator_every", lambda x: x >= 1, "1 or more")
+        check("quantizer_dropout", lambda x: 0 <= x <= 1, "0 to 1")
+        check("generator_ema_decay", lambda x: 0 <= x < 1, "0 (off) to below 1")
         if self.balancer is not None and not self.balanced:
             flags = (f"--train.losses.{name}-weight" for name in RECONSTRUCTION + ADVERSARIAL)
             raise InputError(f"--train.balancer: needs a weight above 0 among {', '.join(flags)}")

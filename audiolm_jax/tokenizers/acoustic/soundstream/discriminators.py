@@ -115,7 +115,6 @@ class WaveDiscriminator(nnx.Module):
             "lane_blocks": _LANES,
             "block_diagonal": config.wave_max_width,
         }[config.grouped_convolution]
-
         normalization = config.wave_normalization
         conv = functools.partial(NormalizedConv, normalization=normalization, draws=draws)
         width = config.wave_width

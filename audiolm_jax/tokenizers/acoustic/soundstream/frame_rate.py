@@ -78,6 +78,9 @@ class Block(nnx.Module):
 class _FrameNetwork(nnx.Module):
     """A layer that mixes channels, blocks, normalization and a layer to the wanted width."""
 
+    cell: int  # samples between two short-time spectra
+    window: int  # samples of each
+
     def __init__(
         self, config: FrameRateConfig, inputs: int, blocks: int, outputs: int, *, draws: NormalDraws
     ):
@@ -87,8 +90,18 @@ class _FrameNetwork(nnx.Module):
         self.last_norm = _Norm(config.width)
         self.last = _Pointwise(config.width, outputs, draws=draws)
 
-    def _initial_states(self, batch: int) -> State:
-        return tuple(block.initial_state(batch) for block in self.blocks)
+    def initial_state(self, batch: int) -> State:
+        """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
+        past = jnp.zeros((batch, self.window - self.cell))
+        return past, tuple(block.initial_state(batch) for block in self.blocks)
+
+    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """Whole recordings of whole frames."""
+        return self.step(x, None)[0]
+
+    def step(self, x: Array, state: State) -> tuple[Array, State]:
+        """One chunk of whole frames; state None is a whole recording and keeps none."""
+        raise NotImplementedError
 
     def _run(self, x: Float[Array, "b t i"], states: State) -> tuple[Float[Array, "b t o"], State]:
         x = self.first_norm(self.first(x))
@@ -108,27 +121,17 @@ class FrameRateEncoder(_FrameNetwork):
         features = config.cells * 3 * (self.window // 2 + 1)
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
 
-    def initial_state(self, batch: int) -> State:
-        """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
-        return jnp.zeros((batch, self.window - self.cell)), self._initial_states(batch)
-
-    def __call__(self, samples: Float[Array, "b s"]) -> Float[Array, "b t d"]:
-        """Whole frames of samples to latents."""
-        return self.step(samples, None)[0]
-
-    def step(
-        self, samples: Float[Array, "b s"], state: State
-    ) -> tuple[Float[Array, "b t d"], State]:
-        """The same for one chunk of whole frames; state None is a whole recording, keeps none."""
-        past, states = state or self.initial_state(len(samples))
-        windows_BxCxW, past = windows_ending_with_cells(samples, past, self.cell)
+    def step(self, x: Float[Array, "b s"], state: State) -> tuple[Float[Array, "b t d"], State]:
+        """Samples to latents."""
+        past, states = state or self.initial_state(len(x))
+        windows_BxCxW, past = windows_ending_with_cells(x, past, self.cell)
         spectrum_BxCxF = windows_BxCxW @ jnp.asarray(analysis_matrix(self.window))
         real, imaginary = jnp.split(spectrum_BxCxF, 2, axis=-1)
         power = real**2 + imaginary**2 + _POWER_FLOOR
         scale = power ** ((_COMPRESSION - 1) / 2)
         magnitude = power ** (_COMPRESSION / 2)
         features = jnp.concatenate([real * scale, imaginary * scale, magnitude], axis=-1)
-        frames_BxTxI = features.reshape(len(samples), samples.shape[1] // self.hop, -1)
+        frames_BxTxI = features.reshape(len(x), x.shape[1] // self.hop, -1)
         latents, states = self._run(frames_BxTxI, states)
         return latents, state and (past, states)
 
@@ -142,25 +145,15 @@ class FrameRateDecoder(_FrameNetwork):
         bands = config.cells * 2 * (self.window // 2 + 1)
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)
 
-    def initial_state(self, batch: int) -> State:
-        """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
-        return self._initial_states(batch), jnp.zeros((batch, self.window - self.cell))
-
-    def __call__(self, latents: Float[Array, "b t d"]) -> Float[Array, "b s"]:
+    def step(self, x: Float[Array, "b t d"], state: State) -> tuple[Float[Array, "b s"], State]:
         """Latents to samples, not limited to [-1, 1]."""
-        return self.step(latents, None)[0]
-
-    def step(
-        self, latents: Float[Array, "b t d"], state: State
-    ) -> tuple[Float[Array, "b s"], State]:
-        """The same for one chunk of any t; state None is a whole recording and keeps none."""
-        states, tail = state or self.initial_state(len(latents))
-        x_BxTxO, states = self._run(latents, states)
-        bands_BxCxF = x_BxTxO.reshape(len(latents), x_BxTxO.shape[1] * self.cells, -1)
+        tail, states = state or self.initial_state(len(x))
+        x_BxTxO, states = self._run(x, states)
+        bands_BxCxF = x_BxTxO.reshape(len(x), x_BxTxO.shape[1] * self.cells, -1)
         log_magnitude, angle = jnp.split(bands_BxCxF, 2, axis=-1)
         magnitude = jnp.exp(jnp.minimum(log_magnitude - 5.0, _LOG_MAGNITUDE_LIMIT))
         parts = [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)]
         spectrum = jnp.concatenate(parts, axis=-1)
         matrix = jnp.asarray(synthesis_matrix(self.window, self.cell))
         samples, tail = overlap_add(spectrum @ matrix, tail)
-        return samples, state and (states, tail)
+        return samples, state and (tail, states)

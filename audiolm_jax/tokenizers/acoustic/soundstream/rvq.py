@@ -6,7 +6,7 @@ result is the same on any mesh.
 """
 
 import dataclasses
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +31,7 @@ class Codebooks:
     is_initialized: Array  # bool [], whether k-means has run
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class QuantizerStatistics:
+class QuantizerStatistics(NamedTuple):
     """What `update_codebooks` needs of one batch."""
 
     counts: Array  # float32 [q, n], valid frames that chose each code
@@ -43,10 +40,7 @@ class QuantizerStatistics:
     mask: Array  # bool [b * t], valid frames
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-@no_type_check
-class Quantized:
+class Quantized(NamedTuple):
     """Result of `quantize`."""
 
     latents: Array  # float32 [b, t, d], of the levels in use, with straight-through gradient

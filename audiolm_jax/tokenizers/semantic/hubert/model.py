@@ -4,6 +4,8 @@ Whatever lies beyond an item's end is kept out: convolutions over samples have n
 over a recording counts its own frames, the convolution over frames sees zeros outside.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -27,10 +29,7 @@ GROUP_VARIANCE_FLOOR = 1e-5
 CONV_NORM_EPSILON = 1e-5
 _LAYOUT = ("NHC", "HIO", "NHC")
 
-
-def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x times the normal distribution function of x, exactly."""
-    return jax.nn.gelu(x, approximate=False)
+gelu = functools.partial(jax.nn.gelu, approximate=False)
 
 
 class Convolution(nnx.Module):

@@ -5,7 +5,7 @@ from typing import Any
 
 from audiolm_jax.tokenizers.foreign.arrays import Layer
 from audiolm_jax.tokenizers.foreign.encoder import PublishedEncoder, read_encoder
-from audiolm_jax.tokenizers.foreign.fields import PublishedFields
+from audiolm_jax.tokenizers.foreign.transformers_files import PublishedFields
 from audiolm_jax.tokenizers.semantic.hubert.config import KIND, HubertConfig
 from audiolm_jax.tokenizers.semantic.hubert.model import Hubert
 

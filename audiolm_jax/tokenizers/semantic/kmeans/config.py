@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +25,13 @@ class KmeansConfig:
     """Frames on the devices at once, must divide over them; memory beside: 2 x this x K floats."""
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "iterations", "max_frames", "block_frames"):
-            if (value := getattr(self, name)) < 1:
-                flag = f"--kmeans.{name.replace('_', '-')}"
-                raise InputError(f"{flag} = {value}: expected a positive whole number")
+        numbers = "clusters iterations max_frames block_frames"
+        check_fields(self, "--kmeans", numbers, lambda x: x >= 1, "a positive whole number")
 
     def check_frames(self) -> None:
         """Raises InputError if there may be fewer frames than clusters."""
-        if self.max_frames < self.clusters:
-            expected = f"expected at least clusters = {self.clusters}"
-            raise InputError(f"--kmeans.max-frames = {self.max_frames}: {expected}")
+        at_least = f"at least clusters = {self.clusters}"
+        check_fields(self, "--kmeans", "max_frames", lambda x: x >= self.clusters, at_least)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,5 +120,4 @@ def store_features(
     try:
         return np.memmap(path, np.float32, "r", shape=(sum(choice.frames), width))
     except ValueError as error:
-        message = f"{path}: damaged ({error}); delete {directory} and start again"
-        raise InputError(message) from error
+        raise InputError(f"{path}: damaged ({error}); delete {directory}") from error

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig, KmeansResult
+from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering, KmeansConfig, KmeansResult
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, Sums, measure_scale
 from audiolm_jax.tokenizers.semantic.kmeans.seeding import initial_centroids, too_few_distinct
 from audiolm_jax.training.metrics import MetricsWriter
@@ -28,14 +28,11 @@ _PROGRESS_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class KmeansState:
+class KmeansState(Clustering):
     """All that a fit carries from step to step."""
 
-    step: int  # updates made
-    mean: np.ndarray  # float32 [d]
-    std: np.ndarray  # float32 [d]
-    centroids: np.ndarray  # float32 [K, d], standardized
     inertia: np.ndarray  # float64 [passes], as in `KmeansResult`
+    step: int  # updates made
 
 
 def fit_kmeans(
@@ -49,10 +46,7 @@ def fit_kmeans(
     Equal arguments give equal bits on the same devices; on others, results differ by rounding.
     `directory` keeps state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl, from
     which an interrupted fit goes on. The config's `layer` and `max_frames` are not read here.
-
-    Raises:
-      InputError: features not finite, fewer distinct frames than clusters, or a damaged state.
-      TrainingStopped: after SIGTERM or SIGINT, with the state saved.
+    Raises TrainingStopped after SIGTERM or SIGINT, with the state saved.
     """
     frames = len(features)
     if frames < config.clusters:
@@ -63,7 +57,7 @@ def fit_kmeans(
     scale = measure_scale(features, block) if state is None else Scale(state.mean, state.std)
     passes = Passes(features, scale, block, mesh)
     if state is None:
-        state = KmeansState(0, *scale, initial_centroids(passes, config), np.zeros(0))
+        state = KmeansState(*scale, initial_centroids(passes, config), np.zeros(0), 0)
         if directory is not None:
             _save(directory, state)
     with contextlib.ExitStack() as stack:
@@ -80,7 +74,7 @@ def fit_kmeans(
                 return KmeansResult(*scale, state.centroids, curve, sums.counts)
             if state.step >= config.iterations + config.clusters:
                 raise too_few_distinct(config, frames)
-            state = KmeansState(state.step + 1, *scale, centroids, curve)
+            state = KmeansState(*scale, centroids, curve, state.step + 1)
             if records is not None:
                 records.save(state)
 

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import check_fields
 
 KIND = "w2v_bert"
 FRAMES_PER_TOKEN = 4  # spectrogram frames, by the two strides of the subsampling
@@ -31,14 +30,12 @@ class ConformerConfig:
     """What the backward pass recomputes: nothing, all but matrix products, or whole blocks."""
 
     def __post_init__(self) -> None:
-        flag = "--model.conformer"
-        _require(self, flag, ("width", "heads", "ff_width"), lambda x: x >= 1, "1 or more")
-        _require(self, flag, ("dropout",), lambda x: 0 <= x < 1, "0 to below 1")
-        if self.width % (2 * self.heads):
-            expected = f"expected a multiple of 2 x heads = {2 * self.heads}"
-            raise InputError(f"{flag}.width = {self.width}: {expected}")
-        odd = ("conv_kernel",)
-        _require(self, flag, odd, lambda x: x >= 1 and x % 2, "an odd number of frames")
+        check = functools.partial(check_fields, self, "--model.conformer")
+        check("width heads ff_width", lambda x: x >= 1, "1 or more")
+        check("dropout", lambda x: 0 <= x < 1, "0 to below 1")
+        pairs = 2 * self.heads
+        check("width", lambda x: x % pairs == 0, f"a multiple of 2 x heads = {pairs}")
+        check("conv_kernel", lambda x: x >= 1 and x % 2, "an odd number of frames")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,19 +72,17 @@ class W2vBertConfig:
     """Sizes of every block."""
 
     def __post_init__(self) -> None:
+        check = functools.partial(check_fields, self, "--model")
         free = {"objective", "contrastive_layers", "projection_seed", "conformer"}
-        positive = [name for name in vars(self) if name not in free]
-        _require(self, "--model", positive, lambda x: x > 0, "a positive number")
-        _require(self, "--model", ("projection_seed",), lambda x: x >= 0, "0 or more")
-        _require(self, "--model", ("codebook_size",), lambda x: x >= 2, "at least 2")
-        hop, window, fft = self.mel_hop_samples, self.mel_window_samples, self.mel_fft_size
-        if not hop <= window <= fft:
-            expected = f"expected between mel-hop-samples = {hop} and mel-fft-size = {fft}"
-            raise InputError(f"--model.mel-window-samples = {window}: {expected}")
-        layers = self.contrastive_layers
-        if layers < 0 or (layers == 0) != (self.objective == "best_rq"):
-            expected = "expected 0 with best_rq, a positive number with w2v_bert"
-            raise InputError(f"--model.contrastive-layers = {layers}: {expected}")
+        positive = " ".join(name for name in vars(self) if name not in free)
+        check(positive, lambda x: x > 0, "a positive number")
+        check("projection_seed", lambda x: x >= 0, "0 or more")
+        check("codebook_size", lambda x: x >= 2, "at least 2")
+        hop, fft, is_plain = self.mel_hop_samples, self.mel_fft_size, self.objective == "best_rq"
+        between = f"between mel-hop-samples = {hop} and mel-fft-size = {fft}"
+        check("mel_window_samples", lambda x: hop <= x <= fft, between)
+        layers = "0 with best_rq, a positive number with w2v_bert"
+        check("contrastive_layers", lambda x: x >= 0 and (x == 0) == is_plain, layers)
 
     @property
     def hop_samples(self) -> int:
@@ -149,22 +144,13 @@ class W2vBertTrainConfig:
     """Held-out code perplexity below this share of the codebook (collapse) ends the run; 0: off."""
 
     def __post_init__(self) -> None:
-        require = functools.partial(_require, self, "--train")
-        rates = ("mask_probability", "gumbel_temperature_decay")
-        require(rates, lambda x: 0 < x <= 1, "above 0, up to 1")
-        require(("mask_length", "distractors"), lambda x: x >= 1, "at least 1")
-        weights = ("masked_weight", "visible_weight", "diversity_weight", "feature_penalty_weight")
-        require(("mask_noise", "frequency_warp", *weights), lambda x: x >= 0, "0 or more")
-        require(("target_gradient_scale", "least_code_use"), lambda x: 0 <= x <= 1, "0 to 1")
-        require(("contrastive_temperature",), lambda x: x > 0, "above 0")
+        check = functools.partial(check_fields, self, "--train")
+        check("mask_probability gumbel_temperature_decay", lambda x: 0 < x <= 1, "above 0, up to 1")
+        check("mask_length distractors", lambda x: x >= 1, "at least 1")
+        weights = "masked_weight visible_weight diversity_weight feature_penalty_weight"
+        check(f"mask_noise frequency_warp {weights}", lambda x: x >= 0, "0 or more")
+        check("target_gradient_scale least_code_use", lambda x: 0 <= x <= 1, "0 to 1")
+        check("contrastive_temperature", lambda x: x > 0, "above 0")
         highest = self.gumbel_temperature
         expected = f"above 0, up to gumbel-temperature = {highest}"
-        require(("gumbel_temperature_end",), lambda x: 0 < x <= highest, expected)
-
-
-def _require(config: Any, flag: str, names: Sequence[str], fits: Any, expected: str) -> None:
-    """Raises InputError for the first of the fields that does not fit."""
-    for name in names:
-        value = getattr(config, name)
-        if not fits(value):
-            raise InputError(f"{flag}.{name.replace('_', '-')} = {value}: expected {expected}")
+        check("gumbel_temperature_end", lambda x: 0 < x <= highest, expected)

@@ -160,12 +160,11 @@ class ConformerStack(nnx.Module):
         `tap` is 1 to `count`, by default `count`; `key` switches dropout on.
         """
         count = self.layers if count is None else count
-        graphdef, stacked = nnx.split(self.stacked)
-        stacked = jax.tree.map(lambda leaf: leaf[:count], stacked)
+        stacked = jax.tree.map(lambda leaf: leaf[:count], self.stacked)
         keys = None if key is None else jax.random.split(key, count)
 
-        def run(x: Array, weights: nnx.State, block_key: Array | None) -> Array:
-            return nnx.merge(graphdef, weights)(x, valid, block_key)
+        def run(x: Array, block: ConformerBlock, block_key: Array | None) -> Array:
+            return block(x, valid, block_key)
 
         if self.remat != "none":
             dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
@@ -173,8 +172,8 @@ class ConformerStack(nnx.Module):
 
         def body(carry: tuple[Array, Array], layer: tuple) -> tuple[tuple[Array, Array], None]:
             x, tapped = carry
-            weights, block_key, number = layer
-            x = run(x, weights, block_key)
+            block, block_key, number = layer
+            x = run(x, block, block_key)
             # Carried on, not put out by every block, which would hold an array for each.
             return (x, jnp.where(number == (tap or count), x, tapped)), None
 

@@ -70,14 +70,13 @@ def contrastive_loss(
     context_BxUxD = _normalize(outputs.context)
     targets_BxUxD = _normalize(outputs.quantized.vectors)
     similarity_BxUxV = jnp.einsum("bud,bvd->buv", context_BxUxD, targets_BxUxD) / temperature
-    positive_BxU = jnp.einsum("bud,bud->bu", context_BxUxD, targets_BxUxD)
-    positive_BxUx1 = positive_BxU[:, :, None] / temperature
+    positive_BxU = jnp.einsum("bud,bud->bu", context_BxUxD, targets_BxUxD) / temperature
     negative_BxUxN = jnp.take_along_axis(similarity_BxUxV, distractors, axis=2)
     codes_BxU = outputs.quantized.sampled_ids
     drawn = jnp.take_along_axis(codes_BxU, distractors.reshape(codes_BxU.shape[0], -1), axis=1)
     same_BxUxN = drawn.reshape(distractors.shape) == codes_BxU[:, :, None]
     negative_BxUxN = jnp.where(same_BxUxN, -1e30, negative_BxUxN)
-    logits_BxUxM = jnp.concatenate([positive_BxUx1, negative_BxUxN], axis=-1)
+    logits_BxUxM = jnp.concatenate([positive_BxU[:, :, None], negative_BxUxN], axis=-1)
     weight = mask & (mask.sum(axis=1, keepdims=True) >= 2)
     loss = jax.nn.logsumexp(logits_BxUxM, axis=-1) - logits_BxUxM[:, :, 0]
     right = jnp.argmax(logits_BxUxM, axis=-1) == 0

@@ -114,9 +114,8 @@ def program(
             outputs = model(batch, *seen, gumbel_key, dropout_key)
             return measure(outputs, drawn, train_config)
 
-        (_, sums), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updated = apply_gradients(optimizer, state.params, state.opt_state, gradients)
-        params, opt_state, norms = updated
+        (_, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        params, opt_state, norms = apply_gradients(optimizer, state.params, state.opt_state, grads)
         metrics = {name: value.mean() for name, value in sums.items()}
         if model_config.objective == "w2v_bert":
             metrics["gumbel_temperature"] = temperature

@@ -6,7 +6,7 @@ from typing import Any
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.foreign.arrays import Layer
 from audiolm_jax.tokenizers.foreign.encoder import PublishedEncoder, read_encoder
-from audiolm_jax.tokenizers.foreign.fields import PublishedFields
+from audiolm_jax.tokenizers.foreign.transformers_files import PublishedFields
 from audiolm_jax.tokenizers.semantic.w2v_bert2.config import KIND, SAMPLE_RATE_HZ, W2vBert2Config
 from audiolm_jax.tokenizers.semantic.w2v_bert2.model import W2vBert2
 

@@ -1,10 +1,18 @@
-"""Fields of a config.json of the transformers library, each read with its type."""
+"""Reads what the transformers library saves: model.safetensors, and config.json by its fields."""
 
+import json
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
 from audiolm_jax.errors import InputError
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 # Type of a field of ours -> what theirs has to be, whether it is, and ours from it.
 _KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
@@ -45,3 +53,24 @@ class PublishedFields:
         if not fits(value):
             raise InputError(f"{self.where}: {name} = {value!r}: expected {words}")
         return value
+
+
+def read_safetensors_folder(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The config and the arrays by name, from the folder or the safetensors file in it."""
+    weights = path / WEIGHTS if path.is_dir() else path
+    config = weights.parent / CONFIG
+    for file in (weights, config):
+        if not file.is_file():
+            raise InputError(f"{file}: not found; expected {WEIGHTS} and {CONFIG} in one folder")
+    try:
+        return read_json(config), load_file(weights)
+    except SafetensorError as error:
+        raise InputError(f"{weights}: damaged ({error}); download it again") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: damaged ({error}); download it again") from error
