@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping
 from tools.stories.lots import Lots
 from tools.stories.plots import PLOTS, Plot
 from tools.stories.words import (
+    BOYS,
     DERIVED,
     DIFFERENT,
     DOMAINS,
+    GIRLS,
     MASS_FOODS,
     article,
     counted,
@@ -46,8 +48,11 @@ class Story:
         return " ".join(self.sentences)
 
 
-def story(seed: int) -> Story:
-    """The story of a seed; the same for all versions of Python, but not of this grammar."""
+def story(seed: int, *, other_pronouns: bool = False) -> Story:
+    """The story of a seed; the same for all versions of Python, but not of this grammar.
+
+    With `other_pronouns` it is told wrongly: he for she and so on, with all else the same.
+    """
     lots = Lots("story", seed)
     name = lots.choice(list(PLOTS))
     plot = PLOTS[name]
@@ -55,6 +60,9 @@ def story(seed: int) -> Story:
     for fact in DOMAINS:
         taken = facts.get(DIFFERENT.get(fact, ""))
         facts[fact] = lots.choice([v for v in domain(plot, fact) if v != taken])
+    if other_pronouns:
+        other = {"hero": (BOYS if is_girl(facts["hero"]) else GIRLS)[0]}
+        facts |= {pronoun: _value(pronoun, other) for pronoun in ("he", "him", "his", "himself")}
     wordings = [wording for step in plot.steps if (wording := lots.choice(step))]
     sentences = [_spoken(text, facts, lots) for text in " | ".join(wordings).split(" | ")]
     told = {fact for wording in wordings for part in parse(wording) for fact in part.facts}
@@ -139,10 +147,12 @@ def _base(name: str) -> str:
 
 
 def _value(name: str, facts: Facts) -> str:
+    if name in facts:
+        return facts[name]
     if name in DERIVED:
         source, rule = DERIVED[name]
         return rule(_value(source, facts))
-    return facts.get(name, name)  # what is no fact is a noun that stands for itself
+    return name  # what is no fact is a noun that stands for itself
 
 
 def _filled(slot: str, facts: Facts) -> str:

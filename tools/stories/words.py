@@ -1,36 +1,44 @@
 """The words of the world: what each fact of a story can be, and the forms of nouns."""
 
-GIRLS = tuple("Lily Anna Mia Sara Emma Lucy Ruby Rose Jane Alice Ella Molly Nora Grace".split())
-BOYS = tuple("Tom Ben Max Sam Jack Tim Leo Bob Dan Peter Oliver Henry Paul Adam".split())
-NUMBERS = tuple("one two three four five six seven eight nine ten".split())
 
-COLORS = tuple(
-    "red blue green yellow white black brown pink purple orange silver golden gray".split()
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+GIRLS = _words("Lily Anna Mia Sara Emma Lucy Ruby Rose Jane Alice Ella Molly Nora Grace")
+BOYS = _words("Tom Ben Max Sam Jack Tim Leo Bob Dan Peter Oliver Henry Paul Adam")
+NUMBERS = _words("one two three four five six seven eight nine ten")
+
+COLORS = _words("red blue green yellow white black brown pink purple orange silver golden gray")
+OBJECTS = _words(
+    "ball kite doll book box boat hat bell key drum cup car train feather shell coat basket "
+    "umbrella ring scarf bag blanket button balloon lamp bottle spoon crayon marble whistle "
+    "ribbon mitten boot shoe sock apron envelope arrow engine robot puppet puzzle wagon pillow "
+    "mask flag coin anchor stone oar"
 )
-OBJECTS = tuple(
-    "ball kite doll book box boat hat bell key drum cup car train feather shell coat basket umbrella "
-    "ring scarf bag blanket button balloon lamp bottle spoon crayon marble whistle ribbon mitten boot "
-    "shoe sock apron envelope arrow engine robot puppet puzzle wagon pillow mask flag coin anchor "
-    "stone oar".split()
-)
-# What a child can wear or ride is left to no plot: every object can be lost, given and carried.
-ANIMALS = tuple(
+ANIMALS = _words(
     "dog cat bird rabbit mouse horse cow duck frog bear fox pig sheep goat hen bee lion monkey "
-    "squirrel owl ant elephant otter eagle turtle puppy kitten lamb tiger donkey hedgehog swan goose "
-    "crow snail butterfly spider deer mole ape".split()
+    "squirrel owl ant elephant otter eagle turtle puppy kitten lamb tiger donkey hedgehog swan "
+    "goose crow snail butterfly spider deer mole ape"
 )
-FOODS = tuple(
-    "apple cake carrot cookie egg pear pie banana nut berry sandwich plum peach onion potato tomato "
-    "muffin pancake cherry lemon bun melon olive".split()
+FOODS = _words(
+    "apple cake carrot cookie egg pear pie banana nut berry sandwich plum peach onion potato "
+    "tomato muffin pancake cherry lemon bun melon olive"
 )
-MASS_FOODS = tuple("bread soup honey cheese milk rice corn jam butter cream juice".split())
-PLANTS = tuple("flower rose tulip bush pumpkin bean apple onion pear plum carrot tomato".split())
-IRREGULAR = {"mouse": "mice", "sheep": "sheep", "deer": "deer", "goose": "geese", "scarf": "scarves"}
+MASS_FOODS = _words("bread soup honey cheese milk rice corn jam butter cream juice")
+PLANTS = _words("flower rose tulip bush pumpkin bean apple onion pear plum carrot tomato")
+IRREGULAR = {
+    "mouse": "mice",
+    "sheep": "sheep",
+    "deer": "deer",
+    "goose": "geese",
+    "scarf": "scarves",
+}
 
-PLACES = tuple(
+PLACES = _words(
     "park garden forest river lake hill farm beach market school barn field bridge village pond "
     "meadow library castle island playground town mountain valley mill orchard station harbor "
-    "cave".split()
+    "cave"
 )
 SPOTS = (
     "under the bed",
@@ -58,26 +66,24 @@ SPOTS = (
     "near the fence",
     "inside an old shed",
 )
-TRAITS = tuple(
-    "kind brave clever funny shy quiet friendly gentle lazy careful cheerful curious polite silly "
-    "helpful wise eager active unusual".split()
+TRAITS = _words(
+    "kind brave clever funny shy quiet friendly gentle lazy careful cheerful curious polite "
+    "silly helpful wise eager active unusual"
 )
 # Of things and of animals.
-SIZES = tuple("big little small tiny old new pretty shiny round soft enormous ugly odd".split())
-STATURES = tuple("big little small tiny old young fat huge enormous ugly odd".split())
+SIZES = _words("big little small tiny old new pretty shiny round soft enormous ugly odd")
+STATURES = _words("big little small tiny old young fat huge enormous ugly odd")
 GLAD = ("happy", "proud", "pleased", "cheerful", "glad")
 UNHAPPY = ("sad", "upset", "unhappy", "worried", "lonely")
-WEATHER = tuple("sunny rainy windy cold warm snowy cloudy bright icy foggy".split())
-FAMILY = tuple("mother father sister brother grandmother grandfather uncle aunt cousin".split())
-PEOPLE = tuple(
+WEATHER = _words("sunny rainy windy cold warm snowy cloudy bright icy foggy")
+FAMILY = _words("mother father sister brother grandmother grandfather uncle aunt cousin")
+PEOPLE = _words(
     "baker farmer teacher doctor neighbor sailor painter singer gardener king queen actor "
-    "artist officer".split()
+    "artist officer"
 )
-SKILLS = tuple(
-    "sing swim dance draw paint cook whistle climb skate write count juggle knit sew".split()
-)
-GAMES = tuple("play sing dance swim draw run jump paint rest fish climb skate".split())
-LIMBS = tuple("leg foot paw ear nose knee toe back".split())
+SKILLS = _words("sing swim dance draw paint cook whistle climb skate write count juggle knit sew")
+GAMES = _words("play sing dance swim draw run jump paint rest fish climb skate")
+LIMBS = _words("leg foot paw ear nose knee toe back")
 
 # Fact -> what it can be.
 DOMAINS: dict[str, tuple[str, ...]] = {
