@@ -13,13 +13,14 @@ from typing import NamedTuple
 from tools.stories.grammar import Story, domain, story, words_of
 from tools.stories.lots import Lots
 from tools.stories.plots import PLOTS
-from tools.stories.words import ANIMALS, FOODS, NUMBERS, OBJECTS, PLANTS, plural
+from tools.stories.words import ANIMALS, FAMILY, FOODS, NUMBERS, OBJECTS, PEOPLE, PLANTS, plural
 
 # Kind -> number of forms of the right word that are to be equally common among its pairs.
-KINDS = {"pronoun": 5, "article": 2, "verb": 2, "plural": 2, "object": 1, "color": 1}
+KINDS = {"pronoun": 4, "article": 2, "verb": 2, "plural": 2, "object": 1, "color": 1}
 _MORE_NOUNS = ("day", "week", "hour", "minute", "coin", "seed", "time")
 _PLURALS = {noun: plural(noun) for noun in (*ANIMALS, *FOODS, *OBJECTS, *PLANTS, *_MORE_NOUNS)}
 _SINGULARS = {many: noun for noun, many in _PLURALS.items()}
+_PERSONS = frozenset((*FAMILY, *PEOPLE, "guest"))
 _TOKEN = re.compile(r"[A-Za-z]+")
 # Of the alphabet that hibari and Kokoro share.
 VOWELS = frozenset("AIOQWYaiuæɑɒɔəɛɜɪʊʌᵊᵻɐeoɚ")  # noqa: RUF001
@@ -75,7 +76,8 @@ def _form(pair: AgreementPair) -> str:
     if pair.kind == "plural":
         return "plural" if pair.good_word in _SINGULARS else "singular"
     if pair.kind == "pronoun":
-        return "him" if pair.good_word == "himself" else pair.good_word
+        groups = {"him": "his", "himself": "his", "herself": "her"}
+        return groups.get(pair.good_word, pair.good_word)
     return pair.good_word if KINDS[pair.kind] > 1 else ""
 
 
@@ -124,7 +126,7 @@ def _numbers(told: Story, sentence: str) -> Iterator[AgreementPair]:
 
 
 def _pronouns(told: Story, number: int) -> Iterator[AgreementPair]:
-    """He, she, his, her or him after the hero's name, with nobody else named."""
+    """He, she, his, her or him after the hero's name, and after nobody else's."""
     sentence = told.sentences[number]
     context = told.sentences[number - 1] if number else ""
     hero, friend = told.facts["hero"].lower(), told.facts.get("friend", "").lower()
@@ -135,7 +137,8 @@ def _pronouns(told: Story, number: int) -> Iterator[AgreementPair]:
     swapped = words_of(story(told.seed, other_pronouns=True).sentences[number])
     start = len(words) - len(swapped)  # only the sentence itself is asked about
     for position, word in enumerate(swapped, start):
-        if word != words[position] and position > words.index(hero):
+        others = _PERSONS.intersection(words[:position])
+        if word != words[position] and position > words.index(hero) and not others:
             yield _pair("pronoun", told, text, position, word)
 
 
@@ -167,8 +170,9 @@ def word_pairs(
     """A pair for each word of three phones or more that has one.
 
     A third of the word's phones, drawn at random, are replaced by others, vowels by vowels with the
-    same stress, as often as they occur in the words; each two neighbors occur in some word. The
-    result is none of `english`, pronunciations without stress.
+    same stress, as often as they occur in the words. Each two neighbors occur in some word, and the
+    first and the last two begin and end one. The result is none of `english`, pronunciations of
+    any words.
     """
     spoken = {word: split_phones(pronounce(word)) for word in sorted(words)}
     phones = [phone for sequence in spoken.values() for phone in sequence]
@@ -206,7 +210,8 @@ def _kind(phone: str) -> tuple[bool, str]:
     return phone[-1] in VOWELS, phone[:-1]
 
 
-def _neighbors(phones: list[str]) -> set[tuple[str, str]]:
-    """Without stress, the borders of the word included."""
-    bare = ["#", *(phone[-1] for phone in phones), "#"]
-    return set(itertools.pairwise(bare))
+def _neighbors(phones: list[str]) -> set[tuple[str, ...]]:
+    """All pairs without stress, the first and the last one marked as such."""
+    bare = [phone[-1] for phone in phones]
+    pairs = [("", *pair) for pair in itertools.pairwise(bare)]
+    return {("#", *bare[:2]), *pairs, (*bare[-2:], "#")}
