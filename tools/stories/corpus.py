@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-import wave
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Telling:
     @property
     def path(self) -> str:
         """Below the folder of the corpus."""
-        return f"{self.part}/{self.speaker.name}/{self.seed:09d}.wav"
+        return f"{self.part}/{self.speaker.name}/{self.seed:09d}.flac"
 
 
 def is_held_out(seed: int) -> bool:
@@ -121,16 +120,17 @@ def _silence(seconds: float) -> np.ndarray:
 
 
 def seconds_of(path: Path) -> float:
-    """Length of a file of `write_wav`."""
-    with wave.open(str(path), "rb") as file:
-        return file.getnframes() / file.getframerate()
+    """Length of a file of `write_flac`."""
+    import soundfile
+
+    return soundfile.info(path).duration
 
 
 def tellings_in(directory: Path) -> list[Telling]:
     """All that have been spoken, in the order of their paths."""
     speakers = {speaker.name: speaker for speaker in (*FAST_SPEAKERS, *SLOW_SPEAKERS)}
     found = []
-    for path in sorted(directory.glob("*/*/*.wav")):
+    for path in sorted(directory.glob("*/*/*.flac")):
         speaker, part = speakers.get(path.parent.name), path.parent.parent.name
         if speaker and re.fullmatch(r"\d{9}", path.stem) and not path.is_symlink():
             found.append(Telling(speaker, int(path.stem), part))
@@ -144,13 +144,11 @@ def write_tellings(directory: Path, tellings: Iterable[Telling], say: Say) -> No
         if not path.exists():
             samples = tell(telling, say)
             with atomic_path(path) as scratch:
-                write_wav(scratch, samples)
+                write_flac(scratch, samples)
 
 
-def write_wav(path: Path, samples: np.ndarray) -> None:
+def write_flac(path: Path, samples: np.ndarray) -> None:
     """16-bit mono at RATE_HZ."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(np.rint(samples * 32767).astype("<i2").tobytes())
+    import soundfile
+
+    soundfile.write(path, np.rint(samples * 32767).astype(np.int16), RATE_HZ, subtype="PCM_16")

@@ -44,7 +44,7 @@ def _claim(directory: Path, seed: int) -> None:
         sys.exit(f"error: {directory}: was made with another {what}; move it away")
     if not path.exists():
         write_json(path, mine)
-    for scratch in directory.glob("*/*/.*.wav"):  # of a run that was killed
+    for scratch in directory.glob("*/*/.*.flac"):  # of a run that was killed
         scratch.unlink()
 
 

@@ -21,7 +21,7 @@ README = """Stories: clean English speech of a closed world
 All of this is SYNTHETIC SPEECH: no person spoke it. Programs told small stories, also made by a
 program, from a vocabulary of {words} words. Results do not carry over to recordings of people.
 
-Folders (16 kHz, 16 bit, mono; one file is one whole story, told by the speaker its folder names):
+Folders (16 kHz, 16 bit, FLAC; one file is one whole story, told by the speaker its folder names):
 
     train/              what a model may learn from
     heldout_stories/    the same speakers, stories of which training has none (one in twenty)
