@@ -5,6 +5,7 @@ import itertools
 import re
 
 import pytest
+
 from tools.stories.grammar import END, START, Story, bigrams, story, vocabulary, words_of
 from tools.stories.plots import PLOTS
 from tools.stories.words import COLORS, DOMAINS, NUMBERS, is_girl, plural
@@ -132,11 +133,10 @@ def number_faults(told: Story) -> list[str]:
                 singular = rest[0] in ("a", "an", "one")
                 if singular != (words[place + 1] == "was"):
                     wrong.append(sentence)
-            if word in NUMBERS and place + 2 < len(words) and words[place + 2] in ("was", "were"):
-                if words[place + 1] in nouns | many and (word == "one") != (
-                    words[place + 2] == "was"
-                ):
-                    wrong.append(sentence)
+            counted = words[place + 1] in nouns | many and word in NUMBERS
+            verb = words[place + 2] if place + 2 < len(words) else ""
+            if counted and verb in ("was", "were") and (word == "one") != (verb == "was"):
+                wrong.append(sentence)
     return wrong
 
 
@@ -154,8 +154,8 @@ def reference_faults(told: Story) -> list[str]:
                 introduced.add((color, noun))
             elif (color, noun) not in introduced:
                 wrong.append(f"{color} {noun} in {sentence!r}")
-        for place, (the, noun) in enumerate(itertools.pairwise(words)):
-            if the in ("the", "my", "your") and noun in nouns and place + 2 <= len(words):
+        for the, noun in itertools.pairwise(words):
+            if the in ("the", "my", "your") and noun in nouns:
                 wrong.append(f"a thing without its color in {sentence!r}")
     return wrong
 
