@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tools.stories.lots import Lots
-from tools.stories.plots import PLOTS, Plot
+from tools.stories.plots import PLOTS
+from tools.stories.steps import Plot
 from tools.stories.words import (
     BOYS,
     DERIVED,
