@@ -8,14 +8,6 @@ cd "$root"
 
 make_venv
 
-flite="$(command -v flite || true)"
-if [ -z "$flite" ]; then
-  echo "== fetching the synthesiser flite (Debian packages)"
-  rm -rf data/.flite
-  fetch_debian "$root/data/.flite" flite libflite1 libasound2
-  flite="$root/data/.flite/unpacked/usr/bin/flite"
-  libraries="$(dirname "$(find "$root/data/.flite/unpacked" -name 'libflite.so*' | head -n 1)")"
-  export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-fi
+fetch_flite
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
-"$PYTHON" -m audiolm_jax items flite configs/flite/sentences.txt --out data/flite --flite "$flite"
+"$PYTHON" -m audiolm_jax items flite configs/flite/sentences.txt --out data/flite --flite "$FLITE"

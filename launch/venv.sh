@@ -56,6 +56,23 @@ fetch_asterisk() { # DIR LANGUAGE...
   rm -rf "$part"
 }
 
+# The synthesizer flite of the system or, without root, of Debian in data/.flite. Sets FLITE.
+fetch_flite() {
+  FLITE="$(command -v flite || true)"
+  [ -z "$FLITE" ] || return 0
+  local dir="$root/data/.flite"
+  if [ ! -d "$dir" ]; then
+    echo "== fetching the synthesizer flite (Debian packages)"
+    rm -rf "$dir.part"
+    fetch_debian "$dir.part" flite libflite1 libasound2
+    mv "$dir.part" "$dir"
+  fi
+  FLITE="$dir/unpacked/usr/bin/flite"
+  local libraries
+  libraries="$(dirname "$(find "$dir" -name 'libflite.so*' | head -n 1)")"
+  export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+}
+
 choose_python() { # prints the name
   local candidate candidates=(python3.13 python3.12 python3.11 python3)
   [ -z "${AUDIOLM_PYTHON:-}" ] || candidates=("$AUDIOLM_PYTHON")

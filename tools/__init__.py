@@ -1,0 +1,1 @@
+"""Programs beside the package: they make what it is trained on."""

@@ -1,0 +1,1 @@
+"""A corpus of clean synthetic English speech over a closed world of small stories."""

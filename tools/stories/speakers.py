@@ -1,0 +1,85 @@
+"""Who speaks: a table of all speakers, and which of them training never hears."""
+
+import dataclasses
+from typing import Literal
+
+EngineName = Literal["hibari", "pico", "flite", "kokoro"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Timbre:
+    """How a virtual speaker differs from hibari's own voice.
+
+    Beyond formants of 0.79 to 1.05, 90 to 210 Hz and tilts of at most 0 the speech gets unclear.
+    """
+
+    formants: float  # factor on all resonances; more than 1 is a shorter vocal tract
+    pitch_hz: float  # median
+    pitch_range: float  # factor on the logarithm of pitch over its median
+    tempo: float
+    tilt_db: float  # an octave, around 1 kHz
+    breath_db: float  # on the noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Speaker:
+    """A voice of an engine."""
+
+    name: str  # also the name of its folder
+    engine: EngineName
+    voice: str  # as the engine calls it
+    accent: str
+    sex: Literal["female", "male"]  # as it sounds; nobody spoke
+    held_out: bool = False
+    timbre: Timbre | None = None  # of hibari only
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the engine takes about as long as its speech lasts."""
+        return self.engine == "kokoro"
+
+
+def _virtual(
+    number: int, sex: Literal["female", "male"], *timbre: float, held_out: bool = False
+) -> Speaker:
+    return Speaker(
+        f"hibari_{number:02d}", "hibari", "heart", "en-US", sex, held_out, Timbre(*timbre)
+    )
+
+
+def _kokoro(voice: str) -> Speaker:
+    accent = "en-US" if voice[0] == "a" else "en-GB"
+    sex: Literal["female", "male"] = "female" if voice[1] == "f" else "male"
+    return Speaker(f"kokoro_{voice}", "kokoro", voice, accent, sex, voice in _KOKORO_HELD_OUT)
+
+
+_KOKORO_HELD_OUT = ("af_bella", "af_sarah", "am_fenrir", "am_michael", "bf_emma", "bm_george")
+_AMERICANS = (
+    "af_alloy af_aoede af_bella af_heart af_jessica af_kore af_nicole af_nova af_river af_sarah "
+    "af_sky am_adam am_echo am_eric am_fenrir am_liam am_michael am_onyx am_puck am_santa"
+)
+_BRITISH = "bf_alice bf_emma bf_isabella bf_lily bm_daniel bm_fable bm_george bm_lewis"
+KOKORO_VOICES = tuple(f"{_AMERICANS} {_BRITISH}".split())
+
+FAST_SPEAKERS = (
+    _virtual(1, "female", 1.00, 185, 1.0, 1.00, 0, 0),
+    _virtual(2, "female", 0.94, 165, 0.9, 0.95, -1, 0),
+    _virtual(3, "male", 0.86, 118, 0.9, 1.00, 0, 0),
+    _virtual(4, "male", 0.82, 95, 0.8, 0.94, -1, -2),
+    _virtual(5, "male", 0.89, 135, 1.2, 1.08, 0, 0),
+    _virtual(6, "female", 1.05, 210, 1.1, 1.03, 0, 0),
+    _virtual(7, "female", 1.02, 195, 1.2, 0.95, 0, 0),
+    _virtual(8, "female", 1.04, 205, 0.8, 1.10, -2, 2),
+    _virtual(9, "male", 0.79, 108, 1.1, 1.05, 0, -2),
+    _virtual(10, "female", 0.97, 190, 1.3, 0.92, 0, 0, held_out=True),
+    _virtual(11, "male", 0.92, 105, 0.7, 0.92, 0, 3),
+    _virtual(12, "male", 0.84, 128, 1.0, 1.03, -1, 0, held_out=True),
+    _virtual(13, "female", 0.98, 172, 0.8, 1.06, -1, 1),
+    _virtual(14, "male", 0.88, 98, 1.0, 0.98, 0, 0),
+    Speaker("pico_us", "pico", "en-US", "en-US", "female"),
+    Speaker("pico_gb", "pico", "en-GB", "en-GB", "female"),
+    Speaker("flite_slt", "flite", "slt", "en-US", "female"),
+    Speaker("flite_rms", "flite", "rms", "en-US", "male", held_out=True),
+    Speaker("flite_awb", "flite", "awb", "en-GB-scotland", "male"),
+)
+SLOW_SPEAKERS = tuple(_kokoro(voice) for voice in KOKORO_VOICES)
