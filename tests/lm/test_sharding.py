@@ -62,7 +62,7 @@ def exchanged(preset):
     return found, lowered.as_text()
 
 
-@pytest.mark.parametrize("preset", ["dp", "fsdp"])
+@pytest.mark.parametrize("preset", [pytest.param("dp", marks=pytest.mark.slow), "fsdp"])
 def test_only_weights_and_their_gradients_travel(preset):
     collectives, lowering = exchanged(preset)
     assert {kind for kind, _ in collectives} <= {"all-gather", "all-reduce", "reduce-scatter"}

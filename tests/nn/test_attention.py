@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,14 +61,22 @@ def test_blocks_of_queries_have_the_gradients_of_the_definition(monkeypatch, blo
     *qkv, bias = random_qkv(4, length=11)
     of_result = random_qkv(5, length=11)[0]
     monkeypatch.setattr(attention, "QUERY_BLOCK", block)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(attend, inputs):
+        value, pull = jax.vjp(attend, *inputs)
+        return value, pull(of_result)
+
     if has_bias:
-        found, pull = jax.vjp(causal_attention, *qkv, bias)
-        expected, pull_back = jax.vjp(whole_attention, *qkv, bias)
+        inputs, blocks, whole = (*qkv, bias), causal_attention, whole_attention
     else:
-        found, pull = jax.vjp(lambda *x: causal_attention(*x, None), *qkv)
-        expected, pull_back = jax.vjp(lambda *x: whole_attention(*x, jnp.zeros((3, 1))), *qkv)
+        inputs = qkv
+        blocks = lambda *x: causal_attention(*x, None)  # noqa: E731
+        whole = lambda *x: whole_attention(*x, jnp.zeros((3, 1)))  # noqa: E731
+    found, gradients = value_and_gradients(blocks, tuple(inputs))
+    expected, of_definition = value_and_gradients(whole, tuple(inputs))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    for a, b in zip(pull(of_result), pull_back(of_result), strict=True):
+    for a, b in zip(gradients, of_definition, strict=True):
         assert np.abs(b).max() > 0.1
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 

@@ -192,6 +192,7 @@ def real_step(name):
     return found, {opcode: runs for opcode, (runs, _) in found.without_estimate.items()}
 
 
+@pytest.mark.slow
 def test_a_real_step_of_the_small_stage():
     """3 layers on 4 chips: gathered beside the computing."""
     found, without_estimate = real_step("v5e_blocks")

@@ -60,6 +60,7 @@ def test_the_best_survive_the_newest_and_are_named(tmp_path):
         load_state(programmed(), tmp_path, MeshConfig(), step=6)
 
 
+@pytest.mark.slow
 def test_interrupted_it_keeps_the_same_ones(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     toy.run_toy(whole, config(12), program=programmed())

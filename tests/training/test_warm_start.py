@@ -104,6 +104,7 @@ def test_bad_patterns_and_sources_are_refused(tmp_path):
         read_warm_start(WarmStartConfig(str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_it_and_goes_on_without_it(source, tmp_path):
     directory, end = source
     warm = read_warm_start(WarmStartConfig(str(directory)))

@@ -95,7 +95,9 @@ def rows(batches, count):
     return np.concatenate([np.stack(part) for part in fields], axis=1)
 
 
-@pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
+@pytest.mark.parametrize(
+    "name", ["semantic", "coarse", pytest.param("fine", marks=pytest.mark.slow)]
+)
 def test_resumed_stream_is_the_stream(store, name):
     batches = token_batches(store[0], stage(name), 4, seed=7)
     whole = rows(batches(0), 12)

@@ -18,7 +18,12 @@ FRAMES = 150  # more than a block
 TOLERANCE = 3e-5  # of samples: blocks of unequal sizes may be summed in another order
 
 
-@pytest.fixture(scope="module", params=CODECS)
+SLOW = {"dac_even_strides": pytest.mark.slow}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=SLOW.get(name, ())) for name in CODECS]
+)
 def tiny(request):
     return CODECS[request.param]()
 

@@ -40,7 +40,12 @@ CASES = {
 LENGTHS = np.array([9137, 4001, 1, 0, 640, 641], np.int32)
 
 
-@pytest.fixture(scope="module", params=CASES)
+SLOW = dict.fromkeys(("hubert_large", "hubert_25hz"), pytest.mark.slow)
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=SLOW.get(name, ())) for name in CASES]
+)
 def case(request, tmp_path_factory):
     write, layer, layers = CASES[request.param]
     folder = tmp_path_factory.mktemp("encoder") / "model"

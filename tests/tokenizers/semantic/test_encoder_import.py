@@ -210,6 +210,6 @@ def test_kmeans_that_does_not_fit(folders, kmeans, tmp_path, capsys):
 
 
 def test_other_folders_are_refused(tmp_path):
-    (tmp_path / "model.json").write_text('{"kind": "stage"}')
+    (tmp_path / "model.json").write_text('{"kind": "stage", "fingerprint": "0"}')
     with pytest.raises(InputError, match="expected an encoder: w2v_bert or w2v_bert2 or hubert"):
         load_frame_encoder(tmp_path)

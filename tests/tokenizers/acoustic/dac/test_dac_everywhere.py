@@ -104,6 +104,7 @@ def test_bad_files_are_one_line_and_leave_nothing(bundle, tmp_path, capsys):
         assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_six_channels_at_192_khz(bundle, tmp_path):
     """What is encoded is the mean of the channels at the codec's rate."""
     import soundfile

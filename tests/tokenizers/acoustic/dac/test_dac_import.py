@@ -158,7 +158,7 @@ def test_files_that_are_none(weights, tmp_path, capsys, monkeypatch):
     (tmp_path / "weights.pth").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     assert "pip install 'audiolm_jax[import]'" in line("dac", tmp_path / "weights.pth", *out)
-    (tmp_path / "model.json").write_text('{"kind": "stage"}')
+    (tmp_path / "model.json").write_text('{"kind": "stage", "fingerprint": "0"}')
     with pytest.raises(InputError, match="expected a codec: soundstream or dac"):
         load_acoustic_tokenizer(tmp_path)
 

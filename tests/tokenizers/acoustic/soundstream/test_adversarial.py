@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 
 from audiolm_jax.nn.conv import initialize
@@ -25,6 +26,7 @@ CONFIG = DiscriminatorConfig(
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
+@pytest.mark.slow
 def test_the_generator_gets_gradients_of_after_the_update():
     """In one update they change much, so that outputs of before would be far off."""
     real, fake = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 200)), jnp.float32)

@@ -54,7 +54,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize("objective", GOLDEN)
+@pytest.mark.parametrize("objective", ["w2v_bert", pytest.param("best_rq", marks=pytest.mark.slow)])
 def test_a_training_step_is_the_recorded_one(objective, trainer, step, tiny_config, fast_jit):
     if objective == "best_rq":
         config = dataclasses.replace(
@@ -116,6 +116,7 @@ def test_padding_does_not_reach_a_step(step, initial_state):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
     batch = toy_batch()
     valid = token_validity(batch, tiny_config)
