@@ -5,6 +5,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 cd "$root"
 make_venv
+# Without bytecode each worker and each subprocess would compile every module again.
+unset PYTHONDONTWRITEBYTECODE
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy

@@ -93,6 +93,7 @@ def test_revoice_keeps_the_duration(generator):
     np.testing.assert_array_equal(result.samples, generator.revoice(speech, 0).samples)
 
 
+@pytest.mark.slow
 def test_end_tokens_may_end_a_recording_early(tiny_bundle):
     """Drawn almost uniformly, an end comes within a few frames if it may come at all."""
     config = GenerationConfig(

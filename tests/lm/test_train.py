@@ -109,6 +109,7 @@ def test_same_key_same_bits(step, start):
     assert (one.params["output"]["kernel"][...] != other.params["output"]["kernel"][...]).any()
 
 
+@pytest.mark.slow
 def test_lengthened_rows_teach_the_same():
     quiet = program(
         dataclasses.replace(CONFIG, decoder=dataclasses.replace(DECODER, dropout=0.0)),

@@ -49,6 +49,7 @@ def test_no_cluster_is_one_line(monkeypatch):
         initialize(DistributedConfig("auto"))
 
 
+@pytest.mark.slow
 def test_a_lonely_process_ends_in_time_and_names_the_coordinator():
     program = (
         "from audiolm_jax.training.distributed import *\n"

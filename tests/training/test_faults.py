@@ -176,6 +176,7 @@ def test_a_parameter_that_is_not_finite_names_all_steps_since_the_last_look(tmp_
     assert list(record["batches"]) == ["5", "6", "7", "8"]
 
 
+@pytest.mark.slow
 def test_a_loader_that_hangs_ends_the_process_with_stacks(tmp_path, compile_cache):
     """A batch that takes longer than `stall_seconds`, which compiling does as well."""
     command = [sys.executable, toy.__file__, str(tmp_path / "run"), "15", "60", "1.5"]

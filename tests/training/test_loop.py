@@ -237,6 +237,7 @@ def test_not_finite_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, s
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_lost_by_its_heldout_data_stops_and_stays_stopped(tmp_path):
     """Evaluated at 6 and 12, saved at 4 and 8: the verdict on 12 comes before a save of 12."""
     seen = []

@@ -60,6 +60,7 @@ def test_values_and_gradients_are_those_of_plain_attention(length, known, block)
     assert_equal_attention(*random_inputs(length, length, known), tolerance=1e-5, block=block)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_plain_attention_up_to_its_rounding():
     """In blocks of several tiles."""
     assert_equal_attention(*random_inputs(3, 330, 129, dtype="bfloat16"), tolerance=2e-2, block=256)

@@ -230,6 +230,7 @@ def test_eight_devices_hold_the_codebooks_of_one():
     np.testing.assert_allclose(shared.sums, alone.sums, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_large_codebooks_in_parts_give_the_same(codebooks, frames, monkeypatch):
     latents, mask = frames
     config = dataclasses.replace(CONFIG, codebook_size=12)
