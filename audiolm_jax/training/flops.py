@@ -65,7 +65,7 @@ def _called(equation: core.JaxprEqn) -> list[core.Jaxpr]:
     for key in ("call_jaxpr", "fun_jaxpr"):
         if key in equation.params:
             inner = equation.params[key]
-            return [inner.jaxpr if isinstance(inner, core.ClosedJaxpr) else inner]
+            return [getattr(inner, "jaxpr", inner)]  # without the constants, if it is closed
     return list(core.jaxprs_in_params(equation.params))
 
 

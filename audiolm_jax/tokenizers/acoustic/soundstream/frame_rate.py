@@ -5,6 +5,8 @@ takes their place before the encoder and an inverse one after the decoder, as in
 (arXiv:2306.00814), and causal ConvNeXt blocks (arXiv:2201.03545) between run once a frame.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -70,7 +72,9 @@ class Block(nnx.Module):
         joined, count = jnp.concatenate([state, x], axis=1), x.shape[1]
         # Shifted products: a CPU is slow at grouped convolutions.
         taps = enumerate(self.taps[...])
-        mixed = sum(joined[:, i : i + count] * tap[None, None] for i, tap in taps)
+        mixed = functools.reduce(
+            jnp.add, (joined[:, i : i + count] * tap[None, None] for i, tap in taps)
+        )
         hidden = jax.nn.gelu(self.expand(self.norm(mixed)))
         return x + self.contract(hidden) * self.gain[...][None, None], joined[:, count:]
 
