@@ -111,6 +111,7 @@ def test_a_sweep_measures_each_cell_once(root, tiny_bundle, monkeypatch, caplog)
     assert "finished already" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_cell_is_what_its_tokenizer_gives(root, tiny_bundle, monkeypatch):
     """k-means trained by itself with a cell's layer and K gives the cell's figures."""
     parts = tiny_bundle.parent / "parts"

@@ -41,7 +41,7 @@ def _metrics(directory):
     ("preset", "sizes", "kernel_spec"),
     [
         ("dp", {}, (None, None)),
-        ("fsdp", {"replicas": 2}, ("fsdp", None)),
+        pytest.param("fsdp", {"replicas": 2}, ("fsdp", None), marks=pytest.mark.slow),
         ("fsdp_tp", {"slices": 2, "model": 2}, ("fsdp", "model")),
     ],
 )

@@ -50,7 +50,7 @@ def assert_equal_attention(inputs, d_out, tolerance, block=128):
 @pytest.mark.parametrize(
     ("length", "known", "block"),
     [
-        (1, 129, 128),  # a table longer than the sequence
+        pytest.param(1, 129, 128, marks=pytest.mark.slow),  # a table longer than the sequence
         (401, 5, 128),  # diagonal, beside, far and a last block begun; a table shorter than a tile
         (300, 200, 128),  # a table that needs larger tiles
     ],

@@ -167,7 +167,7 @@ def block_sizes(codec):
     return 1, 5, codec.max_block_frames
 
 
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", [0, pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("longest", [0.7, 30, 200], ids=str)
 def test_streams_give_what_the_whole_gives(codec, recording, block, longest):
     """And whatever the chunks, what was due is out after each."""

@@ -130,6 +130,7 @@ def test_normalized_layer_ignores_the_size_of_its_kernel(normalization):
     assert not np.allclose(plain(x), before, atol=0.1)
 
 
+@pytest.mark.slow
 def test_silence_does_not_blow_up_gradients():
     """Each normalized layer would multiply them by 1 / sqrt(epsilon)."""
 
