@@ -53,7 +53,9 @@ class Processes:
                     "--num-processes, --process-id, --distributed-timeout: need --distributed"
                 )
             return None
-        return DistributedConfig(*dataclasses.astuple(self))
+        return DistributedConfig(
+            self.distributed, self.num_processes, self.process_id, self.distributed_timeout
+        )
 
 
 def train(arguments: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Training of one stage: next-token prediction on its target stream (AudioLM section III-C)."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -120,7 +121,8 @@ def program(
             **{f"loss/{name}": per_level[row] for row, name in enumerate(names)},
             **norms,
         }
-        return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
+        state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
+        return state, metrics
 
     def evaluate(state: TrainState, batch: TokenBatch) -> Sums:
         batch = align(batch, multiple)

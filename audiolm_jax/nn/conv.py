@@ -9,6 +9,7 @@ Every layer also runs on a stream of chunks (`CausalLayer.step`): its state is t
 kernel reaches back to, in place of the zeros that a whole recording is padded with.
 """
 
+import abc
 import functools
 import math
 from collections.abc import Callable
@@ -174,8 +175,8 @@ class CausalLayer(nnx.Module):
         y, state = self._convolve(x, state)
         return y + self.bias[...][None, None], state
 
-    def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]: ...
 
 
 class CausalConv(CausalLayer):

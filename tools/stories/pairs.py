@@ -83,10 +83,11 @@ def _form(pair: AgreementPair) -> str:
 
 def pairs_of(told: Story) -> Iterator[AgreementPair]:
     """All pairs that a story offers."""
+    swapped = story(told.seed, other_pronouns=True)
     for number, sentence in enumerate(told.sentences):
         yield from _articles(told, sentence)
         yield from _numbers(told, sentence)
-        yield from _pronouns(told, number)
+        yield from _pronouns(told, swapped, number)
         if number:
             yield from _references(told, told.sentences[number - 1], sentence)
 
@@ -125,7 +126,7 @@ def _numbers(told: Story, sentence: str) -> Iterator[AgreementPair]:
                 yield _pair("verb", told, sentence, place, verb)
 
 
-def _pronouns(told: Story, number: int) -> Iterator[AgreementPair]:
+def _pronouns(told: Story, swapped: Story, number: int) -> Iterator[AgreementPair]:
     """He, she, his, her or him after the hero's name, and after nobody else's."""
     sentence = told.sentences[number]
     context = told.sentences[number - 1] if number else ""
@@ -134,9 +135,9 @@ def _pronouns(told: Story, number: int) -> Iterator[AgreementPair]:
     words = words_of(text)
     if hero not in words or friend in words:
         return
-    swapped = words_of(story(told.seed, other_pronouns=True).sentences[number])
-    start = len(words) - len(swapped)  # only the sentence itself is asked about
-    for position, word in enumerate(swapped, start):
+    wrong = words_of(swapped.sentences[number])
+    start = len(words) - len(wrong)  # only the sentence itself is asked about
+    for position, word in enumerate(wrong, start):
         others = _PERSONS.intersection(words[:position])
         if word != words[position] and position > words.index(hero) and not others:
             yield _pair("pronoun", told, text, position, word)

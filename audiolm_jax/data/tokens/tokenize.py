@@ -7,7 +7,6 @@ number of interruptions give the same bytes; a run that was stopped skips the fi
 import dataclasses
 import functools
 import logging
-import pickle
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -54,14 +53,13 @@ def precompute(
     index: ClipIndex, load_tokenizers: LoadTokenizers, directory: Path, config: TokenizeConfig
 ) -> TokenStore:
     """Tokenizes every clip of both splits, or what is left of them, and opens the store;
-    `load_tokenizers` must be picklable, for it is called once in each worker and once here.
+    `load_tokenizers`, picklable and hashable, is called once in each worker and once here.
 
     The codec gets each clip filled with zeros to whole semantic frames, so that the number of its
     frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
     norms run over the clip, that fill is padding like what follows it in a batch.
     """
-    pickled = pickle.dumps(load_tokenizers)
-    codec, semantic = _tokenizers(pickled)
+    codec, semantic = _tokenizers(load_tokenizers)
     provenance = _provenance(index, codec, semantic)
     if (directory / MANIFEST).exists():
         store = TokenStore.open(directory)
@@ -78,7 +76,7 @@ def precompute(
     work, counts = _plan(index, config)
     # The clips travel with the shards: without them the index is small enough to pickle.
     rules = dataclasses.replace(index, clips=(), bad=())
-    writer = _ShardWriter(pickled, rules, directory, config.batch_clips, provenance)
+    writer = _ShardWriter(load_tokenizers, rules, directory, config.batch_clips, provenance)
     _run_pipeline(work, writer, config)
     write_manifest(directory, provenance, counts, index.bad)
     return TokenStore.open(directory)
@@ -141,7 +139,7 @@ def _provenance(
 class _ShardWriter:
     """Writes a shard unless it is there; the pickled part of the pipeline."""
 
-    load_tokenizers: bytes  # pickled
+    load_tokenizers: LoadTokenizers
     index: ClipIndex  # without clips
     directory: Path
     batch_clips: int
@@ -218,6 +216,6 @@ def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConf
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizers(load_tokenizers: bytes) -> tuple[AcousticTokenizer, SemanticTokenizer]:
-    """Loads once in each process, however often Beam copies the writer."""
-    return pickle.loads(load_tokenizers)()
+def _tokenizers(load: LoadTokenizers) -> tuple[AcousticTokenizer, SemanticTokenizer]:
+    """Loads once in each process: what Beam copies with the writer is equal each time."""
+    return load()

@@ -1,5 +1,6 @@
 """What the sizes of an encoder tell; imports nothing heavy."""
 
+import abc
 from typing import Protocol, runtime_checkable
 
 from audiolm_jax.errors import InputError
@@ -15,7 +16,7 @@ class EncoderConfig(Protocol):
     layer_names: tuple[str, ...]  # layers whose features can be had, the lowest first
 
 
-class StackedEncoderConfig:
+class StackedEncoderConfig(abc.ABC):
     """Base of the imported encoders' dataclasses; `layer_k` is block k's output, 0 the input."""
 
     width: int
@@ -32,9 +33,9 @@ class StackedEncoderConfig:
             raise InputError(f"width = {self.width}: expected a multiple of heads = {self.heads}")
 
     @property
+    @abc.abstractmethod
     def frame_hop_samples(self) -> int:
         """Samples of one frame, before pooling."""
-        raise NotImplementedError
 
     @property
     def hop_samples(self) -> int:

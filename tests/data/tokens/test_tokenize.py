@@ -65,6 +65,20 @@ def load():
     return FakeCodec(), FakeSemantic()
 
 
+LOADED = []
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """As that of the command line: equal copies mean the same tokenizers."""
+
+    name: str
+
+    def __call__(self):
+        LOADED.append(self.name)
+        return load()
+
+
 def load_failing():
     return FakeCodec(fail_after=4), FakeSemantic()
 
@@ -152,6 +166,12 @@ def test_interrupted_equals_uninterrupted(index, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(module, "_run_pipeline", None)
     precompute(index, load, tmp_path / "broken", config)
     assert "nothing to do" in caplog.text
+
+
+def test_tokenizers_are_loaded_once_in_a_process(index, tmp_path):
+    LOADED.clear()
+    precompute(index, Loader("one"), tmp_path / "store", TokenizeConfig(shards=4))
+    assert LOADED == ["one"]
 
 
 def test_other_tokens_are_not_overwritten(index, tmp_path):

@@ -69,12 +69,8 @@ def test_hidden_states_are_those_of_torch(encoder):
         assert relative(found, expected) < 1e-4
 
 
-@pytest.mark.parametrize(
-    "encoder",
-    ["hubert_large", "w2v_bert2"],
-    indirect=True,
-)
 @pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["hubert_large", "w2v_bert2"], indirect=True)
 def test_blocks_taken_apart_give_what_the_stack_gives(encoder):
     apart = encoder.module(encoder.params)
     assert isinstance(apart.blocks, nnx.List)  # a CPU's layout; a TPU scans the stack

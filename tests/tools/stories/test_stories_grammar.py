@@ -70,8 +70,9 @@ def test_sentences_are_written_as_sentences():
             assert sentence.count('"') % 2 == 0
 
 
-@pytest.mark.parametrize("told", stories()[:2_000:10], ids=lambda told: str(told.seed))
-def test_facts_are_told(told: Story):
+@pytest.mark.parametrize("seed", range(0, 2_000, 10))
+def test_facts_are_told(seed):
+    told = story(seed)
     words = f" {' '.join(words_of(told.text))} "
     for fact, value in told.facts.items():
         if fact == "sex":

@@ -5,6 +5,7 @@ takes their place before the encoder and an inverse one after the decoder, as in
 (arXiv:2306.00814), and causal ConvNeXt blocks (arXiv:2201.03545) between run once a frame.
 """
 
+import abc
 import functools
 
 import jax
@@ -103,9 +104,9 @@ class _FrameNetwork(nnx.Module):
         """Whole recordings of whole frames."""
         return self.step(x, None)[0]
 
+    @abc.abstractmethod
     def step(self, x: Array, state: State) -> tuple[Array, State]:
         """One chunk of whole frames; state None is a whole recording and keeps none."""
-        raise NotImplementedError
 
     def _run(self, x: Float[Array, "b t i"], states: State) -> tuple[Float[Array, "b t o"], State]:
         x = self.first_norm(self.first(x))

@@ -1,5 +1,6 @@
 """The SoundStream encoder and decoder (Paper: SoundStream section III-A to III-B)."""
 
+import abc
 from typing import Any, NamedTuple
 
 import jax
@@ -58,8 +59,8 @@ class _Link(NamedTuple):
 class _Chain(nnx.Module):
     """Layers one after another, each with its own state."""
 
-    def _links(self) -> list[_Link]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _links(self) -> list[_Link]: ...
 
     def initial_state(self, batch: int) -> State:
         """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
