@@ -149,6 +149,24 @@ def test_a_host_reads_its_records_only_and_each_once(store, monkeypatch, share):
     assert sorted(read) == [n for n in range(9) if share is None or n % 4 in share]
 
 
+@pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
+def test_sequences_are_the_heldout_batches_without_padding(store, name):
+    config = stage(name)
+    rows = []
+    for batch in heldout_batches(store[0], config, 4)():
+        for inputs, targets, weights in zip(
+            batch.inputs, batch.targets, batch.loss_weights, strict=True
+        ):
+            if weights.any():
+                length = int(np.max(np.nonzero(weights))) + 1
+                first = int(np.argmax(weights)) + 1
+                rows.append((first, [*inputs[:1], *targets[:length]]))
+    sequences = TokenStore.open(store[0]).sequences("heldout", config)
+    assert [(s.target_start, s.tokens.tolist()) for s in sequences] == rows
+    assert any(EOS in tokens for _, tokens in rows) == config.has_end_token
+    assert len({EOS in tokens for _, tokens in rows}) == 1 + config.has_end_token
+
+
 def parse(batch, row, config):
     """(condition ids, target ids) of a row, checking everything the batch says about them."""
     inputs, targets = batch.inputs[row], batch.targets[row]

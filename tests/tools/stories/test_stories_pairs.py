@@ -87,6 +87,8 @@ def test_what_each_kind_exchanges():
 def test_all_pairs_of_a_story_are_wrong_in_the_same_way():
     found = list(itertools.chain.from_iterable(pairs_of(story(seed)) for seed in range(200)))
     assert {pair.kind for pair in found} == set(KINDS)
+    pronouns = {pair.good_word for pair in found if pair.kind == "pronoun"}
+    assert pronouns >= {"he", "she", "his", "her", "him"}
     assert all(pair.good_word != pair.bad_word for pair in found)
 
 
