@@ -86,7 +86,7 @@ class _Recorder:
 
     def generate(self, prompts, target_offset, steps, keys, temperature, allow_end):
         name = self._stage.name
-        call = dict(stage=name, prompts=prompts, offsets=target_offset, steps=steps)
+        call = {"stage": name, "prompts": prompts, "offsets": target_offset, "steps": steps}
         data = [tuple(row) for row in np.asarray(jax.random.key_data(keys)).tolist()]
         self.calls.append({**call, "keys": data, "temperature": temperature, "end": allow_end})
         results = []
@@ -156,10 +156,12 @@ def test_stage_1_hears_the_prompt_and_then_all_that_it_wrote(calls):
     heard = np.arange(0, 40, 2)
     np.testing.assert_array_equal(first["prompts"][0], [BOS, *heard + FIRST_ID])
     # 60 frames are 1.2 s, and 24 tokens at 20 a second; then the 40 frames that are left, 16.
-    assert first["offsets"] == [20] and first["steps"] == [24]
+    assert first["offsets"] == [20]
+    assert first["steps"] == [24]
     wrote = np.arange(1000, 1024)
     np.testing.assert_array_equal(second["prompts"][0], [BOS, *np.append(heard, wrote) + FIRST_ID])
-    assert second["offsets"] == [44] and second["steps"] == [16]
+    assert second["offsets"] == [44]
+    assert second["steps"] == [16]
 
 
 def test_stage_1_is_told_each_run_of_equal_tokens_once(calls):
@@ -181,13 +183,15 @@ def test_stage_2_is_told_the_tokens_of_context_and_window_and_hears_the_context(
     wrote = np.arange(1000, 1024)  # by stage 1
     clusters = np.append(np.arange(0, 40, 2), wrote)
     np.testing.assert_array_equal(first["prompts"][0], _coarse_prompt(clusters, np.arange(40)))
-    assert first["offsets"] == [40 * COARSE] and first["steps"] == [60 * COARSE]
+    assert first["offsets"] == [40 * COARSE]
+    assert first["steps"] == [60 * COARSE]
     # The context of the second window is the end of what is there: 50 frames that stage 2 wrote,
     # whose tokens are heard anew in their sound.
     recent = np.arange(1024, 1084)[-50:]
     told = np.append(recent[::2], np.arange(1084, 1100))
     np.testing.assert_array_equal(second["prompts"][0], _coarse_prompt(told, recent))
-    assert second["offsets"] == [50 * COARSE] and second["steps"] == [40 * COARSE]
+    assert second["offsets"] == [50 * COARSE]
+    assert second["steps"] == [40 * COARSE]
 
 
 def test_stage_3_gets_the_coarse_levels_in_chunks_and_every_code_its_place(calls):
@@ -197,7 +201,8 @@ def test_stage_3_gets_the_coarse_levels_in_chunks_and_every_code_its_place(calls
     stage = STAGES["fine"]
     for prompt, chunk in zip(fine["prompts"], (numbers[:30], numbers[30:]), strict=True):
         np.testing.assert_array_equal(prompt, [BOS, *flatten_levels(_codes(chunk), 0, stage), SEP])
-    assert fine["steps"] == [30 * 2, 20 * 2] and fine["offsets"] == [0, 0]
+    assert fine["steps"] == [30 * 2, 20 * 2]
+    assert fine["offsets"] == [0, 0]
     every = np.append(np.arange(40), numbers)
     np.testing.assert_array_equal(result.codes, every[:, None] + np.arange(LEVELS))
     np.testing.assert_array_equal(result.samples, np.repeat(every, HOP))
@@ -228,7 +233,8 @@ def test_each_stage_has_its_temperature_and_ends_only_where_it_may(calls):
 def test_where_stage_2_ends_the_recording_ends(calls):
     _Recorder.ends = {"coarse": 10 * COARSE}
     result = _generator(stop="end_token").continue_audio([_prompt(40)], 2.0, [0])[0]
-    assert result.ended and len(result.codes) == 50
+    assert result.ended
+    assert len(result.codes) == 50
     assert len(_of(calls, "coarse")) == 1
 
 
