@@ -35,7 +35,9 @@ class EvaluateExperiment(Evaluation):
     runs: tuple[str, ...]
     """Run directories whose loss curves and speed are shown."""
     prompts: int = 4
-    """How many held-out clips are continued, the longest first."""
+    """How many held-out clips are continued."""
+    prompt_seed: int = 0
+    """Draws them among the clips that are long enough."""
     prompt_seconds: float = 3.0
     """Beginning of each clip that the models hear."""
     continuation_seconds: float = 4.0
@@ -79,14 +81,15 @@ class EvaluateExperiment(Evaluation):
         from audiolm_jax.evaluation.bundle import heldout
         from audiolm_jax.evaluation.bundle.report import ReportPage
         from audiolm_jax.evaluation.page.training import summarize_run
-        from audiolm_jax.generation.bundle import load_bundle
+        from audiolm_jax.generation.bundle import load_bundle, read_record
         from audiolm_jax.generation.pipeline import Generator
 
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         bundle, store = load_bundle(Path(self.bundle)), TokenStore.open(self.tokens)
+        bundle_record = read_record(Path(self.bundle))
         index = scan(self.data)
         generator = Generator(bundle, self.generation)
-        clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds)
+        clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds, self.prompt_seed)
         lengths = self.prompt_seconds, self.continuation_seconds
         continued = heldout.continue_clips(generator, index, clips, *lengths, self.seeds)
         for clip in continued:
@@ -109,6 +112,8 @@ class EvaluateExperiment(Evaluation):
             provenance={
                 "bundle": bundle.fingerprint,
                 **{f"part {part}": value for part, value in bundle.parts.items()},
+                **heldout.chosen_by(bundle_record, {index.fingerprint, store.fingerprint}),
+                "prompts": f"{len(clips)}, drawn by seed {self.prompt_seed}",
                 "token store": store.fingerprint,
                 "data": index.fingerprint,
                 "config": facts["config_hash"],

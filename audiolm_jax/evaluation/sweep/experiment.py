@@ -117,7 +117,7 @@ class SweepExperiment(Evaluation):
         if unknown := [layer for layer in self.layers if layer not in encoder.layers]:
             raise InputError(f"--layers {unknown[0]}: this encoder has {', '.join(encoder.layers)}")
         trainers = [summarize_run(Path(run)) for run in self.runs]
-        recordings = read_recordings(self.audio_dir, self.items, self.alignments)
+        recordings = read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part)
         index = scan(self.data)
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
         logger.info("k-means: %s", choice)
