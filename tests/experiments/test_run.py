@@ -29,6 +29,7 @@ from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     DiscriminatorConfig,
+    LossConfig,
     SoundStreamTrainConfig,
 )
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
@@ -71,7 +72,10 @@ def trained(root, data):
             crop_seconds=0.5,
             batch_size=2,
             model=CODEC,
-            train=SoundStreamTrainConfig(discriminators=discriminators),
+            train=SoundStreamTrainConfig(
+                discriminators=discriminators,
+                losses=LossConfig(spectral_windows=(64,), mel_bins=4),
+            ),
             samples=1,
         ),
         "encoder": EncoderExperiment(

@@ -40,7 +40,7 @@ def _metrics(directory):
 @pytest.mark.parametrize(
     ("preset", "sizes", "kernel_spec"),
     [
-        ("dp", {}, (None, None)),
+        pytest.param("dp", {}, (None, None), marks=pytest.mark.slow),
         pytest.param("fsdp", {"replicas": 2}, ("fsdp", None), marks=pytest.mark.slow),
         ("fsdp_tp", {"slices": 2, "model": 2}, ("fsdp", "model")),
     ],

@@ -80,6 +80,7 @@ def test_a_training_step_is_the_recorded_one(objective, trainer, step, tiny_conf
     )
 
 
+@pytest.mark.slow
 def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run, fast_jit):
     evaluate = fast_jit(trainer.evaluate)
 
