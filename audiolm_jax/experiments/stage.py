@@ -142,7 +142,7 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.generation.bundle import StageModel, load_bundle
         from audiolm_jax.generation.config import GenerationConfig
         from audiolm_jax.generation.pipeline import Generator
-        from audiolm_jax.training.mesh import gather
+        from audiolm_jax.training.mesh import gather, outside_mesh
         from audiolm_jax.types import AcousticTokens
 
         bundle, stage = load_bundle(Path(str(self.sample_bundle))), self.model.stage
@@ -165,8 +165,9 @@ class StageExperiment(StepExperiment):
             arrays = program.export(gather(dataclasses.replace(state, opt_state=())))
             folder = dataclasses.replace(bundle.stages[stage.name].folder, arrays=arrays)
             stages = bundle.stages | {stage.name: StageModel(self.model, folder)}
-            generator = Generator(dataclasses.replace(bundle, stages=stages), config)
-            (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
+            with outside_mesh():
+                generator = Generator(dataclasses.replace(bundle, stages=stages), config)
+                (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
             writer.write_audio(step, "continuation", generated.samples, generator.sample_rate_hz)
 
         return on_evaluate

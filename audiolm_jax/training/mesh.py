@@ -90,6 +90,13 @@ def use_mesh(mesh: Mesh | None, rules: Rules | None) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def outside_mesh() -> Iterator[None]:
+    """Within a `use_mesh`: the block is without, for models that work on one device."""
+    with jax.set_mesh(None), use_rules(None):
+        yield
+
+
 def replicated(mesh: Mesh | None) -> Sharding:
     """The sharding of a value that every device holds in full."""
     if mesh is None:
