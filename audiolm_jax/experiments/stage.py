@@ -126,7 +126,9 @@ class StageExperiment(StepExperiment):
         rate = statistics["semantic_deduplicated_per_second"]
         return TrainingData(
             batches=token_batches(folder, stage, size, seed, rows=rows),
-            heldout=heldout_batches(folder, stage, size, rows=rows),
+            heldout=heldout_batches(
+                folder, stage, size, rows=rows, limit=self.loop.heldout_batches
+            ),
             facts={"dataset": store.provenance.dataset, "tokens": store.fingerprint},
             describe=describe_tokens(store, stage, size, seed),
             on_evaluate=None if self.sample_bundle is None else self.write_samples(store),

@@ -74,7 +74,8 @@ class TrainingData:
     """What a run learns from, opened."""
 
     batches: Callable[[int], Iterator[Any]]  # completed steps -> this host's rows from there on
-    heldout: Callable[[], Iterable[Any]]  # this host's rows of the held-out batches
+    # This host's rows of the held-out batches, no more than `loop.heldout_batches`.
+    heldout: Callable[[], Iterable[Any]]
     facts: dict[str, Any]  # fingerprints and counts, for the manifest
     describe: Callable[[int], list[str]]  # completed steps -> one line a row of the next batch
     on_evaluate: "Callable[[int, TrainState, MetricsWriter], None] | None" = None

@@ -443,6 +443,7 @@ def test_heldout_count_of_zero_is_null_not_a_crash(tmp_path):
         ({"steps": 0}, "--loop.steps 0"),
         ({"steps": 5, "seed": -1}, "--loop.seed -1"),
         ({"steps": 5, "log_every": 0}, "--loop.log-every 0"),
+        ({"steps": 5, "heldout_batches": 0}, "--loop.heldout-batches 0: expected 1 or more, or"),
         ({"steps": 5, "keep_checkpoints": 0}, "--loop.keep-checkpoints 0"),
         ({"steps": 5, "progress_seconds": 0.0}, "--loop.progress-seconds 0.0"),
     ],
