@@ -37,6 +37,14 @@ class AudioExperiment(StepExperiment):
         """Seconds of audio."""
         return "audio_seconds", self.batch_size * self.crop_seconds
 
+    def filled(self, rows: Any) -> tuple[float, float]:
+        """By the lengths of the crops, as if all operations grew with them."""
+        from audiolm_jax.types import AudioBatch
+
+        audio = rows if isinstance(rows, AudioBatch) else rows.clean
+        share = float(audio.lengths.mean()) / audio.samples.shape[1]
+        return share, share
+
     def open_data(self) -> TrainingData:
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)

@@ -99,6 +99,17 @@ class StageExperiment(StepExperiment):
 
         return model_flops(self.model, self.batch_size)
 
+    def filled(self, rows: Any) -> tuple[float, float]:
+        """By the lengths of the sequences."""
+        import numpy as np
+
+        from audiolm_jax.lm.flops import sequence_flops
+        from audiolm_jax.stages import PAD
+
+        lengths, full = np.sum(rows.targets != PAD, axis=1), rows.targets.shape[1]
+        needed = [float(np.sum(sequence_flops(self.model, n))) for n in (lengths, full)]
+        return float(np.mean(lengths)) / full, needed[0] / needed[1] / len(lengths)
+
     def open_data(self) -> TrainingData:
         """Opens the token store, which must come from the tokenizers that are named."""
         from audiolm_jax.data.batch_contents import describe_tokens

@@ -55,8 +55,11 @@ _INIT = 0xFFFFFFFF
 class LoopContext:
     """What a run may tell the loop beyond the trainer and its data; all of it may be left out."""
 
-    units: tuple[str, float] | None = None  # what a step gets through, such as ("tokens", 4096.0)
-    model_flops: float | None = None  # operations of a step as the model needs them
+    # What a full step gets through, such as ("tokens", 4096.0), and the operations it needs.
+    units: tuple[str, float] | None = None
+    model_flops: float | None = None
+    # Rows of this host -> the shares of both that are no padding; the other hosts' are much alike.
+    filled: Callable[[Batch], tuple[float, float]] = lambda rows: (1.0, 1.0)
     describe: Describe | None = None  # for the error of a loss that is not finite
     warm_start: WarmStart | None = None  # weights to start from where there is no checkpoint yet
     # (step, state, writer), at the end of each evaluation: sounds to listen to.
@@ -155,7 +158,7 @@ def train(
         profile = stack.enter_context(Profile(directory, config.profiled_steps))
         stop = stack.enter_context(watch_signals())
 
-        def look(step: int, metrics: Metrics) -> None:
+        def look(step: int, metrics: Metrics, filled: tuple[float, float]) -> None:
             """Checks and writes what an update computed."""
             values = {n: float(value) for n, value in jax.device_get(dict(metrics)).items()}
             losses = [n for n in values if n == "loss" or n.endswith(("/loss", "_loss"))]
@@ -164,7 +167,7 @@ def train(
                 if not math.isfinite(value := values[name]):
                     checkpoints.wait()
                     raise diverged(directory, f"{name} = {value}", step, step - 1, context.describe)
-            clock.tick()
+            clock.tick(filled)
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
                 writer.write_timing(step, clock.report())
@@ -206,9 +209,10 @@ def train(
             rank()
             return True
 
-        placed = prefetch(lambda: (to_global(x, mesh) for x in batches(start)), READY_BATCHES)
-        ready = stack.enter_context(contextlib.closing(placed))
-        pending: Metrics | None = None  # what update `done` computed, not yet looked at
+        placed = lambda: ((to_global(x, mesh), context.filled(x)) for x in batches(start))  # noqa: E731
+        ready = stack.enter_context(contextlib.closing(prefetch(placed, READY_BATCHES)))
+        # What update `done` computed, not yet looked at, and how full its batch was.
+        pending: tuple[Metrics, tuple[float, float]] | None = None
         while True:
             last = done >= config.steps
             halt = stop.seen(checkpoints.reached_preemption)
@@ -217,7 +221,7 @@ def train(
             if keep and saved != done:
                 if pending is not None:
                     # A checkpoint is never ahead of what has been looked at and written.
-                    look(done, pending)
+                    look(done, *pending)
                     pending = None
                 with clock.paused():
                     save(done, state, last_finite=saved or 0)
@@ -236,11 +240,12 @@ def train(
 
             watchdog.at("waiting for data", done + 1)
             with clock.waiting():
-                batch = next(ready, None)
-            if batch is None:
+                item = next(ready, None)
+            if item is None:
                 raise InputError(
                     f"--loop.steps {config.steps}: the data ended after {done} batches; repeat them"
                 )
+            batch, filled = item
             # The first update is compiled, and hosts do not all take the same time for it.
             watchdog.at("running", done + 1, limited=done > start + 1)
             profile.before(done + 1)
@@ -249,8 +254,8 @@ def train(
             profile.after(done + 1, metrics)
             # Looking at the step before only now keeps the devices busy meanwhile.
             if pending is not None:
-                look(done, pending)
-            done, pending = done + 1, metrics
+                look(done, *pending)
+            done, pending = done + 1, (metrics, filled)
 
 
 def load_state(

@@ -115,6 +115,20 @@ def test_the_step_is_compiled_once_even_if_the_initial_state_is_weakly_typed(tmp
     assert len(traces) == 1
 
 
+def test_each_step_says_how_full_its_batch_was(tmp_path):
+    def filled(rows):
+        number = [(rows["x"] == toy.make_batch(step)["x"]).all() for step in range(4)].index(True)
+        return (number + 1) / 8, 1.0
+
+    context = LoopContext(units=("tokens", 64.0), filled=filled)
+    toy.run_toy(tmp_path, toy.loop_config(4, evaluate_every=4), context=context)
+    shares = [line["filled_share"] for line in read_metrics(tmp_path / "timing.jsonl")]
+    assert shares == [1 / 8, 2 / 8, (3 + 4) / 16]
+    for line, share in zip(read_metrics(tmp_path / "timing.jsonl"), shares, strict=True):
+        expected = 64 * share / line["seconds_per_step"]
+        assert line["tokens_per_second"] == pytest.approx(expected)
+
+
 def test_heldout_mean_is_over_all_batches(reference):
     program = toy.make_program()
     parts = [program.evaluate(reference.state, batch).totals["loss"] for batch in toy.heldout()]
