@@ -99,6 +99,17 @@ class StageExperiment(StepExperiment):
 
         return model_flops(self.model, self.batch_size)
 
+    def filled(self, rows: Any) -> tuple[float, float]:
+        """By the lengths of the sequences."""
+        import numpy as np
+
+        from audiolm_jax.lm.flops import sequence_flops
+        from audiolm_jax.stages import PAD
+
+        lengths, full = np.sum(rows.targets != PAD, axis=1), rows.targets.shape[1]
+        needed = [float(np.sum(sequence_flops(self.model, n))) for n in (lengths, full)]
+        return float(np.mean(lengths)) / full, needed[0] / needed[1] / len(lengths)
+
     def open_data(self) -> TrainingData:
         """Opens the token store, which must come from the tokenizers that are named."""
         from audiolm_jax.data.batch_contents import describe_tokens
@@ -126,7 +137,9 @@ class StageExperiment(StepExperiment):
         rate = statistics["semantic_deduplicated_per_second"]
         return TrainingData(
             batches=token_batches(folder, stage, size, seed, rows=rows),
-            heldout=heldout_batches(folder, stage, size, rows=rows),
+            heldout=heldout_batches(
+                folder, stage, size, rows=rows, limit=self.loop.heldout_batches
+            ),
             facts={"dataset": store.provenance.dataset, "tokens": store.fingerprint},
             describe=describe_tokens(store, stage, size, seed),
             on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
@@ -142,7 +155,7 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.generation.bundle import StageModel, load_bundle
         from audiolm_jax.generation.config import GenerationConfig
         from audiolm_jax.generation.pipeline import Generator
-        from audiolm_jax.training.mesh import gather
+        from audiolm_jax.training.mesh import gather, outside_mesh
         from audiolm_jax.types import AcousticTokens
 
         bundle, stage = load_bundle(Path(str(self.sample_bundle))), self.model.stage
@@ -165,8 +178,9 @@ class StageExperiment(StepExperiment):
             arrays = program.export(gather(dataclasses.replace(state, opt_state=())))
             folder = dataclasses.replace(bundle.stages[stage.name].folder, arrays=arrays)
             stages = bundle.stages | {stage.name: StageModel(self.model, folder)}
-            generator = Generator(dataclasses.replace(bundle, stages=stages), config)
-            (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
+            with outside_mesh():
+                generator = Generator(dataclasses.replace(bundle, stages=stages), config)
+                (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
             writer.write_audio(step, "continuation", generated.samples, generator.sample_rate_hz)
 
         return on_evaluate

@@ -162,6 +162,20 @@ def test_a_run_starts_from_the_weights_of_another_and_says_so(trained, root, tmp
     assert load_model(tmp_path / "run" / "model").provenance["steps"] == 2
 
 
+@pytest.mark.parametrize("part", ["codec", "encoder", "coarse_lm"])
+def test_a_pass_has_no_more_batches_than_the_loop_allows(trained, part):
+    def count(limit):
+        loop = dataclasses.replace(LOOP, heldout_batches=limit)
+        experiment = dataclasses.replace(trained[part], batch_size=1, loop=loop)
+        if isinstance(experiment, StageExperiment):
+            experiment = experiment.sized()
+        return sum(1 for _ in experiment.open_data().heldout())
+
+    whole = count(None)
+    assert whole > 2
+    assert [count(limit) for limit in (2, whole + 1)] == [2, whole]
+
+
 def test_timing_and_metrics_hold_rates_and_norms(trained, root):
     (first, *_) = read_metrics(root / "coarse_lm" / "timing.jsonl")
     assert {"tokens_per_second", "model_flops_per_second", "data_wait_share"} <= first.keys()

@@ -87,6 +87,13 @@ def test_more_steps_extend_and_another_mesh_is_allowed(tmp_path):
         claim(tmp_path, make(steps=10))
 
 
+def test_a_run_of_before_the_bound_on_held_out_batches_goes_on(tmp_path):
+    before = make()
+    del before["config"]["loop"]["heldout_batches"]
+    claim(tmp_path, before)
+    assert claim(tmp_path, make())["config"]["loop"]["heldout_batches"] == 100
+
+
 def test_a_second_process_is_refused_until_the_first_is_done(tmp_path):
     with (
         claim_run(tmp_path, make()),

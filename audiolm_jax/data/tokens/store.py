@@ -146,6 +146,7 @@ class TokenStore:
         """Use `open`."""
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
         self._readers: dict[str, Any] = {}
+        self._lengths: dict[Split, np.ndarray] = {}
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
             split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
@@ -206,6 +207,11 @@ class TokenStore:
 
     def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
         """Semantic tokens of each record, before de-duplication, from the shards' JSON files."""
+        if split not in self._lengths:
+            self._lengths[split] = self._read_lengths(split)
+        return self._lengths[split]
+
+    def _read_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
         lengths: list[int] = []
         for shard in self._shards.get(split, []):
             path = self.directory / shard["name"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.stream import spread
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
@@ -235,6 +236,21 @@ def test_heldout_is_every_token_once(store, name):
                 )
             seen += 1
     assert seen == len(expected)
+
+
+def test_a_limited_pass_is_spread_over_all_records_and_the_same_on_any_hosts(store):
+    config = stage("fine")
+    whole = rows(heldout_batches(store[0], config, 4)(), 99)
+    few = rows(heldout_batches(store[0], config, 4, limit=2)(), 99)
+    chosen = spread(sum(-(-n // config.crop_semantic) for n in (10, 4, 23, 61, 1)), 8)
+    assert len(chosen) == 8
+    np.testing.assert_array_equal(few, whole[:, chosen])
+    parts = [
+        rows(heldout_batches(store[0], config, 4, rows=share, limit=2)(), 99).reshape(4, 2, 2, -1)
+        for share in ((0, 1), (2, 3))
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2).reshape(few.shape), few)
+    np.testing.assert_array_equal(rows(heldout_batches(store[0], config, 4, limit=99)(), 99), whole)
 
 
 def test_heldout_hosts_get_equal_numbers_of_batches(store):
