@@ -20,6 +20,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
+from audiolm_jax.nn.embedding import look_up
 from audiolm_jax.nn.feed_forward import GatedFeedForward, rms_norm
 from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
@@ -99,7 +100,7 @@ class Decoder(nnx.Module):
         # Pinned twice, so that its gradient is summed whole before it is divided: dividing the
         # scatter itself would move activations between devices.
         table = constrain(table, "vocab", None)
-        return self.logits(jnp.take(table, inputs, axis=0), dropout_key=dropout_key)
+        return self.logits(look_up(table, jnp.asarray(inputs)), dropout_key=dropout_key)
 
     def logits(
         self, embedded: Float[Array, "b l d"], *, dropout_key: Array | None = None
