@@ -159,16 +159,18 @@ def make_decoder(config: StageModelConfig, key: Array) -> Decoder:
     return Decoder(config.decoder, config.stage.vocab_size, rngs=nnx.Rngs(params=key))
 
 
+def portable(config: StageModelConfig) -> StageModelConfig:
+    """The same model, wherever it was trained, for any device: it attends in blocks."""
+    decoder = dataclasses.replace(config.decoder, attention="blocks")
+    return dataclasses.replace(config, decoder=decoder)
+
+
 def load_decoder(
     config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
 ) -> tuple[nnx.GraphDef, nnx.State]:
-    """The decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its logits.
-
-    It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
-    """
-    decoder = dataclasses.replace(config.decoder, attention="blocks")
-    portable = dataclasses.replace(config, decoder=decoder)
-    abstract = nnx.eval_shape(lambda: make_decoder(portable, jax.random.key(0)))
+    """The `portable` decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its
+    logits."""
+    abstract = nnx.eval_shape(lambda: make_decoder(portable(config), jax.random.key(0)))
     graphdef, state = nnx.split(abstract)
     return graphdef, unflatten_into(state, arrays, where)
 
