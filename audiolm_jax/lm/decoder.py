@@ -20,6 +20,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
+from audiolm_jax.nn.embedding import look_up
 from audiolm_jax.nn.feed_forward import GatedFeedForward, rms_norm
 from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
@@ -99,7 +100,7 @@ class Decoder(nnx.Module):
         # Pinned twice, so that its gradient is summed whole before it is divided: dividing the
         # scatter itself would move activations between devices.
         table = constrain(table, "vocab", None)
-        return self.logits(jnp.take(table, inputs, axis=0), dropout_key=dropout_key)
+        return self.logits(look_up(table, jnp.asarray(inputs)), dropout_key=dropout_key)
 
     def logits(
         self, embedded: Float[Array, "b l d"], *, dropout_key: Array | None = None
@@ -158,16 +159,18 @@ def make_decoder(config: StageModelConfig, key: Array) -> Decoder:
     return Decoder(config.decoder, config.stage.vocab_size, rngs=nnx.Rngs(params=key))
 
 
+def portable(config: StageModelConfig) -> StageModelConfig:
+    """The same model, wherever it was trained, for any device: it attends in blocks."""
+    decoder = dataclasses.replace(config.decoder, attention="blocks")
+    return dataclasses.replace(config, decoder=decoder)
+
+
 def load_decoder(
     config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
 ) -> tuple[nnx.GraphDef, nnx.State]:
-    """The decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its logits.
-
-    It attends in blocks, wherever it was trained: a kernel for a TPU would not run elsewhere.
-    """
-    decoder = dataclasses.replace(config.decoder, attention="blocks")
-    portable = dataclasses.replace(config, decoder=decoder)
-    abstract = nnx.eval_shape(lambda: make_decoder(portable, jax.random.key(0)))
+    """The `portable` decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its
+    logits."""
+    abstract = nnx.eval_shape(lambda: make_decoder(portable(config), jax.random.key(0)))
     graphdef, state = nnx.split(abstract)
     return graphdef, unflatten_into(state, arrays, where)
 

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.nn.feed_forward import rms_norm
-from audiolm_jax.nn.linear import Linear
+from audiolm_jax.nn.linear import Linear, sum_float32
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import causal_bias, rotate
 
@@ -95,9 +95,7 @@ def _scores(
 ) -> tuple[Float[Array, "b h r s"], tuple[slice, slice]]:
     """Scores of the queries `rows` to the keys up to their end, and the part of the tile added."""
     query_BxHxRxK, key_BxHxSxK = query_BxHxLxK[:, :, rows], key_BxHxLxK[:, :, : rows.stop]
-    scores_BxHxRxS = jnp.einsum(
-        "bhrk,bhsk->bhrs", query_BxHxRxK, key_BxHxSxK, preferred_element_type=jnp.float32
-    )
+    scores_BxHxRxS = sum_float32("bhrk,bhsk->bhrs", query_BxHxRxK, key_BxHxSxK)
     count = rows.stop - rows.start
     end = tile_HxRxW.shape[2] - tile_HxRxW.shape[1] + count
     part = slice(0, count), slice(max(0, end - rows.stop), end)
@@ -117,7 +115,7 @@ def _forward(
         total = jnp.sum(weights_BxHxRxS, axis=-1, keepdims=True)
         value_BxHxSxK = value_BxHxLxK[:, :, : rows.stop]
         dtype = value_BxHxLxK.dtype
-        sums = jnp.einsum("bhrs,bhsk->bhrk", weights_BxHxRxS.astype(dtype), value_BxHxSxK)
+        sums = sum_float32("bhrs,bhsk->bhrk", weights_BxHxRxS.astype(dtype), value_BxHxSxK)
         mixed.append((sums / total).astype(dtype))
         logsumexps.append(largest + jnp.log(total))
     mixed_BxHxLxK = jnp.concatenate(mixed, axis=2)
@@ -135,21 +133,19 @@ def _backward(
         d_mixed_BxHxLxK.astype(jnp.float32) * mixed.astype(jnp.float32), axis=-1, keepdims=True
     )
     d_query, d_tile = [], jnp.zeros_like(tile)
-    d_key, d_value = jnp.zeros_like(key), jnp.zeros_like(value)
+    d_key, d_value = jnp.zeros(key.shape), jnp.zeros(value.shape)
     for rows in _blocks(query.shape[2], tile.shape[1]):
         seen = slice(0, rows.stop)
         scores_BxHxRxS, part = _scores(query, key, tile, rows)
         weights_BxHxRxS = jnp.exp(scores_BxHxRxS - logsumexp[:, :, rows])
         d_mixed_BxHxRxK, value_BxHxSxK = d_mixed_BxHxLxK[:, :, rows], value[:, :, seen]
-        d_weights_BxHxRxS = jnp.einsum(
-            "bhrk,bhsk->bhrs", d_mixed_BxHxRxK, value_BxHxSxK, preferred_element_type=jnp.float32
-        )
+        d_weights_BxHxRxS = sum_float32("bhrk,bhsk->bhrs", d_mixed_BxHxRxK, value_BxHxSxK)
         d_scores_BxHxRxS = weights_BxHxRxS * (d_weights_BxHxRxS - delta_BxHxLx1[:, :, rows])
         narrow = d_scores_BxHxRxS.astype(query.dtype)
         d_query.append(jnp.einsum("bhrs,bhsk->bhrk", narrow, key[:, :, seen]))
-        d_key = d_key.at[:, :, seen].add(jnp.einsum("bhrs,bhrk->bhsk", narrow, query[:, :, rows]))
+        d_key = d_key.at[:, :, seen].add(sum_float32("bhrs,bhrk->bhsk", narrow, query[:, :, rows]))
         d_value = d_value.at[:, :, seen].add(
-            jnp.einsum("bhrs,bhrk->bhsk", weights_BxHxRxS.astype(value.dtype), d_mixed_BxHxRxK)
+            sum_float32("bhrs,bhrk->bhsk", weights_BxHxRxS.astype(value.dtype), d_mixed_BxHxRxK)
         )
         near_BxHxRxW = d_scores_BxHxRxS[..., rows.stop - (part[1].stop - part[1].start) :]
         # A sum over the first axis, as a product: a reduction takes five times as long on a CPU.
@@ -158,7 +154,8 @@ def _backward(
         if tile.shape[0] == 1:
             near_HxRxW = jnp.sum(near_HxRxW, axis=0, keepdims=True)
         d_tile = d_tile.at[:, *part].add(near_HxRxW)
-    return jnp.concatenate(d_query, axis=2), d_key, d_value, d_tile
+    d_query_BxHxLxK = jnp.concatenate(d_query, axis=2)
+    return d_query_BxHxLxK, d_key.astype(key.dtype), d_value.astype(value.dtype), d_tile
 
 
 _attend.defvjp(_forward, _backward)
@@ -175,7 +172,7 @@ def cached_attention(
 
     `distances` lie from each slot to the query, at least 0 where visible.
     """
-    scores_BxHxS = jnp.einsum("bhk,bhsk->bhs", query[:, 0], cache.keys).astype(jnp.float32)
+    scores_BxHxS = sum_float32("bhk,bhsk->bhs", query[:, 0], cache.keys)
     if distance_bias is not None:
         last = distance_bias.shape[1] - 1
         scores_BxHxS += jnp.moveaxis(distance_bias[:, jnp.clip(distances, 0, last)], 0, 1)

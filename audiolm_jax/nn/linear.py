@@ -37,6 +37,10 @@ def _backward(_: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array
 multiply.defvjp(_forward, _backward)
 
 
+# An einsum whose sums, of whatever narrow numbers, are kept in float32.
+sum_float32 = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+
 class Linear(nnx.Module):
     """Product with one matrix over several dimensions at once, without bias.
 

@@ -120,9 +120,9 @@ class OptimizerConfig:
     """An optimizer with its schedule."""
 
     kind: Literal["adamw", "adafactor"] = "adamw"
-    """adafactor: factored second moments, steps relative to each parameter's size, as for T5."""
+    """adafactor: factored second moments, steps relative to each matrix's size, as for T5."""
     learning_rate: float = 1e-3
-    """The peak rate; for adafactor it is relative to the parameters' root mean square."""
+    """The peak rate; for adafactor it is relative to each matrix's root mean square."""
     warmup_steps: int = 100
     """Steps of linear growth from 0 to the peak."""
     schedule: Literal["constant", "cosine", "rsqrt"] = "constant"

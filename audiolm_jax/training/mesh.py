@@ -106,8 +106,7 @@ def replicated(mesh: Mesh | None) -> Sharding:
 
 def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any) -> Any:
     """Shardings of a state, any pytree, from the logical names its parameters were born with,
-    which optimizer moments carry too. Plain arrays are replicated, and so are the factored moments
-    of Adafactor, which lack a dimension of their parameter and are small."""
+    which optimizer moments carry too; plain arrays are replicated."""
 
     def sharding_of(path: Any, leaf: Any) -> Any:
         if not isinstance(leaf, nnx.Variable):
@@ -117,7 +116,7 @@ def state_shardings(mesh: Mesh | None, rules: Rules | None, abstract_state: Any)
         if mesh is None or rules is None or not names or len(names) != len(shape):
             return leaf.replace(replicated(mesh))
         spec = logical_to_spec(tuple(names), rules)
-        # Adafactor leaves arrays of one element where it keeps nothing.
+        # Adafactor's moments are 1 long where they are means.
         placed = [None if size == 1 else axes for size, axes in zip(shape, spec, strict=True)]
         for name, size, axes in zip(names, shape, placed, strict=True):
             if size % (parts := _count(mesh, axes)):

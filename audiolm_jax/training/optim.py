@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from audiolm_jax.training.adafactor import scale_by_adafactor
 from audiolm_jax.training.config import OptimizerConfig
 
 
@@ -40,11 +41,17 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
             schedule, config.b1, config.b2, weight_decay=config.weight_decay, mask=_decayed
         )
     else:
-        optimizer = optax.adafactor(
-            schedule,
-            momentum=config.b1 or None,
-            weight_decay_rate=config.weight_decay or None,
-            weight_decay_mask=_decayed,
+        momentum = (optax.ema(config.b1, debias=False),) if config.b1 else ()
+        # Behind the momentum, of which the decay is no part.
+        decay = optax.add_decayed_weights(
+            lambda step: config.weight_decay * schedule(step), _decayed
+        )
+        optimizer = optax.chain(
+            scale_by_adafactor(),
+            optax.scale_by_learning_rate(schedule, flip_sign=False),
+            *momentum,
+            *((decay,) if config.weight_decay else ()),
+            optax.scale(-1.0),
         )
     if config.clip_norm is None:
         return optimizer

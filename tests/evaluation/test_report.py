@@ -200,6 +200,17 @@ def test_tables_hold_the_numbers(text):
         assert other["media"] == "(prefers-color-scheme: dark)"
 
 
+def test_a_row_of_the_likelihood_table_shows_each_of_its_numbers_in_its_column(content):
+    shown = StageLikelihood("coarse", (row("all", 2.125, 3.25, 2.75),))
+    bare = dataclasses.replace(content, examples=(), trainers=(), codec=None, likelihoods=(shown,))
+    table = bare.render().split("<caption>Coarse stage")[1].split("</table>")[0]
+    cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall("<td>(.*?)</td>", table)]
+    assert cells[:5] == ["1,234", "2.125", "3.250", "2.750", "6.930"]
+    assert [cell.split("&nbsp;")[0] for cell in cells[5:7]] == ["34.6", "22.7"]
+    places = re.findall(r"<[ius] style=\"(?:width|left):([0-9.]+)%", table)
+    assert np.diff([float(place) for place in places]).round(2).tolist() == [16.2, -7.2]
+
+
 def test_parts_that_were_not_measured_are_left_out(content):
     bare = dataclasses.replace(
         content, examples=(), trainers=(), likelihoods=(), codec=None, semantic=None

@@ -114,6 +114,37 @@ def test_cached_attention_is_the_last_row_of_whole_attention():
     np.testing.assert_allclose(out, whole[:, -1:], atol=1e-6)
 
 
+def test_narrow_queries_and_keys_make_float32_scores():
+    """Scores of up to 94, which bfloat16 rounds by up to 0.25, against the same in float64."""
+    rng = np.random.default_rng(0)
+    draw = lambda size, *shape: jnp.asarray(size * rng.normal(size=shape), jnp.bfloat16)  # noqa: E731
+    q, k, v = draw(2.0, 2, 1, 4, 64), draw(2.0, 2, 9, 4, 64), draw(1.0, 2, 9, 4, 64)
+    cache = empty_cache(2, 4, 9, 64, jnp.bfloat16).write(k, v, jnp.int32(0))
+    places = jnp.broadcast_to(8 - jnp.arange(9)[None], (2, 9))
+    # Not compiled, which may leave a rounding out.
+    found = cached_attention(q, cache, places, places >= 0, None).astype(jnp.float32)
+    exact = [np.asarray(x, np.float64) for x in (q, k, v)]
+    scores = np.einsum("blhk,bshk->bhs", exact[0], exact[1])
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    expected = np.einsum("bhs,bshk->bhk", weights, exact[2])[:, None]
+    assert np.abs(found - expected).max() < 0.03
+
+
+def test_narrow_gradients_of_many_blocks_are_summed_in_float32(monkeypatch):
+    """All queries look at the first key, whose value gets 256 from them and then 0.5 five times."""
+    monkeypatch.setattr(attention, "QUERY_BLOCK", 4)
+    q = jnp.full((1, 24, 1, 2), 8.0, jnp.bfloat16)
+    k = jnp.zeros_like(q).at[:, 0].set(2.0)
+    of_result = jnp.full_like(q, 0.125).at[:, :4].set(64.0)
+
+    @jax.jit
+    def gradient(v):
+        return jax.vjp(lambda v: causal_attention(q, k, v, None), v)[1](of_result)[0]
+
+    assert gradient(jnp.zeros_like(q))[0, 0, 0, 0] == 258
+
+
 def test_projections_scale_queries_and_merge_back():
     module = AttentionProjections(5, 2, 16, "float32", rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (1, 3, 5))

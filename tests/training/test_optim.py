@@ -68,6 +68,59 @@ def test_weight_decay_spares_biases_and_scales(kind):
     }
 
 
+@pytest.mark.parametrize("kind", ["adamw", "adafactor"])
+def test_weight_decay_is_per_unit_of_learning_rate(kind):
+    config = OptimizerConfig(kind, learning_rate=0.01, warmup_steps=0, weight_decay=0.1)
+    optimizer, params = make_optimizer(config), jnp.linspace(-2.0, 3.0, 6).reshape(2, 3)
+    updates, _ = optimizer.update(jnp.zeros_like(params), optimizer.init(params), params)
+    np.testing.assert_allclose(updates, -0.001 * params, rtol=1e-5)
+
+
+def test_adafactor_sees_each_layer_and_each_kernel_as_a_matrix():
+    """Against optax, which knows no stacks, on the matrices themselves; layers of unlike size."""
+    config = OptimizerConfig("adafactor", learning_rate=0.1, warmup_steps=0, b1=0.9, clip_norm=None)
+    shapes = {
+        "query": ((2, 128, 8, 20), ("layers", "embed", "heads", "kv"), (128, 160)),
+        "out": ((2, 8, 20, 128), ("layers", "heads", "kv", "embed"), (160, 128)),
+        "small": ((2, 128, 6), ("layers", "embed", "mlp"), (128, 6)),
+        "scale": ((2, 128), ("layers", "embed"), (128,)),
+        "table": ((130, 128), ("vocab", "embed"), (130, 128)),
+    }
+    rng = np.random.default_rng(0)
+    sizes = {1: np.array([1.0]), 2: np.array([0.05, 3.0])}
+
+    def draw(spread):
+        tree = {}
+        for name, (shape, names, _) in shapes.items():
+            size = sizes[shape[0] if names[0] == "layers" else 1].reshape(
+                -1, *[1] * (len(shape) - 1)
+            )
+            values = rng.normal(size=shape) * rng.lognormal(sigma=spread, size=shape) * size
+            tree[name] = nnx.Param(jnp.asarray(values, jnp.float32), out_sharding=names)
+        return nnx.State(tree)
+
+    def apart(tree):
+        return {
+            name: [
+                np.asarray(part).reshape(matrix) for part in tree[name][...].reshape(-1, *matrix)
+            ]
+            for name, (_, _, matrix) in shapes.items()
+        }
+
+    ours, theirs = make_optimizer(config), optax.adafactor(0.1, momentum=0.9)
+    params = draw(0.0)
+    state, matrices = ours.init(params), apart(params)
+    their_state = theirs.init(matrices)
+    for _ in range(3):
+        grads = draw(1.0)
+        updates, state = jax.jit(ours.update)(grads, state, params)
+        expected, their_state = jax.jit(theirs.update)(apart(grads), their_state, matrices)
+        for a, b in zip(jax.tree.leaves(apart(updates)), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+    factored = state[0].rows["query"][...].size + state[0].columns["query"][...].size
+    assert factored == 2 * (128 + 160)
+
+
 def test_gradients_are_clipped_by_their_global_norm():
     # Clipping shows in Adam's first moment.
     optimizer = make_optimizer(OptimizerConfig(clip_norm=1.0, b1=0.9))

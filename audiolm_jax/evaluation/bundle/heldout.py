@@ -25,7 +25,7 @@ from audiolm_jax.generation.bundle import StageModel
 from audiolm_jax.generation.files import save_generated
 from audiolm_jax.generation.pipeline import Generated, Generator
 from audiolm_jax.lm.config import StageTrainConfig
-from audiolm_jax.lm.decoder import load_decoder
+from audiolm_jax.lm.decoder import load_decoder, portable
 from audiolm_jax.lm.train import program
 from audiolm_jax.training.state import TrainState
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
@@ -133,7 +133,8 @@ def measure_semantic(tokenizer: SemanticTokenizer, store: TokenStore) -> Semanti
 def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
     """Held-out loss of a stage beside unigram entropy and a bigram model of the training tokens."""
     config = stage.config.stage
-    evaluate = jax.jit(program(stage.config, StageTrainConfig(), optax.identity()).evaluate)
+    trainer = program(portable(stage.config), StageTrainConfig(), optax.identity())
+    evaluate = jax.jit(trainer.evaluate)
     _, params = load_decoder(stage.config, stage.folder.arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, (), {})
     totals, counts = defaultdict[str, float](float), defaultdict[str, float](float)

@@ -24,12 +24,15 @@ def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
 def depthwise(
     x: Float[Array, "b t d"], kernel: Float[Array, "k d"], before: int
 ) -> Float[Array, "b t d"]:
-    """A filter of its own for every channel, over the frame, `before` ahead of it, and the rest."""
+    """A filter of its own for every channel, over the frame, `before` ahead of it, and the rest.
+
+    Sums are float32, over taps and in the gradients; the result is of x's dtype.
+    """
     taps, frames = kernel.shape[0], x.shape[1]
-    padded = jnp.pad(x, ((0, 0), (before, taps - 1 - before), (0, 0)))
+    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), (before, taps - 1 - before), (0, 0)))
     # A few shifted products: grouped convolutions are slow on every backend at this size.
     first, *others = (padded[:, i : i + frames] * kernel[i][None, None] for i in range(taps))
-    return sum(others, first)
+    return sum(others, first).astype(x.dtype)
 
 
 class SelfAttention(nnx.Module):

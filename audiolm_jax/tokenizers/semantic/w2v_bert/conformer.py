@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from audiolm_jax.nn.dropout import dropout
+from audiolm_jax.nn.linear import sum_float32
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.stack import init_stack
 from audiolm_jax.tokenizers.semantic.transformer import depthwise
@@ -28,9 +29,10 @@ def rotate_positions(x: Float[Array, "b u h k"]) -> Float[Array, "b u h k"]:
     half = x.shape[-1] // 2
     inverse_wavelength = ROPE_BASE ** (-np.arange(half) / half)
     angle = np.arange(x.shape[1])[:, None] * inverse_wavelength[None, :]
-    cos, sin = (jnp.asarray(f(angle), x.dtype)[None, :, None, :] for f in (np.cos, np.sin))
-    first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    cos, sin = (jnp.asarray(f(angle), jnp.float32)[None, :, None, :] for f in (np.cos, np.sin))
+    first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
 
 def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -40,13 +42,22 @@ def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
     return nnx.LayerNorm(width, scale_init=scale, bias_init=bias, rngs=rngs)
 
 
+class Linear(nnx.Linear):
+    """Multiplies in `dtype`, adds the bias in float32: its gradient is a sum over all frames."""
+
+    def __call__(self, x: Float[Array, "b u i"]) -> Float[Array, "b u o"]:
+        """The result is of `dtype` too."""
+        product = jnp.matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return (product.astype(jnp.float32) + self.bias[...][None, None]).astype(self.dtype)
+
+
 def linear(
     d_in: int, d_out: int, names: tuple[str | None, ...], dtype: str, rngs: nnx.Rngs
-) -> nnx.Linear:
+) -> Linear:
     """Linear layer whose parameters carry logical names."""
     kernel = annotate(draws.glorot_uniform, *names)
     bias = annotate(nnx.initializers.zeros_init(), names[1])
-    return nnx.Linear(
+    return Linear(
         d_in, d_out, dtype=jnp.dtype(dtype), kernel_init=kernel, bias_init=bias, rngs=rngs
     )
 
@@ -82,7 +93,7 @@ class SelfAttention(nnx.Module):
         """Attends from every frame to the valid frames of its item."""
         qkv = self.qkv(self.norm(x))  # [b, u, 3, h, k]
         query, key = rotate_positions(qkv[:, :, 0]), rotate_positions(qkv[:, :, 1])
-        scores_BxHxUxV = jnp.einsum("buhk,bvhk->bhuv", query, key).astype(jnp.float32)
+        scores_BxHxUxV = sum_float32("buhk,bvhk->bhuv", query, key)
         scores_BxHxUxV = scores_BxHxUxV * query.shape[-1] ** -0.5
         # A finite bar: an item without any frame must not become NaN.
         scores_BxHxUxV = jnp.where(valid[:, None, None, :], scores_BxHxUxV, -1e30)
@@ -107,7 +118,7 @@ class ConvolutionModule(nnx.Module):
         """Mixes neighboring frames; frames that are not valid count as zero."""
         value, gate = jnp.split(self.gate(self.norm(x)), 2, axis=-1)
         hidden = jnp.where(valid[:, :, None], value * jax.nn.sigmoid(gate), 0)
-        kernel = self.depthwise[...].astype(hidden.dtype)
+        kernel = self.depthwise[...]
         hidden = depthwise(hidden, kernel, len(kernel) // 2)
         hidden = constrain(hidden, "batch", "length", "mlp")
         return self.out(jax.nn.silu(self.inner_norm(hidden)))

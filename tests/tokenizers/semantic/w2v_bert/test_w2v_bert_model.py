@@ -10,7 +10,11 @@ from flax import nnx
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig, W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerBlock, rotate_positions
+from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import (
+    ConformerBlock,
+    SelfAttention,
+    rotate_positions,
+)
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.tokenizers.semantic.w2v_bert.subsample import ConvolutionalSubsampling
 from audiolm_jax.types import AudioBatch
@@ -154,6 +158,29 @@ def test_rotation_makes_scores_depend_on_distance_only():
         diagonal = np.diagonal(scores, distance)
         np.testing.assert_allclose(diagonal, np.full_like(diagonal, diagonal[0]), atol=1e-4)
     assert abs(scores[0, 0] - scores[0, 1]) > 1e-3
+
+
+def test_narrow_arithmetic_keeps_float32_scores(fast_jit):
+    """Scores of up to 59, which bfloat16 rounds by up to 0.125, against the same in float64."""
+    sizes = ConformerConfig(width=64, heads=1, ff_width=8, compute_dtype="bfloat16")
+    module = SelfAttention(sizes, rngs=nnx.Rngs(params=0))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12, 64)), jnp.float32)
+    module.qkv.kernel[...] *= 6
+    module.out.kernel[...] = jnp.eye(64).reshape(1, 64, 64)
+
+    @fast_jit
+    def run(x):
+        qkv = module.qkv(module.norm(x)).astype(jnp.float32)
+        turned = (rotate_positions(qkv[:, :, i]).astype(jnp.bfloat16) for i in (0, 1))
+        return module(x, jnp.ones((2, 12), bool)), *turned, qkv[:, :, 2]
+
+    found, query, key, value = (np.asarray(array, np.float64) for array in run(x))
+    scores = np.einsum("buhk,bvhk->buv", query, key) / 8
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    expected = np.einsum("buv,bvhk->buk", weights, value)
+    assert np.abs(scores).max() > 50
+    assert np.abs(found - expected).max() < 0.006 * np.abs(expected).max()
 
 
 def test_configs_refuse_nonsense_and_survive_json(tiny_config):
