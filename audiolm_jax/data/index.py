@@ -5,6 +5,7 @@ import dataclasses
 import fnmatch
 import logging
 import os
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from audiolm_jax.errors import InputError
 TRANSCRIPTS = "transcripts.txt"
 # Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
 SILENCE_DBFS = -60.0
+_STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +143,13 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
 def split_of(sha256: str, heldout_percent: int) -> Split:
     """The split of a file by the hash of its content."""
     return "heldout" if int(sha256[:16], 16) % 100 < heldout_percent else "train"
+
+
+def file_of(clip_id: str) -> tuple[str, int]:
+    """Path of the file and number of the clip in it. No path looks like a stretch: paths end in
+    the suffix of a format."""
+    found = _STRETCH.fullmatch(clip_id)
+    return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
 def _walk(root: Path) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.index import scan, split_of
+from audiolm_jax.data.index import file_of, scan, split_of
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
@@ -157,6 +157,14 @@ def test_long_files_become_consecutive_clips_of_one_split(tmp_path):
     together = np.concatenate([index.load(clip) for clip in index.clips])
     np.testing.assert_allclose(together, samples, atol=1 / 65536 + 1e-6)
     assert all(clip.num_samples <= 3 * 22050 for clip in index.clips)
+
+
+@given(st.text(min_size=1), st.sampled_from([".wav", ".FLAC", ".g722"]), st.integers(0, 20_000))
+def test_a_clip_id_tells_its_file(stem, suffix, part):
+    """Whatever a file is called, even like a part of another."""
+    for path in (stem + suffix, f"{stem}#{part:04d}{suffix}", f"{stem}{suffix}#0001{suffix}"):
+        assert file_of(path) == (path, 0)
+        assert file_of(f"{path}#{part:04d}") == (path, part)
 
 
 def test_transcripts_are_found_beside_the_audio(folder):

@@ -16,7 +16,7 @@ from jaxtyping import Int
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.index import BadFile, file_of
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
@@ -54,6 +54,7 @@ def write_shard(
     clusters = np.zeros(sizes.semantic_clusters, np.int64)
     codes = np.zeros((sizes.levels, sizes.codebook_size), np.int64)
     lengths: list[int] = []
+    ids: list[str] = []
     # Two writers on one name would lose records silently: a name of its own, then a rename.
     with atomic_path(path) as scratch:
         writer = ArrayRecordWriter(str(scratch), "group_size:1")
@@ -66,6 +67,7 @@ def write_shard(
                 for level, row in enumerate(codes):
                     row += np.bincount(record.codes[:, level], minlength=len(row))
                 lengths.append(len(record.clusters))
+                ids.append(record.clip_id)
         finally:
             writer.close()
     summary = {
@@ -74,6 +76,7 @@ def write_shard(
         "records": len(lengths),
         "frames": sum(lengths) * sizes.frames_per_semantic,
         "semantic_lengths": lengths,
+        "clip_ids": ids,
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
@@ -206,16 +209,37 @@ class TokenStore:
 
     def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
         """Semantic tokens of each record, before de-duplication, from the shards' JSON files."""
-        lengths: list[int] = []
+        parts = [summary["semantic_lengths"] for summary in self._summaries(split)]
+        return np.array([length for part in parts for length in part], np.int64)
+
+    def clip_ids(self, split: Split) -> list[str]:
+        """Of each record, from the shards' JSON files; shards of before have them inside alone."""
+        ids: list[str] = []
+        for summary in self._summaries(split):
+            numbers = range(len(ids), len(ids) + summary["records"])
+            ids += summary.get("clip_ids") or [self.record(split, n).clip_id for n in numbers]
+        return ids
+
+    def file_edges(self, split: Split) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Numbers of the first and the last record of the file that each record is a part of."""
+        files: dict[str, int] = {}
+        clips = [file_of(clip_id) for clip_id in self.clip_ids(split)]
+        file = np.array([files.setdefault(path, len(files)) for path, _ in clips], np.int64)
+        order = np.lexsort(([part for _, part in clips], file))
+        firsts = order[np.diff(file[order], prepend=-1) > 0]
+        lasts = order[np.diff(file[order], append=len(files)) > 0]
+        return firsts[file], lasts[file]
+
+    def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:
         for shard in self._shards.get(split, []):
             path = self.directory / shard["name"]
             summary = read_shard_summary(path, self.fingerprint) or {}
-            part = summary.get("semantic_lengths", [])
-            frames = sum(part) * self.sizes.frames_per_semantic
-            if (len(part), frames) != (shard["records"], shard["frames"]):
+            lengths = summary.get("semantic_lengths", [])
+            ids, frames = summary.get("clip_ids", lengths), sum(lengths)
+            sizes = len(lengths), len(ids), frames * self.sizes.frames_per_semantic
+            if sizes != (shard["records"], shard["records"], shard["frames"]):
                 raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
-            lengths += part
-        return np.array(lengths, np.int64)
+            yield summary
 
     def record(self, split: Split, index: int) -> TokenRecord:
         """Clip number `index` of a split; InputError if its shard is damaged."""
@@ -251,10 +275,11 @@ class TokenStore:
 
     def sequences(self, split: Split, stage: StageConfig) -> Iterator[Sequence]:
         """The unpadded sequences of `loader.heldout_batches`: all of a split once, in order."""
-        for record in self.records(split):
+        _, lasts = self.file_edges(split)
+        for number, record in enumerate(self.records(split)):
             for start, stop in even_windows(len(record.clusters), stage.crop_semantic):
                 clusters, codes = record.cut(start, stop)
-                is_end = stop == len(record.clusters)
+                is_end = stop == len(record.clusters) and int(lasts[number]) == number
                 yield build_sequence(clusters.astype("int32"), codes.astype("int32"), is_end, stage)
 
     def _all_shards(self) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ class TokenWindows(seqio.DataSource):
     number is a multiple of the batch.
 
     Examples: `semantic` (uint16 little endian bytes), `acoustic` (the same, row-major frames of
-    `levels`), `ends_here` (bool: the record ends with the window), `position` (int64).
+    `levels`), `ends_here` (bool: the file ends with the window), `position` (int64).
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class TokenWindows(seqio.DataSource):
         self._lengths = {
             split: store.semantic_lengths(split) for split in SPLITS if store.num_records(split)
         }
+        self._edges = {split: store.file_edges(split) for split in self._lengths}
         self._ends = {
             split: np.cumsum(-(-lengths // stage.crop_semantic))
             for split, lengths in self._lengths.items()
@@ -149,7 +150,8 @@ class TokenWindows(seqio.DataSource):
         number, start, stop = place
         record = self._store.record(split, number)
         clusters, codes = record.cut(start, stop)
-        return clusters.tobytes(), codes.tobytes(), stop == len(record.clusters)
+        is_last = int(self._edges[split][1][number]) == number
+        return clusters.tobytes(), codes.tobytes(), is_last and stop == len(record.clusters)
 
 
 def stage_task(store: TokenStore, stage: StageConfig) -> seqio.Task:

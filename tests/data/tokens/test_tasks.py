@@ -1,6 +1,7 @@
 """Token batches through SeqIO: right, the same after a restart, the same on any number of hosts."""
 
 import itertools
+import json
 import subprocess
 import sys
 
@@ -44,7 +45,7 @@ def stage(name, crop_seconds=0.4, **changes):
 
 
 def make_store(directory, lengths, seed=0):
-    """`lengths[split]`: semantic tokens of each record; two shards in each split."""
+    """`lengths[split]`: semantic tokens of each record, or of each by its id; two shards each."""
     provenance = TokenProvenance(
         dataset="fake",
         data_fingerprint="d",
@@ -59,10 +60,13 @@ def make_store(directory, lengths, seed=0):
     rng, records = np.random.default_rng(seed), {}
     directory.mkdir()
     for split, sizes in lengths.items():
+        if not isinstance(sizes, dict):
+            sizes = {f"{split}{n}.wav": size for n, size in enumerate(sizes)}
+        named = list(sizes.items())
         # Ids and byte strings full of zeros, which padding must not be confused with.
         records[split] = [
             TokenRecord(
-                clip_id=f"{split}{number}.wav",
+                clip_id=clip_id,
                 codes=rng.integers(0, 5, (2 * size, 3)).astype(np.uint16) * (number % 3 > 0),
                 clusters=rng.integers(0, 6, size).astype(np.uint16) * (number % 4 > 0),
                 dataset="fake",
@@ -70,7 +74,7 @@ def make_store(directory, lengths, seed=0):
                 text="",
                 source_rate_hz=16000,
             )
-            for number, size in enumerate(sizes)
+            for number, (clip_id, size) in enumerate(named)
         ]
         for shard in range(2):
             path = directory / shard_name(split, shard, 2)
@@ -274,6 +278,62 @@ def test_an_epoch_visits_records_by_length_and_crops_anywhere(store):
     for record, start, stop in first:
         assert stop - start == min(10, lengths[record])
         assert 0 <= start < stop <= lengths[record]
+
+
+# As `data.index` names the clips of files that it cuts, and of files that only look like them.
+CUT = {
+    **{f"long.wav#{part:04d}": 23 for part in range(5)},
+    **{f"c#0000.wav#{part:04d}": 10 for part in range(2)},
+    "long.wav#0004.wav": 17,
+    "b#0001.wav": 12,
+    "b.wav": 4,
+}
+ENDS = {"long.wav#0004", "c#0000.wav#0001", "long.wav#0004.wav", "b#0001.wav", "b.wav"}
+
+
+@pytest.fixture(scope="module", params=["new", "old"])
+def cut_store(tmp_path_factory, request):
+    """A store of now, and one of before: nothing beside its records tells their ids."""
+    directory = tmp_path_factory.mktemp("cut") / "store"
+    make_store(directory, {"train": CUT, "heldout": CUT})
+    if request.param == "old":
+        for path in directory.glob("*.array_record.json"):
+            summary = json.loads(path.read_text())
+            summary.pop("clip_ids", None)
+            path.write_text(json.dumps(summary))
+    return directory
+
+
+@pytest.mark.parametrize("name", ["semantic", "coarse"])
+def test_a_recording_ends_once_however_it_is_cut(cut_store, name):
+    config = stage(name)
+    ends = sum(
+        EOS in batch.targets[row]
+        for batch in heldout_batches(cut_store, config, 4)()
+        for row in range(4)
+    )
+    assert ends == len(ENDS)
+    sequences = TokenStore.open(cut_store).sequences("heldout", config)
+    assert sum(EOS in sequence.tokens for sequence in sequences) == len(ENDS)
+
+
+@pytest.mark.parametrize("name", ["semantic", "coarse"])
+def test_random_crops_end_where_a_recording_ends_and_nowhere_else(cut_store, name):
+    from audiolm_jax.data.tokens.tasks import TokenWindows  # with TensorFlow, so not above
+
+    config, store = stage(name), TokenStore.open(cut_store)
+    batches = token_batches(cut_store, config, 32, seed=0)
+    windows, position, ended, at_cuts = TokenWindows(store, config), 0, 0, 0
+    for batch in itertools.islice(batches(0), 10):
+        for row in range(32):
+            number, _, stop = windows.crop_at("train", position, seed=0)
+            record, position = store.record("train", number), position + 1
+            is_over = stop == len(record.clusters)
+            assert (EOS in batch.targets[row]) == (is_over and record.clip_id in ENDS)
+            ended += is_over and record.clip_id in ENDS
+            at_cuts += is_over and record.clip_id not in ENDS
+    assert ended > 5
+    assert at_cuts > 5
 
 
 def test_registered_task_can_be_read_by_name(store):
