@@ -79,6 +79,8 @@ CHANGEABLE = {
     "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric", "best_is", "export",
     "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
 }  # fmt: skip
+# Fields that runs of before lack, with the value that says what those did: with it they go on.
+ADDED = {"edge_share": 0.0}
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}

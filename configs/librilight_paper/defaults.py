@@ -59,6 +59,7 @@ def stage(name: str, crop_seconds: float) -> StageExperiment:
             ),
         ),
         train=StageTrainConfig(z_loss_weight=1e-4),
+        edge_share=0.0,
         optimizer=OptimizerConfig(
             kind="adafactor",
             learning_rate=1e-2,

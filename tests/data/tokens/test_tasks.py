@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.index import BadFile, file_of
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
@@ -334,6 +334,71 @@ def test_random_crops_end_where_a_recording_ends_and_nowhere_else(cut_store, nam
             at_cuts += is_over and record.clip_id not in ENDS
     assert ended > 5
     assert at_cuts > 5
+
+
+@pytest.fixture(scope="module")
+def windows_of(cut_store):
+    from audiolm_jax.data.tokens.tasks import TokenWindows  # with TensorFlow, so not above
+
+    store = TokenStore.open(cut_store)
+    return lambda share: TokenWindows(store, stage("coarse", 0.16), edge_share=share), store
+
+
+def test_edges_of_recordings_get_their_share(windows_of):
+    """Half of it begins a file and half ends one, cut or not; files come as often as before."""
+    make, store = windows_of
+    records = list(store.records("train"))
+    ids = [record.clip_id for record in records]
+    begin = {n for n, name in enumerate(ids) if file_of(name)[1] == 0}
+    end = {n for n, name in enumerate(ids) if name in ENDS}
+    shares, count = {}, 1500
+    shuffled = {share: make(share) for share in (0.0, 0.2, 1.0)}
+    plain = [shuffled[0.0].crop_at("train", p, 5) for p in range(count)]
+    for share, windows in shuffled.items():
+        crops = [windows.crop_at("train", p, 5) for p in range(count)]
+        first = sum(n in begin and start == 0 for n, start, _ in crops)
+        last = sum(n in end and stop == len(records[n].clusters) for n, _, stop in crops)
+        shares[share] = first / count, last / count
+        moved = sum(crop != other for crop, other in zip(crops, plain, strict=True)) / count
+        assert share * 0.7 <= moved <= share * 1.05
+        for (n, start, stop), (m, _, _) in zip(crops, plain, strict=True):
+            assert file_of(ids[n])[0] == file_of(ids[m])[0]
+            assert 0 <= start < stop == start + 4 <= len(records[n].clusters)
+    for side in (0, 1):
+        assert shares[0.0][side] < 0.08
+        # Beside those that are drawn there by chance; three standard deviations.
+        assert shares[0.2][side] == pytest.approx(0.1 + 0.8 * shares[0.0][side], abs=0.024)
+        assert 0.45 < shares[1.0][side] < 0.57
+
+
+def test_a_stream_with_edges_is_resumed_and_ends_as_often_as_it_should(cut_store):
+    config = stage("coarse", 0.16)
+    batches = token_batches(cut_store, config, 16, seed=7, edge_share=0.4)
+    whole = rows(batches(0), 20)
+    np.testing.assert_array_equal(rows(batches(17), 3), whole[:, 17 * 16 :])
+    part = rows(token_batches(cut_store, config, 16, 7, rows=(3, 9), edge_share=0.4)(0), 20)
+    own = whole.reshape(4, 20, 16, -1)[:, :, [3, 9]]
+    np.testing.assert_array_equal(part, own.reshape(part.shape))
+    assert 0.2 <= np.mean((whole[1] == EOS).any(axis=1)) < 0.35
+
+
+def test_a_stage_learns_from_the_edges_that_its_config_asks_for(tmp_path):
+    make_store(tmp_path / "tokens", {"train": CUT, "heldout": [10]})
+    for part in ("codec", "semantic"):
+        (tmp_path / part).mkdir()
+        record = {"kind": part, "fingerprint": part[0]}
+        (tmp_path / part / "model.json").write_text(json.dumps(record))
+    parts = {name: str(tmp_path / name) for name in ("tokens", "codec", "semantic")}
+    model = StageModelConfig(stage("coarse", 0.16), DecoderConfig())
+    fields = {"directory": "run", "loop": LoopConfig(1), "model": model, "batch_size": 16, **parts}
+    with pytest.raises(InputError, match=r"--edge-share 1\.5: expected 0 to 1"):
+        StageExperiment(**fields, edge_share=1.5)
+    assert StageExperiment(**fields).edge_share >= 0.1
+    data = StageExperiment(**fields, edge_share=1.0).open_data()
+    ends = (next(data.batches(0)).targets == EOS).any(axis=1)
+    assert 0 < ends.sum() < 16
+    for row, ends_here in zip(data.describe(0), ends, strict=True):
+        assert ends_here or "frames 0 to" in row
 
 
 def test_registered_task_can_be_read_by_name(store):
