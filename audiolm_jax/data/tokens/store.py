@@ -5,6 +5,8 @@ an atomic rename, so a process killed at any time leaves nothing that looks whol
 """
 
 import dataclasses
+import errno
+import functools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ from audiolm_jax.stages import Sequence, StageConfig, build_sequence, deduplicat
 MANIFEST = "MANIFEST.json"
 # Stores up to this size are hashed in full when opened; larger ones by `verify` alone.
 HASH_ON_OPEN_BYTES = 4 << 30
+OPEN_SHARDS = 64  # of one store at a time, the least recently read closed first
 
 
 def shard_name(split: Split, index: int, count: int) -> str:
@@ -148,7 +151,8 @@ class TokenStore:
     def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
         """Use `open`."""
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
-        self._readers: dict[str, Any] = {}
+        # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
+        self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
             split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
@@ -243,20 +247,13 @@ class TokenStore:
 
     def record(self, split: Split, index: int) -> TokenRecord:
         """Clip number `index` of a split; InputError if its shard is damaged."""
-        from array_record.python.array_record_module import ArrayRecordReader
-
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
         number = int(np.searchsorted(self._ends[split], index, side="right"))
         shard = self._shards[split][number]
-        name, count = shard["name"], shard["records"]
-        path = self.directory / name
+        count, path = shard["records"], self.directory / shard["name"]
         try:
-            if name not in self._readers:
-                # One record at a time at random places: reading ahead would only cost.
-                options = "readahead_buffer_size:0,max_parallelism:0"
-                self._readers[name] = ArrayRecordReader(str(path), options)
-            reader = self._readers[name]
+            reader = self._reader(path)
             if reader.num_records() != count:
                 raise InputError(
                     f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
@@ -284,6 +281,20 @@ class TokenStore:
 
     def _all_shards(self) -> list[dict[str, Any]]:
         return [shard for shards in self._shards.values() for shard in shards]
+
+
+def _open_shard(path: Path) -> Any:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    # One record at a time at random places: reading ahead would only cost.
+    reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
+    if not reader.ok():  # it does not say why
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
+            raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
+    return reader
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:
