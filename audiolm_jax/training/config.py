@@ -80,7 +80,7 @@ CHANGEABLE = {
     "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
 }  # fmt: skip
 # Fields that runs of before lack, with the value that says what those did: with it they go on.
-ADDED = {"edge_share": 0.0}
+ADDED = {"edge_share": 0.0, "heldout_minutes": None, "split_by": "file"}
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
