@@ -40,8 +40,16 @@ class StageExperiment(StepExperiment):
     """Crops in a step, over all devices."""
     train: StageTrainConfig = StageTrainConfig()
     """Losses."""
+    edge_share: float = 0.2
+    """Share of the crops that begin where a recording begins or end where it ends, half of it each;
+    the others lie anywhere. 0: all do, and of long recordings the model hardly sees an edge."""
     sample_bundle: str | None = None
     """Bundle that continues a held-out recording with this stage at each evaluation; or None."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.edge_share <= 1:
+            raise InputError(f"--edge-share {self.edge_share}: expected 0 to 1")
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
@@ -136,12 +144,12 @@ class StageExperiment(StepExperiment):
         statistics = store.manifest["splits"]["train"]["statistics"]
         rate = statistics["semantic_deduplicated_per_second"]
         return TrainingData(
-            batches=token_batches(folder, stage, size, seed, rows=rows),
+            batches=token_batches(folder, stage, size, seed, rows, self.edge_share),
             heldout=heldout_batches(
                 folder, stage, size, rows=rows, limit=self.loop.heldout_batches
             ),
             facts={"dataset": store.provenance.dataset, "tokens": store.fingerprint},
-            describe=describe_tokens(store, stage, size, seed),
+            describe=describe_tokens(store, stage, size, seed, self.edge_share),
             on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
             provenance={"semantic_tokens_per_second": rate, **written_by},
         )

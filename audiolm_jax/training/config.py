@@ -86,6 +86,8 @@ CHANGEABLE = {
     "best_is", "export", "tensorboard", "wandb_project", "profile_steps", "stall_seconds",
     "progress_seconds",
 }  # fmt: skip
+# Fields that runs of before lack, with the value that says what those did: with it they go on.
+ADDED = {"edge_share": 0.0, "heldout_minutes": None, "split_by": "file"}
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}

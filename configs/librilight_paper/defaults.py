@@ -6,7 +6,10 @@ from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainCon
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig
 
-DATA = AudioDataConfig(audio_dir="data/librilight/unlab-60k", dataset="librilight_60k")
+# The paper trains on everything: enough is withheld to watch the training by, and no more.
+DATA = AudioDataConfig(
+    audio_dir="data/librilight/unlab-60k", dataset="librilight_60k", heldout_minutes=120.0
+)
 
 
 def loop(steps: int) -> LoopConfig:
@@ -61,6 +64,7 @@ def stage(name: str, crop_seconds: float) -> StageExperiment:
             ),
         ),
         train=StageTrainConfig(z_loss_weight=1e-4),
+        edge_share=0.0,
         optimizer=OptimizerConfig(
             kind="adafactor",
             learning_rate=1e-2,

@@ -59,6 +59,7 @@ def test_paper_codecs_are_the_papers():
         assert stage.levels == speech.model.quantizer.levels
         assert stage.codebook_size == speech.model.quantizer.codebook_size
         assert stage.acoustic_rate_hz == speech.model.frame_rate_hz
+        assert experiment.edge_share == 0
     for experiment in (speech, piano):  # else the first step refuses
         quantizer = experiment.model.quantizer
         seconds = experiment.batch_size * experiment.crop_seconds

@@ -26,13 +26,17 @@ def token_batches(
     batch_size: int,
     seed: int,
     rows: Sequence[int] | None = None,
+    edge_share: float = 0.0,
 ) -> Callable[[int], Iterator[TokenBatch]]:
     """Endless shuffled batches of "train", a pure function of seed and step: step -> iterator.
     Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
-    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all."""
+    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all.
+    `edge_share` of the crops, 0 to 1, begin or end a file, half of it each."""
     store = _open(store_dir, stage, "train")
     own = own_rows(batch_size, rows)
-    return lambda step: _read(store, stage, "train", batch_size, own, step * batch_size, seed)
+    return lambda step: _read(
+        store, stage, "train", batch_size, own, step * batch_size, seed, edge_share
+    )
 
 
 def heldout_batches(
@@ -68,6 +72,7 @@ def _read(
     rows: Sequence[int],
     start: int,
     seed: int | None,
+    edge_share: float = 0.0,
     limit: int | None = None,
 ) -> Iterator[TokenBatch]:
     """Shuffled and endless with a seed, in order and once without."""
@@ -80,7 +85,7 @@ def _read(
 
     task = stage_task(store, stage)
     dataset = seqio.get_dataset(
-        task.replace(source=TokenWindows(store, stage, start, batch_size, rows, limit=limit)),
+        task.replace(source=TokenWindows(store, stage, start, batch_size, rows, edge_share, limit)),
         dict.fromkeys(task.output_features, stage.max_tokens),
         StageFeatureConverter(),
         dataset_split=split,

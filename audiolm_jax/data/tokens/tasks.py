@@ -33,13 +33,14 @@ class TokenWindows(seqio.DataSource):
 
     Shuffled, a split is endless. In every epoch a record of u semantic tokens comes
     ceil(u / crop) times, in an order of that epoch's own; each time with a crop whose start is
-    uniform where a whole crop fits. Records no longer than the crop are taken whole.
+    uniform where a whole crop fits. Records no longer than the crop are taken whole. With a chance
+    of `edge_share` the crop is moved to the beginning or to the end of the file it is from.
 
     Not shuffled, each record is cut into even windows, in order; of more than a limit so many are
     spread evenly over all. Empty windows follow until the number is a multiple of the batch.
 
     Examples: `semantic` (uint16 little endian bytes), `acoustic` (the same, row-major frames of
-    `levels`), `ends_here` (bool: the record ends with the window), `position` (int64).
+    `levels`), `ends_here` (bool: the file ends with the window), `position` (int64).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class TokenWindows(seqio.DataSource):
         start: int = 0,
         batch_size: int | None = None,
         rows: Sequence[int] = (),
+        edge_share: float = 0.0,
         limit: int | None = None,
     ):
         """Of the `batch_size` examples of a step, from the one at position `start` on, `rows` are
@@ -57,9 +59,11 @@ class TokenWindows(seqio.DataSource):
         self._most = None if limit is None or batch_size is None else limit * batch_size
         self._store, self._stage = store, stage
         self._start, self._batch_size, self._rows = start, batch_size, rows
+        self._edge_share = edge_share
         self._lengths = {
             split: store.semantic_lengths(split) for split in SPLITS if store.num_records(split)
         }
+        self._edges = {split: store.file_edges(split) for split in self._lengths}
         self._ends = {
             split: np.cumsum(-(-lengths // stage.crop_semantic))
             for split, lengths in self._lengths.items()
@@ -90,11 +94,16 @@ class TokenWindows(seqio.DataSource):
         """(record, first semantic token, end) at a position of the shuffled stream."""
         slot = shuffled_index(position, self.num_windows(split), seed)
         record = int(np.searchsorted(self._ends[split], slot, side="right"))
+        draw = generator(seed, position, purpose=3).random()
+        is_edge, is_end = draw < self._edge_share, draw < self._edge_share / 2
+        if is_edge:
+            record = int(self._edges[split][is_end][record])
         length, crop = int(self._lengths[split][record]), self._stage.crop_semantic
-        if length <= crop:
-            return record, 0, length
-        start = int(generator(seed, position, purpose=1).integers(length - crop + 1))
-        return record, start, start + crop
+        spare = max(0, length - crop)
+        start = int(generator(seed, position, purpose=1).integers(spare + 1))
+        if is_edge:
+            start = spare if is_end else 0
+        return record, start, min(length, start + crop)
 
     def window_at(self, split: Split, position: int) -> tuple[int, int, int]:
         """(record, first semantic token, end) in order."""
@@ -155,7 +164,8 @@ class TokenWindows(seqio.DataSource):
         number, start, stop = place
         record = self._store.record(split, number)
         clusters, codes = record.cut(start, stop)
-        return clusters.tobytes(), codes.tobytes(), stop == len(record.clusters)
+        is_last = int(self._edges[split][1][number]) == number
+        return clusters.tobytes(), codes.tobytes(), is_last and stop == len(record.clusters)
 
 
 def stage_task(store: TokenStore, stage: StageConfig) -> seqio.Task:
