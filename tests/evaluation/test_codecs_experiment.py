@@ -168,7 +168,7 @@ def test_a_codec_that_learnt_from_the_clips_is_refused(experiment, root, tmp_pat
     monkeypatch.setitem(PROVENANCE, "config", {"data": data})
     write_codec(tmp_path / "codec")
     seen = dataclasses.replace(experiment, codecs=(("seen", str(tmp_path / "codec")),))
-    with pytest.raises(InputError, match=r"heldout-percent 60: .* was trained on tones with 59"):
+    with pytest.raises(InputError, match=r"= 60, .* was trained on tones with heldout_percent 59"):
         seen.run()
 
 

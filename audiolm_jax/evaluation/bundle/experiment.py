@@ -76,15 +76,19 @@ class EvaluateExperiment(Evaluation):
 
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.data.unheard import check_unheard, check_untrained
         from audiolm_jax.evaluation.bundle import heldout
         from audiolm_jax.evaluation.bundle.report import ReportPage
         from audiolm_jax.evaluation.page.training import summarize_run
-        from audiolm_jax.generation.bundle import load_bundle
+        from audiolm_jax.generation.bundle import load_bundle, read_record
         from audiolm_jax.generation.pipeline import Generator
 
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
-        bundle, store = load_bundle(Path(self.bundle)), TokenStore.open(self.tokens)
-        index = scan(self.data)
+        index, store = scan(self.data), TokenStore.open(self.tokens)
+        origins = read_record(Path(self.bundle))["provenance"]
+        check_unheard(index, {f"{self.bundle}/{part}": of for part, of in origins.items()})
+        check_untrained(index, store, {n: of for n, of in origins.items() if n.endswith("_lm")})
+        bundle = load_bundle(Path(self.bundle))
         generator = Generator(bundle, self.generation)
         clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds)
         lengths = self.prompt_seconds, self.continuation_seconds
