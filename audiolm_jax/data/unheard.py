@@ -21,7 +21,10 @@ def provenance_at(path: str | Path) -> Provenance:
         if (folder / MODEL_JSON).is_file():
             return read_model_json(folder).get("provenance") or {}
     manifest = Path(path) / "manifest.json"  # of a run that is not finished
-    return json.loads(manifest.read_text()) if manifest.is_file() else {}
+    try:
+        return json.loads(manifest.read_text()) if manifest.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{manifest}: damaged ({error}); name another run") from error
 
 
 def check_unheard(index: ClipIndex, models: Mapping[str, Provenance]) -> None:

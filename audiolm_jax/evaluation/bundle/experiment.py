@@ -102,7 +102,8 @@ class EvaluateExperiment(Evaluation):
         page = ReportPage(
             title=self.title,
             summary=f"{len(index.of('train'))} recordings to learn from, "
-            f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out ones.",
+            f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out ones. "
+            f"{index.heldout_speakers()}",
             sample_rate_hz=generator.sample_rate_hz,
             train_seconds=index.seconds("train"),
             examples=tuple(clip.example(bundle.codec) for clip in continued),
@@ -123,6 +124,7 @@ class EvaluateExperiment(Evaluation):
         )
         write_text(Path(self.directory) / self.page, page.render())
         return {
+            "heldout_speakers": dataclasses.asdict(index.heldout_speakers()),
             "codec": dataclasses.asdict(codec),
             "semantic": dataclasses.asdict(semantic),
             "likelihood": [dataclasses.asdict(stage) for stage in likelihoods],

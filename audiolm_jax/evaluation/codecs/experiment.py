@@ -175,7 +175,8 @@ class CodecEvaluateExperiment(Evaluation):
         write_text(directory / "table.md", content.markdown())
         write_text(directory / self.page, content.render())
         logger.info(content.markdown())
-        return content.record(records)
+        speakers = {"heldout_speakers": dataclasses.asdict(selection.speakers)}
+        return speakers | content.record(records)
 
     def _provenance(
         self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None
