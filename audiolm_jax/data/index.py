@@ -57,6 +57,22 @@ class BadFile:
 
 
 @dataclasses.dataclass(frozen=True)
+class HeldoutSpeakers:
+    """Whether training knows the voices of held-out clips."""
+
+    speakers: int  # of these clips, a speaker being the first folder below the audio folder
+    known: int  # of them, those with training clips too
+    nameless_clips: int  # clips in no folder
+
+    def __str__(self) -> str:
+        """For people who read what was measured on the clips."""
+        speakers = f"{self.known} of {self.speakers} held-out speakers (first folders) are known"
+        clips = f"{self.nameless_clips} held-out clips lie in no folder: who speaks is unknown"
+        lines = ((self.speakers, f"{speakers} from training."), (self.nameless_clips, f"{clips}."))
+        return " ".join(words for count, words in lines if count)
+
+
+@dataclasses.dataclass(frozen=True)
 class ClipIndex:
     """All clips of a folder, sorted by path."""
 
@@ -89,6 +105,13 @@ class ClipIndex:
             if config[name] == neutral:
                 del config[name]
         return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
+
+    def heldout_speakers(self, clips: Iterable[ClipInfo] | None = None) -> HeldoutSpeakers:
+        """Of some held-out clips, None: all."""
+        names = [clip.speaker for clip in (self.of("heldout") if clips is None else clips)]
+        known = {clip.speaker for clip in self.clips if clip.split == "train"}
+        heldout = set(names) - {""}
+        return HeldoutSpeakers(len(heldout), len(heldout & known), names.count(""))
 
     @property
     def heldout_below(self) -> float:
@@ -125,6 +148,8 @@ def scan(config: AudioDataConfig) -> ClipIndex:
         f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
         f"{heldout:.1f} min held out, {len(index.bad)} files skipped"
     )
+    if heldout:
+        logger.info(str(index.heldout_speakers()))
     return index
 
 

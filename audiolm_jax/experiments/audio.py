@@ -55,9 +55,13 @@ class AudioExperiment(StepExperiment):
         from audiolm_jax.data.crops import AudioCrops
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.noise import NoisyCrops
+        from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.training.mesh import host_rows, make_mesh
 
         index = scan(self.data)
+        if self.warm_start is not None:
+            source = self.warm_start.source
+            check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
         stream = (self.crop_seconds, self.batch_size, self.loop.seed)
         rows = host_rows(make_mesh(self.mesh), self.batch_size)
         facts = audio_facts(index)
@@ -76,8 +80,9 @@ class AudioExperiment(StepExperiment):
 
 
 def audio_facts(index: "ClipIndex") -> dict[str, Any]:
-    """What a manifest says of recordings."""
-    return {
+    """What a manifest says of recordings; minutes held out are told by the place they end at."""
+    is_timed = index.config.heldout_minutes is not None
+    return ({"heldout_below": index.heldout_below} if is_timed else {}) | {
         "dataset": index.config.dataset,
         "fingerprint": index.fingerprint,
         "train_seconds": index.seconds("train"),

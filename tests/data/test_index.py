@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.index import file_of, scan
+from audiolm_jax.data.index import HeldoutSpeakers, file_of, scan
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.split import place_of
 from audiolm_jax.errors import InputError
@@ -133,6 +133,20 @@ def test_speakers_and_books_are_held_out_whole(tmp_path):
         listed(tmp_path, split_by=2)
 
 
+def test_speakers_who_are_known_from_training_are_counted(folder):
+    index = listed(folder)
+    assert index.heldout_speakers() == HeldoutSpeakers(2, 2, 0)
+    assert str(index.heldout_speakers()).startswith("2 of 2 held-out speakers (first folders) are")
+    one = [clip for clip in index.of("heldout") if clip.speaker == "speaker1"]
+    assert index.heldout_speakers(one) == HeldoutSpeakers(1, 1, 0)
+    apart = listed(folder, split_by="speaker", heldout_percent=0.0, heldout_minutes=0.01)
+    assert apart.heldout_speakers() == HeldoutSpeakers(1, 0, 0)
+    (folder / "speaker0/book/00.wav").rename(folder / "a.wav")
+    lost = [clip for clip in listed(folder, heldout_percent=99).of("heldout") if not clip.speaker]
+    assert index.heldout_speakers(lost) == HeldoutSpeakers(0, 0, 1)
+    assert "1 held-out clips lie in no folder" in str(index.heldout_speakers(lost))
+
+
 def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder):
     index = listed(folder)
     rules = dataclasses.asdict(index.config)
@@ -151,7 +165,6 @@ def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder
         ("heldout_percent", -0.1),
         ("heldout_minutes", 0.0),
         ("split_by", 0),
-        ("split_by", "book"),
     ],
 )
 def test_rules_that_make_no_sense(field, value):
@@ -190,7 +203,8 @@ def test_a_scan_logs_what_it_skips(folder, caplog):
     caplog.set_level("INFO")
     (folder / "text.wav").write_text("this is prose")
     index = listed(folder)
-    skipped, summary = caplog.records
+    skipped, summary, speakers = caplog.records
+    assert speakers.message == "2 of 2 held-out speakers (first folders) are known from training."
     assert skipped.levelname == "WARNING"
     assert skipped.message == f"skipped text.wav: {index.bad[0].reason}"
     assert summary.message.startswith(f"{folder}: 12 clips, ")

@@ -46,14 +46,12 @@ def test_prompts_are_drawn_by_seed_among_the_clips_that_are_long_enough():
 
 def test_a_checkpoint_chosen_by_what_is_measured_is_named():
     chosen = {"best_of": "lowest loss", "data": {"fingerprint": "a", "clips": 3}}
-    record = {
-        "provenance": {
-            "codec": chosen,
-            "coarse_lm": {"best_of": "highest accuracy", "data": {"tokens": "b"}},
-            "fine_lm": {"data": {"tokens": "a"}},
-        }
+    origins = {
+        "codec": chosen,
+        "coarse_lm": {"best_of": "highest accuracy", "data": {"tokens": "b"}},
+        "fine_lm": {"data": {"tokens": "a"}},
     }
-    assert chosen_by(record, {"a", "c"}) == {
+    assert chosen_by(origins, {"a", "c"}) == {
         "checkpoint of codec": "chosen by the lowest loss on the recordings measured here",
         "checkpoint of coarse_lm": "chosen by the highest accuracy on other recordings",
     }

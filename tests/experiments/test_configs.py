@@ -49,6 +49,7 @@ def test_paper_codecs_are_the_papers():
     judges = DiscriminatorConfig(grouped_convolution="lane_blocks")
     assert speech.train == piano.train == SoundStreamTrainConfig(discriminators=judges)
     assert speech.noise is piano.noise is None
+    assert speech.data.heldout_minutes == piano.data.heldout_minutes == 120
     levels = (piano.model.quantizer.levels, piano.model.quantizer.codebook_size)
     assert levels == (3, 2**14)
     assert piano.model.strides == (2, 4, 5, 8)

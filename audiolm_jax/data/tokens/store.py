@@ -152,6 +152,7 @@ class TokenStore:
         """Use `open`."""
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
         self._lengths: dict[Split, np.ndarray] = {}
+        self._edges: dict[Split, tuple[np.ndarray, np.ndarray]] = {}
         # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
         self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
@@ -229,13 +230,15 @@ class TokenStore:
 
     def file_edges(self, split: Split) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """Numbers of the first and the last record of the file that each record is a part of."""
-        files: dict[str, int] = {}
-        clips = [file_of(clip_id) for clip_id in self.clip_ids(split)]
-        file = np.array([files.setdefault(path, len(files)) for path, _ in clips], np.int64)
-        order = np.lexsort(([part for _, part in clips], file))
-        firsts = order[np.diff(file[order], prepend=-1) > 0]
-        lasts = order[np.diff(file[order], append=len(files)) > 0]
-        return firsts[file], lasts[file]
+        if split not in self._edges:
+            files: dict[str, int] = {}
+            clips = [file_of(clip_id) for clip_id in self.clip_ids(split)]
+            file = np.array([files.setdefault(path, len(files)) for path, _ in clips], np.int64)
+            order = np.lexsort((np.array([part for _, part in clips], np.int64), file))
+            firsts = order[np.diff(file[order], prepend=-1) > 0]
+            lasts = order[np.diff(file[order], append=len(files)) > 0]
+            self._edges[split] = firsts[file], lasts[file]
+        return self._edges[split]
 
     def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:
         for shard in self._shards.get(split, []):

@@ -48,11 +48,11 @@ def choose_prompts(index: ClipIndex, count: int, seconds: float, seed: int) -> l
     return [long[i] for i in order[:count]]
 
 
-def chosen_by(record: Mapping[str, Any], measured: Set[str]) -> dict[str, str]:
-    """For each part whose checkpoint was chosen by a held-out metric, by which; `record` is of the
-    bundle, `measured` holds the fingerprints of the data that are reported on."""
+def chosen_by(origins: Mapping[str, Any], measured: Set[str]) -> dict[str, str]:
+    """For each part whose checkpoint was chosen by a held-out metric, by which; `origins` are the
+    provenance of each, `measured` the fingerprints of the data that are reported on."""
     rows = {}
-    for part, provenance in record["provenance"].items():
+    for part, provenance in origins.items():
         if metric := provenance.get("best_of"):
             is_same = not measured.isdisjoint(map(str, provenance["data"].values()))
             where = "the recordings measured here" if is_same else "other recordings"

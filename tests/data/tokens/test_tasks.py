@@ -360,6 +360,7 @@ def windows_of(cut_store):
     return lambda share: TokenWindows(store, stage("coarse", 0.16), edge_share=share), store
 
 
+@pytest.mark.parametrize("cut_store", ["new"], indirect=True)
 def test_edges_of_recordings_get_their_share(windows_of):
     """Half of it begins a file and half ends one, cut or not; files come as often as before."""
     make, store = windows_of
@@ -387,6 +388,7 @@ def test_edges_of_recordings_get_their_share(windows_of):
         assert 0.45 < shares[1.0][side] < 0.57
 
 
+@pytest.mark.parametrize("cut_store", ["new"], indirect=True)
 def test_a_stream_with_edges_is_resumed_and_ends_as_often_as_it_should(cut_store):
     config = stage("coarse", 0.16)
     batches = token_batches(cut_store, config, 16, seed=7, edge_share=0.4)
