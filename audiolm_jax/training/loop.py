@@ -134,12 +134,13 @@ def train(
         def lost(step: int, reason: str) -> InputError:
             return InputError(f"{directory}: held-out data at step {step}: {reason}")
 
-        rank()
-        evaluated = None if means is None else done
+        evaluated = None
         if means is not None:
-            means = {n: math.nan if x is None else x for n, x in means.items()}
-            if (reason := program.verdict(means)) is not None:
+            evaluated = done
+            read = {n: math.nan if x is None else x for n, x in means.items()}
+            if (reason := program.verdict(read)) is not None:
                 raise lost(done, reason)
+        rank()
         if done >= config.steps and evaluated == done:
             progress.note(f"{directory}: finished, {done} steps")
             return state
