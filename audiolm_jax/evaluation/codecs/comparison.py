@@ -198,4 +198,6 @@ def _mean(name: str, results: Sequence[ClipResult], seed: int) -> Estimate | Non
         return estimate
     failed = next(metric.failed for metric in WAVEFORM_METRICS if metric.name == name)
     left_out = sum(name in result.scores and result.scores[name] is None for result in results)
-    return dataclasses.replace(estimate, failed=values.count(failed), left_out=left_out)
+    return dataclasses.replace(
+        estimate, failed=sum(value == failed for value in values), left_out=left_out
+    )
