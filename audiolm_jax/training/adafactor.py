@@ -19,20 +19,15 @@ _DECAY_EXPONENT = 0.8  # of the moments: they keep a share of 1 - step ** -0.8
 _SQUARE_FLOOR = 1e-30  # added to the square of a gradient
 _SCALE_FLOOR = 1e-3  # of a parameter, so that zeros can grow
 
+Axes = tuple[int, ...]
+
 
 class AdafactorState(NamedTuple):
     """Moving means of squared gradients, of 1 along each axis that they are taken over."""
 
-    count: Array  # int32 [], completed updates
+    completed: Array  # int32 [], updates
     rows: Any  # as the parameters, over the columns of each matrix
     columns: Any  # the same over its rows
-
-
-class _Axes(NamedTuple):
-    """A parameter that is not factored is a matrix of a single column, which comes to the same."""
-
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
 
 
 def scale_by_adafactor() -> optax.GradientTransformation:
@@ -42,61 +37,56 @@ def scale_by_adafactor() -> optax.GradientTransformation:
     """
 
     def init(params: Any) -> AdafactorState:
-        rows = _map(lambda axes, p: _mean(jnp.zeros_like(p), axes.columns), params)
-        columns = _map(lambda axes, p: _mean(jnp.zeros_like(p), axes.rows), params)
-        return AdafactorState(jnp.zeros((), jnp.int32), rows, columns)
+        row_moments = _map(lambda rows, columns, p: _mean(jnp.zeros_like(p), columns), params)
+        column_moments = _map(lambda rows, columns, p: _mean(jnp.zeros_like(p), rows), params)
+        return AdafactorState(jnp.zeros((), jnp.int32), row_moments, column_moments)
 
     def update(grads: Any, state: AdafactorState, params: Any = None) -> tuple[Any, AdafactorState]:
-        count = state.count + 1
-        fresh = count.astype(jnp.float32) ** -_DECAY_EXPONENT
+        step = state.completed + 1
+        fresh = step.astype(jnp.float32) ** -_DECAY_EXPONENT
 
-        def average(over: str) -> Callable[..., Array]:
-            def averaged(axes: _Axes, _: Array, grad: Array, moment: Array) -> Array:
-                square = _mean(jnp.square(grad) + _SQUARE_FLOOR, getattr(axes, over))
-                return (1 - fresh) * moment + fresh * square
+        def average(moment: Array, grad: Array, over: Axes) -> Array:
+            return (1 - fresh) * moment + fresh * _mean(jnp.square(grad) + _SQUARE_FLOOR, over)
 
-            return averaged
+        def scale(
+            rows: Axes, columns: Axes, param: Array, grad: Array, v: Array, w: Array
+        ) -> Array:
+            scaled = grad * (v / _mean(v, rows)) ** -0.5 * w**-0.5
+            sizes = (jnp.sqrt(_mean(jnp.square(x), rows + columns)) for x in (scaled, param))
+            of_update, of_param = sizes
+            return scaled / jnp.maximum(1.0, of_update) * jnp.maximum(_SCALE_FLOOR, of_param)
 
-        def scale(axes: _Axes, param: Array, grad: Array, rows: Array, columns: Array) -> Array:
-            scaled = grad * (rows / _mean(rows, axes.rows)) ** -0.5 * columns**-0.5
-            own = (*axes.rows, *axes.columns)
-            scaled = scaled / jnp.maximum(1.0, _root_mean_square(scaled, own))
-            return scaled * jnp.maximum(_SCALE_FLOOR, _root_mean_square(param, own))
-
-        rows = _map(average("columns"), params, grads, state.rows)
-        columns = _map(average("rows"), params, grads, state.columns)
-        return _map(scale, params, grads, rows, columns), AdafactorState(count, rows, columns)
+        by_row = _map(lambda _, over, __, g, v: average(v, g, over), params, grads, state.rows)
+        by_column = _map(
+            lambda over, _, __, g, w: average(w, g, over), params, grads, state.columns
+        )
+        scaled = _map(scale, params, grads, by_row, by_column)
+        return scaled, AdafactorState(step, by_row, by_column)
 
     return optax.GradientTransformation(init, update)
 
 
-def _axes(shape: tuple[int, ...], names: tuple[str | None, ...]) -> _Axes:
+def _axes(shape: tuple[int, ...], names: tuple[str | None, ...]) -> tuple[Axes, Axes]:
+    """Rows and columns; what is not factored is one column, which comes to the same."""
     own = tuple(i for i in range(len(shape)) if names[i] != "layers")
-    rows = tuple(i for i in own if names[i] == "embed")
-    if not rows and len(own) == 2:
-        rows = own[:1]
+    rows = tuple(i for i in own if names[i] == "embed") or (own[:1] if len(own) == 2 else ())
     columns = tuple(i for i in own if i not in rows)
     sides = [math.prod(shape[i] for i in side) for side in (rows, columns)]
-    return _Axes(rows, columns) if rows and min(sides) >= _SHORTEST_SIDE else _Axes(own, ())
+    return (rows, columns) if rows and min(sides) >= _SHORTEST_SIDE else (own, ())
 
 
 def _map(function: Callable[..., Array], params: Any, *others: Any) -> Any:
-    """`function` of each parameter's axes and its arrays; results carry the parameter's names."""
+    """`function` of each parameter's rows, columns and arrays; results carry its names."""
 
     def apply(param: Any, *rest: Any) -> Any:
         if not isinstance(param, nnx.Variable):
-            return function(_axes(param.shape, (None,) * param.ndim), param, *rest)
-        value = param.get_value()
-        names = param.get_metadata().get("out_sharding") or (None,) * value.ndim
-        arrays = (value, *(variable.get_value() for variable in rest))
-        return param.replace(function(_axes(value.shape, tuple(names)), *arrays))
+            return function(*_axes(param.shape, (None,) * param.ndim), param, *rest)
+        arrays = [variable.get_value() for variable in (param, *rest)]
+        names = param.get_metadata().get("out_sharding") or (None,) * arrays[0].ndim
+        return param.replace(function(*_axes(arrays[0].shape, tuple(names)), *arrays))
 
     return jax.tree.map(apply, params, *others, is_leaf=lambda x: isinstance(x, nnx.Variable))
 
 
-def _mean(x: Array, axes: tuple[int, ...]) -> Array:
+def _mean(x: Array, axes: Axes) -> Array:
     return jnp.mean(x, axes, keepdims=True) if axes else x
-
-
-def _root_mean_square(x: Array, axes: tuple[int, ...]) -> Array:
-    return jnp.sqrt(jnp.mean(jnp.square(x), axes, keepdims=True))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from audiolm_jax.evaluation.codecs.comparison import (
     summarize,
 )
 from audiolm_jax.evaluation.codecs.opus import opus_roundtrip
+from audiolm_jax.evaluation.codecs.page import CodecPage
 from audiolm_jax.evaluation.codecs.selection import select_clips
 from audiolm_jax.evaluation.measures import quality
 from audiolm_jax.evaluation.measures.histograms import LevelUse
@@ -57,17 +60,51 @@ def test_a_measure_is_best_for_equal_signals_and_falls_with_noise(metric):
     assert len(set(values)) == 3
 
 
+class Listener(types.ModuleType):
+    """The packages `pesq` and `visqol`, as far as they are used: no speech below a level."""
+
+    class NoUtterancesError(Exception):
+        pass
+
+    def pesq(self, rate_hz, reference, estimate, mode):
+        if min(np.abs(reference).max(), np.abs(estimate).max()) < 1e-3:
+            raise self.NoUtterancesError
+        return 3.5
+
+    class VisqolApi:
+        def create(self, **options):
+            pass
+
+        def measure_from_arrays(self, reference, estimate, rate_hz):
+            return types.SimpleNamespace(moslqo=3.5)
+
+
+@pytest.mark.parametrize("metric", quality.WAVEFORM_METRICS[:2], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("package", ["real", "stand-in"])
+def test_a_resynthesis_without_speech_costs_the_least_score(metric, package, monkeypatch):
+    if package == "stand-in":
+        monkeypatch.setattr(quality, "_VISQOL", {})
+        monkeypatch.setitem(sys.modules, metric.name, Listener(metric.name))
+    elif missing := quality.missing_packages(metric):
+        pytest.skip(f"pip install {' '.join(missing)}")
+    score = lambda *pair: quality.measure(*pair, [metric.name], "polynomial")[metric.name]  # noqa: E731
+    clean = voice(2.0, 120)
+    silence, murmur = np.zeros_like(clean), (1e-5 * clean).astype(np.float32)
+    assert metric.failed == score(clean, silence) == 1.0 < score(clean, clean)
+    assert score(silence, clean) is None
+    assert score(silence, silence) is None
+    if metric.name == "pesq" and package == "stand-in":
+        assert score(clean, murmur) == 1.0
+        assert score(murmur, clean) is None
+
+
 def test_silence_has_no_score_where_none_is_defined():
     silence, clean = np.zeros(32000, np.float32), voice(2.0, 120)
-    for metric in quality.WAVEFORM_METRICS[:2]:
-        if quality.missing_packages(metric):
-            continue
-        for pair in ((silence, clean), (clean, silence)):
-            assert quality.measure(*pair, [metric.name], "polynomial") == {metric.name: None}
-    assert quality.measure(silence, clean, ["si_sdr_db", "stoi"], "polynomial") == {
-        "si_sdr_db": None,
-        "stoi": None,
-    }
+    names = ["si_sdr_db", "stoi"]
+    assert quality.measure(silence, clean, names, "polynomial") == dict.fromkeys(names)
+    of_silence = quality.measure(clean, silence, names, "polynomial")
+    assert of_silence["si_sdr_db"] == -100
+    assert of_silence["stoi"] == pytest.approx(0, abs=0.01)
 
 
 def test_a_missing_package_is_named_as_pip_knows_it(monkeypatch):
@@ -150,10 +187,22 @@ def test_rows_hold_bitrates_means_and_errors_over_all_words():
     assert codec.means["pesq"].clips == 1
     assert codec.means["wer"].mean == pytest.approx(10.0)
     assert codec.means["cer"].mean == pytest.approx(5.0)
+    assert (codec.means["pesq"].failed, codec.means["pesq"].left_out) == (0, 1)
     # Only where both have a score.
     clips.append(record("z", 3.0, opus=None))
     apart = difference(clips, "a, 2 levels", "Opus 6 kbit/s", "pesq", 0)
     assert (apart.mean, apart.clips) == (1.0, 1)
+
+
+def test_failed_clips_count_in_the_mean_and_in_words():
+    clips = [record("x", 3.0), record("y", 1.0), record("z", None)]
+    rows = summarize(CONDITIONS, clips, [USE], ("pesq",), 0)
+    mean = rows[1].means["pesq"]
+    assert (mean.mean, mean.clips, mean.failed, mean.left_out) == (2.0, 2, 1, 1)
+    page = CodecPage("", "", 1, (), (), {}, "", rows, {}, (), (), (USE,), ())
+    cells = {row[0]: row[-6] for row in page.means.rows}
+    assert cells["a, 2 levels"] == "2.00 (1.00 to 3.00); 1 failed; 1 left out"
+    assert cells["Opus 6 kbit/s"] == "2.00 (2.00 to 2.00)"
 
 
 def test_records_survive_json():

@@ -8,6 +8,7 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.lm import decoder
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
@@ -205,8 +206,7 @@ def test_the_z_loss_pulls_the_normalizer_towards_one(step, start):
 
 def test_micro_batches_change_neither_loss_nor_gradient_whatever_the_weights(start):
     """The parts have unlike numbers of weighted tokens; one has none at all."""
-    decoder = dataclasses.replace(DECODER, dropout=0.0)
-    config = dataclasses.replace(CONFIG, decoder=decoder)
+    config = dataclasses.replace(CONFIG, decoder=dataclasses.replace(DECODER, dropout=0.0))
     batch = make_batch(8)
     weights = batch.loss_weights * np.linspace(0.25, 2, 8, dtype=np.float32)[:, None]
     weights[1::4] = 0
@@ -227,6 +227,24 @@ def test_micro_batches_change_neither_loss_nor_gradient_whatever_the_weights(sta
         step = np.abs(np.asarray(a) - old).max()
         assert step > 0
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4 * step)
+
+
+def test_every_place_of_dropout_draws_from_a_key_of_its_own(monkeypatch, start):
+    """The embedding and both branches of each layer, in each part of the batch."""
+    seen = []
+
+    def watched(x, rate, key):
+        jax.debug.callback(
+            lambda words: seen.append(tuple(map(int, words))), jax.random.key_data(key)
+        )
+        return x
+
+    monkeypatch.setattr(decoder, "dropout", watched)
+    parts = 2
+    step = jax.jit(program(CONFIG, StageTrainConfig(micro_batches=parts), optax.adam(3e-3)).step)
+    jax.block_until_ready(step(start, make_batch(1), jax.random.key(4)))
+    jax.effects_barrier()
+    assert len(seen) == len(set(seen)) == parts * (1 + 2 * DECODER.layers)
 
 
 def test_micro_batches_that_do_not_divide_are_refused(start):

@@ -34,7 +34,8 @@ class ClipResult:
     condition: str  # its label
     packet_bits: int | None  # what the clip took; None for the original
     file_bits: int | None  # with Opus's container; None for all others
-    # By metric; None where it is not defined. Empty for the original and outside limits of length.
+    # By metric; None where the original leaves it undefined. Empty for the original and outside
+    # limits of length.
     scores: dict[str, float | None]
     heard: str | None = None  # what the recognizer understood, None if it did not listen
     errors: TextErrors | None = None  # against the transcript, None if it did not listen
@@ -59,6 +60,8 @@ class Estimate:
     low: float
     high: float
     clips: int
+    failed: int = 0  # of these, with the score of a clip without any speech (`Metric.failed`)
+    left_out: int = 0  # beside these, for which the measure is not defined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +190,14 @@ def _mean(name: str, results: Sequence[ClipResult], seed: int) -> Estimate | Non
     elif name == "cer":
         parts = [(100 * edits.character_errors, edits.characters) for edits in errors]
     else:
-        values = [result.scores.get(name) for result in results]
-        parts = [(value, 1) for value in values if value is not None]
+        values = [x for result in results if (x := result.scores.get(name)) is not None]
+        parts = [(value, 1) for value in values]
     numerators, denominators = np.array(parts, np.float64).reshape(-1, 2).T
-    return bootstrap(numerators, denominators, seed)
+    estimate = bootstrap(numerators, denominators, seed)
+    if estimate is None or name in ("wer", "cer"):
+        return estimate
+    failed = next(metric.failed for metric in WAVEFORM_METRICS if metric.name == name)
+    left_out = sum(name in result.scores and result.scores[name] is None for result in results)
+    return dataclasses.replace(
+        estimate, failed=sum(value == failed for value in values), left_out=left_out
+    )

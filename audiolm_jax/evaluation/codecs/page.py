@@ -16,7 +16,12 @@ from audiolm_jax.evaluation.codecs.comparison import (
     Row,
 )
 from audiolm_jax.evaluation.codecs.selection import LeftOut
-from audiolm_jax.evaluation.measures.quality import METRICS, RATE_HZ, Metric
+from audiolm_jax.evaluation.measures.quality import (
+    LEAST_OPINION,
+    METRICS,
+    RATE_HZ,
+    Metric,
+)
 from audiolm_jax.evaluation.page.charts import Chart, Line
 from audiolm_jax.evaluation.page.render import Page
 from audiolm_jax.evaluation.page.tables import Table, number
@@ -90,7 +95,9 @@ class CodecPage(Page):
             elif (mean := row.means.get(metric.name)) is None:
                 cells.append(number(None, 0))
             else:
-                cells.append("{} ({})".format(*_numbers(mean, metric)))
+                counts = ((mean.failed, "failed"), (mean.left_out, "left out"))
+                rest = "".join(f"; {count} {what}" for count, what in counts if count)
+                cells.append("{} ({})".format(*_numbers(mean, metric)) + rest)
         return cells
 
     @property
@@ -193,7 +200,9 @@ def notes_of(
         f"In brackets the 95 % interval of {RESAMPLES} bootstrap draws over clips: it tells how "
         "far a figure hangs on which clips were held out, not on how a codec was trained.",
         f"ViSQOL is its speech mode with the {visqol_mapping} mapping; PESQ is wideband (P.862.2); "
-        f"all measures are taken at {RATE_HZ // 1000} kHz.",
+        f"all measures are taken at {RATE_HZ // 1000} kHz. A clip of whose resynthesis one of both "
+        f"hears nothing, or PESQ no speech, has failed and gets {LEAST_OPINION:g}, the least of "
+        "both scales; one whose original is so is left out. The table counts either.",
         "kbit/s is nominal. For Opus the measured bitrate is that of its packets; its Ogg file "
         "weighs more on short clips. The entropy-coded bitrate is what a codec's codes would take "
         "if each level were coded by its own frequencies on these clips; with few frames it comes "

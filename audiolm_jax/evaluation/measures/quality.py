@@ -16,6 +16,9 @@ RATE_HZ = 16_000
 # ViSQOL compares patches of 20 frames and fails on a clip that holds less than two of them.
 SHORTEST_SECONDS = 1.0
 VisqolMapping = Literal["polynomial", "lattice"]
+# The least on the scales of PESQ and ViSQOL: what a clip gets whose resynthesis is silent or holds
+# no speech, of which the measures themselves say nothing.
+LEAST_OPINION = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +30,12 @@ class Metric:
     digits: int  # shown after the point
     higher_is_better: bool
     packages: tuple[tuple[str, str], ...] = ()  # (module, name for pip) beyond the required ones
+    failed: float | None = None  # score of a clip that failed, if there is such a score
 
 
 WAVEFORM_METRICS = (
-    Metric("visqol", "ViSQOL", 2, True, (("visqol", "visqol-python"),)),
-    Metric("pesq", "PESQ", 2, True, (("pesq", "pesq"),)),
+    Metric("visqol", "ViSQOL", 2, True, (("visqol", "visqol-python"),), LEAST_OPINION),
+    Metric("pesq", "PESQ", 2, True, (("pesq", "pesq"),), LEAST_OPINION),
     Metric("stoi", "STOI", 3, True, (("pystoi", "pystoi"),)),
     Metric("si_sdr_db", "SI-SDR, dB", 1, True),
     Metric("mel_distance", "mel distance", 3, False),
@@ -85,15 +89,21 @@ def measure(
 
 
 def pesq(reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"]) -> float | None:
-    """Wideband PESQ (ITU-T P.862.2), about 1.0 to 4.64; None where it hears no speech in one."""
+    """Wideband PESQ (ITU-T P.862.2), about 1.02 to 4.64; 1 if it hears no speech in the estimate
+    alone, None if in the reference."""
     import pesq as package
 
-    if not np.any(reference) or not np.any(estimate):
-        return None
-    try:
-        return float(package.pesq(RATE_HZ, reference, estimate, "wb"))
-    except package.NoUtterancesError:
-        return None
+    def score(estimate: Float[np.ndarray, " s"]) -> float | None:
+        if not np.any(reference) or not np.any(estimate):
+            return None
+        try:
+            return float(package.pesq(RATE_HZ, reference, estimate, "wb"))
+        except package.NoUtterancesError:
+            return None
+
+    found = score(estimate)
+    # The package does not say which of both it means.
+    return LEAST_OPINION if found is None and score(reference) is not None else found
 
 
 _VISQOL: dict[VisqolMapping, Any] = {}  # made once in a process
@@ -102,13 +112,16 @@ _VISQOL: dict[VisqolMapping, Any] = {}  # made once in a process
 def visqol(
     reference: Float[np.ndarray, " s"], estimate: Float[np.ndarray, " s"], mapping: VisqolMapping
 ) -> float | None:
-    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; None for digital silence;
-    from similarity to score by "polynomial", the fit of the first versions (equal signals get 5),
-    or "lattice", the C++ program's network since 3.3, far more severe on low bitrates (4.53)."""
+    """ViSQOL's speech mode (Chinen et al. 2020, visqol-python), 1 to 5; 1 for a silent estimate,
+    None for a silent reference; from similarity to score by "polynomial", the fit of the first
+    versions (equal signals get 5), or "lattice", the C++ program's network since 3.3, far more
+    severe on low bitrates (4.53)."""
     from visqol import VisqolApi
 
-    if not np.any(reference) or not np.any(estimate):
+    if not np.any(reference):
         return None
+    if not np.any(estimate):
+        return LEAST_OPINION
     if mapping not in _VISQOL:
         api = VisqolApi()
         api.create(mode="speech", use_lattice_model=mapping == "lattice")

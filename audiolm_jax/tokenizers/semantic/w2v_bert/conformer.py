@@ -42,24 +42,22 @@ def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
     return nnx.LayerNorm(width, scale_init=scale, bias_init=bias, rngs=rngs)
 
 
-class Linear(nnx.Linear):
+class Linear(nnx.Module):
     """Multiplies in `dtype`, adds the bias in float32: its gradient is a sum over all frames."""
+
+    def __init__(
+        self, d_in: int, d_out: int, names: tuple[str | None, ...], dtype: str, *, rngs: nnx.Rngs
+    ) -> None:
+        kernel = annotate(draws.glorot_uniform, *names)
+        bias = annotate(nnx.initializers.zeros_init(), names[1])
+        self.kernel = nnx.Param(kernel(rngs.params(), (d_in, d_out)))
+        self.bias = nnx.Param(bias(rngs.params(), (d_out,)))
+        self.dtype = dtype
 
     def __call__(self, x: Float[Array, "b u i"]) -> Float[Array, "b u o"]:
         """The result is of `dtype` too."""
         product = jnp.matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return (product.astype(jnp.float32) + self.bias[...][None, None]).astype(self.dtype)
-
-
-def linear(
-    d_in: int, d_out: int, names: tuple[str | None, ...], dtype: str, rngs: nnx.Rngs
-) -> Linear:
-    """Linear layer whose parameters carry logical names."""
-    kernel = annotate(draws.glorot_uniform, *names)
-    bias = annotate(nnx.initializers.zeros_init(), names[1])
-    return Linear(
-        d_in, d_out, dtype=jnp.dtype(dtype), kernel_init=kernel, bias_init=bias, rngs=rngs
-    )
 
 
 class FeedForward(nnx.Module):
@@ -68,8 +66,8 @@ class FeedForward(nnx.Module):
     def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
         dtype = config.compute_dtype
         self.norm = layer_norm(config.width, rngs)
-        self.up = linear(config.width, config.ff_width, ("embed", "mlp"), dtype, rngs)
-        self.down = linear(config.ff_width, config.width, ("mlp", "embed"), dtype, rngs)
+        self.up = Linear(config.width, config.ff_width, ("embed", "mlp"), dtype, rngs=rngs)
+        self.down = Linear(config.ff_width, config.width, ("mlp", "embed"), dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b u d"]) -> Float[Array, "b u d"]:
         """What is added to the residual stream."""
@@ -108,11 +106,11 @@ class ConvolutionModule(nnx.Module):
     def __init__(self, config: ConformerConfig, *, rngs: nnx.Rngs) -> None:
         width, dtype = config.width, config.compute_dtype
         self.norm = layer_norm(width, rngs)
-        self.gate = linear(width, 2 * width, ("embed", "mlp"), dtype, rngs)
+        self.gate = Linear(width, 2 * width, ("embed", "mlp"), dtype, rngs=rngs)
         init = annotate(draws.depthwise_uniform, None, "mlp")
         self.depthwise = nnx.Param(init(rngs.params(), (config.conv_kernel, width)))
         self.inner_norm = layer_norm(width, rngs)
-        self.out = linear(width, width, ("mlp", "embed"), dtype, rngs)
+        self.out = Linear(width, width, ("mlp", "embed"), dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b u d"], valid: Bool[Array, "b u"]) -> Array:
         """Mixes neighboring frames; frames that are not valid count as zero."""

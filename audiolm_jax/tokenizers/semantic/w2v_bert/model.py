@@ -22,7 +22,7 @@ from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws
 from audiolm_jax.tokenizers.semantic.w2v_bert.best_rq import random_projection_ids
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerStack, layer_norm, linear
+from audiolm_jax.tokenizers.semantic.w2v_bert.conformer import ConformerStack, Linear, layer_norm
 from audiolm_jax.tokenizers.semantic.w2v_bert.subsample import ConvolutionalSubsampling
 from audiolm_jax.types import AudioBatch
 
@@ -97,7 +97,7 @@ class W2vBert(nnx.Module):
         self.quantizer = GumbelQuantizer(config, rngs=rngs) if contrastive else None
         # Both modules are one stack of equal blocks: it is scanned, and compiled, once.
         self.blocks = ConformerStack(config.conformer, layers, rngs=rngs)
-        head = functools.partial(linear, width, dtype="float32", rngs=rngs)
+        head = functools.partial(Linear, width, dtype="float32", rngs=rngs)
         self.context = head(config.code_width, ("embed", None)) if contrastive else None
         self.head = head(config.codebook_size, ("embed", "codes"))
 

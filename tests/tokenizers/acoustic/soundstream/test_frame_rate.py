@@ -144,6 +144,7 @@ def test_training_brings_the_losses_down_and_exports_a_codec():
     assert all(np.isfinite(list(metrics.values())).all() for metrics in history)
     assert history[37]["spectral_loss"] < 0.5 * history[0]["spectral_loss"]
     assert history[37]["complex_loss"] < history[0]["complex_loss"]
+    assert history[37]["commitment_loss"] < history[1]["commitment_loss"]
     assert history[37]["adversarial_loss"] == 0 < history[38]["adversarial_loss"]
     SoundStreamCodec(CONFIG, trainer.export(state), "0" * 64)
 

@@ -38,8 +38,9 @@ def test_blocks_are_the_network_itself(codec, arrays):
     np.testing.assert_allclose(audio, np.clip(whole, -1, 1), rtol=0, atol=1e-5)
 
 
-def test_long_items_need_no_further_program(codec):
-    """Two programs each, 1 and 8 rows of one block, whatever the lengths."""
+def test_long_items_need_no_further_program(arrays):
+    """Two programs each, 1 and 8 rows of one block, whatever the lengths, of a codec just made."""
+    codec = SoundStreamCodec(PLAIN, arrays, FINGERPRINT)
     clips = [np.zeros(n * PLAIN.hop_samples, np.float32) for n in (700, 129, 3)]
     codec.decode(codec.encode(AudioBatch.from_clips(clips)))
     codec.decode(codec.encode(AudioBatch.from_clips(clips[:1])))

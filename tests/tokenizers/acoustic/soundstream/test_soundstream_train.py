@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -12,6 +13,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import use_rules
+from audiolm_jax.tokenizers.acoustic.soundstream import rvq
+from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     DiscriminatorConfig,
     LossConfig,
@@ -80,6 +83,11 @@ def run(trainer):
     return step, *train(40, trainer, step)
 
 
+@pytest.fixture(scope="module")
+def evaluate(trainer):
+    return jax.jit(trainer.evaluate, compiler_options=QUICK)
+
+
 def assert_equal(a, b):
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -141,6 +149,57 @@ def test_adversarial_losses_reach_the_generator(run):
     assert_equal(with_gan.rest, without.rest)
 
 
+def test_weights_and_depths_reach_the_step_and_commitment_is_lowered(run, evaluate, monkeypatch):
+    """With the spectral loss off and discriminators that say nothing, it is commitment alone."""
+    losses = LossConfig(
+        spectral_windows=(64,), mel_bins=4, spectral_weight=0.0, commitment_weight=0.5,
+        adversarial_weight=2.5, feature_weight=7.0,
+    )  # fmt: skip
+    config = dataclasses.replace(
+        TRAIN, losses=losses, quantizer_dropout=0.75, generator_ema_decay=0.0
+    )
+    seen = {}
+
+    def silent(self, completed, params, opt_state, real, fake, weightings):
+        seen["weightings"] = weightings
+        metrics = dict.fromkeys(("adversarial_loss", "feature_loss"), jnp.zeros(()))
+        return params, opt_state, (jnp.zeros_like(fake),), metrics
+
+    def draw(key, batch, levels, probability):
+        seen["dropout"], seen["drawn"] = probability, jnp.full((batch,), levels, jnp.int32)
+        return seen["drawn"]
+
+    quantize = rvq.quantize
+
+    def watched(latents, mask, codebooks, depths):
+        seen.setdefault("used", depths)
+        return quantize(latents, mask, codebooks, depths)
+
+    for where, name, stand_in in (
+        (Adversary, "step", silent),
+        (rvq, "draw_depths", draw),
+        (rvq, "quantize", watched),
+    ):
+        monkeypatch.setattr(where, name, stand_in)
+    optimizer = optax.sgd(1e-2)
+    trainer, old = program(MODEL, config, optimizer, optimizer), run[1][5]
+    opt_state = {name: optimizer.init(params) for name, params in old.params.items()}
+    state = dataclasses.replace(old, opt_state=opt_state, ema={})
+    step = jax.jit(trainer.step, compiler_options=QUICK)
+    after, metrics = step(state, make_batch(0), jax.random.key(1))
+    assert seen["weightings"] == ((2.5, 7.0),)
+    assert seen["dropout"] == 0.75
+    assert seen["used"] is seen["drawn"]
+    assert metrics["loss"] == pytest.approx(0.5 * metrics["commitment_loss"])
+    assert metrics["grad_norm"] > 0
+
+    def commitment(params):  # to the old codes
+        heard = dataclasses.replace(old, ema=params["generator"])
+        return evaluate(heard, make_batch(0)).totals["commitment_loss"]
+
+    assert commitment(after.params) < commitment(state.params)
+
+
 def test_same_seed_same_bits(run, trainer):
     step, states, _ = run
     again, _ = train(6, trainer, step)
@@ -179,9 +238,8 @@ def test_average_of_the_generator_is_what_is_exported(run, trainer):
     assert {name.split(".")[0] for name in arrays} == {"encoder", "decoder", "quantizer"}
 
 
-def test_evaluation_adds_up_over_batches(run, trainer):
+def test_evaluation_adds_up_over_batches(run, evaluate):
     _, states, _ = run
-    evaluate = jax.jit(trainer.evaluate, compiler_options=QUICK)
     batch = make_batch(100, pad=np.nan)
     whole = evaluate(states[-1], batch)
     even = np.arange(BATCH) % 2 == 0
@@ -194,6 +252,9 @@ def test_evaluation_adds_up_over_batches(run, trainer):
         np.testing.assert_allclose(total, summed.totals[name], rtol=2e-4)
         np.testing.assert_allclose(whole.counts[name], summed.counts[name])
     assert float(whole.counts["spectral_loss"]) == 7  # the empty item does not count
+    # Of the averaged weights, which are exported, not of the last ones.
+    unknown = jax.tree.map(lambda x: np.full_like(x, np.nan), states[-1].params)
+    assert_equal(evaluate(dataclasses.replace(states[-1], params=unknown), batch), whole)
 
 
 @pytest.mark.slow

@@ -149,6 +149,29 @@ def test_quantiser_does_not_see_the_mask(graphdef, initial_state, fast_jit):
     np.testing.assert_allclose(none.quantized.vectors, vectors[none.quantized.ids], atol=1e-6)
 
 
+def test_noise_chooses_other_codes_and_a_share_of_the_gradient_reaches_the_subsampling(
+    graphdef, initial_state, fast_jit
+):
+    audio, nothing = audio_with(0), jnp.zeros((len(LENGTHS), 13), bool)
+    by_code = jnp.arange(6.0)[None, None]
+
+    def run(share):
+        def likeness(params):
+            model, vectors = nnx.merge(graphdef, params), jnp.zeros((*nothing.shape, 8))
+            key = jax.random.key(1)
+            quantized = model(audio, nothing, vectors, 1.0, share, gumbel_key=key).quantized
+            return (quantized.probabilities * by_code).sum(), quantized
+
+        grads, quantized = jax.grad(likeness, has_aux=True)(initial_state.params)
+        return grads["subsampling"]["kernel1"][...], quantized
+
+    compiled = fast_jit(run, static_argnums=0)
+    (half, quantized), (whole, _) = (compiled(share) for share in (0.5, 1.0))
+    assert (quantized.ids != quantized.sampled_ids).mean() > 0.05
+    assert np.abs(whole).max() > 0
+    np.testing.assert_allclose(half, 0.5 * whole, rtol=1e-3, atol=1e-6 * np.abs(whole).max())
+
+
 def test_rotation_makes_scores_depend_on_distance_only():
     rng = np.random.default_rng(0)
     one = np.broadcast_to(rng.normal(size=(2, 1, 1, 1, 6)), (2, 1, 9, 1, 6)).astype(np.float32)

@@ -80,6 +80,27 @@ def test_a_training_step_is_the_recorded_one(objective, trainer, step, tiny_conf
     )
 
 
+def test_a_step_gives_the_model_noise_dropout_and_the_share_of_the_targets(
+    monkeypatch, tiny_config, initial_state
+):
+    class SeenError(Exception):
+        pass
+
+    def stop(model, *arguments):
+        raise SeenError(*arguments)
+
+    monkeypatch.setattr(W2vBert, "__call__", stop)
+    config = W2vBertTrainConfig(target_gradient_scale=0.375)
+    with pytest.raises(SeenError) as seen:
+        program(tiny_config, config, optax.adam(1e-3)).step(
+            initial_state, toy_batch(), jax.random.key(0)
+        )
+    *_, scale, _, gumbel_key, dropout_key = seen.value.args
+    assert scale == 0.375
+    gumbel, dropout = (jax.random.key_data(key) for key in (gumbel_key, dropout_key))
+    assert (gumbel != dropout).any()
+
+
 @pytest.mark.slow
 def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run, fast_jit):
     evaluate = fast_jit(trainer.evaluate)
