@@ -82,6 +82,8 @@ def test_a_token_for_every_begun_hop(case):
 
 
 def test_padding_changes_no_bit(case):
+    """Whatever it holds; that attention leaves padded frames out, which windows cut off, is seen in
+    `test_the_module_by_itself_keeps_items_apart`."""
     _, encoder, layer, _ = case
     expected, _ = encoder.features(batch(0), layer)
     np.testing.assert_array_equal(encoder.features(batch(np.nan), layer)[0], expected)
