@@ -46,7 +46,7 @@ def check_unheard(index: ClipIndex, models: Mapping[str, Provenance]) -> None:
             raise InputError(
                 f"{mine.heldout_flag}, --data.split-by = {mine.split_by}: {name} was trained on "
                 f"{same[0]} with {rule}, split_by {unit}, and knows some of what is held out; "
-                "take its rule, or hold out less"
+                "take its rule, hold out less, or name another corpus so (--data.dataset)"
             )
 
 
