@@ -7,6 +7,7 @@ import pytest
 from support.tiny_models import CODES, voice, write_codec
 
 from audiolm_jax.audio.files import read_audio, read_wav_provenance, write_wav
+from audiolm_jax.cli import generate
 from audiolm_jax.cli.main import VERBS, main
 
 # The tiny models were made for windows of 2 s.
