@@ -10,6 +10,7 @@ not named as equivalent in its place.
 
 import argparse
 import dataclasses
+import functools
 import os
 import shutil
 import subprocess
@@ -17,13 +18,13 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LISTS = sorted(Path(__file__).parent.glob("*.toml"))
 COPIED = ("audiolm_jax", "configs", "docs", "launch", "tests", "tools", "setup.cfg")
-NO_TESTS_LEFT = 5  # pytest's status
 SECONDS = 600.0  # for one mutation's tests; a hang is noticed too
 
 
@@ -68,23 +69,18 @@ def mutate(mutation: Mutation, root: Path) -> None:
 
 
 def judge(mutation: Mutation) -> Verdict:
-    """Runs its tests, without those marked slow, on a changed copy."""
+    """Runs its tests, without those marked slow, on a changed copy; RuntimeError if they fail on
+    the code as it is."""
+    _check_unchanged(tuple(mutation.tests))
     with tempfile.TemporaryDirectory(prefix="mutant_") as scratch:
         root = Path(scratch)
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, root / name)
         mutate(mutation, root)
-        environment = os.environ | {"PYTHONPATH": str(root)}
-        # Equal programs of the mutations are compiled once.
-        environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "--tb=no"]
-        command += ["-p", "no:xdist", "-p", "no:cacheprovider", *mutation.tests]
         start = time.monotonic()
         try:
-            result = subprocess.run(
-                command, cwd=root, env=environment, capture_output=True, text=True, timeout=SECONDS
-            )
+            result = _run_tests(root, mutation.tests)
         except subprocess.TimeoutExpired:
             return Verdict(mutation, True, "hangs", SECONDS)
         seconds = time.monotonic() - start
@@ -96,6 +92,24 @@ def judge(mutation: Mutation) -> Verdict:
             return Verdict(mutation, False, lines[-1], seconds)
         what = (result.stderr or result.stdout).strip().splitlines()[-1:]
         raise RuntimeError(f"{mutation.name}: pytest ended with {result.returncode}: {what}")
+
+
+def _run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    # Equal programs of the mutations are compiled once.
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "--tb=no"]
+    command += ["-p", "no:xdist", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+@functools.cache
+def _check_unchanged(tests: tuple[str, ...]) -> None:
+    """A test that fails anyway notices nothing."""
+    if (result := _run_tests(ROOT, tests)).returncode:
+        raise RuntimeError(f"{' '.join(tests)}: no pass without a mutation:\n{result.stdout}")
 
 
 def main() -> int:
