@@ -80,9 +80,14 @@ class AudioExperiment(StepExperiment):
 
 
 def audio_facts(index: "ClipIndex") -> dict[str, Any]:
-    """What a manifest says of recordings; minutes held out are told by the place they end at."""
-    is_timed = index.config.heldout_minutes is not None
-    return ({"heldout_below": index.heldout_below} if is_timed else {}) | {
+    """What a manifest says of recordings; minutes held out are told by the place they end at, and
+    what is split by, if metadata or time tell it, by its name."""
+    of_split: dict[str, Any] = {}
+    if index.config.heldout_minutes is not None or index.config.split_by == "official":
+        of_split["heldout_below"] = index.heldout_below
+    if not index.split_unit.isdecimal():
+        of_split["split_unit"] = index.split_unit
+    return of_split | {
         "dataset": index.config.dataset,
         "fingerprint": index.fingerprint,
         "train_seconds": index.seconds("train"),
