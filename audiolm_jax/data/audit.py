@@ -52,10 +52,10 @@ class AuditReport:
             groups[bad.kind].append(bad)
         lines = []
         for kind, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-            first = [f"{bad.path}: {bad.reason}" for bad in group[:_NAMES_SHOWN]]
-            more = len(group) - len(first)
-            rest = f"; and {more} more, --list names them" if more else ""
-            lines.append(f"bad: {len(group)} x {kind}: {'; '.join(first)}{rest}")
+            lines.append(f"bad: {len(group)} x {kind}")
+            lines += [f"  {bad.path}: {bad.reason}" for bad in group[:_NAMES_SHOWN]]
+            if (more := len(group) - _NAMES_SHOWN) > 0:
+                lines.append(f"  and {more} more; --list names all")
         return lines
 
     def _good(self) -> list[str]:
@@ -72,7 +72,11 @@ class AuditReport:
             f"codecs: {self._hours('codec', '')}",
             f"speakers: {self._hours('speaker', '')}",
         ]
-        for field, name in (("accent", "accents"), ("language", "languages"), ("gender", "genders")):
+        for field, name in (
+            ("accent", "accents"),
+            ("language", "languages"),
+            ("gender", "genders"),
+        ):
             if any(getattr(clip, field) for clip in index.clips):
                 lines.append(f"{name}: {self._hours(field, '')}")
         lines.append(f"transcripts: {texts} of {len(seconds)} clips")

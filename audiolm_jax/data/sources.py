@@ -26,10 +26,10 @@ class AudioDataConfig:
     their hashes until so much is reached. Files that are added may move the last of them."""
     split_by: int | str = "file"
     """What is held out as a whole: a "file"; a "speaker", named by the corpus, by metadata.tsv or
-    by the first folder below audio_dir; the first so many folders, such as 2 for speaker/book; or all
-    that has the same entry in a column of metadata.tsv, such as "story"; each chosen by its name.
-    "time": the end of each long file, for few files. "official": what a corpus calls dev or test;
-    heldout_percent and heldout_minutes then count for nothing."""
+    by the first folder below audio_dir; the first so many folders, such as 2 for speaker/book; or
+    all that has the same entry in a column of metadata.tsv, such as "story"; each chosen by its
+    name. "time": the end of each long file, for few files. "official": what a corpus calls dev or
+    test; heldout_percent and heldout_minutes then count for nothing."""
     min_seconds: float = 0.3
     """Shorter files are refused and listed as bad."""
     max_seconds: float = 60.0

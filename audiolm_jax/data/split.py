@@ -2,6 +2,7 @@
 or the end of each long file; or what a corpus itself names so."""
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -30,13 +31,13 @@ def group_of(path: str, row: Row, config: AudioDataConfig) -> str:
     column = "split" if unit == "official" else unit
     if not (value := row.get(column, "")):
         known = ", ".join(sorted(column for column, value in row.items() if value)) or "nothing"
-        raise _nameless(path, f"no {column} is known of it, but {known}", config)
+        raise _nameless(path, f"has no {column}, of it are known: {known}", config)
     return value
 
 
 def _nameless(path: str, what: str, config: AudioDataConfig) -> InputError:
     return InputError(
-        f"--data.split-by = {config.split_by}: {config.audio_dir}/{path}: {what}; move it, name it "
+        f"--data.split-by = {config.split_by}: {config.audio_dir}/{path} {what}; move it, name it "
         "in metadata.tsv or leave it out with --data.exclude"
     )
 
@@ -68,17 +69,16 @@ def heldout_below(config: AudioDataConfig, seconds: Mapping[float, float]) -> fl
 
 def share_in_time(config: AudioDataConfig, seconds: Iterable[float]) -> float:
     """The share, 0 to 1, of each file that its end holds out, given the lengths of all; files whose
-    share is shorter than `GAP_SECONDS` are not cut."""
+    share is shorter than `GAP_SECONDS` are not cut. Minutes are reached with the smallest share."""
     if config.heldout_minutes is None:
         return config.heldout_percent / 100
-    lengths = list(seconds)
-    while lengths:
-        share = 60 * config.heldout_minutes / sum(lengths)
-        cut = [length for length in lengths if share * length >= GAP_SECONDS]
-        if len(cut) == len(lengths):
-            return min(1.0, share)
-        lengths = cut
-    return 0.0
+    lengths, total, share = [*sorted(seconds, reverse=True), 0.0], 0.0, 0.0
+    for length, following in itertools.pairwise(lengths):
+        total += length
+        share = max(GAP_SECONDS / length, 60 * config.heldout_minutes / total)
+        if share * following < GAP_SECONDS:
+            break
+    return min(1.0, share)
 
 
 def parts_in_time(samples: int, rate_hz: int, share: float) -> list[tuple[Split, int, int]]:

@@ -95,8 +95,8 @@ LAYOUTS = {
     ),
     "common_voice": (
         {
-            "en/train.tsv": f"{CV}\nab1\tcommon_voice_en_1.mp3\ts1\t\"Hi,\" he said.\t\tmale_masculine"
-            "\tUS\ten\n",
+            "en/train.tsv": f"{CV}\nab1\tcommon_voice_en_1.mp3\ts1\t"
+            '"Hi," he said.\t\tmale_masculine\tUS\ten\n',
             "en/test.tsv": f"{CV}\nab2\tcommon_voice_en_2.mp3\ts2\tBye\t\t\t\ten\n",
             "en/validated.tsv": f"{CV}\nab3\tcommon_voice_en_3.mp3\ts3\tOh\t\t\t\ten\n",
             "en/invalidated.tsv": f"{CV}\nab4\tcommon_voice_en_4.mp3\ts4\tWrong\t\t\t\ten\n",
@@ -144,7 +144,10 @@ LAYOUTS = {
     ),
     "texts_beside": (
         {"ann/a.txt": "one\ntwo\n", "ann/b.normalized.txt": "b", "README.txt": "c"},
-        {"ann/a.wav": ("ann", "one two", "", "", "", ""), "ann/b.wav": ("ann", "b", "", "", "", "")},
+        {
+            "ann/a.wav": ("ann", "one two", "", "", "", ""),
+            "ann/b.wav": ("ann", "b", "", "", "", ""),
+        },
     ),
 }
 

@@ -205,7 +205,8 @@ def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
 def test_bad_files_are_listed_and_good_ones_used(trained, data, caplog):
     index = scan(data)
     assert len(index.clips) == 12
-    assert "skipped broken.wav: " in caplog.text
+    assert "1 files skipped (1 " in caplog.text
+    assert index.bad[0].path == "broken.wav"
 
 
 def test_another_config_in_the_same_directory_is_refused(trained):
