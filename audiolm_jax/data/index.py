@@ -104,7 +104,7 @@ class ClipIndex:
         if not chosen:
             raise InputError(
                 f"{self.config.audio_dir}: no {split} clip among {len(self.clips)} with "
-                f"{self.config.heldout_flag}; change it or add files{self._few_files}"
+                f"{self.config.heldout_flag}; change it or add files{self._if_few}"
             )
         return chosen
 
@@ -129,10 +129,11 @@ class ClipIndex:
         return ", ".join(words for there, words in parts if there)
 
     @property
-    def _few_files(self) -> str:
+    def _if_few(self) -> str:
         if self.config.split_by == "time":
             return f" of which the share held out is at least {GAP_SECONDS:g} s long"
-        return ", or hold out the end of each file with --data.split-by time"
+        is_long = any(c.source_samples > 4 * GAP_SECONDS * c.source_rate_hz for c in self.clips)
+        return ", or hold out the end of each with --data.split-by time" if is_long else ""
 
     def seconds(self, split: Split) -> float:
         """Seconds of audio in one split."""

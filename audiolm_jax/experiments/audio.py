@@ -45,6 +45,11 @@ class AudioExperiment(StepExperiment):
         share = float(audio.lengths.mean()) / audio.samples.shape[1]
         return share, share
 
+    def check_data(self, index: "ClipIndex") -> None:
+        """There must be something to learn from and something held out."""
+        for split in SPLITS:
+            index.of(split)
+
     def open_data(self) -> TrainingData:
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)
@@ -62,6 +67,7 @@ class AudioExperiment(StepExperiment):
         if self.warm_start is not None:
             source = self.warm_start.source
             check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
+        self.check_data(index)
         stream = (self.crop_seconds, self.batch_size, self.loop.seed)
         rows = host_rows(make_mesh(self.mesh), self.batch_size)
         facts = audio_facts(index)

@@ -148,7 +148,7 @@ def test_one_long_recording_is_a_data_set(tmp_path):
     (tmp_path / "transcripts.txt").write_text("all: everything\n")
     rules = {"heldout_percent": 20, "max_seconds": 20.0}
     with pytest.raises(
-        InputError, match=r"no heldout clip .* hold out the end .* --data.split-by ti"
+        InputError, match=r"no heldout clip .* hold out the end of each with --data.split-by time"
     ):
         listed(tmp_path, heldout_percent=0).of("heldout")
     index = listed(tmp_path, split_by="time", **rules)

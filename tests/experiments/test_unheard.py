@@ -192,7 +192,7 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
         record = {"format": 1, "fingerprint": "b", "parts": {}, "provenance": origins}
         (bundle / "bundle.json").write_text(json.dumps(record))
         words = (str(tmp_path / "out"), "t", data, str(bundle), str(tmp_path / tokens), ())
-        EvaluateExperiment(*words).measure({})
+        EvaluateExperiment(*words, prompt_seconds=0.3).measure({})
 
     store = make_store(tmp_path / "tokens", data)
     make_store(tmp_path / "more", dataclasses.replace(data, heldout_percent=20))
