@@ -1,5 +1,6 @@
 """`audiolm demo`: the whole road as ordinary commands, each printed before it runs."""
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -62,15 +63,12 @@ def split_of(audio_dir: str) -> str | None:
     """ "time" if there are too few recordings to hold a whole one out, but long ones; or None."""
     experiment = load_experiment(CONFIGS / "evaluate.py")
     assert isinstance(experiment, EvaluateExperiment)
-    for split in (None, "time"):
-        changed = {} if split is None else {"split_by": split}
-        data = dataclasses.replace(experiment.data, audio_dir=audio_dir, **changed)
-        try:
+    whole = dataclasses.replace(experiment.data, audio_dir=audio_dir)
+    for data in (whole, dataclasses.replace(whole, split_by="time")):
+        with contextlib.suppress(InputError):  # if both fail, the first step tells why
             experiment.check_data(index_folder(data))
-        except InputError:
-            continue
-        return split
-    return None  # the first step tells why it cannot be
+            return None if data is whole else "time"
+    return None
 
 
 def demo(arguments: Sequence[str]) -> int:

@@ -154,6 +154,13 @@ def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder
         del rules[name]
     clips = [(clip.clip_id, clip.sha256, clip.num_samples) for clip in index.clips]
     assert index.fingerprint == fingerprint([rules, clips])
+    for unit in ("speaker", 1, 2):  # by folders, as they always were
+        by_folder = listed(folder, split_by=unit)
+        assert by_folder.fingerprint == fingerprint([rules | {"split_by": unit}, clips])
+        for clip in by_folder.clips:
+            name = "/".join(clip.path.split("/")[: 2 if unit == 2 else 1])
+            number = int(hashlib.sha256(name.encode()).hexdigest()[:16], 16)
+            assert (clip.split == "heldout") == (number % 100 < 40)
     assert listed(folder, split_by="speaker").fingerprint != index.fingerprint
     assert listed(folder, heldout_minutes=0.1).fingerprint != index.fingerprint
 

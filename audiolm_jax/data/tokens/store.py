@@ -244,7 +244,12 @@ class TokenStore:
             for path, part in others:
                 if path in files:
                     own = file == files[path]
-                    edges[part > clips[int(lasts[files[path]])][1]][own] = -1
+                    first, last = (int(edge[files[path]]) for edge in (firsts, lasts))
+                    for side, is_beyond in enumerate(
+                        (part < clips[first][1], part > clips[last][1])
+                    ):
+                        if is_beyond:
+                            edges[side][own] = -1
             self._edges[split] = edges
         return self._edges[split]
 
