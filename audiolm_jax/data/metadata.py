@@ -79,7 +79,8 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
     or with a tab or "|"), tables with a header (.tsv, .csv), metadata.csv of LJSpeech, *.trans.txt,
     Kaldi's text, utt2spk, spk2gender and wav.scp, SPEAKERS.TXT, metainfo.txt (MLS),
     speaker-info.txt (VCTK), and one .txt or .lab a recording."""
-    names, others = sorted(audio), sorted(others)
+    names = sorted(audio)
+    others = sorted(name for name in others if not _last(name).startswith("."))
     rows = {name: _of_path(name, f"{root.resolve().name}/{name}") for name in names}
     for name in (
         names if "metadata.csv" in others else ()

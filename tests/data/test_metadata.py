@@ -242,7 +242,8 @@ def test_both_forms_of_a_letter_with_an_accent_are_one(tmp_path):
 
 
 def test_other_tables_are_left_alone(tmp_path):
-    lists = {"alignments.tsv": "file\tphone\na\tb\n", "world.tsv": "x\n", "notes.txt": "a\n"}
+    lists = {"._transcripts.txt": "x", "._a.trans.txt": b"\x00\x05", ".x.tsv": "client_id\tpath\nx"}
+    lists |= {"alignments.tsv": "file\tphone\na\tb\n", "world.tsv": "x\n", "notes.txt": "a\n"}
     metadata = found(tmp_path, ["a.wav"], lists=lists)
     assert metadata.rows == {"a.wav": {"speaker": ""}}
     assert not metadata.odd

@@ -260,7 +260,7 @@ def test_the_report_is_written_from_measurements(trained, root, data):
     assert page.read_text().count("<audio") == 5
     record = json.loads((root / "report" / "report.json").read_text())
     assert record["heldout_speakers"]["nameless_clips"] == len(scan(data).of("heldout"))
-    assert "lie in no folder" in page.read_text()
+    assert "held-out clips is unknown" in page.read_text()
     assert [stage["stage"] for stage in record["likelihood"]] == ["semantic", "coarse", "fine"]
     for table in record["likelihood"]:
         total = table["rows"][-1]
