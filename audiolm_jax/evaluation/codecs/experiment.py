@@ -141,9 +141,9 @@ class CodecEvaluateExperiment(Evaluation):
         not_measured = self._not_measured()
         index = scan(self.data)
         check_unheard(index, {path: provenance_at(path) for _, path in self.codecs})
+        trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         self.check_data(index)
         codecs = load_codecs(self.codecs, self.levels)
-        trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         for name, reason in not_measured.items():
             logger.warning("%s: not measured: %s", name, reason)
         asr = self.asr
