@@ -1,5 +1,6 @@
 """`audiolm demo`: the whole road as ordinary commands, each printed before it runs."""
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -12,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiolm_jax.cli.options import parse
+from audiolm_jax.data.index import index_folder
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
+from audiolm_jax.experiments.load import load_experiment
 
 CONFIGS = Path("configs/demo")
 RUNS = Path("runs/demo")
@@ -29,7 +33,11 @@ class DemoOptions:
 
 def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
     """What each step is for, and its command line after `audiolm`."""
+    split = split_of(audio_dir)
     data = [] if audio_dir == DEFAULT_AUDIO else ["--data.audio-dir", audio_dir]
+    data += [] if split is None else ["--data.split-by", split]
+    readers = [str(CONFIGS / f"{name}.py") for name in ("codec", "encoder", "kmeans", "evaluate")]
+    audit = ["audit", audio_dir, *([] if split is None else ["--split-by", split])]
 
     def configured(verb: str, name: str, *more: str) -> list[str]:
         return [verb, str(CONFIGS / f"{name}.py"), *more]
@@ -38,7 +46,7 @@ def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
     parts = [str(RUNS / name) for name in names]
     evaluate = configured("evaluate", "evaluate", *data)
     return [
-        ("look at the recordings", ["audit", audio_dir]),
+        ("look at the recordings", [*audit, "--configs", *readers]),
         ("train the codec: sound to acoustic tokens", configured("train", "codec", *data)),
         ("train the semantic encoder: sound to features", configured("train", "encoder", *data)),
         ("fit k-means: features to semantic tokens", configured("train", "kmeans", *data)),
@@ -49,6 +57,18 @@ def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
         ("put the five parts into one folder", ["bundle", *parts, "--out", str(RUNS / "bundle")]),
         ("continue held-out prompts, measure, write the page", evaluate),
     ]
+
+
+def split_of(audio_dir: str) -> str | None:
+    """ "time" if there are too few recordings to hold a whole one out, but long ones; or None."""
+    experiment = load_experiment(CONFIGS / "evaluate.py")
+    assert isinstance(experiment, EvaluateExperiment)
+    whole = dataclasses.replace(experiment.data, audio_dir=audio_dir)
+    for data in (whole, dataclasses.replace(whole, split_by="time")):
+        with contextlib.suppress(InputError):  # if both fail, the first step tells why
+            experiment.check_data(index_folder(data))
+            return None if data is whole else "time"
+    return None
 
 
 def demo(arguments: Sequence[str]) -> int:

@@ -5,10 +5,10 @@ from collections import defaultdict
 
 import numpy as np
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo, index_folder
+from audiolm_jax.data.index import BadFile, ClipIndex, ClipInfo, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
-_SPEAKERS_SHOWN = 20
+_SPEAKERS_SHOWN, _NAMES_SHOWN = 20, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,7 @@ class AuditReport:
     """A scanned folder; `str(report)` is what `audiolm audit` prints."""
 
     index: ClipIndex
+    lists_all: bool = False  # every bad file by name, not only the first of each reason
 
     @property
     def clips(self) -> tuple[ClipInfo, ...]:
@@ -39,8 +40,23 @@ class AuditReport:
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
         lines += [f"same bytes: {', '.join(group)}" for group in self.duplicates]
-        lines += [f"bad: {bad.path}: {bad.reason}" for bad in index.bad]
-        return "\n".join(lines)
+        lines += [f"transcripts and metadata: {odd}" for odd in index.odd]
+        return "\n".join(lines + self._bad())
+
+    def _bad(self) -> list[str]:
+        """By reason, the commonest first."""
+        if self.lists_all:
+            return [f"bad: {bad.path}: {bad.reason}" for bad in self.index.bad]
+        groups: dict[str, list[BadFile]] = defaultdict(list)
+        for bad in self.index.bad:
+            groups[bad.kind].append(bad)
+        lines = []
+        for kind, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+            lines.append(f"bad: {len(group)} x {kind}")
+            lines += [f"  {bad.path}: {bad.reason}" for bad in group[:_NAMES_SHOWN]]
+            if (more := len(group) - _NAMES_SHOWN) > 0:
+                lines.append(f"  and {more} more; --list names all")
+        return lines
 
     def _good(self) -> list[str]:
         index = self.index
@@ -54,12 +70,20 @@ class AuditReport:
             f"sample rates: {self._hours('source_rate_hz', ' Hz')}",
             f"channels: {self._hours('channels', '')}",
             f"codecs: {self._hours('codec', '')}",
-            f"speakers (first folder): {self._hours('speaker', '')}",
-            f"transcripts: {texts} of {len(seconds)} clips",
+            f"speakers: {self._hours('speaker', '')}",
         ]
+        for field, name in (
+            ("accent", "accents"),
+            ("language", "languages"),
+            ("gender", "genders"),
+        ):
+            if any(getattr(clip, field) for clip in index.clips):
+                lines.append(f"{name}: {self._hours(field, '')}")
+        lines.append(f"transcripts: {texts} of {len(seconds)} clips")
         for split in SPLITS:
             count = sum(clip.split == split for clip in index.clips)
-            lines.append(f"{split}: {count} clips, {index.seconds(split) / 60:.1f} min")
+            how = index.in_time if split == "heldout" else ""
+            lines.append(f"{split}: {count} clips, {index.seconds(split) / 60:.1f} min{how}")
         return [*lines, f"data fingerprint: {index.fingerprint}"]
 
     def _hours(self, field: str, unit: str) -> str:
@@ -73,6 +97,6 @@ class AuditReport:
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def audit(config: AudioDataConfig) -> AuditReport:
+def audit(config: AudioDataConfig, lists_all: bool = False) -> AuditReport:
     """Decodes every file of a folder; bad files are no error here."""
-    return AuditReport(index_folder(config))
+    return AuditReport(index_folder(config), lists_all)

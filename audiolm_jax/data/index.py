@@ -1,5 +1,5 @@
 """A folder of audio files as a deterministic list of clips; a file, with all its clips, goes to a
-split by the SHA-256 of its bytes, not by its name or place, unless whole folders are split."""
+split by the SHA-256 of its bytes, not by its name or place, unless `split_by` says otherwise."""
 
 import dataclasses
 import fnmatch
@@ -17,12 +17,19 @@ from jaxtyping import Float
 from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe
 from audiolm_jax.audio.resample import read_resampled, resampled_length
+from audiolm_jax.data.metadata import Metadata, OddLines, Row, first_folder, read_metadata
 from audiolm_jax.data.sources import AudioDataConfig, Split
-from audiolm_jax.data.split import heldout_below, place_of
+from audiolm_jax.data.split import (
+    GAP_SECONDS,
+    group_of,
+    heldout_below,
+    parts_in_time,
+    place_of,
+    share_in_time,
+)
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 
-TRANSCRIPTS = "transcripts.txt"
 # Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
 SILENCE_DBFS = -60.0
 _STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
@@ -43,9 +50,13 @@ class ClipInfo:
     channels: int  # of the file; their mean is used
     codec: str  # FFmpeg's name
     sha256: str  # of the file's bytes
-    split: Split  # the same for all stretches of a file
-    speaker: str  # first folder below the audio folder; "" for files directly in it
+    split: Split  # the same for all stretches of a file, unless it is split by time
+    speaker: str  # by the corpus, metadata or the first folder below the audio folder; "": unknown
     text: str  # transcript, "" if there is none or the file was cut
+    accent: str = ""  # this and the following as metadata has them, "" if it does not
+    language: str = ""
+    gender: str = ""  # "male" and "female" whatever the list calls them
+    group: str = ""  # name of all that is held out with it, "" for its content alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,19 +66,24 @@ class BadFile:
     path: str  # relative to the audio folder
     reason: str  # one line
 
+    @property
+    def kind(self) -> str:
+        """The reason without what differs from file to file."""
+        return re.split(r"[:(,]|\s(?=\S*\d)", self.reason, maxsplit=1)[0].strip()
+
 
 @dataclasses.dataclass(frozen=True)
 class HeldoutSpeakers:
     """Whether training knows the voices of held-out clips."""
 
-    speakers: int  # of these clips, a speaker being the first folder below the audio folder
+    speakers: int  # of these clips
     known: int  # of them, those with training clips too
-    nameless_clips: int  # clips in no folder
+    nameless_clips: int  # clips of nobody known
 
     def __str__(self) -> str:
         """For people who read what was measured on the clips."""
-        speakers = f"{self.known} of {self.speakers} held-out speakers (first folders) are known"
-        clips = f"{self.nameless_clips} held-out clips lie in no folder: who speaks is unknown"
+        speakers = f"{self.known} of {self.speakers} held-out speakers are known"
+        clips = f"Who speaks in {self.nameless_clips} held-out clips is unknown"
         lines = ((self.speakers, f"{speakers} from training."), (self.nameless_clips, f"{clips}."))
         return " ".join(words for count, words in lines if count)
 
@@ -80,6 +96,7 @@ class ClipIndex:
     clips: tuple[ClipInfo, ...]
     bad: tuple[BadFile, ...]
     other_files: tuple[tuple[str, int], ...]  # (suffix, count) of those not audio by name
+    odd: tuple[OddLines, ...] = ()  # what could not be read of transcripts and metadata
 
     def of(self, split: Split) -> tuple[ClipInfo, ...]:
         """The clips of one split; InputError if there is none."""
@@ -87,9 +104,36 @@ class ClipIndex:
         if not chosen:
             raise InputError(
                 f"{self.config.audio_dir}: no {split} clip among {len(self.clips)} with "
-                f"{self.config.heldout_flag}; change it or add files"
+                f"{self.config.heldout_flag}; change it or add files{self._if_few}"
             )
         return chosen
+
+    @property
+    def in_time(self) -> str:
+        """What is held out of each file, if files are split by time; begins with a colon."""
+        if self.config.split_by != "time":
+            return ""
+        of = f"the last {self.heldout_below:.3g} % of each long file"
+        return f": {of}, {GAP_SECONDS:g} s before it left out"
+
+    @property
+    def passed_over(self) -> str:
+        """One line on what was not used, by reason; "" if there is nothing."""
+        kinds = Counter(bad.kind for bad in self.bad).most_common()
+        reasons = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        lines = sum(odd.count for odd in self.odd if not odd.is_elsewhere)
+        parts = (
+            (self.bad, f"{len(self.bad)} files skipped ({reasons})"),
+            (lines, f"{lines} lines of transcripts and metadata not understood"),
+        )
+        return ", ".join(words for there, words in parts if there)
+
+    @property
+    def _if_few(self) -> str:
+        if self.config.split_by == "time":
+            return f" of which the share held out is at least {GAP_SECONDS:g} s long"
+        is_long = any(c.source_samples > 4 * GAP_SECONDS * c.source_rate_hz for c in self.clips)
+        return ", or hold out the end of each with --data.split-by time" if is_long else ""
 
     def seconds(self, split: Split) -> float:
         """Seconds of audio in one split."""
@@ -104,7 +148,17 @@ class ClipIndex:
         for name, neutral in (("heldout_minutes", None), ("split_by", "file")):  # as before them
             if config[name] == neutral:
                 del config[name]
-        return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
+        clips = [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]
+        if self.split_unit.isdecimal() or self.split_unit == "time":
+            return fingerprint([config, clips])
+        return fingerprint([config, clips, [clip.group for clip in self.clips]])  # by metadata
+
+    @property
+    def split_unit(self) -> str:
+        """`split_by` as what decides: so many folders, in digits, or where else a name is from."""
+        unit = self.config.split_by
+        by_folder = unit == "speaker" and all(c.group == first_folder(c.path) for c in self.clips)
+        return "1" if by_folder else "0" if unit == "file" else str(unit)
 
     def heldout_speakers(self, clips: Iterable[ClipInfo] | None = None) -> HeldoutSpeakers:
         """Of some held-out clips, None: all."""
@@ -115,7 +169,12 @@ class ClipIndex:
 
     @property
     def heldout_below(self) -> float:
-        """The place (`data.split`) from which on files are in "train"."""
+        """The place (`data.split`) from which on files are in "train"; by time, percent of each."""
+        if self.config.split_by == "time":
+            ends = {
+                c.path: c.start_seconds + c.source_samples / c.source_rate_hz for c in self.clips
+            }
+            return 100 * share_in_time(self.config, ends.values())
         return heldout_below(self.config, _seconds_by_place(self.config, self.clips))
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
@@ -141,12 +200,12 @@ def scan(config: AudioDataConfig) -> ClipIndex:
             f"--data.audio-dir = {config.audio_dir}: none of {len(index.bad)} audio files can be "
             f"used; the first: {index.bad[0].path}: {index.bad[0].reason}"
         )
-    for bad in index.bad:
-        logger.warning("skipped %s: %s", bad.path, bad.reason)
+    if passed_over := index.passed_over:
+        logger.warning(f"{config.audio_dir}: {passed_over}; audiolm audit names them")
     train, heldout = index.seconds("train") / 60, index.seconds("heldout") / 60
     logger.info(
         f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
-        f"{heldout:.1f} min held out, {len(index.bad)} files skipped"
+        f"{heldout:.1f} min held out{index.in_time}"
     )
     if heldout:
         logger.info(str(index.heldout_speakers()))
@@ -164,26 +223,31 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
             f"--data.audio-dir = {config.audio_dir}: no audio among {len(others)} files; expected "
             f"files ending in {' '.join(sorted(FORMATS))}"
         )
-    texts = _read_transcripts(root, others)
+    known = read_metadata(root, audio, others)
     # FFmpeg and hashing release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda name: _clips_of(root, name, config, texts), audio))
-    clips = tuple(clip for result in results if not isinstance(result, str) for clip in result)
-    below = heldout_below(config, _seconds_by_place(config, clips))
-    heldout = {c.path for c in clips if place_of(c.path, c.sha256, config) < below}
-    clips = tuple(
-        dataclasses.replace(c, split="heldout") if c.path in heldout else c for c in clips
-    )
+        results = list(pool.map(lambda name: _file(root, name, config, known), audio))
+    files = [result for result in results if isinstance(result, _File)]
+    share = share_in_time(config, [file.samples / file.rate_hz for file in files])
+    clips = tuple(c for f in files for c in _clips_of(f, known.rows[f.name], config, share))
+    if config.split_by != "time":
+        below = heldout_below(config, _seconds_by_place(config, clips))
+        clips = tuple(
+            dataclasses.replace(c, split="heldout")
+            if place_of(c.sha256, c.group, config) < below
+            else c
+            for c in clips
+        )
     reasons = zip(audio, results, strict=True)
     bad = tuple(BadFile(name, reason) for name, reason in reasons if isinstance(reason, str))
     counts = Counter(Path(name).suffix.lower() for name in others)
-    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())))
+    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())), known.odd)
 
 
 def _seconds_by_place(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> dict[float, float]:
     seconds: dict[float, float] = defaultdict(float)
     for clip in clips:
-        place = place_of(clip.path, clip.sha256, config)
+        place = place_of(clip.sha256, clip.group, config)
         seconds[place] += clip.num_samples / config.sample_rate_hz
     return seconds
 
@@ -213,34 +277,26 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
     return sorted(audio), sorted(others)
 
 
-def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
-    """Stem relative to the audio folder -> text; lines are "stem: text" or begin with ";"."""
-    texts = {}
-    for name in names:
-        if Path(name).name != TRANSCRIPTS:
-            continue
-        try:
-            lines = (root / name).read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{root / name}: not UTF-8 text: {error.reason}") from error
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.startswith(";"):
-                continue
-            stem, colon, text = line.partition(":")
-            if not colon:
-                raise InputError(f"{root / name}:{number}: expected 'stem: text', got {line!r}")
-            texts[(Path(name).parent / stem.strip()).as_posix()] = text.strip()
-    return texts
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A usable file, decoded to its end."""
+
+    name: str
+    samples: int
+    rate_hz: int
+    channels: int
+    codec: str
+    sha256: str
 
 
-def _clips_of(
-    root: Path, name: str, config: AudioDataConfig, texts: dict[str, str]
-) -> list[ClipInfo] | str:
-    """The clips of one file, or the reason why it cannot be used."""
+def _file(root: Path, name: str, config: AudioDataConfig, known: Metadata) -> _File | str:
+    """A file, or the reason why it cannot be used."""
     path = root / name
     for pattern in config.exclude:
         if fnmatch.fnmatchcase(name, pattern):
             return f"left out: --data.exclude has {pattern!r}"
+    if config.split_by == "official" and "split" not in known.rows[name]:
+        return "in no official part: --data.split-by = official needs train, dev or test"
     try:
         info = probe(path)
         total, energy, rate = 0, 0.0, info.sample_rate_hz
@@ -257,8 +313,23 @@ def _clips_of(
         return f"too short: {seconds:.3f} s, --data.min-seconds = {config.min_seconds}"
     if energy <= total * 10 ** (SILENCE_DBFS / 10):
         return f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds:.1f} s"
-    windows = even_windows(total, int(config.max_seconds * rate))
-    is_whole, folders = len(windows) == 1, Path(name).parts
+    return _File(name, total, rate, info.channels, info.codec, sha256)
+
+
+def _clips_of(file: _File, row: Row, config: AudioDataConfig, share: float) -> list[ClipInfo]:
+    """The clips of a file; `share` of it is held out if it is split by time."""
+    name, rate, total = file.name, file.rate_hz, file.samples
+    parts: list[tuple[Split, int, int]] = [("train", 0, total)]  # until all files are known
+    if config.split_by == "time":
+        parts = [
+            p for p in parts_in_time(total, rate, share) if p[2] - p[1] >= config.min_seconds * rate
+        ]
+    windows = [
+        (split, first + start, first + stop)
+        for split, first, end in parts
+        for start, stop in even_windows(end - first, int(config.max_seconds * rate))
+    ]
+    is_whole = [window[1:] for window in windows] == [(0, total)]
     return [
         ClipInfo(
             clip_id=name if is_whole else f"{name}#{part:04d}",
@@ -267,12 +338,16 @@ def _clips_of(
             source_samples=stop - start,
             num_samples=resampled_length(stop - start, rate, config.sample_rate_hz),
             source_rate_hz=rate,
-            channels=info.channels,
-            codec=info.codec,
-            sha256=sha256,
-            split="train",  # until all files are known
-            speaker=folders[0] if len(folders) > 1 else "",
-            text=texts.get(Path(name).with_suffix("").as_posix(), "") if is_whole else "",
+            channels=file.channels,
+            codec=file.codec,
+            sha256=file.sha256,
+            split=split,
+            speaker=row["speaker"],
+            text=row.get("text", "") if is_whole else "",
+            accent=row.get("accent", ""),
+            language=row.get("language", ""),
+            gender=row.get("gender", ""),
+            group=group_of(name, row, config),
         )
-        for part, (start, stop) in enumerate(windows)
+        for part, (split, start, stop) in enumerate(windows)
     ]

@@ -24,9 +24,12 @@ class AudioDataConfig:
     heldout_minutes: float | None = None
     """Minutes that training never sees, in place of heldout_percent: whole files in the order of
     their hashes until so much is reached. Files that are added may move the last of them."""
-    split_by: Literal["file", "speaker"] | int = "file"
-    """What is held out as a whole: a file, a speaker, who is the first folder below audio_dir, or
-    the first so many folders, such as 2 for speaker/book. Folders are chosen by their names."""
+    split_by: int | str = "file"
+    """What is held out as a whole: a "file"; a "speaker", named by the corpus, by metadata.tsv or
+    by the first folder below audio_dir; the first so many folders, such as 2 for speaker/book; or
+    all that has the same entry in a column of metadata.tsv, such as "story"; each chosen by its
+    name. "time": the end of each long file, for few files. "official": what a corpus calls dev or
+    test; heldout_percent and heldout_minutes then count for nothing."""
     min_seconds: float = 0.3
     """Shorter files are refused and listed as bad."""
     max_seconds: float = 60.0
@@ -43,9 +46,12 @@ class AudioDataConfig:
             raise InputError(f"--data.heldout-percent = {self.heldout_percent}: expected 0 to 99")
         if self.heldout_minutes is not None and not self.heldout_minutes > 0:
             raise InputError(f"{self.heldout_flag}: expected more than 0, or None")
-        is_depth = isinstance(self.split_by, int) and self.split_by >= 1
-        if self.split_by not in ("file", "speaker") and not is_depth:
-            raise InputError(f"--data.split-by = {self.split_by}: expected file, speaker, 1, 2 ...")
+        unit = self.split_by
+        if unit < 1 if isinstance(unit, int) else not unit.strip():
+            raise InputError(
+                f"--data.split-by = {unit}: expected file, speaker, time, official, the name of a "
+                "column of metadata.tsv, 1, 2 ..."
+            )
         if not 0 < self.min_seconds < self.max_seconds / 2:
             raise InputError(
                 f"--data.min-seconds = {self.min_seconds}: expected more than 0 and less than half "

@@ -8,7 +8,6 @@ from typing import Any
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.data.index import ClipIndex, file_of
-from audiolm_jax.data.split import folder_depth
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
 
@@ -39,7 +38,8 @@ def check_unheard(index: ClipIndex, models: Mapping[str, Provenance]) -> None:
             continue
         percent, unit = data.get("heldout_percent", 100), data.get("split_by", "file")
         below = (provenance.get("data") or {}).get("heldout_below", percent)
-        is_alike = folder_depth(unit) == folder_depth(mine.split_by)
+        folders = str({"file": 0, "speaker": 1}.get(unit, unit))  # what decided before metadata did
+        is_alike = (provenance.get("data") or {}).get("split_unit", folders) == index.split_unit
         if index.heldout_below > (below if is_alike else 0):
             minutes = data.get("heldout_minutes")
             rule = f"heldout_percent {percent}" if minutes is None else f"heldout_minutes {minutes}"
@@ -61,6 +61,8 @@ def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Pr
                 f"on {tokens}; name the store it was trained on"
             )
     heldout = {clip.path for clip in index.clips if clip.split == "heldout"}
+    if store.provenance.data_fingerprint == index.fingerprint:  # by time, files are in both parts
+        return
     if store.provenance.dataset == index.config.dataset:
         trained = {file_of(clip_id)[0] for clip_id in store.clip_ids("train")}
         if known := sorted(heldout & trained):

@@ -45,6 +45,11 @@ class AudioExperiment(StepExperiment):
         share = float(audio.lengths.mean()) / audio.samples.shape[1]
         return share, share
 
+    def check_data(self, index: "ClipIndex") -> None:
+        """There must be something to learn from and something held out."""
+        for split in SPLITS:
+            index.of(split)
+
     def open_data(self) -> TrainingData:
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)
@@ -62,6 +67,7 @@ class AudioExperiment(StepExperiment):
         if self.warm_start is not None:
             source = self.warm_start.source
             check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
+        self.check_data(index)
         stream = (self.crop_seconds, self.batch_size, self.loop.seed)
         rows = host_rows(make_mesh(self.mesh), self.batch_size)
         facts = audio_facts(index)
@@ -80,9 +86,14 @@ class AudioExperiment(StepExperiment):
 
 
 def audio_facts(index: "ClipIndex") -> dict[str, Any]:
-    """What a manifest says of recordings; minutes held out are told by the place they end at."""
-    is_timed = index.config.heldout_minutes is not None
-    return ({"heldout_below": index.heldout_below} if is_timed else {}) | {
+    """What a manifest says of recordings; minutes held out are told by the place they end at, and
+    what is split by, if metadata or time tell it, by its name."""
+    of_split: dict[str, Any] = {}
+    if index.config.heldout_minutes is not None or index.config.split_by == "official":
+        of_split["heldout_below"] = index.heldout_below
+    if not index.split_unit.isdecimal():
+        of_split["split_unit"] = index.split_unit
+    return of_split | {
         "dataset": index.config.dataset,
         "fingerprint": index.fingerprint,
         "train_seconds": index.seconds("train"),

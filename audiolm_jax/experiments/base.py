@@ -2,7 +2,10 @@
 
 import abc
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.index import ClipIndex
 
 
 class Experiment(abc.ABC):
@@ -22,3 +25,7 @@ class Experiment(abc.ABC):
     def upstream(self) -> dict[str, str]:
         """Fingerprint by name of every trained model it builds on; InputError if one is missing."""
         return {}
+
+    def check_data(self, index: "ClipIndex") -> None:  # noqa: B027
+        """InputError if it cannot do what it is for with these recordings. Done before anything is
+        computed, and by `audiolm audit --configs` before any part is trained."""

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import AudioExperiment
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
 
@@ -22,6 +23,14 @@ class EncoderExperiment(AudioExperiment):
     """The conformers and their input."""
     train: W2vBertTrainConfig = W2vBertTrainConfig()
     """Masks and losses."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model.sample_rate_hz != self.data.sample_rate_hz:
+            raise InputError(
+                f"--data.sample-rate-hz {self.data.sample_rate_hz}: differs from "
+                f"--model.sample-rate-hz {self.model.sample_rate_hz}; make them equal"
+            )
 
     def program(self) -> "TrainProgram":
         """Contrastive loss and masked prediction, or BEST-RQ."""

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
 from audiolm_jax.data.sources import AudioDataConfig
@@ -13,6 +14,9 @@ from audiolm_jax.experiments.trained import TrainedExperiment, provenance_of
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.index import ClipIndex
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,10 @@ class KmeansExperiment(TrainedExperiment):
         """The encoder."""
         return {"encoder": fingerprint_of(self.encoder)}
 
+    def check_data(self, index: "ClipIndex") -> None:
+        """There must be a frame for each cluster."""
+        self.kmeans.check_seconds(index.seconds("train"), len(index.of("train")))
+
     def fit(self) -> None:
         """Stores the features, fits the centroids, and writes the semantic tokenizer."""
         import jax
@@ -70,11 +78,13 @@ class KmeansExperiment(TrainedExperiment):
         config = self.kmeans
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
+        self.check_data(index)
         manifest = self.manifest(config.seed, audio_facts(index))
         features = directory / "features"
         with name_full_disk(directory), claim_run(directory, manifest):
             encoder = load_frame_encoder(encoder_folder, self.window)
             choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
+            config.check_available(sum(choice.frames))
             logger.info("k-means: %s", choice)
             frames = store_features(
                 features, index, choice, encoder, config.layer, self.window, self.batch_size

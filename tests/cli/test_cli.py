@@ -8,6 +8,7 @@ from support.tiny_models import CODES, voice, write_codec
 
 from audiolm_jax.audio.files import read_audio, read_wav_provenance, write_wav
 from audiolm_jax.cli import generate
+from audiolm_jax.cli.demo import split_of, steps
 from audiolm_jax.cli.main import VERBS, main
 
 # The tiny models were made for windows of 2 s.
@@ -175,7 +176,7 @@ def test_folders_with_bad_files(capsys, prompt, tmp_path):
     assert status == 0
     assert "1 good files, 3 bad" in out
     for name, reason in (("text", "text file"), ("cut", "truncated"), ("short", "too short")):
-        assert any(f"bad: {name}.wav" in line and reason in line for line in out.splitlines())
+        assert any(f"  {name}.wav: " in line and reason in line for line in out.splitlines())
     (mixed / "good.wav").unlink()
     status, _, err = call(capsys, "audit", mixed)
     assert status == 2
@@ -251,3 +252,49 @@ def test_samples_take_the_seeds_from_the_first_on(monkeypatch, tmp_path):
     words = ["--models", "m", "--out", str(tmp_path), "--seed", "7", "--count", "3"]
     generate.sample([*words, "--seconds", "2"])
     assert written == [(f"sample_{n}.wav", (2.0, n), n, 2.0) for n in (7, 8, 9)]
+
+
+def recordings(folder, lengths):
+    folder.mkdir(exist_ok=True)
+    for number, seconds in enumerate(lengths):
+        write_wav(folder / f"{number}.wav", voice(seconds, 100 + number), 16000, None)
+    return folder
+
+
+def test_an_audit_tells_what_a_config_cannot_do_with_the_recordings(capsys, tmp_path):
+    """Before anything is trained."""
+    configs = ["--configs", *(f"configs/demo/{name}.py" for name in ("codec", "evaluate"))]
+    short = recordings(tmp_path / "short", [1.0 + number / 10 for number in range(12)])
+    status, out, _ = call(capsys, "audit", short, "--heldout-percent", 50, *configs[:2])
+    assert status == 0
+    assert "heldout: " in out
+    failed = call(capsys, "audit", short, "--heldout-percent", 50, *configs)
+    assert_one_line(failed, "configs/demo/evaluate.py", "no held-out clip of 3.0 s", "the longest")
+    assert failed[1].count("data fingerprint") == 1
+    none = call(capsys, "audit", short, "--exclude", "?.wav", "--heldout-percent", 0, *configs)
+    assert_one_line(none, "configs/demo/codec.py", "no heldout clip among 2")
+    few = call(capsys, "audit", short, "--exclude", "?.wav", "--configs", "configs/demo/kmeans.py")
+    assert few[0] == 0
+    (tmp_path / "many.py").write_text(
+        "import dataclasses\nfrom audiolm_jax.experiments.load import load_experiment\n"
+        "from pathlib import Path\n\ndef experiment():\n"
+        "    kmeans = load_experiment(Path('configs/demo/kmeans.py'))\n"
+        "    many = dataclasses.replace(kmeans.kmeans, clusters=2000)\n"
+        "    return dataclasses.replace(kmeans, kmeans=many)\n"
+    )
+    many = call(capsys, "audit", short, "--configs", tmp_path / "many.py")
+    assert_one_line(many, "frames for --kmeans.clusters = 2000: use more audio")
+    tokens = call(capsys, "audit", short, "--configs", "configs/demo/fine_lm.py")
+    assert_one_line(tokens, "configs/demo/fine_lm.py: uses no recordings")
+
+
+def test_the_demo_takes_one_long_recording_and_many_short_ones(tmp_path):
+    long = recordings(tmp_path / "long", [80.0])
+    plan = dict(steps(str(long)))
+    assert plan["look at the recordings"][:4] == ["audit", str(long), "--split-by", "time"]
+    readers = [words for words in plan.values() if "--data.audio-dir" in words]
+    assert len(readers) == 5
+    assert all(words[-2:] == ["--data.split-by", "time"] for words in readers)
+    many = recordings(tmp_path / "many", [3.0 + number / 10 for number in range(16)])
+    assert split_of(str(many)) is None
+    assert split_of(str(recordings(tmp_path / "short", [1.0] * 2))) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.index import HeldoutSpeakers, file_of, scan
+from audiolm_jax.data.index import BadFile, HeldoutSpeakers, file_of, scan
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.split import place_of
 from audiolm_jax.errors import InputError
@@ -65,7 +65,7 @@ def test_renamed_moved_and_copied_files_keep_their_split(folder, tmp_path):
 
 
 def place(digest, **rules):
-    return place_of("a/b.wav", digest, AudioDataConfig("audio", **rules))
+    return place_of(digest, "", AudioDataConfig("audio", **rules))
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -81,7 +81,7 @@ def test_whole_percents_hold_out_what_they_always_did(digest):
 def test_split_share_is_about_what_was_asked_for(percent):
     digests = [hashlib.sha256(n.to_bytes(2, "big")).hexdigest() for n in range(20_000)]
     config = AudioDataConfig("audio")
-    found = sum(place_of("a.wav", digest, config) < percent for digest in digests)
+    found = sum(place_of(digest, "", config) < percent for digest in digests)
     assert found == pytest.approx(percent * 200, abs=4 * (percent * 200) ** 0.5)
 
 
@@ -136,7 +136,7 @@ def test_speakers_and_books_are_held_out_whole(tmp_path):
 def test_speakers_who_are_known_from_training_are_counted(folder):
     index = listed(folder)
     assert index.heldout_speakers() == HeldoutSpeakers(2, 2, 0)
-    assert str(index.heldout_speakers()).startswith("2 of 2 held-out speakers (first folders) are")
+    assert str(index.heldout_speakers()).startswith("2 of 2 held-out speakers are")
     one = [clip for clip in index.of("heldout") if clip.speaker == "speaker1"]
     assert index.heldout_speakers(one) == HeldoutSpeakers(1, 1, 0)
     apart = listed(folder, split_by="speaker", heldout_percent=0.0, heldout_minutes=0.01)
@@ -144,7 +144,7 @@ def test_speakers_who_are_known_from_training_are_counted(folder):
     (folder / "speaker0/book/00.wav").rename(folder / "a.wav")
     lost = [clip for clip in listed(folder, heldout_percent=99).of("heldout") if not clip.speaker]
     assert index.heldout_speakers(lost) == HeldoutSpeakers(0, 0, 1)
-    assert "1 held-out clips lie in no folder" in str(index.heldout_speakers(lost))
+    assert "Who speaks in 1 held-out clips is unknown." in str(index.heldout_speakers(lost))
 
 
 def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder):
@@ -154,6 +154,13 @@ def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder
         del rules[name]
     clips = [(clip.clip_id, clip.sha256, clip.num_samples) for clip in index.clips]
     assert index.fingerprint == fingerprint([rules, clips])
+    for unit in ("speaker", 1, 2):  # by folders, as they always were
+        by_folder = listed(folder, split_by=unit)
+        assert by_folder.fingerprint == fingerprint([rules | {"split_by": unit}, clips])
+        for clip in by_folder.clips:
+            name = "/".join(clip.path.split("/")[: 2 if unit == 2 else 1])
+            number = int(hashlib.sha256(name.encode()).hexdigest()[:16], 16)
+            assert (clip.split == "heldout") == (number % 100 < 40)
     assert listed(folder, split_by="speaker").fingerprint != index.fingerprint
     assert listed(folder, heldout_minutes=0.1).fingerprint != index.fingerprint
 
@@ -193,7 +200,7 @@ def test_bad_files_are_listed_and_the_rest_is_used(folder):
     assert index.other_files == ((".pdf", 1),)
     report = str(audit(index.config))
     for path, reason in reasons.items():
-        assert f"bad: {path}: {reason}" in report
+        assert f"  {path}: {reason}" in report
     assert "13 good files, 5 bad" in report
     assert "1 x .pdf" in report
     assert index.fingerprint in report
@@ -201,14 +208,19 @@ def test_bad_files_are_listed_and_the_rest_is_used(folder):
 
 def test_a_scan_logs_what_it_skips(folder, caplog):
     caplog.set_level("INFO")
-    (folder / "text.wav").write_text("this is prose")
-    index = listed(folder)
+    for name in ("text.wav", "more.wav"):
+        (folder / name).write_text("this is prose")
+    write_wav(folder / "short.wav", noise(0.1), 16000, None)
+    (folder / "transcripts.txt").write_text("no separator\nnowhere: text\n")
+    listed(folder)
     skipped, summary, speakers = caplog.records
-    assert speakers.message == "2 of 2 held-out speakers (first folders) are known from training."
+    assert speakers.message == "2 of 2 held-out speakers are known from training."
     assert skipped.levelname == "WARNING"
-    assert skipped.message == f"skipped text.wav: {index.bad[0].reason}"
+    files = "3 files skipped (2 not audio, 1 too short)"
+    lines = "1 lines of transcripts and metadata not understood"
+    assert skipped.message == f"{folder}: {files}, {lines}; audiolm audit names them"
     assert summary.message.startswith(f"{folder}: 12 clips, ")
-    assert summary.message.endswith(" min held out, 1 files skipped")
+    assert summary.message.endswith(" min held out")
 
 
 def test_hopeless_folders_are_one_line(tmp_path):
@@ -223,7 +235,7 @@ def test_hopeless_folders_are_one_line(tmp_path):
         listed(empty)
     report = audit(AudioDataConfig(audio_dir=str(empty)))
     assert not report.clips
-    assert "bad: a.wav" in str(report)
+    assert "bad: 1 x not audio\n  a.wav: not audio" in str(report)
 
 
 def test_files_left_out_are_listed_by_pattern(folder):
@@ -233,7 +245,7 @@ def test_files_left_out_are_listed_by_pattern(folder):
     assert [clip.path for clip in index.clips] == [
         clip.path for clip in everything.clips if clip.path[:-3] != name[:-3]
     ]
-    assert f"bad: {name}: left out: --data.exclude has" in str(audit(index.config))
+    assert f"bad: 1 x left out\n  {name}: left out: --data.exclude has" in str(audit(index.config))
     assert index.fingerprint != everything.fingerprint
 
 
@@ -272,8 +284,45 @@ def test_transcripts_are_found_beside_the_audio(folder):
     texts = {clip.path: clip.text for clip in listed(folder).clips if clip.text}
     assert texts == {"speaker0/book/00.wav": "Hello: again.", "speaker0/book/02.wav": "two"}
     (folder / "transcripts.txt").write_text("no separator\n")
-    with pytest.raises(InputError, match=r"transcripts\.txt:1: expected 'stem: text'"):
-        listed(folder)
+    index = listed(folder)
+    assert {clip.path: clip.text for clip in index.clips if clip.text} == texts
+    line = "transcripts.txt: 1 lines not understood, such as 1: 'no separator'"
+    assert f"transcripts and metadata: {line}" in str(audit(index.config))
+
+
+def test_an_audit_sums_the_bad_files_up_by_reason(folder):
+    for number in range(5):
+        write_wav(folder / f"short{number}.wav", noise(0.1 + number / 100), 16000, None)
+    (folder / "text.wav").write_text("prose")
+    config = AudioDataConfig(str(folder))
+    lines = str(audit(config)).splitlines()
+    reason = "too short: 0.{} s, --data.min-seconds = 0.3"
+    start = lines.index("bad: 5 x too short")
+    named = [f"  short{n}.wav: {reason.format(100 + 10 * n)}" for n in range(3)]
+    assert lines[start + 1 : start + 5] == [*named, "  and 2 more; --list names all"]
+    assert lines[start + 5 :] == [
+        "bad: 1 x not audio",
+        "  text.wav: not audio: it is a text file named .wav",
+    ]
+    full = str(audit(config, lists_all=True)).splitlines()
+    assert [line for line in full if line.startswith("bad: ")] == [
+        *(f"bad: short{n}.wav: {reason.format(100 + 10 * n)}" for n in range(5)),
+        "bad: text.wav: not audio: it is a text file named .wav",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("too short: 0.100 s, --data.min-seconds = 0.3", "too short"),
+        ("empty file (0 bytes)", "empty file"),
+        ("sample rate changes to 44100 Hz", "sample rate changes to"),
+        ("not .wav audio: Invalid data", "not .wav audio"),
+        ("contains NaN or infinite samples", "contains NaN or infinite samples"),
+    ],
+)
+def test_reasons_are_alike_whatever_the_numbers(reason, kind):
+    assert BadFile("a.wav", reason).kind == kind
 
 
 def test_fingerprint_follows_content_and_rules_but_not_the_place(folder, tmp_path):

@@ -101,8 +101,8 @@ def test_the_whole_road(experiment, monkeypatch, caplog, root):
     record = json.loads((page.parent / "report.json").read_text())
     known = {"speakers": 0, "known": 0, "nameless_clips": len(record["clips"])}
     assert record["heldout_speakers"] == known
-    assert "lie in no folder" in text
-    assert "lie in no folder" in page.read_text()
+    assert "held-out clips is unknown" in text
+    assert "held-out clips is unknown" in page.read_text()
     rows = [config_from_dict(Row, row, "row") for row in record["rows"]]
     assert [row.condition.label for row in rows] == [
         "original", "tiny, 1 level", "tiny, 2 levels", f"tiny, {LEVELS} levels", "Opus 6 kbit/s",

@@ -5,7 +5,8 @@ import pytest
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.bundle.heldout import choose_prompts, chosen_by
+from audiolm_jax.evaluation.bundle.heldout import chosen_by
+from audiolm_jax.evaluation.bundle.prompts import choose_prompts
 
 
 def _index(seconds):

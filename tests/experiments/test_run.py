@@ -205,7 +205,8 @@ def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
 def test_bad_files_are_listed_and_good_ones_used(trained, data, caplog):
     index = scan(data)
     assert len(index.clips) == 12
-    assert "skipped broken.wav: " in caplog.text
+    assert "1 files skipped (1 " in caplog.text
+    assert index.bad[0].path == "broken.wav"
 
 
 def test_another_config_in_the_same_directory_is_refused(trained):
@@ -259,7 +260,7 @@ def test_the_report_is_written_from_measurements(trained, root, data):
     assert page.read_text().count("<audio") == 5
     record = json.loads((root / "report" / "report.json").read_text())
     assert record["heldout_speakers"]["nameless_clips"] == len(scan(data).of("heldout"))
-    assert "lie in no folder" in page.read_text()
+    assert "held-out clips is unknown" in page.read_text()
     assert [stage["stage"] for stage in record["likelihood"]] == ["semantic", "coarse", "fine"]
     for table in record["likelihood"]:
         total = table["rows"][-1]

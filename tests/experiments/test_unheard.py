@@ -28,6 +28,7 @@ from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.experiments.tokens import TokenizeExperiment
+from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.training.config import LoopConfig, WarmStartConfig
 
 
@@ -155,6 +156,25 @@ def test_every_consumer_refuses(audio, parts, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_recordings_that_cannot_serve_are_refused_before_models_are_loaded(audio, parts, tmp_path):
+    """The models of `parts` are none: loading one would be another refusal."""
+    data = AudioDataConfig(audio, "noise", heldout_percent=50)
+    innocent, out = parts["innocent"], str(tmp_path / "out")
+    many = KmeansConfig(clusters=500)
+    none = dataclasses.replace(data, heldout_percent=99)
+    fit = KmeansExperiment(directory=out, data=data, encoder=innocent, kmeans=many).fit
+    with pytest.raises(InputError, match=r"frames for --kmeans.clusters = 500: use more audio"):
+        fit()
+    with pytest.raises(InputError, match=r"held-out clips is 3 to 10 s long"):
+        CodecEvaluateExperiment(out, "t", data, (("a", innocent),)).measure({})
+    with pytest.raises(InputError, match=r"no train clip among 24 .*heldout-percent = 99"):
+        CodecExperiment(directory=out, data=none, loop=LoopConfig(1)).open_data()
+    slow = dataclasses.replace(data, sample_rate_hz=8000)
+    with pytest.raises(InputError, match=r"--data.sample-rate-hz 8000: differs from --model.samp"):
+        EncoderExperiment(directory=out, data=slow, loop=LoopConfig(1))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_sweep_refuses(audio, parts, tmp_path, monkeypatch):
     data = AudioDataConfig(audio, "noise", heldout_percent=50)
     sweep = SweepExperiment(
@@ -188,11 +208,11 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
     bundle = tmp_path / "bundle"
     bundle.mkdir()
 
-    def report(tokens, **origins):
+    def report(tokens, seconds=0.3, **origins):
         record = {"format": 1, "fingerprint": "b", "parts": {}, "provenance": origins}
         (bundle / "bundle.json").write_text(json.dumps(record))
         words = (str(tmp_path / "out"), "t", data, str(bundle), str(tmp_path / tokens), ())
-        EvaluateExperiment(*words).measure({})
+        EvaluateExperiment(*words, prompt_seconds=seconds).measure({})
 
     store = make_store(tmp_path / "tokens", data)
     make_store(tmp_path / "more", dataclasses.replace(data, heldout_percent=20))
@@ -208,6 +228,8 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
         report("more", codec=origins["innocent"])
     with pytest.raises(InputError, match=rf"tokens: fingerprint {store.fingerprint}, fine_lm was"):
         report("tokens", fine_lm={"data": {"tokens": "others"}})
+    with pytest.raises(InputError, match=r"no held-out clip of 3.0 s, the longest has 0.40 s"):
+        report("tokens", 3.0, codec=origins["innocent"])
     # Nothing to object to: on to the parts, which are not there.
     with pytest.raises(InputError, match="expected a model folder"):
         report("tokens", codec=origins["innocent"], fine_lm={"data": {"tokens": store.fingerprint}})

@@ -19,7 +19,7 @@ from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.index import BadFile, file_of
-from audiolm_jax.data.sources import Split
+from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
 from audiolm_jax.data.windows import even_windows
@@ -229,15 +229,28 @@ class TokenStore:
         return ids
 
     def file_edges(self, split: Split) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """Numbers of the first and the last record of the file that each record is a part of."""
+        """Numbers of the first and the last record of the file that each record is a part of; -1 if
+        that lies in another split, as files split by time have it."""
         if split not in self._edges:
             files: dict[str, int] = {}
             clips = [file_of(clip_id) for clip_id in self.clip_ids(split)]
+            ids = (name for other in SPLITS if other != split for name in self.clip_ids(other))
+            others = [file_of(name) for name in ids if "#" in name]
             file = np.array([files.setdefault(path, len(files)) for path, _ in clips], np.int64)
             order = np.lexsort((np.array([part for _, part in clips], np.int64), file))
             firsts = order[np.diff(file[order], prepend=-1) > 0]
             lasts = order[np.diff(file[order], append=len(files)) > 0]
-            self._edges[split] = firsts[file], lasts[file]
+            edges = firsts[file], lasts[file]
+            for path, part in others:
+                if path in files:
+                    own = file == files[path]
+                    first, last = (int(edge[files[path]]) for edge in (firsts, lasts))
+                    for side, is_beyond in enumerate(
+                        (part < clips[first][1], part > clips[last][1])
+                    ):
+                        if is_beyond:
+                            edges[side][own] = -1
+            self._edges[split] = edges
         return self._edges[split]
 
     def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:

@@ -95,9 +95,10 @@ class TokenWindows(seqio.DataSource):
         slot = shuffled_index(position, self.num_windows(split), seed)
         record = int(np.searchsorted(self._ends[split], slot, side="right"))
         draw = generator(seed, position, purpose=3).random()
-        is_edge, is_end = draw < self._edge_share, draw < self._edge_share / 2
-        if is_edge:
-            record = int(self._edges[split][is_end][record])
+        is_end = draw < self._edge_share / 2
+        edge = int(self._edges[split][is_end][record])
+        if is_edge := draw < self._edge_share and edge >= 0:
+            record = edge
         length, crop = int(self._lengths[split][record]), self._stage.crop_semantic
         spare = max(0, length - crop)
         start = int(generator(seed, position, purpose=1).integers(spare + 1))

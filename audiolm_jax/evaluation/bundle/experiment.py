@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
@@ -11,6 +11,9 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.generation.config import GenerationConfig
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.index import ClipIndex
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,12 @@ class EvaluateExperiment(Evaluation):
 
         return {"bundle": read_record(Path(self.bundle))["fingerprint"]}
 
+    def check_data(self, index: "ClipIndex") -> None:
+        """There must be a held-out clip as long as the prompts."""
+        from audiolm_jax.evaluation.bundle.prompts import choose_prompts
+
+        choose_prompts(index, self.prompts, self.prompt_seconds, self.prompt_seed)
+
     def facts(self) -> dict[str, Any]:
         """Fingerprints of bundle and token store."""
         from audiolm_jax.data.tokens.store import TokenStore
@@ -80,6 +89,7 @@ class EvaluateExperiment(Evaluation):
         from audiolm_jax.data.tokens.store import TokenStore
         from audiolm_jax.data.unheard import check_unheard, check_untrained
         from audiolm_jax.evaluation.bundle import heldout
+        from audiolm_jax.evaluation.bundle.prompts import choose_prompts
         from audiolm_jax.evaluation.bundle.report import ReportPage
         from audiolm_jax.evaluation.page.training import summarize_run
         from audiolm_jax.generation.bundle import load_bundle, read_record
@@ -90,9 +100,13 @@ class EvaluateExperiment(Evaluation):
         origins = read_record(Path(self.bundle))["provenance"]
         check_unheard(index, {f"{self.bundle}/{part}": of for part, of in origins.items()})
         check_untrained(index, store, {n: of for n, of in origins.items() if n.endswith("_lm")})
+        self.check_data(index)
         bundle = load_bundle(Path(self.bundle))
         generator = Generator(bundle, self.generation)
-        clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds, self.prompt_seed)
+        if (rate_hz := self.data.sample_rate_hz) != generator.sample_rate_hz:
+            expected = f"the bundle's models take {generator.sample_rate_hz}"
+            raise InputError(f"--data.sample-rate-hz = {rate_hz}: {expected}")
+        clips = choose_prompts(index, self.prompts, self.prompt_seconds, self.prompt_seed)
         lengths = self.prompt_seconds, self.continuation_seconds
         continued = heldout.continue_clips(generator, index, clips, *lengths, self.seeds)
         for clip in continued:

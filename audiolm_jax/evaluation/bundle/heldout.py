@@ -16,7 +16,6 @@ from jaxtyping import Float
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.tokens.loader import heldout_batches
 from audiolm_jax.data.tokens.store import TokenStore
-from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.codec import CodecReport, evaluate_codec, round_trip
 from audiolm_jax.evaluation.measures.likelihood import StageLikelihood, stage_likelihood
 from audiolm_jax.evaluation.measures.semantic import SemanticReport, evaluate_semantic
@@ -33,19 +32,6 @@ from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 logger = logging.getLogger(__name__)
 
 _BATCH = 8  # sequences measured at once
-
-
-def choose_prompts(index: ClipIndex, count: int, seconds: float, seed: int) -> list[ClipInfo]:
-    """Held-out clips, at least `seconds` long and at least one, drawn by `seed`."""
-    shortest = seconds * index.config.sample_rate_hz
-    long = [clip for clip in index.of("heldout") if clip.num_samples >= shortest]
-    if not long:
-        raise InputError(
-            f"{index.config.audio_dir}: no held-out clip of {seconds} s; lower --prompt-seconds "
-            "or raise --data.heldout-percent"
-        )
-    order = np.random.default_rng(seed).permutation(len(long))
-    return [long[i] for i in order[:count]]
 
 
 def chosen_by(origins: Mapping[str, Any], measured: Set[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import functools
 import importlib.metadata
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
@@ -28,6 +28,9 @@ from audiolm_jax.evaluation.measures.quality import (
 )
 from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer
 from audiolm_jax.evaluation.page.palette import MAX_CURVES
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.index import ClipIndex
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +111,13 @@ class CodecEvaluateExperiment(Evaluation):
         """Fingerprint of each codec by its label."""
         return {label: fingerprint_of(path) for label, path in self.codecs}
 
+    def check_data(self, index: "ClipIndex") -> None:
+        """There must be held-out clips of the length asked for, and texts for the recognizer."""
+        from audiolm_jax.evaluation.codecs.selection import select_clips
+
+        limits = self.min_clip_seconds, self.max_clip_seconds, self.max_clips
+        select_clips(index, *limits, self.asr if self.asr.model else None, str)
+
     def facts(self) -> dict[str, Any]:
         """Fingerprints of the codecs, versions of the packages that measure."""
         not_measured = self._not_measured()
@@ -131,8 +141,9 @@ class CodecEvaluateExperiment(Evaluation):
         not_measured = self._not_measured()
         index = scan(self.data)
         check_unheard(index, {path: provenance_at(path) for _, path in self.codecs})
-        codecs = load_codecs(self.codecs, self.levels)
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
+        self.check_data(index)
+        codecs = load_codecs(self.codecs, self.levels)
         for name, reason in not_measured.items():
             logger.warning("%s: not measured: %s", name, reason)
         asr = self.asr

@@ -93,7 +93,7 @@ def select_clips(
     if asr is not None and not words:
         raise InputError(
             f"{folder}: --asr.clips {asr.clips} match no held-out clip of {asr.min_seconds:g} s or "
-            "more with words in transcripts.txt"
+            "more with words in its transcript; audiolm audit tells which lists were read"
         )
     return Selection(index, tuple(waveform), tuple(words), tuple(left_out))
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
@@ -25,6 +25,9 @@ from audiolm_jax.evaluation.page.tables import Table, percent
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
+
+if TYPE_CHECKING:
+    from audiolm_jax.data.index import ClipIndex
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +89,14 @@ class SweepExperiment(Evaluation):
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
 
+    @property
+    def _most_clusters(self) -> KmeansConfig:
+        return dataclasses.replace(self.kmeans, clusters=max(self.clusters))
+
+    def check_data(self, index: "ClipIndex") -> None:
+        """There must be a frame for each cluster."""
+        self._most_clusters.check_seconds(index.seconds("train"), len(index.of("train")))
+
     def upstream(self) -> dict[str, str]:
         """Fingerprint of the encoder."""
         return {"encoder": fingerprint_of(self.encoder)}
@@ -121,7 +132,9 @@ class SweepExperiment(Evaluation):
         recordings = read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part)
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
+        self.check_data(index)
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
+        self._most_clusters.check_available(sum(choice.frames))
         logger.info("k-means: %s", choice)
         cells = []
         # What all cells of a directory share: all but which layers, numbers and runs there are.

@@ -4,7 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from audiolm_jax.errors import check_fields
+from audiolm_jax.errors import InputError, check_fields
+
+# Frames a second of the fastest encoder there is.
+HIGHEST_RATE_HZ = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,16 @@ class KmeansConfig:
         """Raises InputError if there may be fewer frames than clusters."""
         at_least = f"at least clusters = {self.clusters}"
         check_fields(self, "--kmeans", "max_frames", lambda x: x >= self.clusters, at_least)
+
+    def check_available(self, frames: int) -> None:
+        """InputError if that is fewer frames than clusters."""
+        if frames < self.clusters:
+            words = f"{frames} frames for --kmeans.clusters = {self.clusters}"
+            raise InputError(f"{words}: use more audio or fewer clusters")
+
+    def check_seconds(self, seconds: float, clips: int) -> None:
+        """The same of recordings before their encoder is known."""
+        self.check_available(int(seconds * HIGHEST_RATE_HZ) + clips)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,9 +49,7 @@ def fit_kmeans(
     Raises TrainingStopped after SIGTERM or SIGINT, with the state saved.
     """
     frames = len(features)
-    if frames < config.clusters:
-        words = f"{frames} frames for --kmeans.clusters = {config.clusters}"
-        raise InputError(f"{words}: use more audio or fewer clusters")
+    config.check_available(frames)
     state = None if directory is None else read_state(directory)
     block = config.block_frames
     scale = measure_scale(features, block) if state is None else Scale(state.mean, state.std)
