@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe
+from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled, resampled_length
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import heldout_below, place_of
@@ -35,7 +36,7 @@ class ClipInfo:
     """A file, or one of the consecutive stretches of a long file."""
 
     clip_id: str  # path; "#index" follows for stretches
-    path: str  # relative to the audio folder, with "/"
+    path: str  # relative to the audio folder, with "/", as `audio.names` shows it
     start_seconds: float  # where the clip begins in the file
     source_samples: int  # at the file's own rate
     num_samples: int  # at the config's rate
@@ -50,9 +51,9 @@ class ClipInfo:
 
 @dataclasses.dataclass(frozen=True)
 class BadFile:
-    """A file that is not used, and why."""
+    """A file or folder that is not used, and why; or one that is, and what is wrong with it."""
 
-    path: str  # relative to the audio folder
+    path: str  # relative to the audio folder, as `audio.names` shows it
     reason: str  # one line
 
 
@@ -80,6 +81,7 @@ class ClipIndex:
     clips: tuple[ClipInfo, ...]
     bad: tuple[BadFile, ...]
     other_files: tuple[tuple[str, int], ...]  # (suffix, count) of those not audio by name
+    notes: tuple[BadFile, ...] = ()  # of files that are read although something is wrong with them
 
     def of(self, split: Split) -> tuple[ClipInfo, ...]:
         """The clips of one split; InputError if there is none."""
@@ -95,6 +97,16 @@ class ClipIndex:
         """Seconds of audio in one split."""
         samples = sum(clip.num_samples for clip in self.clips if clip.split == split)
         return samples / self.config.sample_rate_hz
+
+    def note_lines(self) -> list[str]:
+        """The notes, a line for all files with the same."""
+        paths: dict[str, list[str]] = defaultdict(list)
+        for note in self.notes:
+            paths[note.reason].append(note.path)
+        return [
+            f"read all the same: {files[0]}{f' and {len(files) - 1} more' * (len(files) > 1)}: {words}"
+            for words, files in paths.items()
+        ]
 
     @property
     def fingerprint(self) -> str:
@@ -120,14 +132,14 @@ class ClipIndex:
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
-        path = Path(self.config.audio_dir) / clip.path
+        path = Path(self.config.audio_dir) / named(clip.path)
         seconds = clip.source_samples / clip.source_rate_hz
         samples = read_resampled(
             path, self.config.sample_rate_hz, self.config.resampler, clip.start_seconds, seconds
         )
         if len(samples) != clip.num_samples:
             raise InputError(
-                f"{path}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
+                f"{shown(path)}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
                 f"{clip.num_samples}; the file changed, start again"
             )
         return samples
@@ -143,6 +155,8 @@ def scan(config: AudioDataConfig) -> ClipIndex:
         )
     for bad in index.bad:
         logger.warning("skipped %s: %s", bad.path, bad.reason)
+    for words in index.note_lines():
+        logger.warning(words)
     train, heldout = index.seconds("train") / 60, index.seconds("heldout") / 60
     logger.info(
         f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
@@ -158,8 +172,8 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     root = Path(config.audio_dir)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    audio, others = _walk(root)
-    if not audio:
+    audio, others, left_out = _walk(root)
+    if not audio and not left_out:
         raise InputError(
             f"--data.audio-dir = {config.audio_dir}: no audio among {len(others)} files; expected "
             f"files ending in {' '.join(sorted(FORMATS))}"
@@ -168,16 +182,19 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     # FFmpeg and hashing release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda name: _clips_of(root, name, config, texts), audio))
-    clips = tuple(clip for result in results if not isinstance(result, str) for clip in result)
+    good = {n: found for n, found in zip(audio, results, strict=True) if not isinstance(found, str)}
+    clips = tuple(clip for found, _ in good.values() for clip in found)
     below = heldout_below(config, _seconds_by_place(config, clips))
     heldout = {c.path for c in clips if place_of(c.path, c.sha256, config) < below}
     clips = tuple(
         dataclasses.replace(c, split="heldout") if c.path in heldout else c for c in clips
     )
     reasons = zip(audio, results, strict=True)
-    bad = tuple(BadFile(name, reason) for name, reason in reasons if isinstance(reason, str))
-    counts = Counter(Path(name).suffix.lower() for name in others)
-    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())))
+    left_out += [BadFile(shown(name), words) for name, words in reasons if isinstance(words, str)]
+    bad = tuple(sorted(left_out, key=lambda file: file.path))
+    notes = tuple(BadFile(shown(n), words) for n, (_, said) in good.items() for words in said)
+    counts = Counter(shown(Path(name).suffix.lower()) for name in others)
+    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())), notes)
 
 
 def _seconds_by_place(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> dict[float, float]:
@@ -195,22 +212,48 @@ def file_of(clip_id: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
-def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """Sorted relative paths of audio files and of all others; linked folders are entered once."""
+def _walk(root: Path) -> tuple[list[str], list[str], list[BadFile]]:
+    """Relative paths of audio files, sorted as shown, and of all others, and what is left out;
+    linked folders are entered once."""
     audio: list[str] = []
     others: list[str] = []
+    left_out: list[BadFile] = []
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+
+    def leave(path: str, words: str) -> None:
+        left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
+
+    def unread(error: OSError) -> None:
+        leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
+
+    for folder, subfolders, names in os.walk(root, onerror=unread, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders.sort()
+        for hidden in (name for name in subfolders if name.startswith(".")):
+            below = os.path.join(folder, hidden)
+            count = sum(_is_audio(name) for _, _, inner in os.walk(below) for name in inner)
+            if count:
+                leave(
+                    below, f"hidden folder with {count} audio files: left out; rename it to use it"
+                )
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
-            path = (Path(folder) / name).relative_to(root).as_posix()
-            (audio if Path(name).suffix.lower() in FORMATS else others).append(path)
-    return sorted(audio), sorted(others)
+            path = os.path.join(folder, name)
+            if _is_audio(name) and name.startswith("._"):
+                leave(
+                    path,
+                    "left out: a name with ._ is that of macOS metadata; rename it if it is sound",
+                )
+            else:
+                (audio if _is_audio(name) else others).append(os.path.relpath(path, root))
+    return sorted(audio, key=shown), sorted(others), left_out
+
+
+def _is_audio(name: str) -> bool:
+    return Path(name).suffix.lower() in FORMATS
 
 
 def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
@@ -222,34 +265,37 @@ def _read_transcripts(root: Path, names: list[str]) -> dict[str, str]:
         try:
             lines = (root / name).read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
-            raise InputError(f"{root / name}: not UTF-8 text: {error.reason}") from error
+            raise InputError(f"{shown(root / name)}: not UTF-8 text: {error.reason}") from error
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith(";"):
                 continue
             stem, colon, text = line.partition(":")
             if not colon:
-                raise InputError(f"{root / name}:{number}: expected 'stem: text', got {line!r}")
-            texts[(Path(name).parent / stem.strip()).as_posix()] = text.strip()
+                raise InputError(
+                    f"{shown(root / name)}:{number}: expected 'stem: text', got {line!r}"
+                )
+            texts[(Path(name).parent / named(stem.strip())).as_posix()] = text.strip()
     return texts
 
 
 def _clips_of(
     root: Path, name: str, config: AudioDataConfig, texts: dict[str, str]
-) -> list[ClipInfo] | str:
-    """The clips of one file, or the reason why it cannot be used."""
-    path = root / name
+) -> tuple[list[ClipInfo], list[str]] | str:
+    """The clips of one file and what is wrong with it, or the reason why it cannot be used."""
+    path, text = root / name, shown(name)
+    notes: list[str] = []
     for pattern in config.exclude:
-        if fnmatch.fnmatchcase(name, pattern):
+        if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(text, pattern):
             return f"left out: --data.exclude has {pattern!r}"
     try:
         info = probe(path)
         total, energy, rate = 0, 0.0, info.sample_rate_hz
-        for block, _ in iter_audio(path):
+        for block, _ in iter_audio(path, notes=notes):
             total += len(block)
             energy += float(np.dot(block, block))
         sha256 = file_sha256(path)
     except InputError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{shown(path)}: ")
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     seconds = total / rate
@@ -258,11 +304,11 @@ def _clips_of(
     if energy <= total * 10 ** (SILENCE_DBFS / 10):
         return f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds:.1f} s"
     windows = even_windows(total, int(config.max_seconds * rate))
-    is_whole, folders = len(windows) == 1, Path(name).parts
-    return [
+    is_whole, folders = len(windows) == 1, text.split("/")
+    clips = [
         ClipInfo(
-            clip_id=name if is_whole else f"{name}#{part:04d}",
-            path=name,
+            clip_id=text if is_whole else f"{text}#{part:04d}",
+            path=text,
             start_seconds=start / rate,
             source_samples=stop - start,
             num_samples=resampled_length(stop - start, rate, config.sample_rate_hz),
@@ -276,3 +322,4 @@ def _clips_of(
         )
         for part, (start, stop) in enumerate(windows)
     ]
+    return clips, notes

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 
+from audiolm_jax.audio.names import named
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
@@ -24,7 +25,7 @@ def place_of(path: str, sha256: str, config: AudioDataConfig) -> float:
                 f"{len(folders)} folders, expected {depth} or more; move it or leave it out with "
                 "--data.exclude"
             )
-        sha256 = hashlib.sha256(os.fsencode("/".join(folders))).hexdigest()
+        sha256 = hashlib.sha256(os.fsencode(named("/".join(folders)))).hexdigest()
     number = int(sha256[:16], 16)
     return number % 100 + number // 100 % 10**9 / 10**9
 
