@@ -1,8 +1,8 @@
 """Reading and writing audio files, with errors that name the file and the reason.
 
-Plain wav files are read here, all others through PyAV, whose wheels carry FFmpeg. The container
-format is forced by the suffix and never guessed from the content: a playlist named .mp3 must not make
-FFmpeg open other files. What decoders mend or skip in silence is found beforehand and told.
+Plain wav files are read by `audio.wav`, all others through PyAV, whose wheels carry FFmpeg. The
+container format is forced by the suffix and never guessed from the content: a playlist named .mp3
+must not make FFmpeg open other files. What decoders skip in silence is found beforehand and told.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import mmap
-import os
 import stat
 import struct
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
-from audiolm_jax.audio.frames import Scan, mpeg_sound, ogg_sound
+from audiolm_jax.audio.frames import Scan, mp4_sound, mpeg_sound, ogg_sound
 from audiolm_jax.audio.kinds import mislabelled
 from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.wav import UNKNOWN_SIZE, Wav, read_wav
@@ -33,7 +32,7 @@ from audiolm_jax.errors import InputError
 # Suffix -> FFmpeg demuxer.
 FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".ogg": "ogg", ".opus": "ogg"}
 FORMATS |= {".m4a": "mov", ".g722": "g722", ".w64": "w64"}
-_SCANS: dict[str, Scan] = {"mp3": mpeg_sound, "ogg": ogg_sound}
+_SCANS: dict[str, Scan] = {"mp3": mpeg_sound, "ogg": ogg_sound, "mov": mp4_sound}
 # A hostile or broken header must not turn a small file into gigabytes when it is resampled.
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4_000, 768_000
 # FFmpeg otherwise decodes FLAC frames that fail their checksum.
@@ -110,10 +109,8 @@ def _decoded_blocks(
         if seeks := bool(skip) and is_flac:
             container.seek(round(skip / rate / stream.time_base), stream=stream)
         position: int | None = None if seeks else 0  # sample index of the next frame
-        packets = 0
         try:
             for packet in container.demux(stream):
-                packets += bool(packet.size)
                 for frame in packet.decode():
                     if frame.sample_rate != rate:
                         raise InputError(
@@ -132,14 +129,15 @@ def _decoded_blocks(
                     block = _mono(_values(frame, path))
                     position += len(block)
                     yield block[max(0, len(block) - max(0, position - skip)) :], rate
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             if isinstance(error, InputError):
                 raise
+            what = "damaged" if _goes_on(container, stream) else "truncated"
             raise InputError(
-                f"{shown(path)}: decoding failed after {(position or 0) / rate:.3f} s: "
+                f"{shown(path)}: {what}: decoding failed after {(position or 0) / rate:.3f} s: "
                 f"{_reason(error)}; copy the file anew, or convert what can be read to flac"
             ) from error
-        _check_decoded_length(path, container.format.name, stream, position or 0, packets)
+        _check_decoded_length(path, container.format.name, stream, position or 0)
 
 
 @functools.lru_cache(4096)
@@ -298,8 +296,8 @@ def _open(path: Path, notes: list[str]) -> Iterator[tuple[Any, Any]]:
     demuxer, source = FORMATS[suffix], None
     if suffix in (".wav", ".w64"):
         wav = read_wav(path)
-        demuxer = "w64" if wav.kind == b"riff" else "wav"
-        source = wav.mended() if wav.notes else None
+        demuxer = "wav"
+        source = wav.mended() if wav.notes or wav.kind != b"RIFF" else None
         notes += wav.notes
     elif (scan := _SCANS.get(demuxer)) is not None:
         source = _sound(path, scan, notes)
@@ -307,13 +305,15 @@ def _open(path: Path, notes: list[str]) -> Iterator[tuple[Any, Any]]:
         file = stack.enter_context(source or path.open("rb"))  # PyAV takes no name but UTF-8
         try:
             container = stack.enter_context(av.open(file, format=demuxer))
-        except (av.FFmpegError, ValueError, UnicodeError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             raise InputError(
                 f"{shown(path)}: not {suffix} audio: {_reason(error)}; convert it from its source"
             ) from error
         if not container.streams.audio:
             raise InputError(f"{shown(path)}: holds no audio stream; remove it")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise InputError(f"{shown(path)}: not {suffix} audio that FFmpeg knows; convert it")
         _check_rate(path, stream.sample_rate)
         if demuxer == "flac":
             stream.codec_context.options = _STRICT
@@ -331,6 +331,13 @@ def _sound(path: Path, scan: Scan, notes: list[str]) -> io.BytesIO | None:
         if sound.is_plain:
             return None
         return io.BytesIO(b"".join(data[start:end] for start, end in sound.pieces))
+
+
+def _goes_on(container: Any, stream: Any) -> bool:
+    try:
+        return any(packet.size for packet in container.demux(stream))
+    except (av.FFmpegError, ValueError, OSError):
+        return True
 
 
 def _reason(error: Exception) -> str:
@@ -359,19 +366,17 @@ def _mono(values: np.ndarray) -> np.ndarray:
         return values[0].astype(np.float32, copy=False)
 
 
-def _check_decoded_length(
-    path: Path, demuxer: str, stream: Any, decoded: int, packets: int
-) -> None:
-    """Formats whose header counts the samples or packets must deliver them."""
-    found = None
-    if "mov" in demuxer and packets < stream.frames:
-        found = f"{stream.frames} packets, {packets} are there"
-    if stream.duration and (demuxer == "flac" or "mov" in demuxer):
-        stated = round(stream.duration * stream.time_base * stream.sample_rate)
-        if decoded < stated - (0 if demuxer == "flac" else 4096):  # m4a: encoder delay
-            found = f"{stated} samples, {decoded} are there"
-    if found:
-        raise InputError(f"{shown(path)}: truncated: its header says {found}; copy the file anew")
+def _check_decoded_length(path: Path, demuxer: str, stream: Any, decoded: int) -> None:
+    """Formats whose header counts the samples must deliver them."""
+    if not stream.duration or not (demuxer == "flac" or "mov" in demuxer):
+        return
+    stated = round(stream.duration * stream.time_base * stream.sample_rate)
+    allowed = 0 if demuxer == "flac" else 4096  # m4a: encoder delay
+    if decoded < stated - allowed:
+        raise InputError(
+            f"{shown(path)}: truncated: its header says {stated} samples, {decoded} are there; "
+            "copy the file anew"
+        )
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

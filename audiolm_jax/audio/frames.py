@@ -1,4 +1,4 @@
-"""Which bytes of an mp3 or Ogg file are sound: decoders skip what they do not know in silence."""
+"""Which bytes of an mp3, Ogg or m4a file are sound: decoders skip the others in silence."""
 
 import dataclasses
 import mmap
@@ -41,7 +41,7 @@ def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
     sound = Sound([], [], True)
     frames, key, lost, stated = 0, 0, 0, None
     while position < total:
-        size, new_key = _mpeg_frame(data, position)
+        size, new_key = mpeg_frame(data, position)
         if size and (new_key == key or _in_step(data, position, total)):
             if position + size > total:
                 break
@@ -51,9 +51,12 @@ def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
             _join(sound.pieces, position, position + size)
             position += size
             continue
-        key, end = 0, _next_frame(data, position, total)
         if (tag := _id3_at(data, position)) > position:
-            end = min(tag, total)
+            key, position, sound.is_plain = 0, min(tag, total), False
+            continue
+        key, end = 0, _next_frame(data, position, total)
+        if (tag := data.find(b"ID3", position + 1, end)) >= 0 and _id3_at(data, tag) <= end:
+            end = tag
         elif end == total and frames and _is_cut_frame(data, position, total):
             break
         sound.is_plain = False
@@ -81,7 +84,7 @@ def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
     return sound
 
 
-def _mpeg_frame(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
+def mpeg_frame(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
     """(bytes, what its neighbours share) of the frame at a position, (0, 0) without one."""
     head = int.from_bytes(data[position : position + 4], "big")
     version, layer = head >> 19 & 3, 4 - (head >> 17 & 3)
@@ -101,7 +104,7 @@ def _in_step(data: bytes | mmap.mmap, position: int, total: int) -> bool:
     """Whether frames follow each other from here on, or to the end."""
     keys = set()
     for number in range(_IN_STEP):
-        size, key = _mpeg_frame(data, position)
+        size, key = mpeg_frame(data, position)
         if not size or position + size > total:
             return position == total and number > 0
         keys.add(key)
@@ -119,7 +122,7 @@ def _next_frame(data: bytes | mmap.mmap, position: int, total: int) -> int:
 
 
 def _is_cut_frame(data: bytes | mmap.mmap, position: int, total: int) -> bool:
-    size, _ = _mpeg_frame(data, position)
+    size, _ = mpeg_frame(data, position)
     return position + 4 > total or position + size > total
 
 
@@ -199,6 +202,33 @@ def ogg_sound(data: bytes | mmap.mmap) -> Sound:
     if ended != set(sequence):
         sound.notes.append("no page is marked as the last: cut, or recorded from a stream")
     return sound
+
+
+def mp4_sound(data: bytes | mmap.mmap) -> Sound:
+    """The boxes of an m4a file; InputError (without the path) if one is cut or the index is not
+    there."""
+    position, total, names = 0, len(data), set()
+    while position + 8 <= total:
+        name, size = (
+            data[position + 4 : position + 8],
+            int.from_bytes(data[position : position + 4], "big"),
+        )
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16], "big")
+        size = size or total - position  # 0: to the end
+        if not all(32 <= byte < 127 or byte == 169 for byte in name) or size < 8:
+            break
+        if position + size > total:
+            raise InputError(
+                f"truncated: box {name!r} needs {size} bytes, {total - position} are there; "
+                "copy the file anew"
+            )
+        names.add(name)
+        position += size
+    if b"moov" not in names:
+        raise InputError("truncated: its index, box 'moov', is not there; copy the file anew")
+    left = f"{total - position} bytes from byte {position} on are no box and are not read"
+    return Sound([(0, total)], [f"damaged: {left}"] if position < total else [], True)
 
 
 def _ogg_checksum(page: bytes) -> int:

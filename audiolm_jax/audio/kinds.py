@@ -32,9 +32,9 @@ _SAME = {".opus": ".ogg"}
 def mislabelled(head: bytes, suffix: str) -> str | None:
     """What a file really is and what to do, None if its first bytes may be what the suffix says."""
     start = id3_bytes(head)
-    for offset, magic, kind, real in _MAGIC:
-        if head[start + offset :].startswith(magic):
-            break
+    known = [entry for entry in _MAGIC if head[start + entry[0] :].startswith(entry[1])]
+    if known:
+        kind, real = known[0][2:]
     else:
         if all(byte in b"\t\n\f\r" or 32 <= byte < 127 for byte in head):
             return f"not audio: it is a text file named {suffix}; remove it or put the audio there"

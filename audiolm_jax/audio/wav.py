@@ -62,11 +62,13 @@ class Wav:
 
     def mended(self) -> io.BytesIO:
         """The file with true sizes, for a decoder that believes them."""
+        _, start, size = next(chunk for chunk in self.chunks if chunk[0] == b"fmt ")
         with self.path.open("rb") as file:
-            data = bytearray(file.read(self.start + self.size))
-        data[4:8] = struct.pack("<I", len(data) - 8)
-        data[self.start - 4 : self.start] = struct.pack("<I", self.size)
-        return io.BytesIO(data)
+            file.seek(start)
+            header = b"WAVEfmt " + struct.pack("<I", size) + file.read(size) + b"\0" * (size % 2)
+            file.seek(self.start)
+            body = header + b"data" + struct.pack("<I", self.size) + file.read(self.size)
+        return io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
 
 
 def _values(data: bytes, codec: str) -> np.ndarray:
@@ -136,8 +138,9 @@ class _Reader:
     def after(self, end: int) -> int:
         return end + -end % 8 if self.is_wide else end + end % 2
 
-    def chain(self, position: int) -> list[tuple[bytes, int, int]] | None:
-        """Whole chunks from a position to the end that the header names, or of the file."""
+    def chain(self, position: int) -> tuple[list[tuple[bytes, int, int]], int] | None:
+        """Whole chunks from a position to the end that the header names, or of the file; and
+        where they end."""
         found = []
         while position not in (self.end, self.total) and position < self.total:
             chunk = self.header(position)
@@ -145,7 +148,7 @@ class _Reader:
                 return None
             found.append(chunk)
             position = self.after(chunk[1] + chunk[2])
-        return found
+        return found, position
 
     def wav(self) -> Wav:
         position, chunks = self.first, []
@@ -153,8 +156,8 @@ class _Reader:
             name, start, size = chunk
             if size < 0 or start + size > self.total:
                 self.fail(
-                    f"truncated: chunk {name!r} needs {size} bytes, {self.total - start} are there; "
-                    "copy the file anew"
+                    f"truncated: chunk {name!r} needs {size} bytes, {self.total - start} are "
+                    "there; copy the file anew"
                 )
             if name == b"ds64" and size >= 16:
                 riff, self.data_64 = struct.unpack("<QQ", self.at(start, 16))
@@ -182,7 +185,7 @@ class _Reader:
         if (
             self.end is not None
             and self.end > self.total + 1
-            and not _is_placeholder(self.end - 8, self.is_wide)
+            and not _is_placeholder(self.end - 8)
             and not self.notes
         ):
             self.notes.append(f"the header says {self.end} bytes in all, {self.total} are there")
@@ -222,40 +225,47 @@ class _Reader:
     def data(self, start: int, size: int, block: int) -> tuple[int, list[tuple[bytes, int, int]]]:
         """Bytes of the data that are there, and the chunks behind them."""
         there = self.total - start
-        is_open = _is_placeholder(size, self.is_wide) or self.end is None
-        is_open = is_open or (size == 0 < there and self.chain(start) is None)
+        is_open = _is_placeholder(size) or self.end is None
+        if size == 0 < there:  # a recorder that never came back to its header, or no sound
+            is_open = is_open or (chain := self.chain(start)) is None or chain[1] < self.total
         if 0 <= size <= there and (size or not is_open):
             padded = self.after(start + size) - start
-            is_short = size % block and (size + 1) % block == 0 and size < there
-            longer = size + 1 if is_short else size
-            ends = [(padded, longer if padded == size + 1 else size), (size, size)]
-            ends += [(size - 1, size - 1), (size + 1, longer)] if size else []
+            pad = self.at(start + size, padded - size)
+            longer = size + len(pad) - (size + len(pad)) % block
+            is_odd = block > 1 and (size + 1) % block == 0
+            if longer < size or not (pad.strip(b"\0") or is_odd):
+                longer = size  # else it is sound that fills up the chunk
+            ends = [(padded, longer), (size, size)]
+            ends += [(size - 1, size - 1), (size + 1, size)] if size else []
+            for wraps in range(1, 1 + ((there - size) >> 32)):  # of a counter of 32 bits
+                ends.insert(0, (padded + (wraps << 32), size + (wraps << 32)))
             for end, real in ends:
-                if (chunks := self.chain(start + end)) is not None:
+                chain = self.chain(start + end)
+                if chain is not None and not (is_open and chain[1] < self.total):
+                    self.note_trailing(chain[1])
                     if real != size:
                         self.notes.append(_differs(size, real))
-                    return real, chunks
-            if (
-                is_wrapped := there - size >= 1 << 32 and (there - size) % (1 << 32) <= 1
-            ) or is_open:
-                self.notes.append(_differs(size, there) if is_wrapped else _OPEN)
+                    return real, chain[0]
+            if is_open:
+                self.notes.append(_OPEN)
                 return there, []
             self.note_trailing(start + padded)
             return size, []
-        is_whole = self.end is not None and abs(self.end - self.total) <= 1
+        is_whole = self.end in (self.total - 1, self.total)
         is_off_by_one = size - there == 1 and size % block and not there % block
         if not (is_open or is_whole or is_off_by_one):
             self.fail(
-                f"truncated: the header says {size} bytes of data, {there} are there; copy the file "
-                "anew, or save what is there with another program"
+                f"truncated: the header says {size} bytes of data, {there} are there; copy the "
+                "file anew, or save what is there with another program"
             )
         self.notes.append(_OPEN if is_open else _differs(size, there))
         return there, []
 
     def note_trailing(self, position: int) -> None:
         left = self.total - position
-        if left > 0 and self.at(position, 3) not in (b"ID3", b"TAG", b"APE"):
-            self.notes.append(f"after the data, {left} bytes from byte {position} on are no chunk")
+        if left > 1 and self.at(position, 3) not in (b"ID3", b"TAG", b"APE"):
+            where = f"{left} bytes from byte {position} on"
+            self.notes.append(f"after the data, {where} are no chunk and are not read")
 
 
 _OPEN = "the header does not say how long the data is: read to the end of the file"
@@ -265,11 +275,10 @@ def _differs(stated: int, there: int) -> str:
     return f"the header says {stated} bytes of data, {there} are there and are read"
 
 
-def _is_placeholder(size: int, is_wide: bool) -> bool:
+def _is_placeholder(size: int) -> bool:
     """What writers leave in the size of the data when they cannot go back to it."""
-    if is_wide:
-        return size < 0 or size >= 1 << 62
-    return 0x7FFFF000 <= size <= 0x80000040 or 0xFFFFF000 <= size <= UNKNOWN_SIZE
+    is_32_bit = 0x7FFFF000 <= size <= 0x80000040 or 0xFFFFF000 <= size <= UNKNOWN_SIZE
+    return is_32_bit or size < 0 or size >= 1 << 62
 
 
 def _guid(name: bytes) -> bytes:

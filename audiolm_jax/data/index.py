@@ -103,10 +103,11 @@ class ClipIndex:
         paths: dict[str, list[str]] = defaultdict(list)
         for note in self.notes:
             paths[note.reason].append(note.path)
-        return [
-            f"read all the same: {files[0]}{f' and {len(files) - 1} more' * (len(files) > 1)}: {words}"
-            for words, files in paths.items()
-        ]
+        lines = []
+        for words, files in paths.items():
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            lines.append(f"read all the same: {files[0]}{more}: {words}")
+        return lines
 
     @property
     def fingerprint(self) -> str:
