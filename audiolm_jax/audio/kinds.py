@@ -2,6 +2,7 @@
 
 # (offset, bytes, what it is, the suffix that reads it or "")
 _MAGIC = [
+    (0, b"RIFX", "a big-endian RIFX file", ""),
     (8, b"WAVE", "a wav file", ".wav"),
     (0, b"riff\x2e\x91\xcf\x11", "a Wave64 file", ".w64"),
     (0, b"fLaC", "a FLAC file", ".flac"),
@@ -9,7 +10,6 @@ _MAGIC = [
     (4, b"ftyp", "an MP4 file", ".m4a"),
     (8, b"AIF", "an AIFF file", ""),
     (8, b"AVI ", "an AVI file", ""),
-    (0, b"RIFX", "a big-endian RIFX file", ""),
     (0, b".snd", "an AU file", ""),
     (0, b"caff", "a CAF file", ""),
     (0, b"#!AMR", "an AMR file", ""),
