@@ -37,7 +37,7 @@ Scan = Callable[[bytes | mmap.mmap], Sound]
 def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
     """The frames of an mp3 file; InputError (without the path) if it has none or ends early."""
     total = _before_tags(data)
-    first = position = _id3_at(data, 0)
+    position = _id3_at(data, 0)
     sound = Sound([], [], True)
     frames, key, lost, stated = 0, 0, 0, None
     while position < total:
@@ -55,7 +55,7 @@ def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
             key, position, sound.is_plain = 0, min(tag, total), False
             continue
         key, end = 0, _next_frame(data, position, total)
-        if (tag := data.find(b"ID3", position + 1, end)) >= 0 and _id3_at(data, tag) <= end:
+        if (tag := data.find(b"ID3", position + 1, end)) >= 0 and tag < _id3_at(data, tag) <= end:
             end = tag
         elif end == total and frames and _is_cut_frame(data, position, total):
             break
@@ -67,19 +67,16 @@ def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
         position = end
     if not frames:
         raise InputError("holds no MPEG audio frame; convert it from its source")
-    missing = (stated or 0) + (stated is not None) - frames
-    if missing > 0 and lost < missing * 24:  # the shortest frame
-        raise InputError(
-            f"truncated: its header says {stated} frames, {stated - missing} are there; "
-            "copy the file anew"
-        )
-    if missing and stated is not None:
-        sound.notes.append(f"its header says {stated} frames, {stated - missing} are there")
+    if stated is not None and (missing := stated - (there := frames - 1)):
+        counts = f"its header says {stated} frames, {there} are there"
+        if missing > 0 and lost < missing * 24:  # the shortest frame
+            raise InputError(f"truncated: {counts}; copy the file anew")
+        sound.notes.append(counts)
     if position < total:
         sound.is_plain = False
         left = f"{total - position} bytes of it are there"
         sound.notes.append(f"the last frame is cut: {left}: left out")
-    if len(data) - total not in (0, 128) or first > len(data):
+    if len(data) - total not in (0, 128):
         sound.is_plain = False
     return sound
 
@@ -127,7 +124,8 @@ def _is_cut_frame(data: bytes | mmap.mmap, position: int, total: int) -> bool:
 
 
 def _id3_at(data: bytes | mmap.mmap, position: int) -> int:
-    return position + id3_bytes(data[position : position + 10])
+    end = position + id3_bytes(data[position : position + 10])
+    return end if end <= len(data) else position  # a size that lies
 
 
 def _before_tags(data: bytes | mmap.mmap) -> int:

@@ -56,7 +56,7 @@ def mislabelled(head: bytes, suffix: str) -> str | None:
 
 def id3_bytes(head: bytes) -> int:
     """Length of the ID3v2 tag that bytes begin with, 0 without."""
-    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:10]) > 127:
+    if head[:3] != b"ID3" or len(head) < 10 or head[3] > 4 or max(head[6:10]) > 127:
         return 0
     size = 0
     for byte in head[6:10]:

@@ -19,7 +19,7 @@ from audiolm_jax.audio.names import shown
 from audiolm_jax.errors import InputError
 
 UNKNOWN_SIZE = 0xFFFFFFFF
-_BLOCK_BYTES = 1 << 19
+_BLOCK_BYTES = 1 << 15
 # The ends of the GUIDs of WAVE_FORMAT_EXTENSIBLE, after the tag: Microsoft's and of ambisonics.
 _GUIDS = ("000000001000800000aa00389b71", "00002107d3118644c8c1ca000000")
 _W64_GUID = {"riff": "2e91cf11a5d628db04c10000"}

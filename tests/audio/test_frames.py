@@ -77,6 +77,7 @@ def test_mp3_with_junk_around_its_frames_is_the_same_sound(tmp_path, mp3):
         (mp3 + JUNK, len(mp3)),
         (mp3 + b"text at the end " * 90, len(mp3)),
         (b"ID3 is no tag\xf0 " * 90 + mp3, 0),
+        (b"ID3\3\0\0\x7f\x7f\x7f\x7f and its size lies" + mp3, 0),
     ):
         samples, (note,) = ours(put(tmp_path, "b.mp3", data))
         np.testing.assert_array_equal(samples, good)
