@@ -55,8 +55,9 @@ def mpeg_sound(data: bytes | mmap.mmap) -> Sound:
             key, position, sound.is_plain = 0, min(tag, total), False
             continue
         key, end = 0, _next_frame(data, position, total)
-        if (tag := data.find(b"ID3", position + 1, end)) >= 0 and tag < _id3_at(data, tag) <= end:
-            end = tag
+        before_tag = _next_tag(data, position, end)
+        if before_tag < end:
+            end = before_tag
         elif end == total and frames and _is_cut_frame(data, position, total):
             break
         sound.is_plain = False
@@ -116,6 +117,13 @@ def _next_frame(data: bytes | mmap.mmap, position: int, total: int) -> int:
         if _in_step(data, position, total):
             return position
     return total
+
+
+def _next_tag(data: bytes | mmap.mmap, position: int, end: int) -> int:
+    while 0 <= (position := data.find(b"ID3", position + 1, end)):
+        if position < _id3_at(data, position) <= end:
+            return position
+    return end
 
 
 def _is_cut_frame(data: bytes | mmap.mmap, position: int, total: int) -> bool:
