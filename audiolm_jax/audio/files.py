@@ -77,19 +77,21 @@ def iter_audio(
         blocks = _wav_blocks(wav, start_seconds)
     else:
         blocks = _decoded_blocks(path, start_seconds, found)
-    for block, rate in blocks:
-        if not np.isfinite(block).all():
-            raise InputError(
-                f"{shown(path)}: contains NaN or infinite samples, expected finite ones; remove it "
-                "or save it again as 16-bit audio"
-            )
-        if len(block):
-            yield block, rate
-    if notes is not None:
-        notes += found
-    else:
-        for note in found:
-            _warn(f"{shown(path)}: {note}")
+    try:
+        for block, rate in blocks:
+            if not np.isfinite(block).all():
+                raise InputError(
+                    f"{shown(path)}: contains NaN or infinite samples, expected finite ones; remove "
+                    "it or save it again as 16-bit audio"
+                )
+            if len(block):
+                yield block, rate
+    finally:  # also of a reader that stops early
+        if notes is not None:
+            notes += found
+        else:
+            for note in found:
+                _warn(f"{shown(path)}: {note}")
 
 
 def _wav_blocks(wav: Wav, start_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
