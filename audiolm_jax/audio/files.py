@@ -81,8 +81,8 @@ def iter_audio(
         for block, rate in blocks:
             if not np.isfinite(block).all():
                 raise InputError(
-                    f"{shown(path)}: contains NaN or infinite samples, expected finite ones; remove "
-                    "it or save it again as 16-bit audio"
+                    f"{shown(path)}: contains NaN or infinite samples, expected finite ones; "
+                    "remove it or save it again as 16-bit audio"
                 )
             if len(block):
                 yield block, rate
