@@ -1,12 +1,18 @@
 """Reading and writing audio files, with errors that name the file and the reason.
 
-Decoding goes through PyAV, whose wheels carry FFmpeg. The container format is forced by the suffix
-and never guessed from the content: a playlist named .mp3 must not make FFmpeg open other files.
+Plain wav files are read by `audio.wav`, all others through PyAV, whose wheels carry FFmpeg. The
+container format is forced by the suffix and never guessed from the content: a playlist named .mp3
+must not make FFmpeg open other files. What decoders skip in silence is found beforehand and told.
 """
 
 import contextlib
 import dataclasses
+import functools
+import io
 import json
+import logging
+import mmap
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +23,22 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.audio.frames import Scan, mp4_sound, mpeg_sound, ogg_sound
+from audiolm_jax.audio.kinds import mislabelled
+from audiolm_jax.audio.names import shown
+from audiolm_jax.audio.wav import UNKNOWN_SIZE, Wav, read_wav
 from audiolm_jax.errors import InputError
 
 # Suffix -> FFmpeg demuxer.
 FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".ogg": "ogg", ".opus": "ogg"}
-FORMATS |= {".m4a": "mov", ".g722": "g722"}
-# Demuxers that land exactly on the sample they are asked for; all others decode from the start.
-_EXACT_SEEK = {"wav", "flac"}
+FORMATS |= {".m4a": "mov", ".g722": "g722", ".w64": "w64"}
+_SCANS: dict[str, Scan] = {"mp3": mpeg_sound, "ogg": ogg_sound, "mov": mp4_sound}
 # A hostile or broken header must not turn a small file into gigabytes when it is resampled.
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4_000, 768_000
-_UNKNOWN_SIZE = 0xFFFFFFFF  # what writers to a pipe leave in the size fields
+# FFmpeg otherwise decodes FLAC frames that fail their checksum.
+_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,43 +53,99 @@ class AudioInfo:
 
 def probe(path: Path | str) -> AudioInfo:
     """Reads the header only, and proves that a wav file is whole; InputError if it is no audio."""
-    with _open(Path(path)) as (container, stream):
+    path = Path(path)
+    if (wav := _plain_wav(path)) is not None:
+        seconds: float | None = wav.samples / wav.sample_rate_hz
+        return AudioInfo(wav.sample_rate_hz, wav.channels, wav.codec, seconds)
+    with _open(path, []) as (container, stream):
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
         if container.format.name == "g722":  # headerless: 4 bits a sample
-            seconds = Path(path).stat().st_size * 2 / stream.sample_rate
+            seconds = path.stat().st_size * 2 / stream.sample_rate
         codec = stream.codec_context.codec.name
         return AudioInfo(stream.sample_rate, stream.channels, codec, seconds)
 
 
 def iter_audio(
-    path: Path | str, start_seconds: float = 0.0
+    path: Path | str, start_seconds: float = 0.0, notes: list[str] | None = None
 ) -> Iterator[tuple[Float[np.ndarray, " n"], int]]:
-    """`read_audio` block by block; some of its errors show only after the last block."""
+    """`read_audio` block by block; some of its errors show only after the last block. `notes` gets
+    a line for each lie of a header and each damaged stretch that was left out; None logs them."""
     path = Path(path)
-    with _open(path) as (container, stream):
+    found: list[str] = []
+    if (wav := _plain_wav(path)) is not None:
+        found += wav.notes
+        blocks = _wav_blocks(wav, start_seconds)
+    else:
+        blocks = _decoded_blocks(path, start_seconds, found)
+    try:
+        for block, rate in blocks:
+            if not np.isfinite(block).all():
+                raise InputError(
+                    f"{shown(path)}: contains NaN or infinite samples, expected finite ones; "
+                    "remove it or save it again as 16-bit audio"
+                )
+            if len(block):
+                yield block, rate
+    finally:  # also of a reader that stops early
+        if notes is not None:
+            notes += found
+        else:
+            for note in found:
+                _warn(f"{shown(path)}: {note}")
+
+
+def _wav_blocks(wav: Wav, start_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
+    for values in wav.blocks(round(start_seconds * wav.sample_rate_hz)):
+        yield _mono(values.T), wav.sample_rate_hz
+
+
+def _decoded_blocks(
+    path: Path, start_seconds: float, notes: list[str]
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Through FFmpeg. FLAC alone lands on the sample it is asked for: block-coded sound, delays and
+    padding make all others decode from the start."""
+    with _open(path, notes) as (container, stream):
         rate = stream.sample_rate
         skip = round(start_seconds * rate)
-        if seeks := bool(skip) and container.format.name in _EXACT_SEEK:
+        is_flac = container.format.name == "flac"
+        if seeks := bool(skip) and is_flac:
             container.seek(round(skip / rate / stream.time_base), stream=stream)
         position: int | None = None if seeks else 0  # sample index of the next frame
         try:
-            for frame in container.decode(stream):
-                if frame.sample_rate != rate:
-                    raise InputError(f"{path}: sample rate changes to {frame.sample_rate} Hz")
-                if position is None:
-                    position = round(frame.pts * frame.time_base * rate)
-                block = _mono(frame, path)
-                position += len(block)
-                block = block[max(0, len(block) - max(0, position - skip)) :]
-                if not np.isfinite(block).all():
-                    raise InputError(f"{path}: contains NaN or infinite samples")
-                if len(block):
-                    yield block, rate
-        except (av.FFmpegError, ValueError) as error:
+            for packet in container.demux(stream):
+                for frame in packet.decode():
+                    if frame.sample_rate != rate:
+                        raise InputError(
+                            f"{shown(path)}: the sample rate changes from {rate} to "
+                            f"{frame.sample_rate} Hz, expected one; cut it into two files"
+                        )
+                    if is_flac:  # whose frames say where they belong
+                        at = -1 if frame.pts is None else round(frame.pts * frame.time_base * rate)
+                        position = min(at, skip) if position is None else position
+                        if at != position:
+                            raise InputError(
+                                f"{shown(path)}: damaged: sample {position} is followed by sample "
+                                f"{at}; copy the file anew"
+                            )
+                    position = position or 0
+                    block = _mono(_values(frame, path))
+                    position += len(block)
+                    yield block[max(0, len(block) - max(0, position - skip)) :], rate
+        except (av.FFmpegError, ValueError, OSError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{path}: decoding failed: {_reason(error)}") from error
+            what = "damaged" if _goes_on(container, stream) else "truncated"
+            raise InputError(
+                f"{shown(path)}: {what}: decoding failed after {(position or 0) / rate:.3f} s: "
+                f"{_reason(error)}; copy the file anew, or convert what can be read to flac"
+            ) from error
         _check_decoded_length(path, container.format.name, stream, position or 0)
+
+
+@functools.lru_cache(4096)
+def _warn(message: str) -> None:
+    """Logs a warning once, however often a file is read."""
+    logger.warning(message)
 
 
 def read_audio(
@@ -99,7 +167,7 @@ def read_audio(
             break
     samples = np.concatenate(blocks)[:wanted] if blocks else np.zeros(0, np.float32)
     if not len(samples):
-        raise InputError(f"{path}: holds no samples from {start_seconds} s on")
+        raise InputError(f"{shown(path)}: holds no samples from {start_seconds} s on")
     return samples, rate
 
 
@@ -144,8 +212,10 @@ class WavWriter:
         if samples.ndim != 1 or not np.isfinite(samples).all():
             raise ValueError(f"expected finite samples [s], got shape {samples.shape}")
         self.samples += len(samples)
-        if 2 * self.samples + len(self._chunks) + 8 > _UNKNOWN_SIZE:
-            raise InputError(f"{self._path}: a wav file holds 4 GiB at most; cut the recording")
+        if 2 * self.samples + len(self._chunks) + 8 > UNKNOWN_SIZE:
+            raise InputError(
+                f"{shown(self._path)}: a wav file holds 4 GiB at most; cut the recording"
+            )
         self.clipped += int(np.sum(np.abs(samples) > 1))
         pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2")
         self._file.write(pcm.tobytes())
@@ -167,7 +237,7 @@ class WavWriter:
 def read_wav_provenance(path: Path | str) -> dict[str, Any] | None:
     """The comment left by `write_wav`; None for a wav file without one."""
     path = Path(path)
-    for name, start, size in _wav_chunks(path):
+    for name, start, size in read_wav(path).chunks:
         if name != b"LIST":
             continue
         with path.open("rb") as file:
@@ -185,52 +255,112 @@ def read_wav_provenance(path: Path | str) -> dict[str, Any] | None:
     return None
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Any]]:
-    """(container, audio stream) after every check a header allows."""
+def _check_head(path: Path) -> None:
+    """InputError unless a file can be read and its first bytes may be what its suffix says."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise InputError(f"{path}: suffix {suffix!r} is not one of {' '.join(sorted(FORMATS))}")
+        known = " ".join(sorted(FORMATS))
+        raise InputError(f"{shown(path)}: suffix {suffix!r} is not one of {known}; convert it")
     try:
+        if not stat.S_ISREG(mode := path.stat().st_mode):
+            kind = "folder" if stat.S_ISDIR(mode) else "pipe or device"
+            raise InputError(f"{shown(path)}: is a {kind}, expected a file")
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     if not head:
-        raise InputError(f"{path}: empty file (0 bytes)")
-    if all(byte in b"\t\n\f\r" or 32 <= byte < 127 for byte in head):
-        raise InputError(f"{path}: not audio: it is a text file named {suffix}")
-    if suffix == ".wav":
-        _wav_chunks(path)
-    try:
-        container = av.open(str(path), format=FORMATS[suffix])
-    except (av.FFmpegError, ValueError, UnicodeError) as error:
-        raise InputError(f"{path}: not {suffix} audio: {_reason(error)}") from error
-    with container:
+        raise InputError(f"{shown(path)}: empty file (0 bytes), expected {suffix} audio; remove it")
+    if (words := mislabelled(head, suffix)) is not None:
+        raise InputError(f"{shown(path)}: {words}")
+
+
+def _plain_wav(path: Path) -> Wav | None:
+    """The layout of a file whose samples need no decoder."""
+    _check_head(path)
+    if path.suffix.lower() not in (".wav", ".w64"):
+        return None
+    wav = read_wav(path)
+    _check_rate(path, wav.sample_rate_hz)
+    return wav if wav.codec else None
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    if not _LOWEST_RATE_HZ <= (rate or 0) <= _HIGHEST_RATE_HZ:
+        limits = f"{_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz"
+        raise InputError(f"{shown(path)}: sample rate {rate} Hz is outside {limits}; resample it")
+
+
+@contextlib.contextmanager
+def _open(path: Path, notes: list[str]) -> Iterator[tuple[Any, Any]]:
+    """(container, audio stream) of a checked file after every check a header allows."""
+    suffix = path.suffix.lower()
+    demuxer, source = FORMATS[suffix], None
+    if suffix in (".wav", ".w64"):
+        wav = read_wav(path)
+        demuxer = "wav"
+        source = wav.mended() if wav.notes or wav.kind != b"RIFF" else None
+        notes += wav.notes
+    elif (scan := _SCANS.get(demuxer)) is not None:
+        source = _sound(path, scan, notes)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(source or path.open("rb"))  # PyAV takes no name but UTF-8
+        try:
+            container = stack.enter_context(av.open(file, format=demuxer))
+        except (av.FFmpegError, ValueError, OSError) as error:
+            raise InputError(
+                f"{shown(path)}: not {suffix} audio: {_reason(error)}; convert it from its source"
+            ) from error
         if not container.streams.audio:
-            raise InputError(f"{path}: holds no audio stream")
+            raise InputError(f"{shown(path)}: holds no audio stream; remove it")
         stream = container.streams.audio[0]
-        if not _LOWEST_RATE_HZ <= (stream.sample_rate or 0) <= _HIGHEST_RATE_HZ:
-            limits = f"{_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz"
-            raise InputError(f"{path}: sample rate {stream.sample_rate} Hz is outside {limits}")
+        if stream.codec_context is None:
+            raise InputError(f"{shown(path)}: not {suffix} audio that FFmpeg knows; convert it")
+        _check_rate(path, stream.sample_rate)
+        if demuxer == "flac":
+            stream.codec_context.options = _STRICT
         yield container, stream
+
+
+def _sound(path: Path, scan: Scan, notes: list[str]) -> io.BytesIO | None:
+    """A copy in memory of the sound alone; None if FFmpeg can read the file itself."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            sound = scan(data)
+        except InputError as error:
+            raise InputError(f"{shown(path)}: {error}") from error
+        notes += sound.notes
+        if sound.is_plain:
+            return None
+        return io.BytesIO(b"".join(data[start:end] for start, end in sound.pieces))
+
+
+def _goes_on(container: Any, stream: Any) -> bool:
+    try:
+        return any(packet.size for packet in container.demux(stream))
+    except (av.FFmpegError, ValueError, OSError):
+        return True
 
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
-def _mono(frame: av.AudioFrame, path: Path) -> np.ndarray:
-    """float32 [n] in [-1, 1] from a decoded frame of any sample format."""
+def _values(frame: av.AudioFrame, path: Path) -> np.ndarray:
+    """Samples [c, n] of a decoded frame of any sample format."""
     values: np.ndarray = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, frame.layout.nb_channels).T
+    if values.dtype.kind not in "iuf":
+        name = frame.format.name
+        raise InputError(f"{shown(path)}: sample format {name} is not supported; convert it")
+    return values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
+
+
+def _mono(values: np.ndarray) -> np.ndarray:
+    """float32 [n] in [-1, 1] from samples [c, n] of any type."""
     if values.dtype == np.uint8:
         values = (values.astype(np.float32) - 128) / 128
     elif values.dtype.kind == "i":
         values = values.astype(np.float32) / -float(np.iinfo(values.dtype.type).min)
-    elif values.dtype.kind != "f":
-        raise InputError(f"{path}: sample format {frame.format.name} is not supported")
     # Sums of huge float samples may overflow; the caller reports what is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         if len(values) > 1:
@@ -239,43 +369,16 @@ def _mono(frame: av.AudioFrame, path: Path) -> np.ndarray:
 
 
 def _check_decoded_length(path: Path, demuxer: str, stream: Any, decoded: int) -> None:
-    """Formats whose header counts the samples must deliver them (wav is checked by bytes)."""
+    """Formats whose header counts the samples must deliver them."""
     if not stream.duration or not (demuxer == "flac" or "mov" in demuxer):
         return
     stated = round(stream.duration * stream.time_base * stream.sample_rate)
     allowed = 0 if demuxer == "flac" else 4096  # m4a: encoder delay
     if decoded < stated - allowed:
-        raise InputError(f"{path}: truncated: header says {stated} samples, {decoded} are there")
-
-
-def _wav_chunks(path: Path) -> list[tuple[bytes, int, int]]:
-    """(name, first byte, size) of each chunk, proving that the file is whole."""
-    total = path.stat().st_size
-    chunks, data_size_64 = [], None
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if len(riff) < 12 or riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
-            raise InputError(f"{path}: not a wav file: begins with {riff[:12]!r}")
-        (stated,) = struct.unpack("<I", riff[4:8])
-        end = stated + 8 if riff[:4] == b"RIFF" and stated != _UNKNOWN_SIZE else total
-        # What follows the stated end, such as tags, is no chunk.
-        while file.tell() < end and len(header := file.read(8)) == 8:
-            name, size = header[:4], struct.unpack("<I", header[4:])[0]
-            start = file.tell()
-            if name == b"ds64" and size >= 16:
-                data_size_64 = struct.unpack("<QQ", file.read(16))[1]
-            if name == b"data" and size == _UNKNOWN_SIZE:
-                size = total - start if data_size_64 is None else data_size_64
-            if start + size > total:
-                needs = f"chunk {name!r} needs {size} bytes, {total - start} are there"
-                raise InputError(f"{path}: truncated: {needs}")
-            chunks.append((name, start, size))
-            file.seek(start + size + size % 2)
-    if not {b"fmt ", b"data"} <= {name for name, _, _ in chunks}:
-        raise InputError(f"{path}: truncated: no 'fmt ' or no 'data' chunk in {total} bytes")
-    if end > total + 1:  # a missing pad byte at the very end is common and harmless
-        raise InputError(f"{path}: truncated: header says {end} bytes, {total} are there")
-    return chunks
+        raise InputError(
+            f"{shown(path)}: truncated: its header says {stated} samples, {decoded} are there; "
+            "copy the file anew"
+        )
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -21,7 +21,7 @@ class AuditOptions:
     """Decode every file of a folder and report on it."""
 
     audio_dir: tyro.conf.Positional[str]
-    """Folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
+    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     heldout_percent: int | float = _DEFAULTS.heldout_percent
     """Share of the files that training would never see; chosen by content."""
     heldout_minutes: float | None = _DEFAULTS.heldout_minutes

@@ -5,6 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from audiolm_jax.audio.names import shown
 from audiolm_jax.data.index import BadFile, ClipIndex, ClipInfo, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
@@ -34,14 +35,14 @@ class AuditReport:
     def __str__(self) -> str:
         index, config = self.index, self.index.config
         files = len({clip.path for clip in index.clips})
-        lines = [f"{config.audio_dir}: {files} good files, {len(index.bad)} bad"]
+        lines = [f"{shown(config.audio_dir)}: {files} good files, {len(index.bad)} bad"]
         if index.clips:
             lines += self._good()
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
         lines += [f"same bytes: {', '.join(group)}" for group in self.duplicates]
         lines += [f"transcripts and metadata: {odd}" for odd in index.odd]
-        return "\n".join(lines + self._bad())
+        return "\n".join(lines + index.note_lines() + self._bad())
 
     def _bad(self) -> list[str]:
         """By reason, the commonest first."""

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe
+from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled, resampled_length
 from audiolm_jax.data.metadata import Metadata, OddLines, Row, first_folder, read_metadata
 from audiolm_jax.data.sources import AudioDataConfig, Split
@@ -42,7 +43,7 @@ class ClipInfo:
     """A file, or one of the consecutive stretches of a long file."""
 
     clip_id: str  # path; "#index" follows for stretches
-    path: str  # relative to the audio folder, with "/"
+    path: str  # relative to the audio folder, with "/", as `audio.names` shows it
     start_seconds: float  # where the clip begins in the file
     source_samples: int  # at the file's own rate
     num_samples: int  # at the config's rate
@@ -61,9 +62,9 @@ class ClipInfo:
 
 @dataclasses.dataclass(frozen=True)
 class BadFile:
-    """A file that is not used, and why."""
+    """A file or folder that is not used, and why; or one that is, and what is wrong with it."""
 
-    path: str  # relative to the audio folder
+    path: str  # relative to the audio folder, as `audio.names` shows it
     reason: str  # one line
 
     @property
@@ -97,6 +98,7 @@ class ClipIndex:
     bad: tuple[BadFile, ...]
     other_files: tuple[tuple[str, int], ...]  # (suffix, count) of those not audio by name
     odd: tuple[OddLines, ...] = ()  # what could not be read of transcripts and metadata
+    notes: tuple[BadFile, ...] = ()  # of files that are read although something is wrong with them
 
     def of(self, split: Split) -> tuple[ClipInfo, ...]:
         """The clips of one split; InputError if there is none."""
@@ -140,6 +142,17 @@ class ClipIndex:
         samples = sum(clip.num_samples for clip in self.clips if clip.split == split)
         return samples / self.config.sample_rate_hz
 
+    def note_lines(self) -> list[str]:
+        """The notes, a line for all files with the same."""
+        paths: dict[str, list[str]] = defaultdict(list)
+        for note in self.notes:
+            paths[note.reason].append(note.path)
+        lines = []
+        for words, files in paths.items():
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            lines.append(f"read all the same: {files[0]}{more}: {words}")
+        return lines
+
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over clips, contents and reading rules; not over the location."""
@@ -179,14 +192,14 @@ class ClipIndex:
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
-        path = Path(self.config.audio_dir) / clip.path
+        path = Path(self.config.audio_dir) / named(clip.path)
         seconds = clip.source_samples / clip.source_rate_hz
         samples = read_resampled(
             path, self.config.sample_rate_hz, self.config.resampler, clip.start_seconds, seconds
         )
         if len(samples) != clip.num_samples:
             raise InputError(
-                f"{path}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
+                f"{shown(path)}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
                 f"{clip.num_samples}; the file changed, start again"
             )
         return samples
@@ -202,6 +215,8 @@ def scan(config: AudioDataConfig) -> ClipIndex:
         )
     if passed_over := index.passed_over:
         logger.warning(f"{config.audio_dir}: {passed_over}; audiolm audit names them")
+    for words in index.note_lines():
+        logger.warning(words)
     train, heldout = index.seconds("train") / 60, index.seconds("heldout") / 60
     logger.info(
         f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
@@ -217,8 +232,8 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     root = Path(config.audio_dir)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    audio, others = _walk(root)
-    if not audio:
+    audio, others, left_out = _walk(root)
+    if not audio and not left_out:
         raise InputError(
             f"--data.audio-dir = {config.audio_dir}: no audio among {len(others)} files; expected "
             f"files ending in {' '.join(sorted(FORMATS))}"
@@ -239,9 +254,11 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
             for c in clips
         )
     reasons = zip(audio, results, strict=True)
-    bad = tuple(BadFile(name, reason) for name, reason in reasons if isinstance(reason, str))
-    counts = Counter(Path(name).suffix.lower() for name in others)
-    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())), known.odd)
+    left_out += [BadFile(shown(name), words) for name, words in reasons if isinstance(words, str)]
+    bad = tuple(sorted(left_out, key=lambda file: file.path))
+    notes = tuple(BadFile(shown(f.name), words) for f in files for words in f.notes)
+    counts = Counter(shown(Path(name).suffix.lower()) for name in others)
+    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())), known.odd, notes)
 
 
 def _seconds_by_place(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> dict[float, float]:
@@ -259,22 +276,48 @@ def file_of(clip_id: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
-def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """Sorted relative paths of audio files and of all others; linked folders are entered once."""
+def _walk(root: Path) -> tuple[list[str], list[str], list[BadFile]]:
+    """Relative paths of audio files, sorted as shown, and of all others, and what is left out;
+    linked folders are entered once."""
     audio: list[str] = []
     others: list[str] = []
+    left_out: list[BadFile] = []
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+
+    def leave(path: str, words: str) -> None:
+        left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
+
+    def unread(error: OSError) -> None:
+        leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
+
+    for folder, subfolders, names in os.walk(root, onerror=unread, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders.sort()
+        for hidden in (name for name in subfolders if name.startswith(".")):
+            below = os.path.join(folder, hidden)
+            count = sum(_is_audio(name) for _, _, inner in os.walk(below) for name in inner)
+            if count:
+                leave(
+                    below, f"hidden folder with {count} audio files: left out; rename it to use it"
+                )
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
-            path = (Path(folder) / name).relative_to(root).as_posix()
-            (audio if Path(name).suffix.lower() in FORMATS else others).append(path)
-    return sorted(audio), sorted(others)
+            path = os.path.join(folder, name)
+            if _is_audio(name) and name.startswith("._"):
+                leave(
+                    path,
+                    "left out: a name with ._ is that of macOS metadata; rename it if it is sound",
+                )
+            else:
+                (audio if _is_audio(name) else others).append(os.path.relpath(path, root))
+    return sorted(audio, key=shown), sorted(others), left_out
+
+
+def _is_audio(name: str) -> bool:
+    return Path(name).suffix.lower() in FORMATS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,25 +330,27 @@ class _File:
     channels: int
     codec: str
     sha256: str
+    notes: tuple[str, ...]  # what is wrong with it
 
 
 def _file(root: Path, name: str, config: AudioDataConfig, known: Metadata) -> _File | str:
     """A file, or the reason why it cannot be used."""
-    path = root / name
+    path, text = root / name, shown(name)
+    notes: list[str] = []
     for pattern in config.exclude:
-        if fnmatch.fnmatchcase(name, pattern):
+        if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(text, pattern):
             return f"left out: --data.exclude has {pattern!r}"
     if config.split_by == "official" and "split" not in known.rows[name]:
         return "in no official part: --data.split-by = official needs train, dev or test"
     try:
         info = probe(path)
         total, energy, rate = 0, 0.0, info.sample_rate_hz
-        for block, _ in iter_audio(path):
+        for block, _ in iter_audio(path, notes=notes):
             total += len(block)
             energy += float(np.dot(block, block))
         sha256 = file_sha256(path)
     except InputError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{shown(path)}: ")
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     seconds = total / rate
@@ -313,12 +358,12 @@ def _file(root: Path, name: str, config: AudioDataConfig, known: Metadata) -> _F
         return f"too short: {seconds:.3f} s, --data.min-seconds = {config.min_seconds}"
     if energy <= total * 10 ** (SILENCE_DBFS / 10):
         return f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds:.1f} s"
-    return _File(name, total, rate, info.channels, info.codec, sha256)
+    return _File(name, total, rate, info.channels, info.codec, sha256, tuple(notes))
 
 
 def _clips_of(file: _File, row: Row, config: AudioDataConfig, share: float) -> list[ClipInfo]:
     """The clips of a file; `share` of it is held out if it is split by time."""
-    name, rate, total = file.name, file.rate_hz, file.samples
+    name, rate, total = shown(file.name), file.rate_hz, file.samples
     parts: list[tuple[Split, int, int]] = [("train", 0, total)]  # until all files are known
     if config.split_by == "time":
         parts = [

@@ -15,7 +15,7 @@ class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
     audio_dir: str
-    """Folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
+    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""
     heldout_percent: int | float = 10  # an int stays one: hashes of configs tell 10 from 10.0

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+from audiolm_jax.audio.names import named
 from audiolm_jax.data.metadata import Row
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.errors import InputError
@@ -48,7 +49,7 @@ def place_of(sha256: str, group: str, config: AudioDataConfig) -> float:
     if config.split_by == "official":
         return 0.0 if _HELDOUT_NAME.match(group) else 99.0
     if group:
-        sha256 = hashlib.sha256(os.fsencode(group)).hexdigest()
+        sha256 = hashlib.sha256(os.fsencode(named(group))).hexdigest()
     number = int(sha256[:16], 16)
     return number % 100 + number // 100 % 10**9 / 10**9
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -339,3 +340,87 @@ def test_linked_folders_are_followed_once(folder):
     (folder / "speaker0" / "loop").symlink_to(folder)
     (folder / "again").symlink_to(folder / "speaker1")
     assert len(listed(folder).clips) == 12
+
+
+def test_names_in_any_bytes(folder, capsys):
+    """Not UTF-8, with newlines, very long: they are used like others, and shown in one line."""
+    odd = [b"caf\xe9/n\xff.wav", b"caf\xe9/two\nlines.wav", b"\\xe9.wav", b"l" * 251 + b".wav"]
+    before = {clip.sha256: clip for clip in listed(folder).clips}
+    (folder / os.fsdecode(b"caf\xe9")).mkdir()
+    for raw, clip in zip(odd, list(before.values())[:4], strict=True):
+        (folder / clip.path).rename(folder / os.fsdecode(raw))
+    (folder / os.fsdecode(b"caf\xe9/bad\n.wav")).write_bytes(b"")
+    (folder / os.fsdecode(b"caf\xe9/transcripts.txt")).write_text("n\\xff: Words.\n")
+    index = listed(folder, max_seconds=1.2)
+    clips = {clip.path: clip for clip in index.clips}
+    shown = {r"caf\xe9/n\xff.wav", r"caf\xe9/two\x0alines.wav", r"\x5cxe9.wav", "l" * 251 + ".wav"}
+    assert shown <= clips.keys()
+    for clip in index.clips:
+        clip.clip_id.encode()
+        assert len(index.load(clip)) == clip.num_samples
+        assert clip.split == before[clip.sha256].split
+    assert clips[r"caf\xe9/n\xff.wav"].speaker == r"caf\xe9"
+    assert clips[r"caf\xe9/n\xff.wav"].text == "Words."
+    assert [(bad.path, bad.reason[:10]) for bad in index.bad] == [
+        (r"caf\xe9/bad\x0a.wav", "empty file")
+    ]
+    assert [clip.path for clip in index.clips] == sorted(clip.path for clip in index.clips)
+    print(audit(index.config))
+    assert r"bad: caf\xe9/bad\x0a.wav: empty file" in capsys.readouterr().out
+    kept = {clip.path for clip in listed(folder, exclude=(r"caf\xe9/*",)).clips}
+    assert kept == {path for path in clips if not path.startswith("caf")}
+
+
+def test_folders_of_odd_names_are_split_by_their_bytes(tmp_path):
+    (tmp_path / os.fsdecode(b"\xe9")).mkdir()
+    write_wav(tmp_path / os.fsdecode(b"\xe9/a.wav"), noise(0.5), 16000, None)
+    (clip,) = listed(tmp_path, split_by="speaker").clips
+    rule = AudioDataConfig("audio", split_by="speaker")
+    number = int(hashlib.sha256(b"\xe9").hexdigest()[:16], 16)
+    assert int(place_of(clip.path, clip.sha256, rule)) == number % 100
+
+
+def test_what_is_left_out_is_named(folder):
+    (folder / "._00.wav").write_bytes(b"\0\x05\x16\x07" + bytes(99))
+    shutil.copytree(folder / "speaker0", folder / "speaker1" / ".Trash")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("no audio")
+    (folder / "empty.flac").write_bytes(b"")
+    index = listed(folder)
+    assert len(index.clips) == 12
+    reasons = {bad.path: bad.reason for bad in index.bad}
+    assert reasons.keys() == {"._00.wav", "speaker1/.Trash", "empty.flac"}
+    assert "macOS metadata" in reasons["._00.wav"]
+    assert "hidden folder with 6 audio files: left out" in reasons["speaker1/.Trash"]
+    assert "empty file (0 bytes)" in reasons["empty.flac"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("speaker1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    index = listed(folder)
+    assert len(index.clips) == 6
+    ((path, reason),) = [(bad.path, bad.reason) for bad in index.bad]
+    assert path == "speaker1"
+    assert reason.startswith("folder cannot be read: Permission denied")
+
+
+def test_lies_of_headers_are_notes_in_the_audit(folder, caplog):
+    for name in ("00", "02"):
+        path = folder / f"speaker0/book/{name}.wav"
+        data = bytearray(path.read_bytes())
+        data[4:8] = data[40:44] = b"\xff\xff\xff\x7f"
+        path.write_bytes(data)
+    index = listed(folder)
+    assert len(index.clips) == 12
+    assert not index.bad
+    line = "read all the same: speaker0/book/00.wav and 1 more: the header does not say how long"
+    assert line in str(audit(index.config))
+    assert any(record.message.startswith(line) for record in caplog.records)
+    assert index.seconds("train") + index.seconds("heldout") == pytest.approx(12.6)
