@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import tyro
 
@@ -19,8 +20,12 @@ class AuditOptions:
 
     audio_dir: tyro.conf.Positional[str]
     """Folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
-    heldout_percent: int = _DEFAULTS.heldout_percent
+    heldout_percent: int | float = _DEFAULTS.heldout_percent
     """Share of the files that training would never see; chosen by content."""
+    heldout_minutes: float | None = _DEFAULTS.heldout_minutes
+    """Minutes that training would never see, in place of a share."""
+    split_by: Literal["file", "speaker"] | int = _DEFAULTS.split_by
+    """What is held out as a whole: a file, a speaker (first folder) or so many first folders."""
     min_seconds: float = _DEFAULTS.min_seconds
     """Shorter files are listed as bad."""
     max_seconds: float = _DEFAULTS.max_seconds

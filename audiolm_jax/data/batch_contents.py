@@ -51,13 +51,15 @@ def describe_noisy_audio(
     return describe
 
 
-def describe_tokens(store: TokenStore, stage: StageConfig, batch_size: int, seed: int) -> Describe:
+def describe_tokens(
+    store: TokenStore, stage: StageConfig, batch_size: int, seed: int, edge_share: float
+) -> Describe:
     """Batches of `token_batches` of the split "train"."""
 
     def describe(step: int) -> list[str]:
         from audiolm_jax.data.tokens.tasks import TokenWindows
 
-        windows, rows = TokenWindows(store, stage), []
+        windows, rows = TokenWindows(store, stage, edge_share=edge_share), []
         for position in range(step * batch_size, (step + 1) * batch_size):
             record, start, stop = windows.crop_at("train", position, seed)
             rows.append(

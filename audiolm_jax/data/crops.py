@@ -7,6 +7,7 @@ start, uniform over where a whole crop fits, gives the crop. Clips no longer tha
 whole and padded with zeros.
 """
 
+import functools
 import itertools
 import threading
 from collections import OrderedDict
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
-from audiolm_jax.data.stream import generator, own_rows, shuffled_index
+from audiolm_jax.data.stream import generator, own_rows, shuffled_index, spread
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AudioBatch
@@ -64,19 +65,27 @@ class AudioCrops:
             for step in itertools.count(start_step)
         )
 
-    def heldout_batches(self) -> Generator[AudioBatch, None, None]:
-        """Every clip of the split exactly once, in order, in even windows of at most the crop; rows
+    def heldout_batches(self, limit: int | None = None) -> Generator[AudioBatch, None, None]:
+        """Every clip of the split exactly once, in order, in even windows of at most the crop; if
+        that makes more than `limit` batches, so many of windows spread evenly over all. Rows
         missing in the last batch have length 0."""
-        windows = [
-            (number, start, stop)
-            for number, clip in enumerate(self._clips)
-            for start, stop in even_windows(clip.num_samples, self.crop_samples)
-        ]
-        windows += [(0, 0, 0)] * (-len(windows) % self._batch_size)
+        size = self._batch_size
+        chosen = spread(int(self._window_ends[-1]), None if limit is None else limit * size)
         return self._read(
-            [windows[first + row] for row in self._rows]
-            for first in range(0, len(windows), self._batch_size)
-        )
+            [self._window_at(chosen[p]) if (p := first + r) < len(chosen) else (0, 0, 0)
+             for r in self._rows]
+            for first in range(0, len(chosen), size)
+        )  # fmt: skip
+
+    @functools.cached_property
+    def _window_ends(self) -> np.ndarray:
+        """Even windows of all clips up to and with each one."""
+        return np.cumsum([-(-clip.num_samples // self.crop_samples) for clip in self._clips])
+
+    def _window_at(self, number: int) -> tuple[int, int, int]:
+        clip = int(np.searchsorted(self._window_ends, number, side="right"))
+        windows = even_windows(self._clips[clip].num_samples, self.crop_samples)
+        return clip, *windows[number - int(self._window_ends[clip])]  # counted from the end
 
     def locate(self, position: int) -> tuple[int, int, int]:
         """The crop at a position of the stream: (number of the clip, first sample, end)."""

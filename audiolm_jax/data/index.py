@@ -1,11 +1,13 @@
 """A folder of audio files as a deterministic list of clips; a file, with all its clips, goes to a
-split by the SHA-256 of its bytes, not by its name or place."""
+split by the SHA-256 of its bytes, not by its name or place, unless whole folders are split."""
 
 import dataclasses
 import fnmatch
 import logging
 import os
-from collections import Counter
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,12 +18,14 @@ from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe
 from audiolm_jax.audio.resample import read_resampled, resampled_length
 from audiolm_jax.data.sources import AudioDataConfig, Split
+from audiolm_jax.data.split import heldout_below, place_of
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 
 TRANSCRIPTS = "transcripts.txt"
 # Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
 SILENCE_DBFS = -60.0
+_STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,22 @@ class BadFile:
 
 
 @dataclasses.dataclass(frozen=True)
+class HeldoutSpeakers:
+    """Whether training knows the voices of held-out clips."""
+
+    speakers: int  # of these clips, a speaker being the first folder below the audio folder
+    known: int  # of them, those with training clips too
+    nameless_clips: int  # clips in no folder
+
+    def __str__(self) -> str:
+        """For people who read what was measured on the clips."""
+        speakers = f"{self.known} of {self.speakers} held-out speakers (first folders) are known"
+        clips = f"{self.nameless_clips} held-out clips lie in no folder: who speaks is unknown"
+        lines = ((self.speakers, f"{speakers} from training."), (self.nameless_clips, f"{clips}."))
+        return " ".join(words for count, words in lines if count)
+
+
+@dataclasses.dataclass(frozen=True)
 class ClipIndex:
     """All clips of a folder, sorted by path."""
 
@@ -67,7 +87,7 @@ class ClipIndex:
         if not chosen:
             raise InputError(
                 f"{self.config.audio_dir}: no {split} clip among {len(self.clips)} with "
-                f"--data.heldout-percent = {self.config.heldout_percent}; change it or add files"
+                f"{self.config.heldout_flag}; change it or add files"
             )
         return chosen
 
@@ -81,7 +101,22 @@ class ClipIndex:
         """16 hexadecimal digits over clips, contents and reading rules; not over the location."""
         config = dataclasses.asdict(self.config)
         del config["audio_dir"]
+        for name, neutral in (("heldout_minutes", None), ("split_by", "file")):  # as before them
+            if config[name] == neutral:
+                del config[name]
         return fingerprint([config, [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]])
+
+    def heldout_speakers(self, clips: Iterable[ClipInfo] | None = None) -> HeldoutSpeakers:
+        """Of some held-out clips, None: all."""
+        names = [clip.speaker for clip in (self.of("heldout") if clips is None else clips)]
+        known = {clip.speaker for clip in self.clips if clip.split == "train"}
+        heldout = set(names) - {""}
+        return HeldoutSpeakers(len(heldout), len(heldout & known), names.count(""))
+
+    @property
+    def heldout_below(self) -> float:
+        """The place (`data.split`) from which on files are in "train"."""
+        return heldout_below(self.config, _seconds_by_place(self.config, self.clips))
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
@@ -113,6 +148,8 @@ def scan(config: AudioDataConfig) -> ClipIndex:
         f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
         f"{heldout:.1f} min held out, {len(index.bad)} files skipped"
     )
+    if heldout:
+        logger.info(str(index.heldout_speakers()))
     return index
 
 
@@ -132,15 +169,30 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda name: _clips_of(root, name, config, texts), audio))
     clips = tuple(clip for result in results if not isinstance(result, str) for clip in result)
+    below = heldout_below(config, _seconds_by_place(config, clips))
+    heldout = {c.path for c in clips if place_of(c.path, c.sha256, config) < below}
+    clips = tuple(
+        dataclasses.replace(c, split="heldout") if c.path in heldout else c for c in clips
+    )
     reasons = zip(audio, results, strict=True)
     bad = tuple(BadFile(name, reason) for name, reason in reasons if isinstance(reason, str))
     counts = Counter(Path(name).suffix.lower() for name in others)
     return ClipIndex(config, clips, bad, tuple(sorted(counts.items())))
 
 
-def split_of(sha256: str, heldout_percent: int) -> Split:
-    """The split of a file by the hash of its content."""
-    return "heldout" if int(sha256[:16], 16) % 100 < heldout_percent else "train"
+def _seconds_by_place(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> dict[float, float]:
+    seconds: dict[float, float] = defaultdict(float)
+    for clip in clips:
+        place = place_of(clip.path, clip.sha256, config)
+        seconds[place] += clip.num_samples / config.sample_rate_hz
+    return seconds
+
+
+def file_of(clip_id: str) -> tuple[str, int]:
+    """Path of the file and number of the clip in it. No path looks like a stretch: paths end in
+    the suffix of a format."""
+    found = _STRETCH.fullmatch(clip_id)
+    return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
 def _walk(root: Path) -> tuple[list[str], list[str]]:
@@ -218,7 +270,7 @@ def _clips_of(
             channels=info.channels,
             codec=info.codec,
             sha256=sha256,
-            split=split_of(sha256, config.heldout_percent),
+            split="train",  # until all files are known
             speaker=folders[0] if len(folders) > 1 else "",
             text=texts.get(Path(name).with_suffix("").as_posix(), "") if is_whole else "",
         )

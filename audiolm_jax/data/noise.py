@@ -62,10 +62,10 @@ class NoisyCrops:
         """Endless batches from a step on."""
         yield from self._pair(self._speech.batches(start_step), start_step, self._config)
 
-    def heldout_batches(self) -> Generator[DenoisingBatch, None, None]:
-        """Every clip of the split once, each with noise and the switch on; the same each time."""
+    def heldout_batches(self, limit: int | None = None) -> Generator[DenoisingBatch, None, None]:
+        """`AudioCrops.heldout_batches`, each with noise and the switch on; the same each time."""
         always = dataclasses.replace(self._config, probability=1.0, denoise_probability=1.0)
-        yield from self._pair(self._speech.heldout_batches(), 0, always)
+        yield from self._pair(self._speech.heldout_batches(limit), 0, always)
 
     def _pair(
         self, speech: Generator[AudioBatch, None, None], start_step: int, config: NoiseConfig

@@ -18,8 +18,15 @@ class AudioDataConfig:
     """Folder of wav, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""
-    heldout_percent: int = 10
-    """Share of the files, 0 to 99, that training never sees; chosen by content."""
+    heldout_percent: int | float = 10  # an int stays one: hashes of configs tell 10 from 10.0
+    """Share of the files, 0 to 99, that training never sees, such as 0.1; chosen by content. Files
+    that are added move no others."""
+    heldout_minutes: float | None = None
+    """Minutes that training never sees, in place of heldout_percent: whole files in the order of
+    their hashes until so much is reached. Files that are added may move the last of them."""
+    split_by: Literal["file", "speaker"] | int = "file"
+    """What is held out as a whole: a file, a speaker, who is the first folder below audio_dir, or
+    the first so many folders, such as 2 for speaker/book. Folders are chosen by their names."""
     min_seconds: float = 0.3
     """Shorter files are refused and listed as bad."""
     max_seconds: float = 60.0
@@ -34,6 +41,11 @@ class AudioDataConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.heldout_percent <= 99:
             raise InputError(f"--data.heldout-percent = {self.heldout_percent}: expected 0 to 99")
+        if self.heldout_minutes is not None and not self.heldout_minutes > 0:
+            raise InputError(f"{self.heldout_flag}: expected more than 0, or None")
+        is_depth = isinstance(self.split_by, int) and self.split_by >= 1
+        if self.split_by not in ("file", "speaker") and not is_depth:
+            raise InputError(f"--data.split-by = {self.split_by}: expected file, speaker, 1, 2 ...")
         if not 0 < self.min_seconds < self.max_seconds / 2:
             raise InputError(
                 f"--data.min-seconds = {self.min_seconds}: expected more than 0 and less than half "
@@ -45,6 +57,13 @@ class AudioDataConfig:
             )
         if not re.fullmatch(r"\w+", self.dataset, re.ASCII):  # it becomes part of a SeqIO name
             raise InputError(f"--data.dataset = {self.dataset!r}: expected letters, digits and _")
+
+    @property
+    def heldout_flag(self) -> str:
+        """The option that says how much is held out, with its value."""
+        if self.heldout_minutes is not None:
+            return f"--data.heldout-minutes = {self.heldout_minutes}"
+        return f"--data.heldout-percent = {self.heldout_percent}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,16 @@ def shuffled_index(position: int, size: int, seed: int) -> int:
             return index
 
 
+def spread(total: int, most: int | None) -> Sequence[int]:
+    """At most `most` of range(total), in order, None: all. One is drawn from each of `most` equal
+    stretches, always the same ones, so that every part has its share and no period is hit."""
+    if most is None or total <= most:
+        return range(total)
+    ends = np.arange(most + 1) * total // most
+    drawn = generator(0, 0, purpose=4).integers(ends[:-1], ends[1:])
+    return [int(number) for number in drawn]
+
+
 def own_rows(batch_size: int, rows: Sequence[int] | None) -> tuple[int, ...]:
     """The rows of every batch that a host reads, checked; None takes all."""
     if batch_size < 1:

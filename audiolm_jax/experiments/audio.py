@@ -1,6 +1,7 @@
 """What the parts that learn from audio have in common."""
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig, NoiseConfig
@@ -36,6 +37,14 @@ class AudioExperiment(StepExperiment):
         """Seconds of audio."""
         return "audio_seconds", self.batch_size * self.crop_seconds
 
+    def filled(self, rows: Any) -> tuple[float, float]:
+        """By the lengths of the crops, as if all operations grew with them."""
+        from audiolm_jax.types import AudioBatch
+
+        audio = rows if isinstance(rows, AudioBatch) else rows.clean
+        share = float(audio.lengths.mean()) / audio.samples.shape[1]
+        return share, share
+
     def open_data(self) -> TrainingData:
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)
@@ -46,26 +55,34 @@ class AudioExperiment(StepExperiment):
         from audiolm_jax.data.crops import AudioCrops
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.noise import NoisyCrops
+        from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.training.mesh import host_rows, make_mesh
 
         index = scan(self.data)
+        if self.warm_start is not None:
+            source = self.warm_start.source
+            check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
         stream = (self.crop_seconds, self.batch_size, self.loop.seed)
         rows = host_rows(make_mesh(self.mesh), self.batch_size)
         facts = audio_facts(index)
+        crops: list[AudioCrops] | list[NoisyCrops]
         if noise is None:
-            train, heldout = (AudioCrops(index, split, *stream, rows) for split in SPLITS)
+            crops = [AudioCrops(index, split, *stream, rows) for split in SPLITS]
             describe = describe_audio(index, *stream)
-            return TrainingData(train.batches, heldout.heldout_batches, facts, describe)
-        noises = scan(noise.data)
-        facts["noise"] = audio_facts(noises)
-        pairs = [NoisyCrops(index, noises, split, *stream, rows, noise) for split in SPLITS]
-        describe = describe_noisy_audio(index, noises, *stream, noise)
-        return TrainingData(pairs[0].batches, pairs[1].heldout_batches, facts, describe)
+        else:
+            noises = scan(noise.data)
+            facts["noise"] = audio_facts(noises)
+            crops = [NoisyCrops(index, noises, split, *stream, rows, noise) for split in SPLITS]
+            describe = describe_noisy_audio(index, noises, *stream, noise)
+        train, heldout = crops
+        bounded = functools.partial(heldout.heldout_batches, self.loop.heldout_batches)
+        return TrainingData(train.batches, bounded, facts, describe)
 
 
 def audio_facts(index: "ClipIndex") -> dict[str, Any]:
-    """What a manifest says of recordings."""
-    return {
+    """What a manifest says of recordings; minutes held out are told by the place they end at."""
+    is_timed = index.config.heldout_minutes is not None
+    return ({"heldout_below": index.heldout_below} if is_timed else {}) | {
         "dataset": index.config.dataset,
         "fingerprint": index.fingerprint,
         "train_seconds": index.seconds("train"),

@@ -50,6 +50,7 @@ class KmeansExperiment(TrainedExperiment):
         import jax
 
         from audiolm_jax.data.index import scan
+        from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
             choose_clips,
             store_features,
@@ -68,6 +69,7 @@ class KmeansExperiment(TrainedExperiment):
         directory, encoder_folder = Path(self.directory), model_folder(self.encoder)
         config = self.kmeans
         index = scan(self.data)
+        check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
         manifest = self.manifest(config.seed, audio_facts(index))
         features = directory / "features"
         with name_full_disk(directory), claim_run(directory, manifest):

@@ -40,8 +40,16 @@ class StageExperiment(StepExperiment):
     """Crops in a step, over all devices."""
     train: StageTrainConfig = StageTrainConfig()
     """Losses."""
+    edge_share: float = 0.2
+    """Share of the crops that begin where a recording begins or end where it ends, half of it each;
+    the others lie anywhere. 0: all do, and of long recordings the model hardly sees an edge."""
     sample_bundle: str | None = None
     """Bundle that continues a held-out recording with this stage at each evaluation; or None."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.edge_share <= 1:
+            raise InputError(f"--edge-share {self.edge_share}: expected 0 to 1")
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
@@ -99,6 +107,17 @@ class StageExperiment(StepExperiment):
 
         return model_flops(self.model, self.batch_size)
 
+    def filled(self, rows: Any) -> tuple[float, float]:
+        """By the lengths of the sequences."""
+        import numpy as np
+
+        from audiolm_jax.lm.flops import sequence_flops
+        from audiolm_jax.stages import PAD
+
+        lengths, full = np.sum(rows.targets != PAD, axis=1), rows.targets.shape[1]
+        needed = [float(np.sum(sequence_flops(self.model, n))) for n in (lengths, full)]
+        return float(np.mean(lengths)) / full, needed[0] / needed[1] / len(lengths)
+
     def open_data(self) -> TrainingData:
         """Opens the token store, which must come from the tokenizers that are named."""
         from audiolm_jax.data.batch_contents import describe_tokens
@@ -125,10 +144,12 @@ class StageExperiment(StepExperiment):
         statistics = store.manifest["splits"]["train"]["statistics"]
         rate = statistics["semantic_deduplicated_per_second"]
         return TrainingData(
-            batches=token_batches(folder, stage, size, seed, rows=rows),
-            heldout=heldout_batches(folder, stage, size, rows=rows),
+            batches=token_batches(folder, stage, size, seed, rows, self.edge_share),
+            heldout=heldout_batches(
+                folder, stage, size, rows=rows, limit=self.loop.heldout_batches
+            ),
             facts={"dataset": store.provenance.dataset, "tokens": store.fingerprint},
-            describe=describe_tokens(store, stage, size, seed),
+            describe=describe_tokens(store, stage, size, seed, self.edge_share),
             on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
             provenance={"semantic_tokens_per_second": rate, **written_by},
         )
@@ -142,7 +163,7 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.generation.bundle import StageModel, load_bundle
         from audiolm_jax.generation.config import GenerationConfig
         from audiolm_jax.generation.pipeline import Generator
-        from audiolm_jax.training.mesh import gather
+        from audiolm_jax.training.mesh import gather, outside_mesh
         from audiolm_jax.types import AcousticTokens
 
         bundle, stage = load_bundle(Path(str(self.sample_bundle))), self.model.stage
@@ -165,8 +186,9 @@ class StageExperiment(StepExperiment):
             arrays = program.export(gather(dataclasses.replace(state, opt_state=())))
             folder = dataclasses.replace(bundle.stages[stage.name].folder, arrays=arrays)
             stages = bundle.stages | {stage.name: StageModel(self.model, folder)}
-            generator = Generator(dataclasses.replace(bundle, stages=stages), config)
-            (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
+            with outside_mesh():
+                generator = Generator(dataclasses.replace(bundle, stages=stages), config)
+                (generated,) = generator.continue_audio([prompt], _CONTINUATION_SECONDS, [_SEED])
             writer.write_audio(step, "continuation", generated.samples, generator.sample_rate_hz)
 
         return on_evaluate

@@ -41,8 +41,11 @@ class TokenizeExperiment(Experiment):
         """Writes the token store, or what is left of it."""
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.tokenize import precompute
+        from audiolm_jax.data.unheard import check_unheard, provenance_at
 
         index = scan(self.data)
+        paths = {f"--{part} {getattr(self, part)}": getattr(self, part) for part in self.upstream()}
+        check_unheard(index, {name: provenance_at(path) for name, path in paths.items()})
         load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
         store = precompute(index, load, Path(self.directory), self.tokenize)
         for split, part in store.manifest["splits"].items():

@@ -74,7 +74,8 @@ class TrainingData:
     """What a run learns from, opened."""
 
     batches: Callable[[int], Iterator[Any]]  # completed steps -> this host's rows from there on
-    heldout: Callable[[], Iterable[Any]]  # this host's rows of the held-out batches
+    # This host's rows of the held-out batches, no more than `loop.heldout_batches`.
+    heldout: Callable[[], Iterable[Any]]
     facts: dict[str, Any]  # fingerprints and counts, for the manifest
     describe: Callable[[int], list[str]]  # completed steps -> one line a row of the next batch
     on_evaluate: "Callable[[int, TrainState, MetricsWriter], None] | None" = None
@@ -119,7 +120,13 @@ class StepExperiment(TrainedExperiment):
 
     @abc.abstractmethod
     def units_per_step(self) -> tuple[str, float]:
-        """What a step learns from and how much: ("tokens", 4096.0) or ("audio_seconds", 32.0)."""
+        """What a step learns from and how much at most: ("tokens", 4096.0) or
+        ("audio_seconds", 32.0)."""
+
+    def filled(self, rows: Any) -> tuple[float, float]:
+        """The shares of `units_per_step` and of `model_flops` that are no padding, as some rows of
+        a batch, numpy arrays, tell; all unless overridden."""
+        return 1.0, 1.0
 
     def model_flops(self) -> float:
         """A step's operations over all devices, every conditional at its most expensive branch."""
@@ -157,6 +164,7 @@ class StepExperiment(TrainedExperiment):
         context = loop.LoopContext(
             units=self.units_per_step(),
             model_flops=self.model_flops() if has_flops else None,
+            filled=self.filled,
             describe=data.describe,
             warm_start=warm_start,
             on_evaluate=data.on_evaluate,

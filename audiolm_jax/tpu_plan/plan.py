@@ -14,11 +14,19 @@ from jax.sharding import Mesh, PartitionSpec
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.flash.cost import FlashKernel
 from audiolm_jax.tpu_plan.cycles import Analysis, Collective, Kernel, analyze
+from audiolm_jax.tpu_plan.feed import Feed, feed_of
 from audiolm_jax.tpu_plan.hlo import read_module
 from audiolm_jax.tpu_plan.largest_arrays import largest_results
 from audiolm_jax.tpu_plan.topology import binary_bytes, count_chips, hbm_limit, slice_devices
 from audiolm_jax.training.config import MeshConfig
-from audiolm_jax.training.mesh import batch_sharding, make_mesh, rules_of, state_shardings, use_mesh
+from audiolm_jax.training.mesh import (
+    batch_sharding,
+    host_rows,
+    make_mesh,
+    rules_of,
+    state_shardings,
+    use_mesh,
+)
 from audiolm_jax.training.state import Batch, TrainProgram
 from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
 from audiolm_jax.training.topology import CHIPS, Chip
@@ -63,6 +71,8 @@ class Plan:
     preset: str  # of the mesh
     parameters: int  # numbers trained by gradient
     batch_size: int  # over all devices
+    hosts: int
+    rows_per_host: int  # of a batch, the most that any host reads
     units: tuple[str, float]  # what a step learns from, "tokens" or "audio_seconds", and how much
     model_flops: float  # of a step over all devices
     peak_flops: float  # of all chips, bfloat16, per second
@@ -87,9 +97,17 @@ class Plan:
             return None
         return self.model_flops / self.compute.seconds / self.peak_flops
 
+    @property
+    def feed(self) -> Feed | None:
+        """What the step asks of a host that feeds it; None if it does not fit."""
+        if self.compute is None:
+            return None
+        return feed_of(self.units, self.batch_size, self.rows_per_host, self.compute.seconds)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        return dataclasses.asdict(self) | {"fits": self.fits, "mfu": self.mfu}
+        feed = self.feed and dataclasses.asdict(self.feed) | {"idle": self.feed.idle}
+        return dataclasses.asdict(self) | {"fits": self.fits, "mfu": self.mfu, "feed": feed}
 
 
 def plan_step(
@@ -115,6 +133,8 @@ def plan_step(
         arguments = abstract_arguments(abstract, shardings, batch, mesh)
         traced = jit_step(program, mesh, shardings).trace(*arguments)
         lowered = traced.lower()
+    batch_size = jax.tree.leaves(batch)[0].shape[0]
+    hosts = {device.process_index for device in devices}
     plan = Plan(
         topology=topology,
         slices=mesh_config.slices,
@@ -124,7 +144,9 @@ def plan_step(
         mesh=dict(mesh.shape),
         preset=mesh_config.preset,
         parameters=sum(x.size for x in jax.tree.leaves(abstract.params)),
-        batch_size=jax.tree.leaves(batch)[0].shape[0],
+        batch_size=batch_size,
+        hosts=len(hosts),
+        rows_per_host=max(len(host_rows(mesh, batch_size, host)) for host in hosts),
         units=units,
         model_flops=model_flops,
         peak_flops=chips * chip.bfloat16_flops,

@@ -105,6 +105,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._root = directory.absolute() / CHECKPOINTS
         self._read_only = keep is None
         self._begun_bytes = 0  # of the last save
+        self._protected: set[int] = set()
         own = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
         self._alone: dict[str, Any] = {"multiprocessing_options": alone}  # waits for no other host
@@ -123,9 +124,13 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             self._manager.close()
 
     def protect(self, steps: Iterable[int]) -> None:
-        """Keeps the checkpoints of these steps too, from the next save on, and no others."""
-        protected = self._ocp.checkpoint_managers.CustomSteps(list(steps))
+        """Keeps the checkpoints of these steps too, in place of those of the call before."""
+        before, self._protected = self._protected, set(steps)
+        protected = self._ocp.checkpoint_managers.CustomSteps(sorted(self._protected))
         self._preserved.policies = [self._newest, protected]
+        there = sorted(self._manager.all_steps())
+        for step in sorted(before.intersection(there[: -self._newest.n]) - self._protected):
+            self._manager.delete(step)
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
         """Starts writing the state, which may then be donated, and its `record` of JSON values."""
@@ -152,9 +157,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         # The library that Orbax writes with says only in words what went wrong.
         return ask_disk(self._root, self._begun_bytes)
 
-    def reached_preemption(self, step: int) -> bool:
-        """Whether the cluster's preemption notice asks all hosts to save at this step."""
-        return self._manager.reached_preemption(step)
+    def reached_preemption(self, look: int) -> bool:
+        """Whether the cluster's preemption notice asks all hosts to stop at this look for it."""
+        return self._manager.reached_preemption(look)
 
     def wait(self) -> None:
         """Returns when every checkpoint is complete on disk; raises what went wrong."""

@@ -20,6 +20,9 @@ class LoopConfig:
     """Steps between two lines of metrics."""
     evaluate_every: int = 500
     """Steps between two passes over the held-out data; one more ends the run."""
+    heldout_batches: int | None = 100
+    """The most batches of a pass: of more data the same windows each time, spread evenly over all;
+    None takes all. A batch costs about a third of a step."""
     checkpoint_every: int = 500
     """Steps between two checkpoints; one more ends the run."""
     keep_checkpoints: int = 2
@@ -48,6 +51,8 @@ class LoopConfig:
         positive = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
         for name in positive:
             self._require(name, getattr(self, name) >= 1, "expected 1 or more")
+        count = self.heldout_batches
+        self._require("heldout_batches", count is None or count >= 1, "expected 1 or more, or None")
         self._require("keep_best", self.keep_best >= 0, "expected 0 or more")
         is_kept = self.export == "last" or self.keep_best > 0
         self._require("export", is_kept, "none is kept; set --loop.keep-best to 1 or more")
@@ -74,11 +79,15 @@ class LoopConfig:
         return range(int(first), int(last) + 1)
 
 
-# Fields that decide what is kept and shown, never what is computed: they may change within a run.
+# Fields that decide what is kept, shown and measured, never what is learnt: they may change within
+# a run.
 CHANGEABLE = {
-    "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric", "best_is", "export",
-    "tensorboard", "wandb_project", "profile_steps", "stall_seconds", "progress_seconds",
+    "heldout_batches", "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric",
+    "best_is", "export", "tensorboard", "wandb_project", "profile_steps", "stall_seconds",
+    "progress_seconds",
 }  # fmt: skip
+# Fields that runs of before lack, with the value that says what those did: with it they go on.
+ADDED = {"edge_share": 0.0, "heldout_minutes": None, "split_by": "file"}
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}

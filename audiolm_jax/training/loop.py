@@ -3,6 +3,7 @@
 `step` counts completed updates; the line of step s in metrics.jsonl holds what the s-th update
 computed. The random key of the update after s completed ones is `fold_in(key(seed), s)`, and its
 batch is the s-th of the data, so an interrupted run ends like an uninterrupted one, bit for bit.
+A step is saved before it is evaluated: who is stopped in the middle repeats the pass and no step.
 
 Exit status when asked to stop (the run goes on from there when started again): 75 after SIGTERM,
 130 after SIGINT. A second signal stops at once, without a checkpoint. For 124 see `watchdog`.
@@ -26,6 +27,7 @@ from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
 from audiolm_jax.training.full_disk import name_full_disk
+from audiolm_jax.training.heldout_pass import READY_BATCHES, heldout_means
 from audiolm_jax.training.manifest import claim_run
 from audiolm_jax.training.mesh import (
     make_mesh,
@@ -47,18 +49,20 @@ from audiolm_jax.training.watchdog import Watchdog
 
 # Never the number of a step, so no step shares its key with the initialization.
 _INIT = 0xFFFFFFFF
-_READY_BATCHES = 2  # on the devices, ahead of the step
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopContext:
     """What a run may tell the loop beyond the trainer and its data; all of it may be left out."""
 
-    units: tuple[str, float] | None = None  # what a step gets through, such as ("tokens", 4096.0)
-    model_flops: float | None = None  # operations of a step as the model needs them
+    # What a full step gets through, such as ("tokens", 4096.0), and the operations it needs.
+    units: tuple[str, float] | None = None
+    model_flops: float | None = None
+    # Rows of this host -> the shares of both that are no padding; the other hosts' are much alike.
+    filled: Callable[[Batch], tuple[float, float]] = lambda rows: (1.0, 1.0)
     describe: Describe | None = None  # for the error of a loss that is not finite
     warm_start: WarmStart | None = None  # weights to start from where there is no checkpoint yet
-    # (step, state, writer), called after each evaluation: sounds to listen to.
+    # (step, state, writer), at the end of each evaluation: sounds to listen to.
     on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
 
 
@@ -109,9 +113,9 @@ def train(
             directory, done, config.tensorboard, config.wandb_project, manifest["config"]
         )
         stack.enter_context(writer)
-        evaluated, kept = from_first_host(
+        means, kept = from_first_host(
             lambda: (
-                max(writer.heldout, default=None),
+                writer.heldout.get(done),
                 # Earlier evaluations whose state can still be had.
                 [
                     (step, writer.heldout[step].get(config.best_metric))
@@ -121,7 +125,22 @@ def train(
             )
         )
         ranked = dict(kept)
-        checkpoints.protect(best_steps(config, ranked))
+
+        def rank() -> None:
+            checkpoints.protect(best_steps(config, ranked))
+            if config.keep_best and is_first_host():
+                write_best(directory, config, ranked)
+
+        def lost(step: int, reason: str) -> InputError:
+            return InputError(f"{directory}: held-out data at step {step}: {reason}")
+
+        evaluated = None
+        if means is not None:
+            evaluated = done
+            read = {n: math.nan if x is None else x for n, x in means.items()}
+            if (reason := program.verdict(read)) is not None:
+                raise lost(done, reason)
+        rank()
         if done >= config.steps and evaluated == done:
             progress.note(f"{directory}: finished, {done} steps")
             return state
@@ -140,7 +159,7 @@ def train(
         profile = stack.enter_context(Profile(directory, config.profiled_steps))
         stop = stack.enter_context(watch_signals())
 
-        def look(step: int, metrics: Metrics) -> None:
+        def look(step: int, metrics: Metrics, filled: tuple[float, float]) -> None:
             """Checks and writes what an update computed."""
             values = {n: float(value) for n, value in jax.device_get(dict(metrics)).items()}
             losses = [n for n in values if n == "loss" or n.endswith(("/loss", "_loss"))]
@@ -149,7 +168,7 @@ def train(
                 if not math.isfinite(value := values[name]):
                     checkpoints.wait()
                     raise diverged(directory, f"{name} = {value}", step, step - 1, context.describe)
-            clock.tick()
+            clock.tick(filled)
             if step % config.log_every == 0 or step == 1:
                 writer.write(step, values)
                 writer.write_timing(step, clock.report())
@@ -167,60 +186,51 @@ def train(
             writer.sync()
             # The step is the data position too: batches are a function of it.
             checkpoints.save(step, state, {"step": step, "manifest": manifest})
-            if config.keep_best and is_first_host():
-                write_best(directory, config, ranked)
+
+        def stops(number: int) -> bool:
+            # The first batch compiles.
+            watchdog.at("evaluating held-out data", done, limited=number > 0)
+            return stop.seen(checkpoints.reached_preemption)
 
         def evaluate(step: int, state: TrainState) -> bool:
             """Whether the evaluation came to its end, not asked to stop meanwhile."""
-            totals: dict[str, float] = {}
-            counts: dict[str, float] = {}
-            for number, batch in enumerate(heldout()):
-                if stop.signal is not None:
-                    return False
-                # The first one compiles.
-                watchdog.at("evaluating held-out data", step, limited=number > 0)
-                sums = jax.device_get(evaluate_fn(state, to_global(batch, mesh)))
-                for name in sums.totals:
-                    totals[name] = totals.get(name, 0.0) + float(sums.totals[name])
-                    counts[name] = counts.get(name, 0.0) + float(sums.counts[name])
-            if not totals:
-                raise InputError("held-out data: no batch; hold out more clips or shrink the batch")
-            means = {n: totals[n] / counts[n] if counts[n] else math.nan for n in totals}
-            writer.write_heldout(step, means)
-            if (reason := program.verdict(means)) is not None:
-                checkpoints.wait()
-                raise InputError(f"{directory}: held-out data at step {step}: {reason}")
+            checkpoints.wait()  # what has been trained is safe before anything else takes time
+            held = lambda: (to_global(batch, mesh) for batch in heldout())  # noqa: E731
+            means = heldout_means(evaluate_fn, state, held, stops)
+            if means is None:
+                return False
             if config.keep_best:
                 ranked[step] = decisive(config, means)
-                checkpoints.protect(best_steps(config, ranked))
-            if context.on_evaluate is not None:
+            if (reason := program.verdict(means)) is None and context.on_evaluate is not None:
                 watchdog.at("making samples", step, limited=False)
                 context.on_evaluate(step, state, writer)
+            writer.write_heldout(step, means)  # this line says that the step is evaluated
+            if reason is not None:
+                raise lost(step, reason)
+            rank()
             return True
 
-        placed = prefetch(lambda: (to_global(x, mesh) for x in batches(start)), _READY_BATCHES)
-        ready = stack.enter_context(contextlib.closing(placed))
-        pending: Metrics | None = None  # what update `done` computed, not yet looked at
+        placed = lambda: ((to_global(x, mesh), context.filled(x)) for x in batches(start))  # noqa: E731
+        ready = stack.enter_context(contextlib.closing(prefetch(placed, READY_BATCHES)))
+        # What update `done` computed, not yet looked at, and how full its batch was.
+        pending: tuple[Metrics, tuple[float, float]] | None = None
         while True:
             last = done >= config.steps
-            halt = stop.seen(done, checkpoints.reached_preemption)
-            due = last or (done > 0 and done % config.evaluate_every == 0)
-            keep = last or (done > 0 and (halt or done % config.checkpoint_every == 0))
-            if pending is not None and (due or keep):
-                # A checkpoint is never ahead of what has been looked at and written.
-                look(done, pending)
-                pending = None
-            if due and evaluated != done and not halt:
-                with clock.paused():
-                    if evaluate(done, state):
-                        evaluated = done
-                        keep = keep or done in best_steps(config, ranked)
-                    else:
-                        keep = halt = True
+            halt = stop.seen(checkpoints.reached_preemption)
+            due = evaluated != done and (last or (done > 0 and done % config.evaluate_every == 0))
+            keep = due or (done > 0 and (halt or done % config.checkpoint_every == 0))
             if keep and saved != done:
+                if pending is not None:
+                    # A checkpoint is never ahead of what has been looked at and written.
+                    look(done, *pending)
+                    pending = None
                 with clock.paused():
                     save(done, state, last_finite=saved or 0)
                 saved = done
+            if due and not halt:
+                with clock.paused():
+                    halt = not evaluate(done, state)
+                evaluated = None if halt else done
             if last and evaluated == done:
                 checkpoints.wait()
                 return state
@@ -231,11 +241,12 @@ def train(
 
             watchdog.at("waiting for data", done + 1)
             with clock.waiting():
-                batch = next(ready, None)
-            if batch is None:
+                item = next(ready, None)
+            if item is None:
                 raise InputError(
                     f"--loop.steps {config.steps}: the data ended after {done} batches; repeat them"
                 )
+            batch, filled = item
             # The first update is compiled, and hosts do not all take the same time for it.
             watchdog.at("running", done + 1, limited=done > start + 1)
             profile.before(done + 1)
@@ -244,8 +255,8 @@ def train(
             profile.after(done + 1, metrics)
             # Looking at the step before only now keeps the devices busy meanwhile.
             if pending is not None:
-                look(done, pending)
-            done, pending = done + 1, metrics
+                look(done, *pending)
+            done, pending = done + 1, (metrics, filled)
 
 
 def load_state(

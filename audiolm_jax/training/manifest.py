@@ -21,7 +21,7 @@ import jax
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.config import CHANGEABLE
+from audiolm_jax.training.config import ADDED, CHANGEABLE
 from audiolm_jax.training.distributed import from_first_host
 
 MANIFEST = "manifest.json"
@@ -67,7 +67,8 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
 
     Writes the manifest if there is none. Otherwise config, seeds, data, upstream and warm_start
     must equal those there, or InputError; only `loop.steps` may have grown, which extends the run,
-    and the fields of `mesh`, which change the rounding only, and `config.CHANGEABLE` may differ.
+    `config.ADDED` may be new, and the fields of `mesh`, which change the rounding only, and
+    `config.CHANGEABLE` may differ.
     """
     with contextlib.ExitStack() as stack:
 
@@ -109,6 +110,8 @@ def check_manifest(directory: Path, manifest: dict[str, Any]) -> None:
             part, there.get(part, _ABSENT), manifest.get(part, _ABSENT)
         ):
             if name.endswith(".loop.steps") and isinstance(old, int) and new > old:
+                continue
+            if old == _ABSENT and ADDED.get(name.rpartition(".")[2], _ABSENT) == new:
                 continue
             if ".mesh." in name or name.rpartition(".loop.")[2] in CHANGEABLE:
                 continue

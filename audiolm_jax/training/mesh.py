@@ -90,6 +90,13 @@ def use_mesh(mesh: Mesh | None, rules: Rules | None) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def outside_mesh() -> Iterator[None]:
+    """Within a `use_mesh`: the block is without, for models that work on one device."""
+    with jax.set_mesh(None), use_rules(None):
+        yield
+
+
 def replicated(mesh: Mesh | None) -> Sharding:
     """The sharding of a value that every device holds in full."""
     if mesh is None:
@@ -137,15 +144,15 @@ def batch_sharding(mesh: Mesh, batch: Batch) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(_BATCH_AXES))
 
 
-def host_rows(mesh: Mesh | None, batch_size: int) -> tuple[int, ...]:
-    """The rows of a global batch that this host's devices hold, in order: its share to read. On
-    a TPU torus they need not be neighbours. Hosts that split the width of layers between them
-    (`model`) hold the same rows."""
+def host_rows(mesh: Mesh | None, batch_size: int, host: int | None = None) -> tuple[int, ...]:
+    """The rows of a global batch that the devices of a host, None: this one, hold, in order: its
+    share to read. On a TPU torus they need not be neighbours. Hosts that split the width of layers
+    between them (`model`) hold the same rows."""
     if mesh is None:
         return tuple(range(batch_size))
     batch_sharding(mesh, jax.ShapeDtypeStruct((batch_size,), np.int32))
     size = batch_size // _count(mesh, _BATCH_AXES)
-    return tuple(part * size + row for part in _host_parts(mesh) for row in range(size))
+    return tuple(part * size + row for part in _host_parts(mesh, host) for row in range(size))
 
 
 def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
@@ -185,10 +192,10 @@ def gather(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def _host_parts(mesh: Mesh) -> tuple[int, ...]:
-    """Numbers of the parts of a batch that lie on this host, counted along `data` and `fsdp`."""
+def _host_parts(mesh: Mesh, host: int | None = None) -> tuple[int, ...]:
+    """Numbers of the parts of a batch that lie on a host, counted along `data` and `fsdp`."""
     grid = mesh.devices.reshape(-1, mesh.shape["model"])
-    host = jax.process_index()
+    host = jax.process_index() if host is None else host
     return tuple(i for i, row in enumerate(grid) if any(d.process_index == host for d in row))
 
 

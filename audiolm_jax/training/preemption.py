@@ -21,17 +21,21 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._looks = 0
 
     @property
     def exit_status(self) -> int:
         """75 after SIGTERM or a preemption notice, 130 after SIGINT."""
         return EXIT_STATUS[self.signal or signal.SIGTERM]
 
-    def seen(self, step: int, reached_preemption: Callable[[int], bool]) -> bool:
-        """Whether to stop after `step` updates, which `reached_preemption` agrees between hosts."""
-        if jax.process_count() > 1:
-            return reached_preemption(step)
-        return self.signal is not None
+    def seen(self, reached_preemption: Callable[[int], bool]) -> bool:
+        """Whether to stop now; all hosts must look equally often, at the same places. Of several,
+        `reached_preemption` gets the number of the look: JAX's service has all of them stop at the
+        look after the furthest of any, so no number may be left out."""
+        if jax.process_count() == 1:
+            return self.signal is not None
+        self._looks += 1
+        return reached_preemption(self._looks - 1)
 
 
 @contextlib.contextmanager

@@ -67,8 +67,9 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
 
 class StepClock:
     """Measures seconds per step since the last report, without evaluation and checkpoints; `units`
-    is what a step gets through, such as ("tokens", 4096.0), `model_flops` what it needs without
-    recomputation, `peak_flops` the FLOP/s that all devices of the run can reach."""
+    is what a full step gets through, such as ("tokens", 4096.0), `model_flops` what it needs
+    without recomputation, `peak_flops` the FLOP/s that all devices of the run can reach. Padding is
+    no throughput: each step says which shares of both it has."""
 
     def __init__(
         self,
@@ -82,11 +83,15 @@ class StepClock:
 
     def _start(self) -> None:
         self._since, self._steps = time.monotonic(), 0
+        self._filled_units = self._filled_flops = 0.0
         self._spent = {"paused": 0.0, "waiting": 0.0}
 
-    def tick(self) -> None:
-        """Counts a step whose metrics have arrived."""
+    def tick(self, filled: tuple[float, float] = (1.0, 1.0)) -> None:
+        """Counts a step whose metrics have arrived, with its shares of `units` and `model_flops`
+        that are no padding."""
         self._steps += 1
+        self._filled_units += filled[0]
+        self._filled_flops += filled[1]
 
     def paused(self) -> contextlib.AbstractContextManager[None]:
         """Leaves the time of the block out."""
@@ -125,12 +130,13 @@ class StepClock:
         }
         if seconds > 0:
             report["data_wait_share"] = self._spent["waiting"] / seconds
-            rate = self._steps / seconds
             if self._units is not None:
                 name, amount = self._units
-                report[f"{name}_per_second"] = amount * rate
+                report[f"{name}_per_second"] = amount * self._filled_units / seconds
+                report["filled_share"] = self._filled_units / steps
             if self._model_flops is not None:
-                report["model_flops_per_second"] = flops = self._model_flops * rate
+                flops = self._model_flops * self._filled_flops / seconds
+                report["model_flops_per_second"] = flops
                 if self._peak_flops is not None:
                     report["mfu"] = flops / self._peak_flops
         if self._compiled:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from defaults import FLITE
 
-from audiolm_jax.evaluation.abx.config import FeatureConfig
+from audiolm_jax.evaluation.abx.config import AbxConfig, FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 from audiolm_jax.experiments.load import load_experiment
 
@@ -22,6 +22,7 @@ def experiment() -> AbxExperiment:
     return AbxExperiment(
         directory="runs/asterisk/abx",
         **FLITE,
+        abx=AbxConfig(part="report"),
         features=(
             FeatureConfig("MFCC", "mfcc"),
             FeatureConfig("codec, 2 kbit/s", "codec", CODEC, levels=4),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from defaults import FLITE
 
+from audiolm_jax.evaluation.abx.config import AbxConfig
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 from audiolm_jax.experiments.load import load_experiment
 
@@ -18,6 +19,7 @@ def experiment() -> SweepExperiment:
     return SweepExperiment(
         directory="runs/asterisk/sweep",
         **FLITE,
+        abx=AbxConfig(part="choice"),  # abx.py reports the other half
         data=encoder.data,
         encoder=encoder.directory,
         layers=encoder.model.layer_names,

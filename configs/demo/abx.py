@@ -6,7 +6,7 @@ audiolm evaluate configs/demo/abx.py
 
 from defaults import FLITE
 
-from audiolm_jax.evaluation.abx.config import FeatureConfig
+from audiolm_jax.evaluation.abx.config import AbxConfig, FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 
 
@@ -15,6 +15,7 @@ def experiment() -> AbxExperiment:
     return AbxExperiment(
         directory="runs/demo/abx",
         **FLITE,
+        abx=AbxConfig(part="report"),
         features=(
             FeatureConfig("MFCC", "mfcc"),
             FeatureConfig("SoundStream", "codec", "runs/demo/codec"),

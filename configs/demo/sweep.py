@@ -6,6 +6,7 @@ audiolm evaluate configs/demo/sweep.py
 
 from defaults import DATA, FLITE
 
+from audiolm_jax.evaluation.abx.config import AbxConfig
 from audiolm_jax.evaluation.sweep.experiment import SweepExperiment
 
 
@@ -14,6 +15,7 @@ def experiment() -> SweepExperiment:
     return SweepExperiment(
         directory="runs/demo/sweep",
         **FLITE,
+        abx=AbxConfig(part="choice"),  # abx.py reports the other half
         data=DATA,
         encoder="runs/demo/encoder",
         layers=("contrastive_1", "contrastive_2", "masked_1", "masked_2"),

@@ -27,6 +27,6 @@ def experiment() -> CodecExperiment:
     return dataclasses.replace(
         speech,
         directory="runs/piano_paper/codec",
-        data=AudioDataConfig(audio_dir="data/piano", dataset="piano"),
+        data=AudioDataConfig(audio_dir="data/piano", dataset="piano", heldout_minutes=120.0),
         model=dataclasses.replace(speech.model, quantizer=quantizer),
     )

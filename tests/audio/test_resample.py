@@ -21,7 +21,7 @@ from audiolm_jax.errors import InputError
 def test_length_is_the_rounded_duration(count, rate):
     out = resample(np.zeros(count, np.float32), rate, 16000, "soxr_hq")
     assert len(out) == resampled_length(count, rate, 16000)
-    assert abs(len(out) - count * 16000 / rate) <= 1
+    assert abs(len(out) - count * 16000 / rate) <= 0.5 or (len(out) == 1 and count == 1)
     assert out.dtype == np.float32
 
 

@@ -14,7 +14,7 @@ from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.index import ClipIndex, scan
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.stream import generator, shuffled_index
+from audiolm_jax.data.stream import generator, shuffled_index, spread
 from audiolm_jax.errors import InputError
 
 CROP = 0.25  # seconds: 4000 samples
@@ -141,6 +141,22 @@ def test_heldout_batches_hold_every_sample_once(index):
         assert not any(r[n:].any() for r, n in zip(batch.samples, batch.lengths, strict=True))
     whole = np.concatenate([index.load(clip) for clip in index.of("heldout")])
     np.testing.assert_array_equal(np.concatenate(seen), whole)
+
+
+def test_a_limited_pass_is_spread_over_all_clips_and_the_same_on_any_hosts(index):
+    def windows(limit, rows=None):
+        crops = AudioCrops(index, "train", CROP, 4, seed=0, rows=rows)
+        batches = list(crops.heldout_batches(limit))
+        return np.stack([batch.samples for batch in batches])
+
+    whole, few = windows(None), windows(3)
+    np.testing.assert_array_equal(windows(len(whole)), whole)
+    np.testing.assert_array_equal(windows(3), few)
+    parts = [windows(3, rows) for rows in ((0, 2), (1, 3))]
+    np.testing.assert_array_equal(np.stack(parts, axis=2).reshape(few.shape), few)
+    count = sum(-(-clip.num_samples // 4000) for clip in index.of("train"))
+    chosen = whole.reshape(-1, 4000)[spread(count, 12)]
+    np.testing.assert_array_equal(few.reshape(-1, 4000), chosen)
 
 
 def test_abandoned_stream_ends_its_thread_and_errors_arrive(index, tmp_path):

@@ -1,5 +1,7 @@
 """Listing a folder: good files used, bad ones named, the split a matter of content alone."""
 
+import dataclasses
+import hashlib
 import shutil
 
 import numpy as np
@@ -7,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.index import scan, split_of
+from audiolm_jax.data.index import HeldoutSpeakers, file_of, scan
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.split import place_of
 from audiolm_jax.errors import InputError
 
 
@@ -60,20 +64,112 @@ def test_renamed_moved_and_copied_files_keep_their_split(folder, tmp_path):
     assert len(audit(index.config).duplicates) == 12
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 99), st.integers(0, 99))
-def test_a_larger_heldout_share_only_adds(digest, small, large):
-    small, large = sorted([small, large])
-    if split_of(digest.hex(), small) == "heldout":
-        assert split_of(digest.hex(), large) == "heldout"
-    assert split_of(digest.hex(), 0) == "train"
+def place(digest, **rules):
+    return place_of("a/b.wav", digest, AudioDataConfig("audio", **rules))
 
 
-def test_split_share_is_about_what_was_asked_for():
-    import hashlib
+@given(st.binary(min_size=32, max_size=32))
+def test_whole_percents_hold_out_what_they_always_did(digest):
+    """And a larger share, whole or not, only adds."""
+    found = place(digest.hex())
+    assert 0 <= found < 100
+    for percent in range(100):
+        assert (found < percent) == (int(digest.hex()[:16], 16) % 100 < percent)
 
-    digests = [hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(5000)]
-    share = np.mean([split_of(digest, 10) == "heldout" for digest in digests])
-    assert share == pytest.approx(0.10, abs=0.02)
+
+@pytest.mark.parametrize("percent", [0.1, 0.5, 10, 33.3])
+def test_split_share_is_about_what_was_asked_for(percent):
+    digests = [hashlib.sha256(n.to_bytes(2, "big")).hexdigest() for n in range(20_000)]
+    config = AudioDataConfig("audio")
+    found = sum(place_of("a.wav", digest, config) < percent for digest in digests)
+    assert found == pytest.approx(percent * 200, abs=4 * (percent * 200) ** 0.5)
+
+
+def heldout_of(index):
+    return {clip.path for clip in index.clips if clip.split == "heldout"}
+
+
+def test_minutes_are_held_out_in_the_order_of_the_hashes(folder):
+    everything = listed(folder)
+    order = sorted(everything.clips, key=lambda c: place(c.sha256))
+    ends = np.cumsum([clip.num_samples / 16000 for clip in order])
+    for count in (1, 3, 11):
+        for seconds in (ends[count - 1], ends[count - 1] - 0.4):
+            index = listed(folder, heldout_minutes=seconds / 60)
+            assert heldout_of(index) == {clip.path for clip in order[:count]}
+            assert place(order[count - 1].sha256) < index.heldout_below
+            assert index.heldout_below == place(order[count].sha256)
+    before = heldout_of(listed(folder, heldout_minutes=3.0 / 60))
+    write_wav(folder / "speaker0/book/new.wav", noise(0.7, seed=77), 16000, None)
+    after = listed(folder, heldout_minutes=3.0 / 60)
+    moved = before - heldout_of(after)  # none but the last
+    assert len(moved) <= 1
+    assert all(place(c.sha256) >= after.heldout_below for c in after.clips if c.path in moved)
+    with pytest.raises(InputError, match=r"no train clip among 13 with --data.heldout-minutes = 9"):
+        listed(folder, heldout_minutes=9.0).of("train")
+
+
+def test_speakers_and_books_are_held_out_whole(tmp_path):
+    for number in range(40):
+        book = tmp_path / f"s{number % 5}" / f"b{number % 10}"
+        book.mkdir(parents=True, exist_ok=True)
+        write_wav(book / f"{number}.wav", noise(0.4, seed=number), 16000, None)
+    for depth, split_by in ((1, "speaker"), (1, 1), (2, 2)):
+        index = listed(tmp_path, heldout_percent=50, split_by=split_by)
+        sides = {}
+        for clip in index.clips:
+            sides.setdefault(tuple(clip.path.split("/")[:depth]), set()).add(clip.split)
+        assert all(len(side) == 1 for side in sides.values())
+        assert set().union(*sides.values()) == {"train", "heldout"}
+    first = listed(tmp_path, heldout_percent=50, split_by="speaker")
+    write_wav(tmp_path / "s0/b0/new.wav", noise(0.4, seed=99), 16000, None)
+    more = listed(tmp_path, heldout_percent=50, split_by="speaker")
+    assert heldout_of(first) == heldout_of(more) - {"s0/b0/new.wav"}
+    timed = listed(tmp_path, heldout_minutes=0.02, split_by="speaker")
+    assert len({clip.speaker for clip in timed.of("heldout")}) == 1
+    assert not {c.speaker for c in timed.of("heldout")} & {c.speaker for c in timed.of("train")}
+    write_wav(tmp_path / "s0/lost.wav", noise(0.4, seed=98), 16000, None)
+    with pytest.raises(InputError, match=r"--data.split-by = 2: .*/s0/lost.wav lies in 1 folders"):
+        listed(tmp_path, split_by=2)
+
+
+def test_speakers_who_are_known_from_training_are_counted(folder):
+    index = listed(folder)
+    assert index.heldout_speakers() == HeldoutSpeakers(2, 2, 0)
+    assert str(index.heldout_speakers()).startswith("2 of 2 held-out speakers (first folders) are")
+    one = [clip for clip in index.of("heldout") if clip.speaker == "speaker1"]
+    assert index.heldout_speakers(one) == HeldoutSpeakers(1, 1, 0)
+    apart = listed(folder, split_by="speaker", heldout_percent=0.0, heldout_minutes=0.01)
+    assert apart.heldout_speakers() == HeldoutSpeakers(1, 0, 0)
+    (folder / "speaker0/book/00.wav").rename(folder / "a.wav")
+    lost = [clip for clip in listed(folder, heldout_percent=99).of("heldout") if not clip.speaker]
+    assert index.heldout_speakers(lost) == HeldoutSpeakers(0, 0, 1)
+    assert "1 held-out clips lie in no folder" in str(index.heldout_speakers(lost))
+
+
+def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder):
+    index = listed(folder)
+    rules = dataclasses.asdict(index.config)
+    for name in ("audio_dir", "heldout_minutes", "split_by"):
+        del rules[name]
+    clips = [(clip.clip_id, clip.sha256, clip.num_samples) for clip in index.clips]
+    assert index.fingerprint == fingerprint([rules, clips])
+    assert listed(folder, split_by="speaker").fingerprint != index.fingerprint
+    assert listed(folder, heldout_minutes=0.1).fingerprint != index.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("heldout_percent", 99.5),
+        ("heldout_percent", -0.1),
+        ("heldout_minutes", 0.0),
+        ("split_by", 0),
+    ],
+)
+def test_rules_that_make_no_sense(field, value):
+    with pytest.raises(InputError, match=f"--data.{field.replace('_', '-')} = {value}: expected"):
+        AudioDataConfig("audio", **{field: value})
 
 
 def test_bad_files_are_listed_and_the_rest_is_used(folder):
@@ -107,7 +203,8 @@ def test_a_scan_logs_what_it_skips(folder, caplog):
     caplog.set_level("INFO")
     (folder / "text.wav").write_text("this is prose")
     index = listed(folder)
-    skipped, summary = caplog.records
+    skipped, summary, speakers = caplog.records
+    assert speakers.message == "2 of 2 held-out speakers (first folders) are known from training."
     assert skipped.levelname == "WARNING"
     assert skipped.message == f"skipped text.wav: {index.bad[0].reason}"
     assert summary.message.startswith(f"{folder}: 12 clips, ")
@@ -157,6 +254,14 @@ def test_long_files_become_consecutive_clips_of_one_split(tmp_path):
     together = np.concatenate([index.load(clip) for clip in index.clips])
     np.testing.assert_allclose(together, samples, atol=1 / 65536 + 1e-6)
     assert all(clip.num_samples <= 3 * 22050 for clip in index.clips)
+
+
+@given(st.text(min_size=1), st.sampled_from([".wav", ".FLAC", ".g722"]), st.integers(0, 20_000))
+def test_a_clip_id_tells_its_file(stem, suffix, part):
+    """Whatever a file is called, even like a part of another."""
+    for path in (stem + suffix, f"{stem}#{part:04d}{suffix}", f"{stem}{suffix}#0001{suffix}"):
+        assert file_of(path) == (path, 0)
+        assert file_of(f"{path}#{part:04d}") == (path, part)
 
 
 def test_transcripts_are_found_beside_the_audio(folder):

@@ -104,6 +104,8 @@ def test_evaluation_has_noise_in_every_clip_and_the_switch_on(indices, config):
         np.testing.assert_array_equal(batch.clean.samples, speech.samples)
         np.testing.assert_array_equal(batch.noise.any(1), speech.lengths > 0)
         assert batch.denoise.all()
+    (one,) = make(indices, config, "heldout").heldout_batches(1)
+    assert one.noise.any(1).all()
 
 
 def test_silence_stays_silent(indices, config, tmp_path):

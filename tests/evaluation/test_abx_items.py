@@ -16,7 +16,13 @@ from audiolm_jax.data.alignments import (
 )
 from audiolm_jax.data.flite import mix_words, parse_times, speak
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.items import Item, read_items, triphones, write_items
+from audiolm_jax.evaluation.abx.items import (
+    Item,
+    is_in_part,
+    read_items,
+    triphones,
+    write_items,
+)
 from audiolm_jax.evaluation.abx.phone_purity import phone_purity, purity_of
 
 HEADER = "#file onset offset #phone prev-phone next-phone speaker\n"
@@ -194,3 +200,16 @@ def test_purity_takes_the_phone_at_each_frames_time():
         phone_purity(codes, Fraction(50), [phone("a", "0", "1", "g")])
     with pytest.raises(InputError, match="no frame lies within a phone"):
         phone_purity(codes, Fraction(50), [phone("a", "5", "6")])
+
+
+def test_choice_and_report_share_no_sentence_and_are_all():
+    sentences = [f"{number:04d}" for number in range(400)]
+    halves = {
+        part: {s for s in sentences if is_in_part(f"voice/{s}", part)}
+        for part in ("choice", "report", "all")
+    }
+    assert halves["choice"].isdisjoint(halves["report"])
+    assert halves["choice"] | halves["report"] == halves["all"] == set(sentences)
+    assert 150 < len(halves["choice"]) < 250
+    for part, half in halves.items():  # whoever speaks it
+        assert half == {s for s in sentences if is_in_part(f"other/voices/{s}", part)}

@@ -134,9 +134,9 @@ def test_evaluate_codec_scores_clips_and_prefixes():
     assert report.stoi == report.clips[0].stoi > 0.9
     assert report.frames == int(1.7 * RATE_HZ)
     ratios = [prefix.si_sdr_db for prefix in report.prefixes]
-    assert ratios == sorted(ratios)
+    assert np.diff(ratios).min() > 15  # each level is ten times as fine
     distances = [prefix.mel_distance for prefix in report.prefixes]
-    assert distances == sorted(distances, reverse=True)
+    assert np.diff(distances).max() < 0
     assert report.prefixes[-1].si_sdr_db == pytest.approx(report.si_sdr_db)
     assert len(report.levels) == 3
 

@@ -99,6 +99,10 @@ def test_the_whole_road(experiment, monkeypatch, caplog, root):
     text = (page.parent / "table.md").read_text()
     assert text in caplog.text
     record = json.loads((page.parent / "report.json").read_text())
+    known = {"speakers": 0, "known": 0, "nameless_clips": len(record["clips"])}
+    assert record["heldout_speakers"] == known
+    assert "lie in no folder" in text
+    assert "lie in no folder" in page.read_text()
     rows = [config_from_dict(Row, row, "row") for row in record["rows"]]
     assert [row.condition.label for row in rows] == [
         "original", "tiny, 1 level", "tiny, 2 levels", f"tiny, {LEVELS} levels", "Opus 6 kbit/s",
@@ -168,7 +172,7 @@ def test_a_codec_that_learnt_from_the_clips_is_refused(experiment, root, tmp_pat
     monkeypatch.setitem(PROVENANCE, "config", {"data": data})
     write_codec(tmp_path / "codec")
     seen = dataclasses.replace(experiment, codecs=(("seen", str(tmp_path / "codec")),))
-    with pytest.raises(InputError, match=r"heldout-percent 60: .* was trained on tones with 59"):
+    with pytest.raises(InputError, match=r"= 60, .* was trained on tones with heldout_percent 59"):
         seen.run()
 
 

@@ -1,41 +1,57 @@
-"""What `audiolm evaluate` measures of the parts of a bundle."""
+"""What of the held-out recordings a report shows, and what it says of how models were chosen."""
 
-import dataclasses
-from pathlib import Path
+import pytest
 
-import jax
-import numpy as np
-from support.tiny_models import DECODER, random_arrays
-
-from audiolm_jax.artifacts.model_folder import ModelFolder
-from audiolm_jax.data.tokens.store import TokenStore
-from audiolm_jax.evaluation.bundle import heldout
-from audiolm_jax.generation.bundle import StageModel
-from audiolm_jax.lm.config import KIND, StageModelConfig
-from audiolm_jax.lm.decoder import make_decoder
-from audiolm_jax.stages import StageConfig, build_sequence
-from audiolm_jax.types import TokenBatch
-
-STAGE = StageConfig("semantic", 8, 4, levels=2, coarse_levels=1, crop_seconds=1.0)
+from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.bundle.heldout import choose_prompts, chosen_by
 
 
-def test_a_stage_trained_by_the_tpu_kernel_is_judged_anywhere(monkeypatch):
-    rng = np.random.default_rng(0)
-    clips = [rng.permutation(8)[None].repeat(3, 0).ravel()[:20] for _ in range(6)]
-    sequences = [build_sequence(clip, np.zeros((40, 2), int), True, STAGE) for clip in clips]
-    rows = np.stack([sequence.tokens for sequence in sequences])
-    ones = np.ones_like(rows[:, 1:])
-    ends = (rows[:, 1:] == rows[:, -1:]).astype(np.int32)
-    batch = TokenBatch(rows[:, :-1], rows[:, 1:], ones.astype(np.float32), ends)
-    store = object.__new__(TokenStore)
-    store.directory = Path("store")
-    monkeypatch.setattr(TokenStore, "sequences", lambda *which: sequences)
-    monkeypatch.setattr(heldout, "heldout_batches", lambda *sizes: lambda: iter([batch]))
+def _index(seconds):
+    clips = tuple(
+        ClipInfo(
+            clip_id=f"{number:03d}.wav",
+            path=f"{number:03d}.wav",
+            start_seconds=0.0,
+            source_samples=round(length * 16000),
+            num_samples=round(length * 16000),
+            source_rate_hz=16000,
+            channels=1,
+            codec="pcm",
+            sha256="0" * 64,
+            split="heldout",
+            speaker="",
+            text="",
+        )
+        for number, length in enumerate(seconds)
+    )
+    return ClipIndex(AudioDataConfig("folder"), clips, (), ())
 
-    def judge(attention):
-        config = StageModelConfig(STAGE, dataclasses.replace(DECODER, attention=attention))
-        arrays = random_arrays(lambda: make_decoder(config, jax.random.key(0)), 0)
-        folder = ModelFolder(KIND, {}, arrays, "0" * 64, {})
-        return heldout.measure_likelihood(StageModel(config, folder), store)
 
-    assert judge("flash") == judge("blocks")
+def test_prompts_are_drawn_by_seed_among_the_clips_that_are_long_enough():
+    index = _index([2.0] * 50 + [3.0 + 0.1 * n for n in range(150)])
+    chosen = {seed: choose_prompts(index, 40, 3.0, seed) for seed in range(3)}
+    assert chosen[0] == choose_prompts(index, 40, 3.0, 0)
+    numbers = {seed: [int(c.clip_id[:3]) for c in clips] for seed, clips in chosen.items()}
+    assert len({tuple(own) for own in numbers.values()}) == 3
+    for own in numbers.values():
+        assert len(set(own)) == 40
+        assert min(own) >= 50
+        assert 105 < sum(own) / 40 < 145  # of all lengths alike: 124.5 on average
+    assert len(choose_prompts(index, 1000, 3.0, 0)) == 150
+    with pytest.raises(InputError, match=r"no held-out clip of 30\.0 s"):
+        choose_prompts(index, 1, 30.0, 0)
+
+
+def test_a_checkpoint_chosen_by_what_is_measured_is_named():
+    chosen = {"best_of": "lowest loss", "data": {"fingerprint": "a", "clips": 3}}
+    origins = {
+        "codec": chosen,
+        "coarse_lm": {"best_of": "highest accuracy", "data": {"tokens": "b"}},
+        "fine_lm": {"data": {"tokens": "a"}},
+    }
+    assert chosen_by(origins, {"a", "c"}) == {
+        "checkpoint of codec": "chosen by the lowest loss on the recordings measured here",
+        "checkpoint of coarse_lm": "chosen by the highest accuracy on other recordings",
+    }

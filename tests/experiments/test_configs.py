@@ -49,6 +49,7 @@ def test_paper_codecs_are_the_papers():
     judges = DiscriminatorConfig(grouped_convolution="lane_blocks")
     assert speech.train == piano.train == SoundStreamTrainConfig(discriminators=judges)
     assert speech.noise is piano.noise is None
+    assert speech.data.heldout_minutes == piano.data.heldout_minutes == 120
     levels = (piano.model.quantizer.levels, piano.model.quantizer.codebook_size)
     assert levels == (3, 2**14)
     assert piano.model.strides == (2, 4, 5, 8)
@@ -59,6 +60,7 @@ def test_paper_codecs_are_the_papers():
         assert stage.levels == speech.model.quantizer.levels
         assert stage.codebook_size == speech.model.quantizer.codebook_size
         assert stage.acoustic_rate_hz == speech.model.frame_rate_hz
+        assert experiment.edge_share == 0
     for experiment in (speech, piano):  # else the first step refuses
         quantizer = experiment.model.quantizer
         seconds = experiment.batch_size * experiment.crop_seconds

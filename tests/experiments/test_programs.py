@@ -19,6 +19,7 @@ from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm import flops
 from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.nn.conv import initialize
+from audiolm_jax.stages import FIRST_ID
 from audiolm_jax.tokenizers.acoustic.soundstream.config import DenoisingConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discriminators
 from audiolm_jax.tokenizers.acoustic.soundstream.model import build_generator
@@ -26,6 +27,7 @@ from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.flops import count_flops
 from audiolm_jax.training.mesh import make_mesh, rules_of, state_shardings, use_mesh
 from audiolm_jax.training.step import make_init
+from audiolm_jax.types import TokenBatch
 
 LOOP = LoopConfig(steps=1)
 
@@ -80,6 +82,34 @@ def test_noise_and_the_switch_come_together(tmp_path):
     wrong = NoiseConfig(dataclasses.replace(data, sample_rate_hz=24000))
     with pytest.raises(InputError, match=r"--noise\.data\.sample-rate-hz 24000: differs"):
         audio_experiment(CodecExperiment, model, tmp_path, noise=wrong)
+
+
+def test_padding_of_crops_is_left_out_of_throughput(tmp_path):
+    """A clip of 0.2 s in crops of 0.5 s: two fifths are sound, with noise beside it or not."""
+    write_wav(tmp_path / "short.wav", voice(0.2, 100), 16000, None)
+    data = AudioDataConfig(str(tmp_path), min_seconds=0.1, heldout_percent=0)
+    index, noise = scan(data), NoiseConfig(data)
+    experiment = audio_experiment(EncoderExperiment, ENCODER, tmp_path)
+    sizes = (index, "train", 0.5, 4, 0)
+    for crops in (AudioCrops(*sizes), NoisyCrops(index, *sizes, None, noise)):
+        assert experiment.filled(next(crops.batches(0))) == (0.4, 0.4)
+
+
+def test_padding_of_short_sequences_is_left_out_of_throughput():
+    experiment = stage_experiment("coarse")
+    full = experiment.abstract_batch().targets.shape[1]
+    lengths = (full // 4, full // 10)
+    targets = np.zeros((2, full), np.int32)
+    for row, length in enumerate(lengths):
+        targets[row, :length] = FIRST_ID
+    rows = TokenBatch(targets, targets, np.zeros(targets.shape, np.float32), targets)
+    tokens, operations = experiment.filled(rows)
+    assert tokens * experiment.units_per_step()[1] == pytest.approx(sum(lengths))
+    # Shorter rows have less to attend to: a model for each length says what they need.
+    needed = [flops.sequence_flops(experiment.model, length) for length in lengths]
+    assert operations * experiment.model_flops() == pytest.approx(sum(needed))
+    assert operations < tokens
+    assert experiment.filled(dataclasses.replace(rows, targets=targets + 4)) == (1.0, 1.0)
 
 
 def test_model_flops_of_a_stage_are_the_usual_count():

@@ -29,6 +29,7 @@ from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.lm.config import StageModelConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     DiscriminatorConfig,
+    LossConfig,
     SoundStreamTrainConfig,
 )
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
@@ -71,7 +72,10 @@ def trained(root, data):
             crop_seconds=0.5,
             batch_size=2,
             model=CODEC,
-            train=SoundStreamTrainConfig(discriminators=discriminators),
+            train=SoundStreamTrainConfig(
+                discriminators=discriminators,
+                losses=LossConfig(spectral_windows=(64,), mel_bins=4),
+            ),
             samples=1,
         ),
         "encoder": EncoderExperiment(
@@ -158,6 +162,20 @@ def test_a_run_starts_from_the_weights_of_another_and_says_so(trained, root, tmp
     assert load_model(tmp_path / "run" / "model").provenance["steps"] == 2
 
 
+@pytest.mark.parametrize("part", ["codec", "encoder", "coarse_lm"])
+def test_a_pass_has_no_more_batches_than_the_loop_allows(trained, part):
+    def count(limit):
+        loop = dataclasses.replace(LOOP, heldout_batches=limit)
+        experiment = dataclasses.replace(trained[part], batch_size=1, loop=loop)
+        if isinstance(experiment, StageExperiment):
+            experiment = experiment.sized()
+        return sum(1 for _ in experiment.open_data().heldout())
+
+    whole = count(None)
+    assert whole > 2
+    assert [count(limit) for limit in (2, whole + 1)] == [2, whole]
+
+
 def test_timing_and_metrics_hold_rates_and_norms(trained, root):
     (first, *_) = read_metrics(root / "coarse_lm" / "timing.jsonl")
     assert {"tokens_per_second", "model_flops_per_second", "data_wait_share"} <= first.keys()
@@ -178,7 +196,7 @@ def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
         near = [whole[s : s + 8000] for s in range(max(0, start - 8), start + 9)]  # ms are shown
         assert any(np.array_equal(batch.samples[row], crop) for crop in near)
     store = TokenStore.open(root / "tokens")
-    rows = describe_tokens(store, stage("coarse", 2.0), 3, seed=0)(1)
+    rows = describe_tokens(store, stage("coarse", 2.0), 3, seed=0, edge_share=0.2)(1)
     assert [text.split(":")[0] for text in rows] == ["position 3", "position 4", "position 5"]
     names = {store.record("train", i).clip_id for i in range(store.num_records("train"))}
     assert all(text.split()[2] in names for text in rows)
@@ -240,6 +258,8 @@ def test_the_report_is_written_from_measurements(trained, root, data):
     page = experiment.run()
     assert page.read_text().count("<audio") == 5
     record = json.loads((root / "report" / "report.json").read_text())
+    assert record["heldout_speakers"]["nameless_clips"] == len(scan(data).of("heldout"))
+    assert "lie in no folder" in page.read_text()
     assert [stage["stage"] for stage in record["likelihood"]] == ["semantic", "coarse", "fine"]
     for table in record["likelihood"]:
         total = table["rows"][-1]

@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -8,12 +9,15 @@ from support.tiny_models import DECODER, LEVELS, stage, write_codec
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.errors import InputError
+from audiolm_jax.experiments import stage as stage_experiment
 from audiolm_jax.experiments.stage import StageExperiment
+from audiolm_jax.generation.pipeline import Generator
 from audiolm_jax.lm.config import StageModelConfig
-from audiolm_jax.training.config import LoopConfig
+from audiolm_jax.nn.partition import device_count
+from audiolm_jax.training.config import LoopConfig, MeshConfig
+from audiolm_jax.training.mesh import make_mesh, rules_of, state_shardings, use_mesh
 from audiolm_jax.training.metrics import MetricsWriter
-
-pytestmark = pytest.mark.slow
+from audiolm_jax.training.step import make_init
 
 
 class Store:
@@ -39,6 +43,46 @@ def experiment(tiny_bundle):
     )
 
 
+def sample_on(preset, experiment, directory):
+    """Samples of a drawn state, made inside a mesh as the loop does."""
+    config = MeshConfig(preset)
+    mesh, rules = make_mesh(config), rules_of(config)
+    on_evaluate = dataclasses.replace(experiment, mesh=config).write_samples(Store())
+    init, key = make_init(experiment.program()), jax.random.key(1)
+    with use_mesh(mesh, rules), MetricsWriter(directory, 0, tensorboard=False) as writer:
+        shardings = state_shardings(mesh, rules, jax.eval_shape(init, key))
+        on_evaluate(1, jax.jit(init, out_shardings=shardings)(key), writer)
+        assert jax.sharding.get_abstract_mesh().empty == (mesh is None)  # as it was
+    return read_audio(directory / "samples" / "continuation_step_1.wav")[0]
+
+
+@pytest.mark.parametrize("preset", ["none", "dp", "fsdp"])
+def test_samples_are_made_outside_the_mesh_of_the_loop(experiment, tmp_path, monkeypatch, preset):
+    """Whose axes are not the names that the parameters of a stage are born with."""
+
+    def continue_audio(self, prompts, seconds, seeds):
+        assert jax.sharding.get_abstract_mesh().empty
+        assert device_count("batch") == 1
+        return [SimpleNamespace(samples=prompts[0])]
+
+    monkeypatch.setattr(Generator, "continue_audio", continue_audio)
+    assert len(sample_on(preset, experiment, tmp_path)) == 16000 * 3
+
+
+@pytest.mark.slow
+def test_a_stage_is_heard_on_every_mesh_alike(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage_experiment, "_PROMPT_SECONDS", 0.4)
+    monkeypatch.setattr(stage_experiment, "_CONTINUATION_SECONDS", 0.2)
+    heard = []
+    for preset in ("none", "dp", "fsdp"):
+        (tmp_path / preset).mkdir()
+        heard.append(sample_on(preset, experiment, tmp_path / preset))
+    assert len(heard[0]) == 16000 * 0.6
+    np.testing.assert_array_equal(heard[0], heard[1])
+    np.testing.assert_array_equal(heard[0], heard[2])
+
+
+@pytest.mark.slow
 def test_a_stage_is_heard_with_its_weights_of_now(experiment, tmp_path):
     on_evaluate = experiment.write_samples(Store())
     program = experiment.program()
@@ -54,6 +98,7 @@ def test_a_stage_is_heard_with_its_weights_of_now(experiment, tmp_path):
     assert (first[16000 * 3 :] != second[16000 * 3 :]).any()
 
 
+@pytest.mark.slow
 def test_a_bundle_that_does_not_fit_is_refused(experiment, tmp_path):
     write_codec(tmp_path / "other", seed=3)
     with pytest.raises(InputError, match="its codec is not --codec "):

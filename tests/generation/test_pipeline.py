@@ -38,6 +38,7 @@ def test_prompt_and_continuation_have_the_demanded_lengths(generator):
     assert len(result.samples) == (50 + 120) * HOP
 
 
+@pytest.mark.slow  # test_decode has it of rows, test_joints of what the rows are given
 def test_a_prompt_gets_in_a_batch_what_it_gets_alone(generator):
     prompts = [voice(1.0, 100, 1), voice(0.6, 200, 2)]
     together = generator.continue_audio(prompts, 0.8, [5, 6])

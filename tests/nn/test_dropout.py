@@ -30,6 +30,18 @@ def test_share_scale_and_independence(rate):
         assert np.abs(spread - rate).max() < 5 * deviation / np.sqrt(count)
 
 
+@pytest.mark.parametrize("word", [0, 1])
+def test_each_word_of_the_key_changes_the_mask(word):
+    """`fold_in` of numbers near to each other need not change both."""
+    words = np.array([123456789, 987654321], np.uint32)
+    drawn = []
+    for change in (0, 1, 1 << 20, 1 << 31):
+        changed = words ^ np.uint32(change) * (np.arange(2) == word).astype(np.uint32)
+        drawn.append(np.asarray(dropout(jnp.ones(4000), 0.5, jax.random.wrap_key_data(changed))))
+    for mask in drawn[1:]:
+        assert 0.45 < np.mean(mask == drawn[0]) < 0.55  # as two masks by chance
+
+
 def test_gradient_passes_where_the_number_was_kept():
     x, key = jnp.arange(1.0, 61.0).reshape(3, 20), jax.random.key(3)
     gradient = jax.grad(lambda x: jnp.sum(dropout(x, 0.3, key)))(x)

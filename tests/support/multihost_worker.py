@@ -1,7 +1,9 @@
-"""One host of several with four devices each: COORDINATOR HOSTS INDEX DIRECTORY STEPS."""
+"""One host of several with four devices each: COORDINATOR HOSTS INDEX DIRECTORY STEPS
+[BATCHES SECONDS]: held-out batches, and how long each takes to read."""
 
 import os
 import sys
+import time
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -12,15 +14,24 @@ import jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 
 if __name__ == "__main__":
-    coordinator, hosts, index, directory, steps = sys.argv[1:]
+    coordinator, hosts, index, directory, steps = sys.argv[1:6]
+    count, seconds = sys.argv[6:] or ("2", "0")
     jax.distributed.initialize(coordinator, int(hosts), int(index))
+    from audiolm_jax.cli.console import show_log
     from audiolm_jax.training.config import MeshConfig
     from audiolm_jax.training.mesh import host_rows, make_mesh
     from support import training_toy as toy
 
+    show_log()
     share = list(host_rows(make_mesh(MeshConfig("fsdp", replicas=2)), toy.BATCH))
-    whole = toy.heldout()
-    toy.heldout = lambda: [jax.tree.map(lambda x: x[share], batch) for batch in whole]
+
+    def heldout():
+        Path(directory, f"pass_of_{index}").touch()
+        for number in range(int(count)):
+            time.sleep(float(seconds))
+            yield jax.tree.map(lambda x: x[share], toy.make_batch(2**20 + number))
+
+    toy.heldout = heldout
 
     def batches(start):
         for batch in toy.batches(start):

@@ -110,13 +110,14 @@ def loop_config(steps, **fields):
     return LoopConfig(steps, **(defaults | fields))
 
 
-def run_toy(directory, config, preset="none", program=None, batches=batches, **sizes):
+def run_toy(directory, config, preset="none", program=None, batches=batches, context=None, **sizes):
     mesh_config = mesh.MeshConfig(preset, **sizes)
     seeds = {"loop": config.seed}
     record = manifest.build_manifest(ToyConfig(config), seeds, {"clips": 3}, {"codec": "ab"})
     return loop.train(
-        program or make_program(), config, directory, batches, heldout, record, mesh_config
-    )
+        program or make_program(), config, directory, batches, heldout, record, mesh_config,
+        context or loop.LoopContext(),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ PLAN = Plan(
     preset="fsdp",
     parameters=211_800_000,
     batch_size=256,
+    hosts=4,
+    rows_per_host=64,
     units=("tokens", 1000.0),
     model_flops=8e14,
     peak_flops=16 * 459e12,
@@ -129,12 +131,49 @@ def test_text_of_a_plan():
         "0.25 x the parameters' own 2.000 GB",
         "compute 250.0 ms a step, MFU 0.436, 4,000 tokens a second",
         "leaves out collectives",
+        "needs 256 examples a second on each of 4 hosts; one process gave 540 to 634",
         "at its cheapest 200.0 ms",
         "flash_attention_forward: 12 runs a step, 25.0 ms by our own estimate, 10.0%",
         "1.0 ms in the estimate for 3 runs without cycles of the compiler: reshape 3",
         "50.0%  fusion",
     ):
         assert fragment in text
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "batch", "hosts", "seconds", "needed", "given", "waits"),
+    [
+        # Computing times of docs/guide/tpu.md.
+        ("semantic on v5p", "tokens", 256, 4, 0.073, 876.7, (540, 634), "28% to 38%"),
+        ("coarse on v5p", "tokens", 256, 4, 0.243, 263.4, (540, 634), None),
+        ("codec on v5p", 3.0, 128, 4, 0.102, 313.7, (85.1, 85.1), "73%"),
+        ("encoder on v4", 16.0, 2048, 16, 0.5679, 225.4, (80, 80), "65%"),
+        ("crops of 1 s", 1.0, 16, 1, 0.5, 32, (85.9, 85.9), None),
+    ],
+)
+def test_the_feed_that_a_step_needs_beside_what_was_measured(
+    name, units, batch, hosts, seconds, needed, given, waits
+):
+    plan = dataclasses.replace(
+        PLAN,
+        batch_size=batch,
+        hosts=hosts,
+        rows_per_host=batch // hosts,
+        units=("tokens", 1e6) if units == "tokens" else ("audio_seconds", batch * units),
+        compute=dataclasses.replace(PLAN.compute, seconds=seconds),
+    )
+    assert plan.feed.needed == pytest.approx(needed, rel=1e-3)
+    assert plan.feed.given == pytest.approx(given, rel=1e-3)
+    short = f"SHORT: chips wait {waits} of the time"
+    assert (short if waits else ": enough") in describe("config.py", plan)
+    assert waits or plan.feed.idle == (0, 0)
+    assert plan.to_dict()["feed"]["needed"] == plan.feed.needed
+
+
+def test_a_feed_of_other_units_was_never_measured():
+    assert dataclasses.replace(PLAN, units=("points", 3.0)).feed is None
+    assert FULL.feed is None
+    assert "feed" not in describe("config.py", FULL)
 
 
 def test_a_kernel_of_unknown_cost_is_never_free():

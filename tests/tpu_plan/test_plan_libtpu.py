@@ -52,7 +52,9 @@ def test_a_stage_on_two_generations(tmp_path):
     assert len([line for line in out.splitlines() if line.startswith("v")]) == 2  # the table
     v5e, v4 = json.loads(path.read_text())["plans"]
     assert v5e["chips"] == v4["chips"] == v4["devices"] == 4  # megacore: one device a chip
-    assert v5e["batch_size"] == 12
+    assert v5e["batch_size"] == v5e["rows_per_host"] == 12
+    assert v5e["hosts"] == v4["hosts"] == 1
+    assert v5e["feed"]["needed"] == pytest.approx(12 / v5e["compute"]["seconds"])
     assert v5e["parameters"] == v4["parameters"]
     assert v5e["model_flops"] == v4["model_flops"]
     for one in (v5e, v4):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -7,6 +8,7 @@ import pytest
 from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.training import loop
 from audiolm_jax.training.best import best_kept, best_steps, read_best
 from audiolm_jax.training.checkpoints import saved_steps
 from audiolm_jax.training.config import LoopConfig, MeshConfig
@@ -32,7 +34,9 @@ def programmed():
 
 def config(steps, **fields):
     return toy.loop_config(
-        steps, evaluate_every=2, checkpoint_every=5, keep_checkpoints=1, keep_best=2, **fields
+        steps,
+        **{"evaluate_every": 2, "checkpoint_every": 5, "keep_checkpoints": 1, "keep_best": 2}
+        | fields,
     )
 
 
@@ -58,6 +62,34 @@ def test_the_best_survive_the_newest_and_are_named(tmp_path):
     assert int(best.step) == 4
     with pytest.raises(InputError, match=r"no checkpoint of step 6 here; .* 4, 8, 12"):
         load_state(programmed(), tmp_path, MeshConfig(), step=6)
+
+
+def test_one_that_the_last_evaluation_displaces_goes(tmp_path):
+    better_last = config(6, best_is="highest", keep_best=1)  # 5, 1, 3 are the values
+    toy.run_toy(tmp_path, dataclasses.replace(better_last, steps=4), program=programmed())
+    assert saved_steps(tmp_path) == [2, 4]
+    toy.run_toy(tmp_path, dataclasses.replace(better_last, steps=12), program=programmed())
+    assert saved_steps(tmp_path) == [12]
+    assert [one["step"] for one in read_best(tmp_path)["checkpoints"]] == [12]
+
+
+def test_killed_before_best_json_is_written_it_is_written_later(tmp_path, monkeypatch):
+    """The metrics say that the step is evaluated, the file does not say yet what that means."""
+    toy.run_toy(tmp_path / "whole", config(4), program=programmed())
+    write = loop.write_best
+
+    def killed(directory, config, values):
+        if 4 in values:
+            raise ConnectionError
+        write(directory, config, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_best", killed)
+        with pytest.raises(ConnectionError):
+            toy.run_toy(tmp_path / "killed", config(4), program=programmed())
+    toy.run_toy(tmp_path / "killed", config(4), program=programmed())
+    for name in ("best.json", "metrics.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 @pytest.mark.slow

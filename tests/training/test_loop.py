@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +17,11 @@ import pytest
 from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.checkpoints import latest_step, saved_steps
+from audiolm_jax.training import heldout_pass, preemption
+from audiolm_jax.training.checkpoints import Checkpoints, latest_step, saved_steps
 from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.divergence import NonFiniteError
-from audiolm_jax.training.loop import load_state
+from audiolm_jax.training.loop import LoopContext, load_state
 from audiolm_jax.training.metrics import read_metrics
 from audiolm_jax.training.preemption import TrainingStopped
 from audiolm_jax.training.state import Sums, TrainProgram, TrainState
@@ -112,6 +115,20 @@ def test_the_step_is_compiled_once_even_if_the_initial_state_is_weakly_typed(tmp
     assert len(traces) == 1
 
 
+def test_each_step_says_how_full_its_batch_was(tmp_path):
+    def filled(rows):
+        number = [(rows["x"] == toy.make_batch(step)["x"]).all() for step in range(4)].index(True)
+        return (number + 1) / 8, 1.0
+
+    context = LoopContext(units=("tokens", 64.0), filled=filled)
+    toy.run_toy(tmp_path, toy.loop_config(4, evaluate_every=4), context=context)
+    shares = [line["filled_share"] for line in read_metrics(tmp_path / "timing.jsonl")]
+    assert shares == [1 / 8, 2 / 8, (3 + 4) / 16]
+    for line, share in zip(read_metrics(tmp_path / "timing.jsonl"), shares, strict=True):
+        expected = 64 * share / line["seconds_per_step"]
+        assert line["tokens_per_second"] == pytest.approx(expected)
+
+
 def test_heldout_mean_is_over_all_batches(reference):
     program = toy.make_program()
     parts = [program.evaluate(reference.state, batch).totals["loss"] for batch in toy.heldout()]
@@ -160,21 +177,130 @@ def test_killed_it_goes_on_as_if_nothing_had_been(reference, tmp_path, compile_c
     assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
 
 
+def pass_that(monkeypatch, act):
+    """Held-out batches; before the first of each pass `act` is called with the pass's number."""
+    whole, passes = toy.heldout, itertools.count()
+
+    def heldout():
+        act(next(passes))
+        yield from whole()
+
+    monkeypatch.setattr(toy, "heldout", heldout)
+
+
+def test_the_checkpoint_of_a_step_is_on_disk_before_the_step_is_evaluated(
+    reference, tmp_path, monkeypatch
+):
+    there = []
+    pass_that(monkeypatch, lambda number: there.append(saved_steps(tmp_path)[-1]))
+    assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
+    assert there == [6, 12, 15]
+
+
+@pytest.mark.parametrize("at", [0, 2], ids=["first", "last"])
+def test_killed_while_evaluating_it_repeats_the_pass_and_no_step(
+    reference, tmp_path, monkeypatch, at
+):
+    def fail(number):
+        if number == at:
+            raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        pass_that(patch, fail)
+        with pytest.raises(ConnectionError):
+            toy.run_toy(tmp_path, toy.loop_config(STEPS))
+    step = (6, 12, STEPS)[at]
+    assert latest_step(tmp_path) == step
+    assert (tmp_path / "metrics.jsonl").read_bytes().count(b"heldout") == at
+    started = []
+
+    def batches(start):
+        started.append(start)
+        yield from toy.batches(start)
+
+    state = toy.run_toy(tmp_path, toy.loop_config(STEPS), batches=batches)
+    assert set(started) <= {step}
+    assert_ends_like(reference, tmp_path, state)
+
+
 def test_stopped_while_evaluating_it_evaluates_later(reference, tmp_path, monkeypatch):
-    whole = toy.heldout
+    def stop(number):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
 
-    def interrupted():
-        for batch in whole():
-            os.kill(os.getpid(), signal.SIGTERM)
-            yield batch
-
-    monkeypatch.setattr(toy, "heldout", interrupted)
-    with pytest.raises(TrainingStopped):
-        toy.run_toy(tmp_path, toy.loop_config(STEPS))
+    with monkeypatch.context() as patch:
+        pass_that(patch, stop)
+        with pytest.raises(TrainingStopped):
+            toy.run_toy(tmp_path, toy.loop_config(STEPS))
     assert latest_step(tmp_path) == 6
     assert b"heldout" not in (tmp_path / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr(toy, "heldout", whole)
     assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
+
+
+def test_hosts_look_for_a_notice_at_each_step_and_each_heldout_batch(
+    reference, tmp_path, monkeypatch
+):
+    """JAX's service stops hosts at an agreed count of looks, so no number may be left out."""
+    looks = []
+
+    def reached(self, look):
+        looks.append(look)
+        return look == 8  # 0 to 6 are steps, 7 and 8 the two held-out batches
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption, "jax", SimpleNamespace(process_count=lambda: 2))
+        patch.setattr(Checkpoints, "reached_preemption", reached)
+        with pytest.raises(TrainingStopped) as stopped:
+            toy.run_toy(tmp_path, toy.loop_config(STEPS))
+    assert stopped.value.code == 75
+    assert looks == list(range(9))
+    assert latest_step(tmp_path) == 6
+    assert b"heldout" not in (tmp_path / "metrics.jsonl").read_bytes()
+    assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
+
+
+def test_heldout_batches_are_read_ahead_and_no_result_is_waited_for_at_once(tmp_path, monkeypatch):
+    """While the devices compute one batch the next is on its way to them."""
+    events, program = [], toy.make_program()
+
+    def heldout():
+        for number in range(4):
+            events.append(f"read {number} on {threading.current_thread().name}")
+            yield toy.make_batch(number)
+
+    def wait(tree):
+        events.append("wait")
+        return jax.device_get(tree)
+
+    monkeypatch.setattr(heldout_pass, "jax", SimpleNamespace(device_get=wait))
+    calls = itertools.count()
+
+    def evaluate(state, batch):
+        events.append(f"compute {next(calls)}")
+        return program.evaluate(state, batch)
+
+    heldout_pass.heldout_means(evaluate, program.init(jax.random.key(0)), heldout, lambda n: False)
+    assert {e for e in events if "read" in e} == {f"read {n} on prefetch" for n in range(4)}
+    order = [event for event in events if "read" not in event]
+    assert order.index("compute 1") < order.index("wait")
+    assert order[-2:] == ["wait", "wait"]
+
+
+def test_samples_belong_to_the_pass(reference, tmp_path):
+    """Killed while it makes them, it makes them again; they come before the line that ends it."""
+    made = []
+
+    def on_evaluate(step, state, writer):
+        made.append((step, (tmp_path / "metrics.jsonl").read_bytes().count(b"heldout")))
+        if len(made) == 2:
+            raise ConnectionError
+
+    context = LoopContext(on_evaluate=on_evaluate)
+    with pytest.raises(ConnectionError):
+        toy.run_toy(tmp_path, toy.loop_config(STEPS), context=context)
+    state = toy.run_toy(tmp_path, toy.loop_config(STEPS), context=context)
+    assert made == [(6, 0), (12, 1), (12, 1), (15, 2)]
+    assert_ends_like(reference, tmp_path, state)
 
 
 def test_a_damaged_newest_checkpoint_costs_steps_but_not_the_result(reference, tmp_path, caplog):
@@ -223,7 +349,7 @@ def test_another_seed_is_another_run(reference, tmp_path):
     assert json.loads(first)["loss"] != json.loads(other.splitlines()[0])["loss"]
 
 
-@pytest.mark.parametrize(("step", "good"), [(8, 4), (10, 8)])
+@pytest.mark.parametrize(("step", "good"), [(8, 6), (10, 8)])
 def test_not_finite_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, step, good):
     program = toy.make_program(poison_step=step - 1)  # 8 is to be a checkpoint itself
     with pytest.raises(NonFiniteError) as error:
@@ -237,10 +363,9 @@ def test_not_finite_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, s
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
-@pytest.mark.slow
-def test_a_run_that_is_lost_by_its_heldout_data_stops_and_stays_stopped(tmp_path):
-    """Evaluated at 6 and 12, saved at 4 and 8: the verdict on 12 comes before a save of 12."""
-    seen = []
+def test_a_run_that_is_lost_by_its_heldout_data_stops_and_stays_stopped(tmp_path, monkeypatch):
+    seen, passes = [], []
+    pass_that(monkeypatch, passes.append)
 
     def verdict(means):
         seen.append(means["loss"])
@@ -250,8 +375,10 @@ def test_a_run_that_is_lost_by_its_heldout_data_stops_and_stays_stopped(tmp_path
     for _ in range(2):
         with pytest.raises(InputError, match="held-out data at step 12: it has collapsed"):
             toy.run_toy(tmp_path, toy.loop_config(20), program=program)
-        assert saved_steps(tmp_path)[-1] == 8
+        assert saved_steps(tmp_path)[-1] == 12
+        assert read_metrics(tmp_path / "metrics.jsonl")[-1] == {"step": 12, "heldout/loss": seen[1]}
     assert seen[1] == seen[2]
+    assert passes == [0, 1]
 
 
 def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
@@ -330,6 +457,7 @@ def test_heldout_count_of_zero_is_null_not_a_crash(tmp_path):
         ({"steps": 0}, "--loop.steps 0"),
         ({"steps": 5, "seed": -1}, "--loop.seed -1"),
         ({"steps": 5, "log_every": 0}, "--loop.log-every 0"),
+        ({"steps": 5, "heldout_batches": 0}, "--loop.heldout-batches 0: expected 1 or more, or"),
         ({"steps": 5, "keep_checkpoints": 0}, "--loop.keep-checkpoints 0"),
         ({"steps": 5, "progress_seconds": 0.0}, "--loop.progress-seconds 0.0"),
     ],

@@ -79,12 +79,30 @@ def test_field_that_one_side_lacks_is_a_difference(tmp_path):
         claim(tmp_path, changed)
 
 
+def test_a_run_of_before_goes_on_where_a_new_field_says_what_it_did(tmp_path):
+    old, same, other = make(), make(), make()
+    same["config"]["edge_share"], other["config"]["edge_share"] = 0.0, 0.2
+    claim(tmp_path, old)
+    with pytest.raises(InputError, match=r"config\.edge_share is absent .* and 0\.2 now"):
+        claim(tmp_path, other)
+    assert claim(tmp_path, same)["config"]["edge_share"] == 0.0
+    with pytest.raises(InputError, match=r"config\.edge_share is 0\.0 .* and 0\.2 now"):
+        claim(tmp_path, other)
+
+
 def test_more_steps_extend_and_another_mesh_is_allowed(tmp_path):
     claim(tmp_path, make())
     extended = claim(tmp_path, make(steps=20, mesh=MeshConfig("dp")))
     assert extended["config"]["loop"]["steps"] == 20
     with pytest.raises(InputError, match=r"loop\.steps"):
         claim(tmp_path, make(steps=10))
+
+
+def test_a_run_of_before_the_bound_on_held_out_batches_goes_on(tmp_path):
+    before = make()
+    del before["config"]["loop"]["heldout_batches"]
+    claim(tmp_path, before)
+    assert claim(tmp_path, make())["config"]["loop"]["heldout_batches"] == 100
 
 
 def test_a_second_process_is_refused_until_the_first_is_done(tmp_path):

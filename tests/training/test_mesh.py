@@ -40,7 +40,7 @@ def _metrics(directory):
 @pytest.mark.parametrize(
     ("preset", "sizes", "kernel_spec"),
     [
-        ("dp", {}, (None, None)),
+        pytest.param("dp", {}, (None, None), marks=pytest.mark.slow),
         pytest.param("fsdp", {"replicas": 2}, ("fsdp", None), marks=pytest.mark.slow),
         ("fsdp_tp", {"slices": 2, "model": 2}, ("fsdp", "model")),
     ],
@@ -162,6 +162,8 @@ def test_a_host_gets_the_rows_that_its_devices_hold(monkeypatch, shape, processe
     for host, share in enumerate(shares):
         monkeypatch.setattr(jax, "process_index", lambda host=host: host)
         assert host_rows(fake_mesh(shape, processes), 8) == share
+        assert host_rows(fake_mesh(shape, processes), 8, host) == share
+        assert host_rows(fake_mesh(shape, processes), 8, 1 - host) == shares[1 - host]
 
 
 def test_one_host_gets_all_rows_and_gathers_them():

@@ -140,6 +140,21 @@ def test_clock_reports_rates_and_the_share_of_the_peak(monkeypatch):
     assert report["tokens_per_second"] == 50
     assert report["model_flops_per_second"] == 3e9
     assert report["mfu"] == 0.3
+    assert report["filled_share"] == 1
+
+
+def test_padding_is_no_throughput(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    clock = StepClock(("tokens", 100.0), model_flops=6e9, peak_flops=1e10)
+    for filled in ((0.5, 0.25), (0.25, 0.125), (1.0, 1.0), (0.25, 0.125)):
+        now[0] += 2
+        clock.tick(filled)
+    report = clock.report()
+    assert report["filled_share"] == 0.5
+    assert report["tokens_per_second"] == 25
+    assert report["model_flops_per_second"] == 1.125e9
+    assert report["mfu"] == 0.1125
 
 
 class FakeWandb(types.ModuleType):

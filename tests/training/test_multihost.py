@@ -71,10 +71,15 @@ def flags(count):
     ]
 
 
-def run_toy_hosts(directory, steps, count=2):
-    coordinator = f"localhost:{free_port()}"
-    command = [sys.executable, str(WORKER), coordinator, str(count)]
-    with hosts([[*command, str(i), str(directory), str(steps)] for i in range(count)]) as started:
+def toy_hosts(directory, steps, heldout_batches=2, seconds_each=0.0):
+    """Commands of two hosts of the toy."""
+    command = [sys.executable, str(WORKER), f"localhost:{free_port()}", "2"]
+    words = [str(word) for word in (directory, steps, heldout_batches, seconds_each)]
+    return [[*command, str(index), *words] for index in range(2)]
+
+
+def run_toy_hosts(directory, steps, *heldout):
+    with hosts(toy_hosts(directory, steps, *heldout)) as started:
         return finish(started)
 
 
@@ -224,6 +229,35 @@ def test_a_host_that_is_asked_to_stop_stops_all_at_one_step(store, asked):
         started[0].send_signal(signal.SIGTERM)
         printed, _ = finish(started, 75)[0]
     assert f"going on from step {step}" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_notice_in_the_middle_of_a_pass_costs_that_pass_alone(tmp_path, asked):
+    """The step is on disk; hosts stop at one batch, long before the pass would end."""
+    batches, seconds = 100, 0.15
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    with hosts(toy_hosts(cut, 7, batches, seconds)) as started:
+        deadline = time.monotonic() + LIMIT
+        while not all((cut / f"pass_of_{index}").exists() for index in range(2)):
+            assert all(process.poll() is None for process in started)
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert saved_steps(cut)[-1] == 6
+        asked_at = time.monotonic()
+        started[asked].send_signal(signal.SIGTERM)
+        finish(started, 75)
+        took = time.monotonic() - asked_at
+    print(f"{took:.1f} s from the notice to the end; the pass takes {batches * seconds:.0f} s")
+    assert took < 0.7 * batches * seconds
+    assert saved_steps(cut)[-1] == 6
+    lines = read_metrics(cut / "metrics.jsonl")
+    assert not [line for line in lines if "heldout/loss" in line or line["step"] > 6]
+    said = run_toy_hosts(cut, 7, batches)
+    assert "going on from step 6" in "".join(said[0])
+    run_toy_hosts(whole, 7, batches)
+    assert (cut / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow

@@ -26,13 +26,17 @@ def token_batches(
     batch_size: int,
     seed: int,
     rows: Sequence[int] | None = None,
+    edge_share: float = 0.0,
 ) -> Callable[[int], Iterator[TokenBatch]]:
     """Endless shuffled batches of "train", a pure function of seed and step: step -> iterator.
     Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
-    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all."""
+    `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all.
+    `edge_share` of the crops, 0 to 1, begin or end a file, half of it each."""
     store = _open(store_dir, stage, "train")
     own = own_rows(batch_size, rows)
-    return lambda step: _read(store, stage, "train", batch_size, own, step * batch_size, seed)
+    return lambda step: _read(
+        store, stage, "train", batch_size, own, step * batch_size, seed, edge_share
+    )
 
 
 def heldout_batches(
@@ -41,13 +45,15 @@ def heldout_batches(
     batch_size: int,
     split: Split = "heldout",
     rows: Sequence[int] | None = None,
+    limit: int | None = None,
 ) -> Callable[[], Iterator[TokenBatch]]:
     """`token_batches` of every token of a split exactly once, in order, the same each time, in even
-    windows of at most the stage's crop. Rows missing in the last batch are padding with weight 0;
-    every host gets the same number of batches."""
+    windows of at most the stage's crop; if that makes more than `limit` batches, so many of windows
+    spread evenly over all. Rows missing in the last batch are padding with weight 0; every host
+    gets the same number of batches."""
     store = _open(store_dir, stage, split)
     own = own_rows(batch_size, rows)
-    return lambda: _read(store, stage, split, batch_size, own, 0, None)
+    return lambda: _read(store, stage, split, batch_size, own, 0, None, limit=limit)
 
 
 def _open(store_dir: Path, stage: StageConfig, split: Split) -> TokenStore:
@@ -66,6 +72,8 @@ def _read(
     rows: Sequence[int],
     start: int,
     seed: int | None,
+    edge_share: float = 0.0,
+    limit: int | None = None,
 ) -> Iterator[TokenBatch]:
     """Shuffled and endless with a seed, in order and once without."""
     with _quiet_standard_error():
@@ -77,7 +85,7 @@ def _read(
 
     task = stage_task(store, stage)
     dataset = seqio.get_dataset(
-        task.replace(source=TokenWindows(store, stage, start, batch_size, rows)),
+        task.replace(source=TokenWindows(store, stage, start, batch_size, rows, edge_share, limit)),
         dict.fromkeys(task.output_features, stage.max_tokens),
         StageFeatureConverter(),
         dataset_split=split,

@@ -5,6 +5,8 @@ an atomic rename, so a process killed at any time leaves nothing that looks whol
 """
 
 import dataclasses
+import errno
+import functools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from jaxtyping import Int
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.index import BadFile, file_of
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
@@ -27,6 +29,7 @@ from audiolm_jax.stages import Sequence, StageConfig, build_sequence, deduplicat
 MANIFEST = "MANIFEST.json"
 # Stores up to this size are hashed in full when opened; larger ones by `verify` alone.
 HASH_ON_OPEN_BYTES = 4 << 30
+OPEN_SHARDS = 64  # of one store at a time, the least recently read closed first
 
 
 def shard_name(split: Split, index: int, count: int) -> str:
@@ -54,6 +57,7 @@ def write_shard(
     clusters = np.zeros(sizes.semantic_clusters, np.int64)
     codes = np.zeros((sizes.levels, sizes.codebook_size), np.int64)
     lengths: list[int] = []
+    ids: list[str] = []
     # Two writers on one name would lose records silently: a name of its own, then a rename.
     with atomic_path(path) as scratch:
         writer = ArrayRecordWriter(str(scratch), "group_size:1")
@@ -66,6 +70,7 @@ def write_shard(
                 for level, row in enumerate(codes):
                     row += np.bincount(record.codes[:, level], minlength=len(row))
                 lengths.append(len(record.clusters))
+                ids.append(record.clip_id)
         finally:
             writer.close()
     summary = {
@@ -74,6 +79,7 @@ def write_shard(
         "records": len(lengths),
         "frames": sum(lengths) * sizes.frames_per_semantic,
         "semantic_lengths": lengths,
+        "clip_ids": ids,
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
@@ -145,7 +151,10 @@ class TokenStore:
     def __init__(self, directory: Path, provenance: TokenProvenance, manifest: dict[str, Any]):
         """Use `open`."""
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
-        self._readers: dict[str, Any] = {}
+        self._lengths: dict[Split, np.ndarray] = {}
+        self._edges: dict[Split, tuple[np.ndarray, np.ndarray]] = {}
+        # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
+        self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
             split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
@@ -206,33 +215,51 @@ class TokenStore:
 
     def semantic_lengths(self, split: Split) -> Int[np.ndarray, " n"]:
         """Semantic tokens of each record, before de-duplication, from the shards' JSON files."""
-        lengths: list[int] = []
+        if split not in self._lengths:
+            parts = [summary["semantic_lengths"] for summary in self._summaries(split)]
+            self._lengths[split] = np.array([n for part in parts for n in part], np.int64)
+        return self._lengths[split]
+
+    def clip_ids(self, split: Split) -> list[str]:
+        """Of each record, from the shards' JSON files; shards of before have them inside alone."""
+        ids: list[str] = []
+        for summary in self._summaries(split):
+            numbers = range(len(ids), len(ids) + summary["records"])
+            ids += summary.get("clip_ids") or [self.record(split, n).clip_id for n in numbers]
+        return ids
+
+    def file_edges(self, split: Split) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Numbers of the first and the last record of the file that each record is a part of."""
+        if split not in self._edges:
+            files: dict[str, int] = {}
+            clips = [file_of(clip_id) for clip_id in self.clip_ids(split)]
+            file = np.array([files.setdefault(path, len(files)) for path, _ in clips], np.int64)
+            order = np.lexsort((np.array([part for _, part in clips], np.int64), file))
+            firsts = order[np.diff(file[order], prepend=-1) > 0]
+            lasts = order[np.diff(file[order], append=len(files)) > 0]
+            self._edges[split] = firsts[file], lasts[file]
+        return self._edges[split]
+
+    def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:
         for shard in self._shards.get(split, []):
             path = self.directory / shard["name"]
             summary = read_shard_summary(path, self.fingerprint) or {}
-            part = summary.get("semantic_lengths", [])
-            frames = sum(part) * self.sizes.frames_per_semantic
-            if (len(part), frames) != (shard["records"], shard["frames"]):
+            lengths = summary.get("semantic_lengths", [])
+            ids, frames = summary.get("clip_ids", lengths), sum(lengths)
+            sizes = len(lengths), len(ids), frames * self.sizes.frames_per_semantic
+            if sizes != (shard["records"], shard["records"], shard["frames"]):
                 raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
-            lengths += part
-        return np.array(lengths, np.int64)
+            yield summary
 
     def record(self, split: Split, index: int) -> TokenRecord:
         """Clip number `index` of a split; InputError if its shard is damaged."""
-        from array_record.python.array_record_module import ArrayRecordReader
-
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
         number = int(np.searchsorted(self._ends[split], index, side="right"))
         shard = self._shards[split][number]
-        name, count = shard["name"], shard["records"]
-        path = self.directory / name
+        count, path = shard["records"], self.directory / shard["name"]
         try:
-            if name not in self._readers:
-                # One record at a time at random places: reading ahead would only cost.
-                options = "readahead_buffer_size:0,max_parallelism:0"
-                self._readers[name] = ArrayRecordReader(str(path), options)
-            reader = self._readers[name]
+            reader = self._reader(path)
             if reader.num_records() != count:
                 raise InputError(
                     f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
@@ -251,14 +278,29 @@ class TokenStore:
 
     def sequences(self, split: Split, stage: StageConfig) -> Iterator[Sequence]:
         """The unpadded sequences of `loader.heldout_batches`: all of a split once, in order."""
-        for record in self.records(split):
+        _, lasts = self.file_edges(split)
+        for number, record in enumerate(self.records(split)):
             for start, stop in even_windows(len(record.clusters), stage.crop_semantic):
                 clusters, codes = record.cut(start, stop)
-                is_end = stop == len(record.clusters)
+                is_end = stop == len(record.clusters) and int(lasts[number]) == number
                 yield build_sequence(clusters.astype("int32"), codes.astype("int32"), is_end, stage)
 
     def _all_shards(self) -> list[dict[str, Any]]:
         return [shard for shards in self._shards.values() for shard in shards]
+
+
+def _open_shard(path: Path) -> Any:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    # One record at a time at random places: reading ahead would only cost.
+    reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
+    if not reader.ok():  # it does not say why
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
+            raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
+    return reader
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:

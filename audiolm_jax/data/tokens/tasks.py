@@ -15,7 +15,7 @@ import seqio
 import tensorflow as tf
 
 from audiolm_jax.data.sources import SPLITS, Split
-from audiolm_jax.data.stream import generator, shuffled_index
+from audiolm_jax.data.stream import generator, shuffled_index, spread
 from audiolm_jax.data.tokens.store import TokenStore, check_store
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
@@ -33,13 +33,14 @@ class TokenWindows(seqio.DataSource):
 
     Shuffled, a split is endless. In every epoch a record of u semantic tokens comes
     ceil(u / crop) times, in an order of that epoch's own; each time with a crop whose start is
-    uniform where a whole crop fits. Records no longer than the crop are taken whole.
+    uniform where a whole crop fits. Records no longer than the crop are taken whole. With a chance
+    of `edge_share` the crop is moved to the beginning or to the end of the file it is from.
 
-    Not shuffled, each record is cut into even windows, in order. Empty windows follow until the
-    number is a multiple of the batch.
+    Not shuffled, each record is cut into even windows, in order; of more than a limit so many are
+    spread evenly over all. Empty windows follow until the number is a multiple of the batch.
 
     Examples: `semantic` (uint16 little endian bytes), `acoustic` (the same, row-major frames of
-    `levels`), `ends_here` (bool: the record ends with the window), `position` (int64).
+    `levels`), `ends_here` (bool: the file ends with the window), `position` (int64).
     """
 
     def __init__(
@@ -49,14 +50,20 @@ class TokenWindows(seqio.DataSource):
         start: int = 0,
         batch_size: int | None = None,
         rows: Sequence[int] = (),
+        edge_share: float = 0.0,
+        limit: int | None = None,
     ):
         """Of the `batch_size` examples of a step, from the one at position `start` on, `rows` are
-        read; shard h of n reads every n-th of them, without batches positions h, h + n, ..."""
+        read; shard h of n reads every n-th of them, without batches positions h, h + n, ...; not
+        shuffled, no more than `limit` batches."""
+        self._most = None if limit is None or batch_size is None else limit * batch_size
         self._store, self._stage = store, stage
         self._start, self._batch_size, self._rows = start, batch_size, rows
+        self._edge_share = edge_share
         self._lengths = {
             split: store.semantic_lengths(split) for split in SPLITS if store.num_records(split)
         }
+        self._edges = {split: store.file_edges(split) for split in self._lengths}
         self._ends = {
             split: np.cumsum(-(-lengths // stage.crop_semantic))
             for split, lengths in self._lengths.items()
@@ -87,16 +94,19 @@ class TokenWindows(seqio.DataSource):
         """(record, first semantic token, end) at a position of the shuffled stream."""
         slot = shuffled_index(position, self.num_windows(split), seed)
         record = int(np.searchsorted(self._ends[split], slot, side="right"))
+        draw = generator(seed, position, purpose=3).random()
+        is_edge, is_end = draw < self._edge_share, draw < self._edge_share / 2
+        if is_edge:
+            record = int(self._edges[split][is_end][record])
         length, crop = int(self._lengths[split][record]), self._stage.crop_semantic
-        if length <= crop:
-            return record, 0, length
-        start = int(generator(seed, position, purpose=1).integers(length - crop + 1))
-        return record, start, start + crop
+        spare = max(0, length - crop)
+        start = int(generator(seed, position, purpose=1).integers(spare + 1))
+        if is_edge:
+            start = spare if is_end else 0
+        return record, start, min(length, start + crop)
 
-    def window_at(self, split: Split, position: int) -> tuple[int, int, int] | None:
-        """(record, first semantic token, end) in order; None for a filling empty window."""
-        if position >= self.num_windows(split):
-            return None
+    def window_at(self, split: Split, position: int) -> tuple[int, int, int]:
+        """(record, first semantic token, end) in order."""
         record = int(np.searchsorted(self._ends[split], position, side="right"))
         windows = even_windows(int(self._lengths[split][record]), self._stage.crop_semantic)
         start, stop = windows[position - int(self._ends[split][record])]  # counted from the end
@@ -117,13 +127,19 @@ class TokenWindows(seqio.DataSource):
         batch, own = shard.num_shards, np.array([shard.index])
         if self._batch_size is not None:
             batch, own = self._batch_size, np.array(self._rows)[shard.index :: shard.num_shards]
-        stop = _ENDLESS if shuffle else -(-self.num_windows(split) // batch) * len(own)
+        chosen = spread(self.num_windows(split), self._most)
+        stop = _ENDLESS if shuffle else -(-len(chosen) // batch) * len(own)
         seed = seed or 0
+
+        def place(position: int) -> tuple[int, int, int] | None:
+            if shuffle:
+                return self.crop_at(split, position, seed)
+            return self.window_at(split, chosen[position]) if position < len(chosen) else None
 
         def fetch(ordinals: np.ndarray) -> tuple[np.ndarray, ...]:
             steps, which = np.divmod(ordinals, len(own))
             positions = steps * batch + own[which]
-            windows = [self._window(split, int(p), shuffle, seed) for p in positions]
+            windows = [self._window(split, place(int(p))) for p in positions]
             semantic, acoustic, ends = zip(*windows, strict=True)
             # Objects, because numpy's own byte strings lose zeros at their end.
             return positions, np.array(semantic, object), np.array(acoustic, object), np.array(ends)
@@ -141,15 +157,15 @@ class TokenWindows(seqio.DataSource):
         return ordinals.map(example).unbatch()
 
     def _window(
-        self, split: Split, position: int, shuffle: bool, seed: int
+        self, split: Split, place: tuple[int, int, int] | None
     ) -> tuple[bytes, bytes, bool]:
-        place = self.crop_at(split, position, seed) if shuffle else self.window_at(split, position)
         if place is None:
             return b"", b"", False
         number, start, stop = place
         record = self._store.record(split, number)
         clusters, codes = record.cut(start, stop)
-        return clusters.tobytes(), codes.tobytes(), stop == len(record.clusters)
+        is_last = int(self._edges[split][1][number]) == number
+        return clusters.tobytes(), codes.tobytes(), is_last and stop == len(record.clusters)
 
 
 def stage_task(store: TokenStore, stage: StageConfig) -> seqio.Task:

@@ -11,6 +11,7 @@ MODES: tuple[Mode, ...] = ("within", "across")
 Source = Literal["mfcc", "encoder", "semantic", "codec"]
 Slicing = Literal["corrected", "legacy"]
 SLICINGS: tuple[Slicing, ...] = ("corrected", "legacy")
+Part = Literal["all", "choice", "report"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,9 @@ class AbxConfig:
     """Most speakers of X for each A, drawn by lot; None for all. Libri-Light: 5."""
     seed: int = 0
     """Of both draws, which depend on nothing else but the names of the group."""
+    part: Part = "all"
+    """Which recordings: all, or one half to choose layer and K by and the other half to report.
+    A sentence that several speakers read, files of one name, is wholly in one half."""
 
     def __post_init__(self) -> None:
         for flag, value, least in (

@@ -72,7 +72,7 @@ class AbxExperiment(Evaluation):
         from audiolm_jax.evaluation.abx.features import features_of
         from audiolm_jax.evaluation.abx.results import measure_features, read_recordings
 
-        recordings = read_recordings(self.audio_dir, self.items, self.alignments)
+        recordings = read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part)
         counts = len(recordings.items), len(recordings.paths)
         logger.info("%s: %d items in %d recordings", self.items, *counts)
         rows = []

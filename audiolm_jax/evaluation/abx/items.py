@@ -12,8 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.data.alignments import SILENCES, AlignedPhone, parse_interval, read_lines
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import Part
 
 HEADER = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
 
@@ -40,6 +42,12 @@ def read_items(path: Path) -> list[Item]:
     if not items:
         raise InputError(f"{path}: holds no items: expected one a line after the header")
     return items
+
+
+def is_in_part(file: str, part: Part) -> bool:
+    """Whether a recording is of a part, which its name without folders decides."""
+    half = int(fingerprint(file.rpartition("/")[2]), 16) % 2
+    return part == "all" or half == ("choice", "report").index(part)
 
 
 def write_items(path: Path, items: Iterable[Item]) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from audiolm_jax.data.alignments import AlignedPhone, find_recordings, read_alignments
-from audiolm_jax.evaluation.abx.config import SLICINGS, AbxConfig
-from audiolm_jax.evaluation.abx.items import Item, read_items
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.abx.config import SLICINGS, AbxConfig, Part
+from audiolm_jax.evaluation.abx.items import Item, is_in_part, read_items
 from audiolm_jax.evaluation.abx.phone_purity import phone_purity
 from audiolm_jax.evaluation.abx.score import abx_score
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
@@ -23,10 +24,14 @@ class Recordings:
     speakers: Mapping[str, str]  # who speaks in it
 
 
-def read_recordings(audio_dir: str, items: str, alignments: str) -> Recordings:
-    """Items, aligned phones unless `alignments` is empty, and the audio files of both."""
-    read = read_items(Path(items))
+def read_recordings(audio_dir: str, items: str, alignments: str, part: Part) -> Recordings:
+    """Items, aligned phones unless `alignments` is empty, and the audio files of both, of a part of
+    the recordings."""
+    read = [item for item in read_items(Path(items)) if is_in_part(item.file, part)]
+    if not read:
+        raise InputError(f"{items}: no item in part {part!r} (--abx.part); take all")
     phones = read_alignments(Path(alignments)) if alignments else []
+    phones = [phone for phone in phones if is_in_part(phone.file, part)]
     speakers = {phone.file: phone.speaker for phone in phones}
     speakers |= {item.file: item.speaker for item in read}
     return Recordings(read, phones, find_recordings(Path(audio_dir), sorted(speakers)), speakers)

@@ -35,7 +35,9 @@ class EvaluateExperiment(Evaluation):
     runs: tuple[str, ...]
     """Run directories whose loss curves and speed are shown."""
     prompts: int = 4
-    """How many held-out clips are continued, the longest first."""
+    """How many held-out clips are continued."""
+    prompt_seed: int = 0
+    """Draws them among the clips that are long enough."""
     prompt_seconds: float = 3.0
     """Beginning of each clip that the models hear."""
     continuation_seconds: float = 4.0
@@ -76,17 +78,21 @@ class EvaluateExperiment(Evaluation):
 
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.data.unheard import check_unheard, check_untrained
         from audiolm_jax.evaluation.bundle import heldout
         from audiolm_jax.evaluation.bundle.report import ReportPage
         from audiolm_jax.evaluation.page.training import summarize_run
-        from audiolm_jax.generation.bundle import load_bundle
+        from audiolm_jax.generation.bundle import load_bundle, read_record
         from audiolm_jax.generation.pipeline import Generator
 
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
-        bundle, store = load_bundle(Path(self.bundle)), TokenStore.open(self.tokens)
-        index = scan(self.data)
+        index, store = scan(self.data), TokenStore.open(self.tokens)
+        origins = read_record(Path(self.bundle))["provenance"]
+        check_unheard(index, {f"{self.bundle}/{part}": of for part, of in origins.items()})
+        check_untrained(index, store, {n: of for n, of in origins.items() if n.endswith("_lm")})
+        bundle = load_bundle(Path(self.bundle))
         generator = Generator(bundle, self.generation)
-        clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds)
+        clips = heldout.choose_prompts(index, self.prompts, self.prompt_seconds, self.prompt_seed)
         lengths = self.prompt_seconds, self.continuation_seconds
         continued = heldout.continue_clips(generator, index, clips, *lengths, self.seeds)
         for clip in continued:
@@ -98,7 +104,8 @@ class EvaluateExperiment(Evaluation):
         page = ReportPage(
             title=self.title,
             summary=f"{len(index.of('train'))} recordings to learn from, "
-            f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out ones.",
+            f"{len(index.of('heldout'))} held out. Every figure is measured on the held-out ones. "
+            f"{index.heldout_speakers()}",
             sample_rate_hz=generator.sample_rate_hz,
             train_seconds=index.seconds("train"),
             examples=tuple(clip.example(bundle.codec) for clip in continued),
@@ -109,6 +116,8 @@ class EvaluateExperiment(Evaluation):
             provenance={
                 "bundle": bundle.fingerprint,
                 **{f"part {part}": value for part, value in bundle.parts.items()},
+                **heldout.chosen_by(origins, {index.fingerprint, store.fingerprint}),
+                "prompts": f"{len(clips)}, drawn by seed {self.prompt_seed}",
                 "token store": store.fingerprint,
                 "data": index.fingerprint,
                 "config": facts["config_hash"],
@@ -119,6 +128,7 @@ class EvaluateExperiment(Evaluation):
         )
         write_text(Path(self.directory) / self.page, page.render())
         return {
+            "heldout_speakers": dataclasses.asdict(index.heldout_speakers()),
             "codec": dataclasses.asdict(codec),
             "semantic": dataclasses.asdict(semantic),
             "likelihood": [dataclasses.asdict(stage) for stage in likelihoods],

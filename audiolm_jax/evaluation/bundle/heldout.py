@@ -3,8 +3,9 @@
 import dataclasses
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +35,8 @@ logger = logging.getLogger(__name__)
 _BATCH = 8  # sequences measured at once
 
 
-def choose_prompts(index: ClipIndex, count: int, seconds: float) -> list[ClipInfo]:
-    """The longest held-out clips, at least `seconds` long and at least one."""
+def choose_prompts(index: ClipIndex, count: int, seconds: float, seed: int) -> list[ClipInfo]:
+    """Held-out clips, at least `seconds` long and at least one, drawn by `seed`."""
     shortest = seconds * index.config.sample_rate_hz
     long = [clip for clip in index.of("heldout") if clip.num_samples >= shortest]
     if not long:
@@ -43,7 +44,20 @@ def choose_prompts(index: ClipIndex, count: int, seconds: float) -> list[ClipInf
             f"{index.config.audio_dir}: no held-out clip of {seconds} s; lower --prompt-seconds "
             "or raise --data.heldout-percent"
         )
-    return sorted(long, key=lambda clip: (-clip.num_samples, clip.clip_id))[:count]
+    order = np.random.default_rng(seed).permutation(len(long))
+    return [long[i] for i in order[:count]]
+
+
+def chosen_by(origins: Mapping[str, Any], measured: Set[str]) -> dict[str, str]:
+    """For each part whose checkpoint was chosen by a held-out metric, by which; `origins` are the
+    provenance of each, `measured` the fingerprints of the data that are reported on."""
+    rows = {}
+    for part, provenance in origins.items():
+        if metric := provenance.get("best_of"):
+            is_same = not measured.isdisjoint(map(str, provenance["data"].values()))
+            where = "the recordings measured here" if is_same else "other recordings"
+            rows[f"checkpoint of {part}"] = f"chosen by the {metric} on {where}"
+    return rows
 
 
 @dataclasses.dataclass(frozen=True)

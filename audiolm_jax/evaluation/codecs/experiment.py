@@ -120,6 +120,7 @@ class CodecEvaluateExperiment(Evaluation):
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what the config names; writes table.md, figures/ and the page."""
         from audiolm_jax.data.index import scan
+        from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.evaluation.codecs.compare import compare_selection, conditions_of
         from audiolm_jax.evaluation.codecs.page import CodecPage, notes_of
         from audiolm_jax.evaluation.codecs.selection import select_clips
@@ -128,7 +129,9 @@ class CodecEvaluateExperiment(Evaluation):
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
 
         not_measured = self._not_measured()
-        codecs = load_codecs(self.codecs, self.levels, self.data)
+        index = scan(self.data)
+        check_unheard(index, {path: provenance_at(path) for _, path in self.codecs})
+        codecs = load_codecs(self.codecs, self.levels)
         trainers = tuple(summarize_run(Path(run)) for run in self.runs)
         for name, reason in not_measured.items():
             logger.warning("%s: not measured: %s", name, reason)
@@ -136,7 +139,7 @@ class CodecEvaluateExperiment(Evaluation):
         recognizer = None if asr.model is None else Recognizer(Path(asr.model), asr.language)
         limits = self.min_clip_seconds, self.max_clip_seconds, self.max_clips
         heard = (asr, recognizer.normalize) if recognizer else (None, str)
-        selection = select_clips(scan(self.data), *limits, *heard)
+        selection = select_clips(index, *limits, *heard)
         logger.info(
             "%d clips to measure, %d to recognize; left out %d times, see report.json",
             *(len(selection.waveform), len(selection.words), len(selection.left_out)),
@@ -172,7 +175,8 @@ class CodecEvaluateExperiment(Evaluation):
         write_text(directory / "table.md", content.markdown())
         write_text(directory / self.page, content.render())
         logger.info(content.markdown())
-        return content.record(records)
+        speakers = {"heldout_speakers": dataclasses.asdict(selection.speakers)}
+        return speakers | content.record(records)
 
     def _provenance(
         self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None

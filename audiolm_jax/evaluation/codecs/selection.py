@@ -5,7 +5,7 @@ import fnmatch
 import hashlib
 from collections.abc import Callable
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.index import ClipIndex, ClipInfo, HeldoutSpeakers
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
 
@@ -40,7 +40,12 @@ class Selection:
         seconds = sum(clip.num_samples for clip in self.waveform) / data.sample_rate_hz
         words = f", words on {len(self.words)}" if self.words else ""
         clips = f"{len(self.waveform)} held-out clips of {data.dataset}"
-        return f"Measured on {clips}, {seconds:.0f} s{words}."
+        return f"Measured on {clips}, {seconds:.0f} s{words}. {self.speakers}"
+
+    @property
+    def speakers(self) -> HeldoutSpeakers:
+        """Whether training knows their voices."""
+        return self.index.heldout_speakers(self.clips)
 
 
 def select_clips(

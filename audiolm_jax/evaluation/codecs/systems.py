@@ -6,11 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from audiolm_jax.artifacts.model_folder import read_model_json
 from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.audio.resample import resample
-from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import OPUS, CodebookUse, Condition
 from audiolm_jax.evaluation.codecs.opus import Resynthesis, fit_length, opus_roundtrip
 from audiolm_jax.evaluation.measures.codec import round_trip
@@ -72,19 +69,9 @@ class OpusSystem:
 System = CodecSystem | OpusSystem
 
 
-def load_codecs(
-    codecs: Sequence[tuple[str, str]], levels: Sequence[int], data: AudioDataConfig
-) -> list[CodecSystem]:
-    """Codecs by (label, run directory or model folder); InputError if one, by its own record,
-    learned from clips that `data` holds out."""
-    folders = {label: model_folder(path) for label, path in codecs}
-    for folder in folders.values():
-        provenance = read_model_json(folder)["provenance"]
-        trained_on = (provenance.get("config") or {}).get("data") or {}
-        percent = trained_on.get("heldout_percent", 100)
-        if trained_on.get("dataset") == data.dataset and percent < data.heldout_percent:
-            raise InputError(
-                f"--data.heldout-percent {data.heldout_percent}: {folder} was trained on "
-                f"{data.dataset} with {percent}, so it knows some of these clips; take at most that"
-            )
-    return [CodecSystem(label, load_acoustic_tokenizer(f), levels) for label, f in folders.items()]
+def load_codecs(codecs: Sequence[tuple[str, str]], levels: Sequence[int]) -> list[CodecSystem]:
+    """Codecs by (label, run directory or model folder)."""
+    return [
+        CodecSystem(label, load_acoustic_tokenizer(model_folder(path)), levels)
+        for label, path in codecs
+    ]

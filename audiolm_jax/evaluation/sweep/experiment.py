@@ -99,6 +99,7 @@ class SweepExperiment(Evaluation):
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what is missing; writes cells/*.json, table.md and figures/."""
         from audiolm_jax.data.index import scan
+        from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.evaluation.abx.features import encoder_features
         from audiolm_jax.evaluation.abx.results import read_recordings
         from audiolm_jax.evaluation.page.charts import write_charts
@@ -117,8 +118,9 @@ class SweepExperiment(Evaluation):
         if unknown := [layer for layer in self.layers if layer not in encoder.layers]:
             raise InputError(f"--layers {unknown[0]}: this encoder has {', '.join(encoder.layers)}")
         trainers = [summarize_run(Path(run)) for run in self.runs]
-        recordings = read_recordings(self.audio_dir, self.items, self.alignments)
+        recordings = read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part)
         index = scan(self.data)
+        check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
         logger.info("k-means: %s", choice)
         cells = []

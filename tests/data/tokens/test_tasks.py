@@ -1,13 +1,15 @@
 """Token batches through SeqIO: right, the same after a restart, the same on any number of hosts."""
 
 import itertools
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.index import BadFile, file_of
+from audiolm_jax.data.stream import spread
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
@@ -44,7 +46,7 @@ def stage(name, crop_seconds=0.4, **changes):
 
 
 def make_store(directory, lengths, seed=0):
-    """`lengths[split]`: semantic tokens of each record; two shards in each split."""
+    """`lengths[split]`: semantic tokens of each record, or of each by its id; two shards each."""
     provenance = TokenProvenance(
         dataset="fake",
         data_fingerprint="d",
@@ -59,10 +61,13 @@ def make_store(directory, lengths, seed=0):
     rng, records = np.random.default_rng(seed), {}
     directory.mkdir()
     for split, sizes in lengths.items():
+        if not isinstance(sizes, dict):
+            sizes = {f"{split}{n}.wav": size for n, size in enumerate(sizes)}
+        named = list(sizes.items())
         # Ids and byte strings full of zeros, which padding must not be confused with.
         records[split] = [
             TokenRecord(
-                clip_id=f"{split}{number}.wav",
+                clip_id=clip_id,
                 codes=rng.integers(0, 5, (2 * size, 3)).astype(np.uint16) * (number % 3 > 0),
                 clusters=rng.integers(0, 6, size).astype(np.uint16) * (number % 4 > 0),
                 dataset="fake",
@@ -70,7 +75,7 @@ def make_store(directory, lengths, seed=0):
                 text="",
                 source_rate_hz=16000,
             )
-            for number, size in enumerate(sizes)
+            for number, (clip_id, size) in enumerate(named)
         ]
         for shard in range(2):
             path = directory / shard_name(split, shard, 2)
@@ -237,6 +242,21 @@ def test_heldout_is_every_token_once(store, name):
     assert seen == len(expected)
 
 
+def test_a_limited_pass_is_spread_over_all_records_and_the_same_on_any_hosts(store):
+    config = stage("fine")
+    whole = rows(heldout_batches(store[0], config, 4)(), 99)
+    few = rows(heldout_batches(store[0], config, 4, limit=2)(), 99)
+    chosen = spread(sum(-(-n // config.crop_semantic) for n in (10, 4, 23, 61, 1)), 8)
+    assert len(chosen) == 8
+    np.testing.assert_array_equal(few, whole[:, chosen])
+    parts = [
+        rows(heldout_batches(store[0], config, 4, rows=share, limit=2)(), 99).reshape(4, 2, 2, -1)
+        for share in ((0, 1), (2, 3))
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2).reshape(few.shape), few)
+    np.testing.assert_array_equal(rows(heldout_batches(store[0], config, 4, limit=99)(), 99), whole)
+
+
 def test_heldout_hosts_get_equal_numbers_of_batches(store):
     config = stage("fine")
     whole = rows(heldout_batches(store[0], config, 8)(), 99)
@@ -274,6 +294,129 @@ def test_an_epoch_visits_records_by_length_and_crops_anywhere(store):
     for record, start, stop in first:
         assert stop - start == min(10, lengths[record])
         assert 0 <= start < stop <= lengths[record]
+
+
+# As `data.index` names the clips of files that it cuts, and of files that only look like them.
+CUT = {
+    **{f"long.wav#{part:04d}": 23 for part in range(5)},
+    **{f"c#0000.wav#{part:04d}": 10 for part in range(2)},
+    "long.wav#0004.wav": 17,
+    "b#0001.wav": 12,
+    "b.wav": 4,
+}
+ENDS = {"long.wav#0004", "c#0000.wav#0001", "long.wav#0004.wav", "b#0001.wav", "b.wav"}
+
+
+@pytest.fixture(scope="module", params=["new", "old"])
+def cut_store(tmp_path_factory, request):
+    """A store of now, and one of before: nothing beside its records tells their ids."""
+    directory = tmp_path_factory.mktemp("cut") / "store"
+    make_store(directory, {"train": CUT, "heldout": CUT})
+    if request.param == "old":
+        for path in directory.glob("*.array_record.json"):
+            summary = json.loads(path.read_text())
+            summary.pop("clip_ids", None)
+            path.write_text(json.dumps(summary))
+    return directory
+
+
+@pytest.mark.parametrize("name", ["semantic", "coarse"])
+def test_a_recording_ends_once_however_it_is_cut(cut_store, name):
+    config = stage(name)
+    ends = sum(
+        EOS in batch.targets[row]
+        for batch in heldout_batches(cut_store, config, 4)()
+        for row in range(4)
+    )
+    assert ends == len(ENDS)
+    sequences = TokenStore.open(cut_store).sequences("heldout", config)
+    assert sum(EOS in sequence.tokens for sequence in sequences) == len(ENDS)
+
+
+@pytest.mark.parametrize("name", ["semantic", "coarse"])
+def test_random_crops_end_where_a_recording_ends_and_nowhere_else(cut_store, name):
+    from audiolm_jax.data.tokens.tasks import TokenWindows  # with TensorFlow, so not above
+
+    config, store = stage(name), TokenStore.open(cut_store)
+    batches = token_batches(cut_store, config, 32, seed=0)
+    windows, position, ended, at_cuts = TokenWindows(store, config), 0, 0, 0
+    for batch in itertools.islice(batches(0), 10):
+        for row in range(32):
+            number, _, stop = windows.crop_at("train", position, seed=0)
+            record, position = store.record("train", number), position + 1
+            is_over = stop == len(record.clusters)
+            assert (EOS in batch.targets[row]) == (is_over and record.clip_id in ENDS)
+            ended += is_over and record.clip_id in ENDS
+            at_cuts += is_over and record.clip_id not in ENDS
+    assert ended > 5
+    assert at_cuts > 5
+
+
+@pytest.fixture(scope="module")
+def windows_of(cut_store):
+    from audiolm_jax.data.tokens.tasks import TokenWindows  # with TensorFlow, so not above
+
+    store = TokenStore.open(cut_store)
+    return lambda share: TokenWindows(store, stage("coarse", 0.16), edge_share=share), store
+
+
+@pytest.mark.parametrize("cut_store", ["new"], indirect=True)
+def test_edges_of_recordings_get_their_share(windows_of):
+    """Half of it begins a file and half ends one, cut or not; files come as often as before."""
+    make, store = windows_of
+    records = list(store.records("train"))
+    ids = [record.clip_id for record in records]
+    begin = {n for n, name in enumerate(ids) if file_of(name)[1] == 0}
+    end = {n for n, name in enumerate(ids) if name in ENDS}
+    shares, count = {}, 1500
+    shuffled = {share: make(share) for share in (0.0, 0.2, 1.0)}
+    plain = [shuffled[0.0].crop_at("train", p, 5) for p in range(count)]
+    for share, windows in shuffled.items():
+        crops = [windows.crop_at("train", p, 5) for p in range(count)]
+        first = sum(n in begin and start == 0 for n, start, _ in crops)
+        last = sum(n in end and stop == len(records[n].clusters) for n, _, stop in crops)
+        shares[share] = first / count, last / count
+        moved = sum(crop != other for crop, other in zip(crops, plain, strict=True)) / count
+        assert share * 0.7 <= moved <= share * 1.05
+        for (n, start, stop), (m, _, _) in zip(crops, plain, strict=True):
+            assert file_of(ids[n])[0] == file_of(ids[m])[0]
+            assert 0 <= start < stop == start + 4 <= len(records[n].clusters)
+    for side in (0, 1):
+        assert shares[0.0][side] < 0.08
+        # Beside those that are drawn there by chance; three standard deviations.
+        assert shares[0.2][side] == pytest.approx(0.1 + 0.8 * shares[0.0][side], abs=0.024)
+        assert 0.45 < shares[1.0][side] < 0.57
+
+
+@pytest.mark.parametrize("cut_store", ["new"], indirect=True)
+def test_a_stream_with_edges_is_resumed_and_ends_as_often_as_it_should(cut_store):
+    config = stage("coarse", 0.16)
+    batches = token_batches(cut_store, config, 16, seed=7, edge_share=0.4)
+    whole = rows(batches(0), 20)
+    np.testing.assert_array_equal(rows(batches(17), 3), whole[:, 17 * 16 :])
+    part = rows(token_batches(cut_store, config, 16, 7, rows=(3, 9), edge_share=0.4)(0), 20)
+    own = whole.reshape(4, 20, 16, -1)[:, :, [3, 9]]
+    np.testing.assert_array_equal(part, own.reshape(part.shape))
+    assert 0.2 <= np.mean((whole[1] == EOS).any(axis=1)) < 0.35
+
+
+def test_a_stage_learns_from_the_edges_that_its_config_asks_for(tmp_path):
+    make_store(tmp_path / "tokens", {"train": CUT, "heldout": [10]})
+    for part in ("codec", "semantic"):
+        (tmp_path / part).mkdir()
+        record = {"kind": part, "fingerprint": part[0]}
+        (tmp_path / part / "model.json").write_text(json.dumps(record))
+    parts = {name: str(tmp_path / name) for name in ("tokens", "codec", "semantic")}
+    model = StageModelConfig(stage("coarse", 0.16), DecoderConfig())
+    fields = {"directory": "run", "loop": LoopConfig(1), "model": model, "batch_size": 16, **parts}
+    with pytest.raises(InputError, match=r"--edge-share 1\.5: expected 0 to 1"):
+        StageExperiment(**fields, edge_share=1.5)
+    assert StageExperiment(**fields).edge_share >= 0.1
+    data = StageExperiment(**fields, edge_share=1.0).open_data()
+    ends = (next(data.batches(0)).targets == EOS).any(axis=1)
+    assert 0 < ends.sum() < 16
+    for row, ends_here in zip(data.describe(0), ends, strict=True):
+        assert ends_here or "frames 0 to" in row
 
 
 def test_registered_task_can_be_read_by_name(store):

@@ -1,7 +1,12 @@
 """Token records and stores: round trips, and every kind of damage is one clear line."""
 
+import contextlib
 import json
+import os
+import resource
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +199,62 @@ def test_damaged_shards(store):
     shard.write_bytes(bytes(len(data)))
     with pytest.raises(InputError, match="tokenize again"):
         opened.record("train", 0)
+
+
+@pytest.fixture
+def many_shards(tmp_path):
+    records = [make_record(3, seed) for seed in range(24)]
+    for number, record in enumerate(records):
+        write_shard(tmp_path / shard_name("train", number, 24), [record], PROVENANCE)
+    write_manifest(tmp_path, PROVENANCE, {"train": 24}, [])
+    return tmp_path, records
+
+
+def test_few_shards_are_open_at_once_on_all_threads(many_shards, monkeypatch):
+    monkeypatch.setattr("audiolm_jax.data.tokens.store.OPEN_SHARDS", 3)
+    directory, records = many_shards
+    store, shards = TokenStore.open(directory), f"{directory}/train-"
+    for number, expected in enumerate(records):
+        assert_same(store.record("train", number), expected)
+    links = []
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):  # the folder's own is closed by now
+            links.append(os.readlink(path))
+    assert sum(link.startswith(shards) for link in links) == 3
+    with ThreadPoolExecutor(8) as pool:
+        read = pool.map(lambda number: store.record("train", number % 24), range(7, 200))
+        for number, record in enumerate(read, 7):
+            assert_same(record, records[number % 24])
+
+
+def test_a_full_table_of_open_files_is_called_so(many_shards):
+    directory, records = many_shards
+    store = TokenStore.open(directory)
+    assert_same(store.record("train", 0), records[0])  # what is imported is imported
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        with pytest.raises(InputError, match=r"00005-of-.*: cannot be opened: Too many open") as it:
+            store.record("train", 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "tokenize" not in str(it.value)
+    assert "ulimit -n" in str(it.value)
+    assert_same(store.record("train", 5), records[5])
+
+
+def test_repeats_do_not_count_in_the_rate_that_lengths_are_asked_by(tmp_path):
+    """6 tokens of 3 runs in 6 / 25 s, which continuations are as long as."""
+    clusters = np.array([5, 5, 5, 7, 7, 5], np.uint16)
+    write_shard(
+        tmp_path / shard_name("train", 0, 1), [make_record(6, clusters=clusters)], PROVENANCE
+    )
+    write_manifest(tmp_path, PROVENANCE, {"train": 1}, [])
+    found = TokenStore.open(tmp_path).manifest["splits"]["train"]["statistics"]
+    assert found["semantic_deduplicated"] == 3
+    assert found["semantic_deduplicated_per_second"] == pytest.approx(3 * 25 / 6)
 
 
 @pytest.mark.parametrize(

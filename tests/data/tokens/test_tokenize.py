@@ -15,6 +15,7 @@ from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.data.tokens.tokenize import precompute
 from audiolm_jax.errors import InputError
+from audiolm_jax.stages import EOS, StageConfig
 from audiolm_jax.types import AcousticTokens, AudioBatch, SemanticTokens
 
 
@@ -143,6 +144,21 @@ def test_store_holds_every_clip_once(index, tmp_path):
     assert store.manifest["bad"] == [
         {"path": "bad.wav", "reason": "not audio: it is a text file named .wav"}
     ]
+
+
+def test_a_file_that_is_cut_ends_once(tmp_path):
+    """Through all of it, from the file to the sequences of the stage."""
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 240_000).astype(np.float32)
+    write_wav(folder / "long#0001.wav", noise, 16000, None)
+    config = AudioDataConfig(str(folder), "fake", heldout_percent=0, max_seconds=6.0)
+    store = precompute(scan(config), load, tmp_path / "store", TokenizeConfig(shards=2))
+    assert store.num_records("train") == 3
+    stage = StageConfig("semantic", 8, 16, 3, coarse_levels=2, crop_seconds=2.0)
+    ends = [EOS in sequence.tokens for sequence in store.sequences("train", stage)]
+    assert len(ends) == 9
+    assert sum(ends) == 1
 
 
 def test_interrupted_equals_uninterrupted(index, tmp_path, caplog, monkeypatch):

@@ -52,7 +52,8 @@ def assert_equal_attention(inputs, d_out, tolerance, block=128):
     [
         pytest.param(1, 129, 128, marks=pytest.mark.slow),  # a table longer than the sequence
         (401, 5, 128),  # diagonal, beside, far and a last block begun; a table shorter than a tile
-        (300, 200, 128),  # a table that needs larger tiles
+        # A table that needs larger tiles.
+        pytest.param(300, 200, 128, marks=pytest.mark.slow),
     ],
 )
 def test_values_and_gradients_are_those_of_plain_attention(length, known, block):

@@ -90,6 +90,7 @@ def test_visible_tokens_count_by_their_weight(weight):
     drawn = Randomness(mask, None, losses.sample_distractors(jax.random.key(0), mask, 4))
     visible = outputs.valid & ~mask
 
+    @jax.jit
     def total(logits):
         config = W2vBertTrainConfig(visible_weight=weight)
         return measure(outputs._replace(logits=logits), drawn, config)
@@ -102,7 +103,9 @@ def test_visible_tokens_count_by_their_weight(weight):
     expected += sums["contrastive_loss"].mean() + 0.1 * sums["diversity_loss"].mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     assert int(sums["visible_loss"].positions) == int(visible.sum()) > 0
-    gradient = np.abs(jax.grad(lambda logits: total(logits)[0])(outputs.logits)).sum(axis=-1)
+    gradient = np.abs(jax.jit(jax.grad(lambda logits: total(logits)[0]))(outputs.logits)).sum(
+        axis=-1
+    )
     np.testing.assert_array_equal(gradient > 0, mask | visible if weight else mask)
 
 

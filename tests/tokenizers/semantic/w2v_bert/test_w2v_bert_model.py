@@ -112,7 +112,7 @@ def test_dropout_reaches_every_branch_of_a_block(tiny_config, fast_jit):
 
 
 def test_every_length_has_its_tokens(graphdef, initial_state):
-    for samples in np.random.default_rng(0).integers(1, 40_000, 5):
+    for samples in (1, 640, 641, 33_333):
         shape = jax.eval_shape(
             lambda audio: nnx.merge(graphdef, initial_state.params).features(audio, "masked_2")[0],
             AudioBatch(np.zeros((2, samples), np.float32), np.zeros(2, np.int32)),

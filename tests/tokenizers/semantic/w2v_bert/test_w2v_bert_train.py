@@ -101,6 +101,7 @@ def test_a_step_gives_the_model_noise_dropout_and_the_share_of_the_targets(
     assert (gumbel != dropout).any()
 
 
+@pytest.mark.slow
 def test_training_lowers_both_losses_without_collapse(trainer, initial_state, run, fast_jit):
     evaluate = fast_jit(trainer.evaluate)
 

@@ -1,0 +1,71 @@
+"""Held out means unheard: the one check that no model was trained on what is held out now."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
+from audiolm_jax.artifacts.run_folder import MODEL
+from audiolm_jax.data.index import ClipIndex, file_of
+from audiolm_jax.data.split import folder_depth
+from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.errors import InputError
+
+Provenance = Mapping[str, Any]
+
+
+def provenance_at(path: str | Path) -> Provenance:
+    """What a run directory or model folder says of its origin; empty if it says nothing."""
+    for folder in (Path(path), Path(path) / MODEL):
+        if (folder / MODEL_JSON).is_file():
+            return read_model_json(folder).get("provenance") or {}
+    manifest = Path(path) / "manifest.json"  # of a run that is not finished
+    try:
+        return json.loads(manifest.read_text()) if manifest.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{manifest}: damaged ({error}); name another run") from error
+
+
+def check_unheard(index: ClipIndex, models: Mapping[str, Provenance]) -> None:
+    """InputError if a model, by its provenance, learnt from files of the same corpus that `index`
+    holds out. Nothing is known of a model that says nothing of its data."""
+    for name, provenance in models.items():
+        if inner := provenance.get("encoder"):  # k-means tells of the encoder below it
+            check_unheard(index, {f"{name}, its encoder": inner.get("provenance") or {}})
+        data, mine = (provenance.get("config") or {}).get("data") or {}, index.config
+        same = (data.get("dataset"), data.get("audio_dir"))
+        if mine.dataset != same[0] and mine.audio_dir != same[1]:
+            continue
+        percent, unit = data.get("heldout_percent", 100), data.get("split_by", "file")
+        below = (provenance.get("data") or {}).get("heldout_below", percent)
+        is_alike = folder_depth(unit) == folder_depth(mine.split_by)
+        if index.heldout_below > (below if is_alike else 0):
+            minutes = data.get("heldout_minutes")
+            rule = f"heldout_percent {percent}" if minutes is None else f"heldout_minutes {minutes}"
+            raise InputError(
+                f"{mine.heldout_flag}, --data.split-by = {mine.split_by}: {name} was trained on "
+                f"{same[0]} with {rule}, split_by {unit}, and knows some of what is held out; "
+                "take its rule, or hold out less"
+            )
+
+
+def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Provenance]) -> None:
+    """InputError if stages were trained on other tokens than those of a store, or if files that
+    `index` holds out are in the part of the store that they were trained on."""
+    for name, provenance in stages.items():
+        tokens = (provenance.get("data") or {}).get("tokens", store.fingerprint)
+        if tokens != store.fingerprint:
+            raise InputError(
+                f"--tokens {store.directory}: fingerprint {store.fingerprint}, {name} was trained "
+                f"on {tokens}; name the store it was trained on"
+            )
+    heldout = {clip.path for clip in index.clips if clip.split == "heldout"}
+    if store.provenance.dataset == index.config.dataset:
+        trained = {file_of(clip_id)[0] for clip_id in store.clip_ids("train")}
+        if known := sorted(heldout & trained):
+            raise InputError(
+                f"{index.config.heldout_flag}: {len(known)} of {len(heldout)} held-out files, such "
+                f"as {known[0]}, are training data in {store.directory}; take the rule it was "
+                "tokenized with"
+            )
