@@ -34,8 +34,9 @@ def lock_file(path: Path, is_replaced: bool = False) -> Path:
 @contextlib.contextmanager
 def only_writer(path: Path, is_replaced: bool = False) -> Iterator[None]:
     """Makes this process the only one that writes a folder, or replaces a file or folder;
-    InputError at once if another does. Missing folders are made. Nothing of the lock is left behind."""
+    InputError at once if another does. Missing folders are made, nothing of the lock is left."""
     place = lock_file(path, is_replaced)
+    is_new = not place.parent.exists()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         file = _open_locked(path, place)
@@ -51,9 +52,12 @@ def only_writer(path: Path, is_replaced: bool = False) -> Iterator[None]:
     finally:
         ended.set()
         beat.join()
-        with contextlib.suppress(FileNotFoundError):  # the whole parent may be gone
+        with contextlib.suppress(FileNotFoundError):  # the whole folder may be gone
             place.unlink()
         file.close()
+        if is_new:
+            with contextlib.suppress(OSError):  # something was written
+                place.parent.rmdir()
 
 
 def _open_locked(path: Path, place: Path) -> TextIO:

@@ -32,9 +32,9 @@ AudioLM in JAX: learns to continue speech and music from raw audio alone.
 {verbs}
 
 `audiolm VERB --help` shows every field of a verb with its meaning and default.
-Exit status: 0 done, 2 bad input (one line on standard error), 75 interrupted after saving and 124
-stuck without progress (run the same command again to go on), 1 a plan that does not fit, or a
-defect of the program: --debug shows the traceback.
+Exit status: 0 done, 2 bad input (one line on standard error), 130 stopped by Ctrl-C, 75 by SIGTERM
+after saving and 124 stuck without progress (run the same command again to go on), 1 a plan that
+does not fit, or a defect of the program: --debug shows the traceback.
 """
 
 
@@ -46,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(verbs=table(VERBS)), end="")
         return 0 if words else 2
-    # Libraries below write informational lines of their own; a user's own setting wins.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from audiolm_jax.cli.console import show_log
-
-    show_log()
     try:
+        # Libraries below write informational lines of their own; a user's own setting wins.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from audiolm_jax.cli.console import show_log
+
+        show_log()
         return dispatch("audiolm", VERBS, words)
     except InputError as error:
         if debug:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audiolm {words[0]}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"audiolm {words[0]}: interrupted", file=sys.stderr)
+        print(f"audiolm {words[0]}: stopped, run again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -126,12 +126,9 @@ class CodecEvaluateExperiment(Evaluation):
         """Of the recordings and of the recognizer."""
         from audiolm_jax.data.index import scan
 
-        return self._data_facts(scan(self.data).fingerprint)
-
-    def _data_facts(self, fingerprint: str) -> dict[str, Any]:
-        model = self.asr.model
-        asr = None if model is None else file_sha256(Path(model) / MODEL_FILE)
-        return {"fingerprint": fingerprint, "recognizer": asr}
+        weights = Path(self.asr.model or "") / MODEL_FILE
+        recognizer = file_sha256(weights) if self.asr.model and weights.is_file() else None
+        return {"fingerprint": scan(self.data).fingerprint, "recognizer": recognizer}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what the config names; writes table.md, figures/ and the page."""
@@ -192,8 +189,9 @@ class CodecEvaluateExperiment(Evaluation):
         write_text(directory / self.page, content.render())
         logger.info(content.markdown())
         speakers = {"heldout_speakers": dataclasses.asdict(selection.speakers)}
-        data = {"data": self._data_facts(index.fingerprint)}
-        return data | speakers | content.record(records)
+        heard_by = recognizer.fingerprint if recognizer else None
+        data = {"fingerprint": index.fingerprint, "recognizer": heard_by}
+        return {"data": data} | speakers | content.record(records)
 
     def _provenance(
         self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None
