@@ -1,5 +1,6 @@
 """Every verb that writes refuses an output that another process writes, before any work."""
 
+import signal
 import time
 
 import pytest
@@ -53,10 +54,17 @@ def test_no_verb_is_forgotten():
     assert {name.split()[0] for name in WRITERS} | OTHERS == set(VERBS)
 
 
-def test_control_c_is_a_stop(capsys, monkeypatch):
-    def stopped(verbs, words, program=""):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["as it is", "wrapped by a library"])
+def test_control_c_is_a_stop(capsys, monkeypatch, is_wrapped):
+    usual = signal.getsignal(signal.SIGINT)
+
+    def stopped(program, verbs, words):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("KeyboardInterrupt") if is_wrapped else error from None
 
     monkeypatch.setattr("audiolm_jax.cli.main.dispatch", stopped)
     assert main(["info", "x"]) == 130
     assert capsys.readouterr().err == "audiolm info: stopped, run again to go on\n"
+    assert signal.getsignal(signal.SIGINT) is usual

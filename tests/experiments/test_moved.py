@@ -113,7 +113,7 @@ def test_moved_it_goes_on_bit_for_bit_and_is_known_as_finished(here, caplog, mon
         dataclasses.replace(moved, directory=str(there / "whole")).run()
 
 
-def test_fields_that_change_no_result_may_change(here, caplog):
+def test_fields_that_change_no_result_may_change(here, caplog, monkeypatch):
     loudness(here, steps=2).run()
     often = dataclasses.replace(LOOP, log_every=2, evaluate_every=1)
     loudness(here, loop=often).run()
@@ -124,6 +124,9 @@ def test_fields_that_change_no_result_may_change(here, caplog):
     for change in ({"steps": 5}, {"export": "best", "keep_best": 1}):
         longer = loudness(here, loop=dataclasses.replace(LOOP, **change))
         assert not longer.is_finished()
+    with monkeypatch.context() as patch:
+        patch.setattr(Loudness, "upstream", lambda self: {"codec": "other"})
+        assert not loudness(here).is_finished()
     with pytest.raises(InputError, match=r"crop_seconds is 0\.1 .* 0\.2 now"):
         loudness(here, crop_seconds=0.2).run()
 
