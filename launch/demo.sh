@@ -3,17 +3,25 @@
 #
 #   ./launch/demo.sh                    recorded English speech from Debian (CC BY-SA 3.0)
 #   ./launch/demo.sh --audio-dir DIR    any folder of wav, flac, mp3 or ogg files instead
+#   ... --directory DIR                 results there, not in runs/demo or runs/demo-NAME
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 cd "$root"
 
 audio_dir=""
-if [ "${1:-}" = "--audio-dir" ]; then
-  [ -d "${2:-}" ] || die "--audio-dir ${2:-}: no such folder"
-  audio_dir="$(cd "$2" && pwd)"
+results=()
+while [ $# -ge 2 ]; do
+  case "$1" in
+    --audio-dir)
+      [ -d "$2" ] || die "--audio-dir $2: no such folder"
+      audio_dir="$(cd "$2" && pwd)"
+      ;;
+    --directory) results=(--directory "$2") ;;
+    *) break ;;
+  esac
   shift 2
-fi
-[ $# -eq 0 ] || die "unknown argument $1; usage: ./launch/demo.sh [--audio-dir DIR]"
+done
+[ $# -eq 0 ] || die "unknown argument $1; usage: ./launch/demo.sh [--audio-dir DIR] [--directory DIR]"
 
 make_venv
 
@@ -24,4 +32,4 @@ if [ -z "$audio_dir" ]; then
 fi
 
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
-exec "$PYTHON" -m audiolm_jax demo --audio-dir "$audio_dir"
+exec "$PYTHON" -m audiolm_jax demo --audio-dir "$audio_dir" ${results[@]+"${results[@]}"}

@@ -22,7 +22,11 @@ OF_TRAINING = {"losses", "discriminators", "adversarial", "balancer", "train", "
 def loaded_by(code: str) -> set[str]:
     """The modules that a fresh interpreter holds after running some code."""
     script = f"{code}\nimport sys; print('loaded', *sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    caches = {"NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}
+    kept = {name: value for name, value in os.environ.items() if name not in caches}
+    # As in a container: no home, nothing to be written beside the packages.
+    env = kept | {"HOME": "/proc/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split()[1:])
 
@@ -58,6 +62,22 @@ def test_inference_is_free_of_training(continuation):
 def test_a_kind_of_experiment_is_described_without_its_libraries(place):
     loaded = loaded_by(f"import audiolm_jax.{place.partition(':')[0]}")
     assert packages(loaded) & (HEAVY | TRAINING | {"flax"}) == set()
+
+
+def test_measures_and_pages_need_no_library_that_caches_on_import():
+    """numba, and librosa by it, fail where neither home nor site-packages can be written."""
+    loaded = loaded_by(
+        "import sys, numpy as np\n"
+        "sys.modules |= {'numba': None, 'librosa': None}\n"
+        "from audiolm_jax.evaluation.abx.features import mfcc\n"
+        "from audiolm_jax.evaluation.measures.waveform import mel_distance\n"
+        "from audiolm_jax.evaluation.page.sound import spectrogram_data_uri\n"
+        "from audiolm_jax.evaluation.measures.spectra import band_of_hz\n"
+        "x = np.random.default_rng(0).normal(size=8000).astype(np.float32)\n"
+        "mfcc(x), mel_distance(x, x, 16000), band_of_hz(100, 16000)\n"
+        "spectrogram_data_uri(x, 16000, 0.0)"
+    )
+    assert "audiolm_jax.evaluation.page.sound" in loaded
 
 
 def test_the_public_interface_is_lazy_and_whole():

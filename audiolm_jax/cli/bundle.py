@@ -8,6 +8,7 @@ import tyro
 
 from audiolm_jax.artifacts.model_folder import read_model_json
 from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import STAGE_PARTS, write_bundle
@@ -49,6 +50,11 @@ the wav file's comment.
 def bundle(arguments: Sequence[str]) -> None:
     """`audiolm bundle`."""
     options = parse(BundleOptions, arguments, "audiolm bundle")
+    with only_writer(options.out, is_replaced=True):
+        _bundle(options)
+
+
+def _bundle(options: BundleOptions) -> None:
     sources: dict[str, Path] = {}
     for path in options.runs:
         folder = model_folder(path)

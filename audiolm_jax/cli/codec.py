@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from audiolm_jax import __version__
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
@@ -50,6 +51,11 @@ def codec(arguments: Sequence[str]) -> None:
     options = parse(CodecOptions, arguments, "audiolm codec")
     is_folder = options.source.is_dir()
     jobs = _plan_folder(options) if is_folder else _plan_file(options)
+    with only_writer(options.out, is_replaced=not is_folder):
+        _code(options, jobs, is_folder)
+
+
+def _code(options: CodecOptions, jobs: list[tuple[Path, Path]], is_folder: bool) -> None:
     model = load_acoustic_tokenizer(options.model)
     if options.denoise:
         model = _with_denoising(options, model)

@@ -19,8 +19,9 @@ from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.experiments.load import load_experiment
 
 CONFIGS = Path("configs/demo")
-RUNS = Path("runs/demo")
+RUNS = Path("runs/demo")  # what the configs name
 DEFAULT_AUDIO = "data/asterisk"
+TRAINED = ("codec", "encoder", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,32 +30,66 @@ class DemoOptions:
 
     audio_dir: str = DEFAULT_AUDIO
     """Folder of recordings; ./launch/demo.sh fetches some if it is given none."""
+    directory: Path | None = None
+    """Folder of all results; None takes runs/demo, and for recordings of your own one beside it,
+    called after their folder."""
+
+    @property
+    def is_default_audio(self) -> bool:
+        """Whether these are the recordings of the configs."""
+        return Path(self.audio_dir).resolve() == Path(DEFAULT_AUDIO).resolve()
+
+    @property
+    def runs(self) -> Path:
+        """Folder of all results."""
+        if self.directory is not None:
+            return self.directory
+        name = Path(self.audio_dir).resolve().name
+        return RUNS if self.is_default_audio else RUNS.with_name(f"{RUNS.name}-{name}")
 
 
-def steps(audio_dir: str) -> list[tuple[str, list[str]]]:
+def steps(options: DemoOptions) -> list[tuple[str, list[str]]]:
     """What each step is for, and its command line after `audiolm`."""
-    split = split_of(audio_dir)
-    data = [] if audio_dir == DEFAULT_AUDIO else ["--data.audio-dir", audio_dir]
+    runs, split = options.runs, split_of(options.audio_dir)
+    data = [] if options.is_default_audio else ["--data.audio-dir", options.audio_dir]
     data += [] if split is None else ["--data.split-by", split]
     readers = [str(CONFIGS / f"{name}.py") for name in ("codec", "encoder", "kmeans", "evaluate")]
-    audit = ["audit", audio_dir, *([] if split is None else ["--split-by", split])]
+    audit = ["audit", options.audio_dir, *([] if split is None else ["--split-by", split])]
 
-    def configured(verb: str, name: str, *more: str) -> list[str]:
-        return [verb, str(CONFIGS / f"{name}.py"), *more]
+    def configured(verb: str, name: str, *more: str, **places: str) -> list[str]:
+        # Flags only where the config says something else.
+        moved = [] if runs == RUNS else [x for n, at in places.items() for x in (f"--{n}", at)]
+        return [verb, str(CONFIGS / f"{name}.py"), *more, *moved]
 
-    names = ("codec", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
-    parts = [str(RUNS / name) for name in names]
-    evaluate = configured("evaluate", "evaluate", *data)
+    at = {name: str(runs / name) for name in (*TRAINED, "tokens", "bundle")}
+    tokenizers = {"codec": at["codec"], "semantic": at["kmeans"]}
+
+    def train(name: str, *more: str, **places: str) -> list[str]:
+        return configured("train", name, *more, directory=at[name], **places)
+
+    def stage(name: str) -> list[str]:
+        return train(name, tokens=at["tokens"], **tokenizers)
+
+    parts = [at[name] for name in TRAINED if name != "encoder"]
+    evaluate = configured(
+        "evaluate", "evaluate", *data, directory=str(runs), bundle=at["bundle"], tokens=at["tokens"]
+    )
+    if runs != RUNS:
+        evaluate += ["--runs", *(at[name] for name in TRAINED if name != "kmeans")]
+    tokenize = configured("tokenize", "tokens", *data, directory=at["tokens"], **tokenizers)
     return [
         ("look at the recordings", [*audit, "--configs", *readers]),
-        ("train the codec: sound to acoustic tokens", configured("train", "codec", *data)),
-        ("train the semantic encoder: sound to features", configured("train", "encoder", *data)),
-        ("fit k-means: features to semantic tokens", configured("train", "kmeans", *data)),
-        ("tokenize all recordings", configured("tokenize", "tokens", *data)),
-        ("stage 1: learn semantic tokens", configured("train", "semantic_lm")),
-        ("stage 2: learn coarse acoustic tokens", configured("train", "coarse_lm")),
-        ("stage 3: learn fine acoustic tokens", configured("train", "fine_lm")),
-        ("put the five parts into one folder", ["bundle", *parts, "--out", str(RUNS / "bundle")]),
+        ("train the codec: sound to acoustic tokens", train("codec", *data)),
+        ("train the semantic encoder: sound to features", train("encoder", *data)),
+        (
+            "fit k-means: features to semantic tokens",
+            train("kmeans", *data, encoder=at["encoder"]),
+        ),
+        ("tokenize all recordings", tokenize),
+        ("stage 1: learn semantic tokens", stage("semantic_lm")),
+        ("stage 2: learn coarse acoustic tokens", stage("coarse_lm")),
+        ("stage 3: learn fine acoustic tokens", stage("fine_lm")),
+        ("put the five parts into one folder", ["bundle", *parts, "--out", at["bundle"]]),
         ("continue held-out prompts, measure, write the page", evaluate),
     ]
 
@@ -81,7 +116,7 @@ def demo(arguments: Sequence[str]) -> int:
             f"--audio-dir {options.audio_dir}: no such folder; ./launch/demo.sh fetches recordings"
         )
     began = time.monotonic()
-    for number, (purpose, command) in enumerate(plan := steps(options.audio_dir), 1):
+    for number, (purpose, command) in enumerate(plan := steps(options), 1):
         print(f"\n== {number}/{len(plan)} {purpose}", flush=True)
         print(f"$ audiolm {shlex.join(command)}", flush=True)
         start = time.monotonic()
@@ -92,8 +127,9 @@ def demo(arguments: Sequence[str]) -> int:
             return status if status > 0 else 128 - status  # killed by a signal
         print(f"-- {time.monotonic() - start:.0f} s", flush=True)
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes.")
-    print(f"Open {RUNS / 'report.html'} in a browser. Then try:")
-    print(f"  audiolm continue YOUR.wav --models {RUNS / 'bundle'} --seconds 4 --out out.wav")
+    print(f"Open {options.runs / 'report.html'} in a browser. Then try:")
+    bundle = options.runs / "bundle"
+    print(f"  audiolm continue YOUR.wav --models {bundle} --seconds 4 --out out.wav")
     return 0
 
 

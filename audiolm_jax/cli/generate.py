@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import load_bundle
@@ -68,31 +69,33 @@ def continue_(arguments: Sequence[str]) -> None:
     """`audiolm continue`."""
     options = parse(ContinueOptions, arguments, "audiolm continue")
     _check_wav(options.out)
-    generator = Generator(load_bundle(options.models), options.generation)
-    prompt = read_prompt(options.prompt, generator.sample_rate_hz, options.prompt_seconds)
-    result = generator.continue_audio([prompt], options.seconds, [options.seed])[0]
-    save_generated(options.out, result, generator, options.seed, options.seconds)
+    with only_writer(options.out, is_replaced=True):
+        generator = Generator(load_bundle(options.models), options.generation)
+        prompt = read_prompt(options.prompt, generator.sample_rate_hz, options.prompt_seconds)
+        result = generator.continue_audio([prompt], options.seconds, [options.seed])[0]
+        save_generated(options.out, result, generator, options.seed, options.seconds)
 
 
 def sample(arguments: Sequence[str]) -> None:
     """`audiolm sample`."""
     options = parse(SampleOptions, arguments, "audiolm sample")
-    generator = Generator(load_bundle(options.models), options.generation)
-    options.out.mkdir(parents=True, exist_ok=True)
-    seeds = [options.seed + i for i in range(options.count)]
-    for seed, result in zip(seeds, generator.sample(options.seconds, seeds), strict=True):
-        path = options.out / f"sample_{seed}.wav"
-        save_generated(path, result, generator, seed, options.seconds)
+    with only_writer(options.out):
+        generator = Generator(load_bundle(options.models), options.generation)
+        seeds = [options.seed + i for i in range(options.count)]
+        for seed, result in zip(seeds, generator.sample(options.seconds, seeds), strict=True):
+            path = options.out / f"sample_{seed}.wav"
+            save_generated(path, result, generator, seed, options.seconds)
 
 
 def revoice(arguments: Sequence[str]) -> None:
     """`audiolm revoice`."""
     options = parse(RevoiceOptions, arguments, "audiolm revoice")
     _check_wav(options.out)
-    generator = Generator(load_bundle(options.models), options.generation)
-    speech = read_prompt(options.speech, generator.sample_rate_hz)
-    result = generator.revoice(speech, options.seed)
-    save_generated(options.out, result, generator, options.seed, None)
+    with only_writer(options.out, is_replaced=True):
+        generator = Generator(load_bundle(options.models), options.generation)
+        speech = read_prompt(options.speech, generator.sample_rate_hz)
+        result = generator.revoice(speech, options.seed)
+        save_generated(options.out, result, generator, options.seed, None)
 
 
 def _check_wav(path: Path) -> None:

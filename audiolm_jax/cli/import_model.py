@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.dispatch import Verb, dispatch
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
@@ -73,7 +74,8 @@ def import_dac(arguments: Sequence[str]) -> None:
     from audiolm_jax.tokenizers.acoustic.dac import reader
 
     options = parse(ImportDacOptions, arguments, "audiolm import dac")
-    config, fingerprint = reader.import_dac(options.weights, options.out)
+    with only_writer(options.out, is_replaced=True):
+        config, fingerprint = reader.import_dac(options.weights, options.out)
     print(
         f"{options.out}: Descript Audio Codec {fingerprint[:16]}, {config.sample_rate_hz} Hz, "
         f"{config.levels} levels of {config.codebook_size} codes, "
@@ -86,17 +88,24 @@ def import_w2v_bert2(arguments: Sequence[str]) -> None:
     from audiolm_jax.tokenizers.semantic.w2v_bert2.reader import read_w2v_bert2
 
     options = parse(ImportW2vBert2Options, arguments, "audiolm import w2v-bert-2")
-    _save_encoder(read_w2v_bert2(options.weights, options.token_rate_hz, options.licence), options)
+    read = (options.weights, options.token_rate_hz, options.licence)
+    with only_writer(options.out, is_replaced=True):
+        _save_encoder(read_w2v_bert2(*read), options)
 
 
 def import_hubert(arguments: Sequence[str]) -> None:
     """`audiolm import hubert`."""
+    options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
+    with only_writer(options.out, is_replaced=True):
+        _import_hubert(options)
+
+
+def _import_hubert(options: ImportHubertOptions) -> None:
     from audiolm_jax.tokenizers.foreign.joblib_file import read_kmeans_file
     from audiolm_jax.tokenizers.semantic.hubert.reader import read_hubert
     from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering
     from audiolm_jax.tokenizers.semantic.tokenizer import save_semantic_tokenizer
 
-    options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
     if (options.kmeans is None) != (options.layer is None):
         raise InputError("--kmeans and --layer: give both or neither")
     folder = read_hubert(options.weights, options.token_rate_hz, options.licence)

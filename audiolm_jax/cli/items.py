@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.dispatch import Verb, dispatch
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.alignments import AlignedPhone, read_alignments, write_alignments
@@ -50,16 +51,18 @@ def items(arguments: Sequence[str]) -> int:
 def from_alignments(arguments: Sequence[str]) -> None:
     """`audiolm items triphones`."""
     options = parse(TriphoneOptions, arguments, "audiolm items triphones")
-    _write(options.out, read_alignments(options.alignments))
+    with only_writer(options.out, is_replaced=True):
+        _write(options.out, read_alignments(options.alignments))
 
 
 def flite(arguments: Sequence[str]) -> None:
     """`audiolm items flite`."""
     options = parse(FliteOptions, arguments, "audiolm items flite")
-    sentences = read_sentences(options.sentences)
-    phones = speak(find_flite(options.flite), sentences, options.voices, options.out)
-    write_alignments(options.out / "alignments.tsv", phones)
-    _write(options.out / "triphones.item", phones)
+    with only_writer(options.out):
+        sentences = read_sentences(options.sentences)
+        phones = speak(find_flite(options.flite), sentences, options.voices, options.out)
+        write_alignments(options.out / "alignments.tsv", phones)
+        _write(options.out / "triphones.item", phones)
 
 
 def _write(out: Path, phones: Sequence[AlignedPhone]) -> None:

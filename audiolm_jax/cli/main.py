@@ -1,8 +1,12 @@
 """`audiolm`: finds the verb, runs it, and turns bad input into one line and a status."""
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from audiolm_jax.cli.dispatch import Verb, dispatch, table
 from audiolm_jax.errors import InputError
@@ -32,9 +36,9 @@ AudioLM in JAX: learns to continue speech and music from raw audio alone.
 {verbs}
 
 `audiolm VERB --help` shows every field of a verb with its meaning and default.
-Exit status: 0 done, 2 bad input (one line on standard error), 75 interrupted after saving and 124
-stuck without progress (run the same command again to go on), 1 a plan that does not fit, or a
-defect of the program: --debug shows the traceback.
+Exit status: 0 done, 2 bad input (one line on standard error), 130 stopped by Ctrl-C, 75 by SIGTERM
+after saving and 124 stuck without progress (run the same command again to go on), 1 a plan that
+does not fit, or a defect of the program: --debug shows the traceback.
 """
 
 
@@ -46,25 +50,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(verbs=table(VERBS)), end="")
         return 0 if words else 2
-    # Libraries below write informational lines of their own; a user's own setting wins.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from audiolm_jax.cli.console import show_log
-
-    show_log()
+    interrupts: list[int] = []
     try:
-        return dispatch("audiolm", VERBS, words)
+        # Libraries below write informational lines of their own; a user's own setting wins.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from audiolm_jax.cli.console import show_log
+
+        show_log()
+        with _noting_interrupts(interrupts):
+            return dispatch("audiolm", VERBS, words)
+    except KeyboardInterrupt:
+        return _stopped(words[0])
     except InputError as error:
         if debug:
             raise
         print(f"audiolm {words[0]}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"audiolm {words[0]}: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if interrupts:  # some libraries make another exception of it
+            return _stopped(words[0])
         if debug:
             raise
         text = " ".join(str(error).split())[:500]
@@ -73,3 +80,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _stopped(verb: str) -> int:
+    print(f"audiolm {verb}: stopped, run again to go on", file=sys.stderr)
+    return 130
+
+
+@contextlib.contextmanager
+def _noting_interrupts(seen: list[int]) -> Iterator[None]:
+    """Notes each Ctrl-C that is about to be raised as a KeyboardInterrupt."""
+    usual = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or usual is not signal.default_int_handler:
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)

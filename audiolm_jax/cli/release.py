@@ -13,6 +13,7 @@ import tyro
 
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
 from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 
@@ -40,6 +41,11 @@ def release(arguments: Sequence[str]) -> None:
     options = parse(ReleaseOptions, arguments, "audiolm release")
     if options.out.suffix != ".zip" or not options.out.parent.is_dir():
         raise InputError(f"{options.out}: expected NAME.zip in a folder that is there")
+    with only_writer(options.out, is_replaced=True):
+        _release(options)
+
+
+def _release(options: ReleaseOptions) -> None:
     source = load_model(model_folder(options.model))
     arrays = {name: _halve(name, array) for name, array in source.arrays.items()}
     provenance = {

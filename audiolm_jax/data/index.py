@@ -387,12 +387,12 @@ def _clips_of(file: _File, row: Row, config: AudioDataConfig, share: float) -> l
             codec=file.codec,
             sha256=file.sha256,
             split=split,
-            speaker=row["speaker"],
+            speaker=shown(row["speaker"]),
             text=row.get("text", "") if is_whole else "",
             accent=row.get("accent", ""),
             language=row.get("language", ""),
             gender=row.get("gender", ""),
-            group=group_of(name, row, config),
+            group=shown(group_of(file.name, row, config)),
         )
         for part, (split, start, stop) in enumerate(windows)
     ]

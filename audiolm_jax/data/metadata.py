@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.audio.names import named
 
 Row = dict[str, str]  # column -> value
 # What the columns of a table are called, the first one that is there.
@@ -176,7 +177,7 @@ class _Files:
         audio folder, or by the name alone if that is unique below it, or `anywhere`."""
         if (folder, key) in self._named:
             return self._named[folder, key]
-        stem = _stem(key.replace("\\", "/").removeprefix("./"))
+        stem = _stem(named(key).replace("\\", "/").removeprefix("./"))
         for base in (PurePosixPath(folder), PurePosixPath()):
             if found := self._by_stem.get(str(base / stem)):
                 return found

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from typing import Literal
 
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.errors import InputError
 
 Split = Literal["train", "heldout"]
@@ -14,7 +15,7 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
-    audio_dir: str
+    audio_dir: Place
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""

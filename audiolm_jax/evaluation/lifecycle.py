@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_hash
+from audiolm_jax.artifacts.identity import changes, described, is_moved
+from audiolm_jax.artifacts.writer import only_writer
+from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 
 logger = logging.getLogger(__name__)
@@ -15,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 class Evaluation(Experiment):
     """An experiment that measures what is there and writes a page, then a record in JSON; it is
-    finished if the record holds the facts of now."""
+    finished if the record holds the config and the facts of now, wherever they lie."""
 
     verb: ClassVar[str] = "evaluate"
     page: ClassVar[str]  # the file of the directory that people read
@@ -23,21 +26,43 @@ class Evaluation(Experiment):
 
     @abc.abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What decides the result beside the config: fingerprints, hashes, versions."""
+        """What decides the result beside config and recordings: fingerprints, hashes, versions."""
+
+    @abc.abstractmethod
+    def data_facts(self) -> dict[str, Any]:
+        """Fingerprints of what takes long to read: recordings, a recognizer."""
 
     @abc.abstractmethod
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Measures, writes the page, and returns what the record holds beside the facts."""
+        """Measures, writes the page, and returns what the record holds beside what it is of; "data"
+        of it are the `data_facts`."""
 
     def run(self) -> Path:
         """Measures unless that is done; returns the page."""
+        with only_writer(Path(self.directory)):
+            return self._run()
+
+    def _run(self) -> Path:
         page, record = (Path(self.directory) / name for name in (self.page, self.record))
-        facts = {"config_hash": config_hash(self), **self.facts()}
-        is_there = page.is_file() and record.is_file()
-        if is_there and json.loads(record.read_text()).get("of") == facts:
+        facts = self.facts()
+        if page.is_file() and record.is_file() and self._is_of(_read(record), facts):
             logger.info("%s: finished already, nothing to do", page)
             return page
-        write_json(record, {"of": facts, **self.measure(facts)})
+        measured = self.measure({"config_hash": config_hash(self), **facts})
+        write_json(record, {"of": described(self) | facts, **measured})
         hint = ", open it in a browser" if page.suffix == ".html" else ""
         logger.info("%s: written%s", page, hint)
         return page
+
+    def _is_of(self, record: dict[str, Any], facts: dict[str, Any]) -> bool:
+        there, now = record.get("of", {}), described(self)
+        if any(changes(there, now)) or any(there.get(x) != value for x, value in facts.items()):
+            return False
+        return not is_moved(there, now) or record.get("data") == self.data_facts()
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        return json.loads(record.read_text())
+    except ValueError as error:
+        raise InputError(f"{record}: damaged ({error}); delete it to measure again") from error

@@ -50,6 +50,14 @@ class AudioExperiment(StepExperiment):
         for split in SPLITS:
             index.of(split)
 
+    def data_facts(self) -> dict[str, Any]:
+        """Of the recordings, and of the noise if there is any."""
+        from audiolm_jax.data.index import scan
+
+        noise: NoiseConfig | None = getattr(self, "noise", None)
+        facts = audio_facts(scan(self.data))
+        return facts if noise is None else facts | {"noise": audio_facts(scan(noise.data))}
+
     def open_data(self) -> TrainingData:
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)

@@ -4,8 +4,9 @@ import dataclasses
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
@@ -25,11 +26,11 @@ logger = logging.getLogger(__name__)
 class KmeansExperiment(TrainedExperiment):
     """Fit k-means on features of an encoder: the result is the semantic tokenizer."""
 
-    directory: str
+    directory: Place
     """Run directory."""
     data: AudioDataConfig
     """Recordings; the training clips are used."""
-    encoder: str
+    encoder: Place
     """Run directory of the trained encoder, or model folder of a trained or imported one."""
     batch_size: int = 8
     """Clips loaded together."""
@@ -52,6 +53,12 @@ class KmeansExperiment(TrainedExperiment):
     def check_data(self, index: "ClipIndex") -> None:
         """There must be a frame for each cluster."""
         self.kmeans.check_seconds(index.seconds("train"), len(index.of("train")))
+
+    def data_facts(self) -> dict[str, Any]:
+        """Of the recordings."""
+        from audiolm_jax.data.index import scan
+
+        return audio_facts(scan(self.data))
 
     def fit(self) -> None:
         """Stores the features, fits the centroids, and writes the semantic tokenizer."""

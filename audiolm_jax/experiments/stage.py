@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
@@ -28,11 +29,11 @@ class StageExperiment(StepExperiment):
     kind = "stage"
     has_flops_formula = True
 
-    tokens: str
+    tokens: Place
     """Token store."""
-    codec: str
+    codec: Place
     """Run directory or model folder that the store's acoustic tokens must come from."""
-    semantic: str
+    semantic: Place
     """Run directory or model folder that the store's semantic tokens must come from."""
     model: StageModelConfig
     """The stage's tokens and its decoder."""
@@ -43,7 +44,7 @@ class StageExperiment(StepExperiment):
     edge_share: float = 0.2
     """Share of the crops that begin where a recording begins or end where it ends, half of it each;
     the others lie anywhere. 0: all do, and of long recordings the model hardly sees an edge."""
-    sample_bundle: str | None = None
+    sample_bundle: Place | None = None
     """Bundle that continues a held-out recording with this stage at each evaluation; or None."""
 
     def __post_init__(self) -> None:
@@ -148,11 +149,18 @@ class StageExperiment(StepExperiment):
             heldout=heldout_batches(
                 folder, stage, size, rows=rows, limit=self.loop.heldout_batches
             ),
-            facts={"dataset": store.provenance.dataset, "tokens": store.fingerprint},
+            facts=self.data_facts(),
             describe=describe_tokens(store, stage, size, seed, self.edge_share),
             on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
             provenance={"semantic_tokens_per_second": rate, **written_by},
         )
+
+    def data_facts(self) -> dict[str, Any]:
+        """Of the token store."""
+        from audiolm_jax.data.tokens.store import TokenStore
+
+        store = TokenStore.open(self.tokens, verify=False)
+        return {"dataset": store.provenance.dataset, "tokens": store.fingerprint}
 
     def write_samples(
         self, store: "TokenStore"

@@ -5,7 +5,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.base import Experiment
@@ -22,13 +24,13 @@ class TokenizeExperiment(Experiment):
 
     verb = "tokenize"
 
-    directory: str
+    directory: Place
     """Folder of the token store."""
     data: AudioDataConfig
     """Recordings."""
-    codec: str
+    codec: Place
     """Run directory or model folder of the acoustic tokenizer."""
-    semantic: str
+    semantic: Place
     """Run directory or model folder of the semantic tokenizer."""
     tokenize: TokenizeConfig = TokenizeConfig()
     """Shards and batches."""
@@ -39,6 +41,10 @@ class TokenizeExperiment(Experiment):
 
     def run(self) -> Path:
         """Writes the token store, or what is left of it."""
+        with only_writer(Path(self.directory)):
+            return self._write()
+
+    def _write(self) -> Path:
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.tokenize import precompute
         from audiolm_jax.data.unheard import check_unheard, provenance_at

@@ -5,16 +5,24 @@ anything else goes on from its last checkpoint. A new trainable part is a subcla
 import abc
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
+from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.identity import Place, changes, described, is_moved
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json, save_model
 from audiolm_jax.artifacts.run_folder import MODEL
+from audiolm_jax.artifacts.writer import lock_file, only_writer
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
-from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig, WarmStartConfig
+from audiolm_jax.training.config import (
+    LoopConfig,
+    MeshConfig,
+    OptimizerConfig,
+    WarmStartConfig,
+    may_change,
+)
 
 if TYPE_CHECKING:
     from audiolm_jax.training.metrics import MetricsWriter
@@ -34,7 +42,7 @@ class TrainedExperiment(Experiment):
         from audiolm_jax.training.distributed import from_first_host
 
         folder = Path(self.directory) / MODEL
-        if from_first_host(self.is_finished):
+        if from_first_host(lambda: self._must_be_alone() or self.is_finished()):
             logger.info("%s: finished already, nothing to do", self.directory)
         else:
             self.fit()
@@ -45,14 +53,40 @@ class TrainedExperiment(Experiment):
     def fit(self) -> None:
         """Trains, or goes on training, and writes the model folder."""
 
+    def _must_be_alone(self) -> bool:
+        """InputError if another process trains here: before anything else takes time."""
+        if lock_file(Path(self.directory)).exists():
+            with only_writer(Path(self.directory)):
+                pass
+        return False
+
     def is_finished(self) -> bool:
-        """Whether the model folder is there, of this very config and these upstream models."""
-        folder = Path(self.directory) / MODEL
-        if not (folder / MODEL_JSON).is_file():
+        """Whether the model folder is there, of this very config, data and upstream models, be they
+        where they were or elsewhere."""
+        from audiolm_jax.training.manifest import MANIFEST, read_manifest
+
+        directory = Path(self.directory)
+        if not (directory / MODEL / MODEL_JSON).is_file():
             return False
-        provenance = read_model_json(folder)["provenance"]
-        same_config = provenance.get("config_hash") == config_hash(self)
-        return same_config and provenance.get("upstream") == self.upstream()
+        there, now = read_model_json(directory / MODEL)["provenance"], described(self)
+        if any(self.decides(name) for name, _, _ in changes(there, now)):
+            return False
+        if there.get("upstream") != self.upstream():
+            return False
+        manifest = read_manifest(directory) if (directory / MANIFEST).is_file() else {}
+        return not is_moved(manifest, now) or self.learnt_from(there)
+
+    def decides(self, field: str) -> bool:
+        """Whether a field, by dotted name, decides anything of the model folder."""
+        return not may_change(field)
+
+    def learnt_from(self, provenance: Mapping[str, Any]) -> bool:
+        """Whether a model comes of these very data, which are read for it."""
+        return provenance.get("data") == self.data_facts()
+
+    @abc.abstractmethod
+    def data_facts(self) -> dict[str, Any]:
+        """Fingerprints and counts of the data, for the manifest; reads them."""
 
     def manifest(self, seed: int, data: dict[str, Any]) -> dict[str, Any]:
         """What it takes to repeat the run; `data` holds fingerprints and counts of the data."""
@@ -86,7 +120,7 @@ class TrainingData:
 class StepExperiment(TrainedExperiment):
     """A model that the training loop trains step by step."""
 
-    directory: str
+    directory: Place
     """Run directory."""
     model: Any
     """Config of the model."""
@@ -143,6 +177,21 @@ class StepExperiment(TrainedExperiment):
     def open_data(self) -> TrainingData:
         """Opens what the run learns from; InputError if it does not fit the model."""
 
+    def data_facts(self) -> dict[str, Any]:
+        """As `open_data` gives them."""
+        return self.open_data().facts
+
+    def decides(self, field: str) -> bool:
+        """What a run may change within itself may still choose another of its states."""
+        chooses = ("best_metric", "best_is") if self.loop.export == "best" else ()
+        choosing = {f"config.loop.{name}" for name in ("export", *chooses)}
+        return super().decides(field) or field in choosing
+
+    def learnt_from(self, provenance: Mapping[str, Any]) -> bool:
+        """Whether the weights that it started from are these, too."""
+        start = self._known_start(provenance.get("warm_start"))
+        return super().learnt_from(provenance) and _is_same_start(provenance, start)
+
     def fit(self) -> None:
         """Trains with the loop and exports the last state, or the best one."""
         import jax
@@ -196,4 +245,19 @@ class StepExperiment(TrainedExperiment):
         if from_first_host(lambda: latest_step(directory)) is None:
             source = read_warm_start(self.warm_start)
             return source, source.facts
-        return None, from_first_host(lambda: read_manifest(directory).get("warm_start"))
+        there = from_first_host(lambda: read_manifest(directory).get("warm_start"))
+        return None, from_first_host(lambda: self._known_start(there))
+
+    def _known_start(self, there: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What the manifest says of the weights that a run started from, if they are called so
+        still: it has no more need of them. Otherwise what those say that are named now."""
+        from audiolm_jax.training.warm_start import read_warm_start
+
+        if self.warm_start is None or (there or {}).get("source") == self.warm_start.source:
+            return there
+        return read_warm_start(self.warm_start).facts
+
+
+def _is_same_start(provenance: Mapping[str, Any], start: Mapping[str, Any] | None) -> bool:
+    there = provenance.get("warm_start") or {}
+    return dict(there, source=None) == dict(start or {}, source=None)

@@ -5,6 +5,7 @@ import dataclasses
 import re
 from typing import Literal
 
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.errors import InputError
 
 
@@ -79,15 +80,19 @@ class LoopConfig:
         return range(int(first), int(last) + 1)
 
 
-# Fields that decide what is kept, shown and measured, never what is learnt: they may change within
-# a run.
-CHANGEABLE = {
-    "heldout_batches", "checkpoint_every", "keep_checkpoints", "keep_best", "best_metric",
-    "best_is", "export", "tensorboard", "wandb_project", "profile_steps", "stall_seconds",
-    "progress_seconds",
+# Fields of the loop that decide what is kept, shown and measured, never what is learnt.
+_CHANGEABLE = {
+    "log_every", "evaluate_every", "heldout_batches", "checkpoint_every", "keep_checkpoints",
+    "keep_best", "best_metric", "best_is", "export", "tensorboard", "wandb_project",
+    "profile_steps", "stall_seconds", "progress_seconds",
 }  # fmt: skip
-# Fields that runs of before lack, with the value that says what those did: with it they go on.
-ADDED = {"edge_share": 0.0, "heldout_minutes": None, "split_by": "file"}
+
+
+def may_change(name: str) -> bool:
+    """Whether a field of an experiment, by dotted name, may change within a run: it decides nothing
+    of what is learnt, or, as those of `mesh`, its rounding only."""
+    loop = name.rpartition("config.loop.")[2]
+    return ".mesh." in name or loop in _CHANGEABLE or name == "config.samples"
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}
@@ -173,7 +178,7 @@ class WarmStartConfig:
     names. Optimizer state, step, data position and random draws start anew.
     """
 
-    source: str
+    source: Place
     """A run directory with checkpoints (its newest is taken), or a model folder, whose arrays are
     called as they are there with `params.` before."""
     renames: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -236,7 +236,7 @@ def train(
                 return state
             if halt:
                 checkpoints.wait()
-                progress.note(f"{directory}: stopped, saved at step {done}; start it again")
+                progress.note(f"{directory}: stopped, saved at step {done}; run again to go on")
                 raise TrainingStopped(stop.exit_status)
 
             watchdog.at("waiting for data", done + 1)

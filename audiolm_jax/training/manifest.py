@@ -1,13 +1,14 @@
 """What a run is: its manifest, and the claim of one process on one run directory.
 
 The manifest is written before step 0 and goes into every checkpoint. A run directory belongs to
-one config, one data set and one set of upstream models: whatever would mix two is refused.
+one config, one data set and one set of upstream models: whatever would mix two is refused. All of
+them are known by what they are, not by where they lie.
 """
 
 import contextlib
 import datetime
-import fcntl
 import importlib.metadata
+import itertools
 import json
 import platform
 import subprocess
@@ -19,17 +20,24 @@ from typing import Any
 import jax
 
 from audiolm_jax.artifacts.atomic import write_json
-from audiolm_jax.artifacts.config_json import config_hash, config_to_dict
+from audiolm_jax.artifacts.config_json import config_hash
+from audiolm_jax.artifacts.identity import (
+    ABSENT,
+    changes,
+    described,
+    differences,
+    is_moved,
+    without_places,
+)
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.config import ADDED, CHANGEABLE
+from audiolm_jax.training.config import may_change
 from audiolm_jax.training.distributed import from_first_host
 
 MANIFEST = "manifest.json"
-LOCK = ".lock"
 
 _PACKAGES = ("audiolm_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_FIXED = ("config", "seeds", "data", "upstream", "warm_start")
-_ABSENT = "absent"
+_FIXED = ("seeds", "data", "upstream", "warm_start")
 
 
 def build_manifest(
@@ -42,7 +50,7 @@ def build_manifest(
     """What it takes to repeat a run, as JSON values: `data` holds fingerprints and counts,
     `upstream` the fingerprint of every model it builds on; `mesh` may change between starts."""
     return {
-        "config": config_to_dict(config),
+        **described(config),
         "config_hash": config_hash(config),
         "command": sys.argv,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -65,26 +73,14 @@ def build_manifest(
 def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
     """Makes this process, or the hosts of this run, the only trainer of a run directory.
 
-    Writes the manifest if there is none. Otherwise config, seeds, data, upstream and warm_start
-    must equal those there, or InputError; only `loop.steps` may have grown, which extends the run,
-    `config.ADDED` may be new, and the fields of `mesh`, which change the rounding only, and
-    `config.CHANGEABLE` may differ.
+    Of several hosts the first one does it for all; see `enter_run`. InputError at once if another
+    process trains there.
     """
     with contextlib.ExitStack() as stack:
 
         def claim() -> str:
-            directory.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((directory / LOCK).open("a"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"{directory}: another process is training here; use another directory"
-                ) from None
-            check_manifest(directory, manifest)
-            path = directory / MANIFEST
-            if not path.exists() or read_manifest(directory)["config"] != manifest["config"]:
-                write_json(path, manifest)
+            stack.enter_context(only_writer(directory))
+            enter_run(directory, manifest)
             return _identity(manifest)
 
         if from_first_host(claim) != _identity(manifest):
@@ -96,41 +92,38 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
 
 
 def _identity(manifest: dict[str, Any]) -> str:
-    return json.dumps([manifest.get(part) for part in _FIXED], sort_keys=True)
+    start = dict(manifest.get("warm_start") or {}, source=None)
+    fixed = {part: manifest.get(part) for part in _FIXED} | {"warm_start": start}
+    return json.dumps([without_places(manifest), fixed], sort_keys=True)
 
 
-def check_manifest(directory: Path, manifest: dict[str, Any]) -> None:
-    """Raises InputError if the run directory holds a manifest of another run."""
+def enter_run(directory: Path, manifest: dict[str, Any]) -> None:
+    """Writes the manifest of a run directory whose only writer this process is.
+
+    If there is one, config, seeds, data, upstream and warm_start must be the same, or InputError;
+    only `loop.steps` may have grown, which extends the run, places may be others, fields that came
+    since must do what was done before, and what `config.may_change` names may differ.
+    """
     path = directory / MANIFEST
-    if not path.exists():
-        return
-    there = read_manifest(directory)
-    for part in _FIXED:
-        for name, old, new in _differences(
-            part, there.get(part, _ABSENT), manifest.get(part, _ABSENT)
-        ):
+    if path.exists():
+        there = read_manifest(directory)
+        fixed = (differences(x, there.get(x, ABSENT), manifest.get(x, ABSENT)) for x in _FIXED)
+        for name, old, new in itertools.chain(changes(there, manifest), *fixed):
             if name.endswith(".loop.steps") and isinstance(old, int) and new > old:
                 continue
-            if old == _ABSENT and ADDED.get(name.rpartition(".")[2], _ABSENT) == new:
-                continue
-            if ".mesh." in name or name.rpartition(".loop.")[2] in CHANGEABLE:
+            if may_change(name) or name == "warm_start.source":
                 continue
             raise InputError(
                 f"{path}: {name} is {_show(old)} in this run directory and {_show(new)} now; "
                 f"use another directory, or delete {directory} to start again"
             )
-
-
-def _differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*new, *(key for key in old if key not in new)]:
-            yield from _differences(f"{name}.{key}", old.get(key, _ABSENT), new.get(key, _ABSENT))
-    elif json.dumps(old) != json.dumps(new):
-        yield name, old, new
+        if there["config"] == manifest["config"] and not is_moved(there, manifest):
+            return
+    write_json(path, manifest)
 
 
 def _show(value: Any) -> str:
-    text = value if value is _ABSENT else json.dumps(value)
+    text = value if value is ABSENT else json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

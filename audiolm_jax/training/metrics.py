@@ -116,8 +116,11 @@ def _start_wandb(project: str, directory: Path, config: Any) -> Any:
         raise InputError(
             f"--loop.wandb-project {project}: the package wandb is not installed; pip install it"
         ) from None
-    # The same directory is the same run there, however often it is started again.
-    name = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:16]
+    # The same run there, however often it is started again, and wherever it has moved to.
+    kept = directory / "wandb_id"
+    if not kept.exists():
+        write_text(kept, hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:16])
+    name = kept.read_text()
     folder = str(directory)
     return wandb.init(
         project=project, dir=folder, name=directory.name, id=name, resume="allow", config=config

@@ -8,7 +8,7 @@ from support.tiny_models import CODES, voice, write_codec
 
 from audiolm_jax.audio.files import read_audio, read_wav_provenance, write_wav
 from audiolm_jax.cli import generate
-from audiolm_jax.cli.demo import split_of, steps
+from audiolm_jax.cli.demo import DemoOptions, split_of, steps
 from audiolm_jax.cli.main import VERBS, main
 
 # The tiny models were made for windows of 2 s.
@@ -290,7 +290,7 @@ def test_an_audit_tells_what_a_config_cannot_do_with_the_recordings(capsys, tmp_
 
 def test_the_demo_takes_one_long_recording_and_many_short_ones(tmp_path):
     long = recordings(tmp_path / "long", [80.0])
-    plan = dict(steps(str(long)))
+    plan = dict(steps(DemoOptions(str(long))))
     assert plan["look at the recordings"][:4] == ["audit", str(long), "--split-by", "time"]
     readers = [words for words in plan.values() if "--data.audio-dir" in words]
     assert len(readers) == 5

@@ -303,12 +303,12 @@ def test_an_audit_sums_the_bad_files_up_by_reason(folder):
     assert lines[start + 1 : start + 5] == [*named, "  and 2 more; --list names all"]
     assert lines[start + 5 :] == [
         "bad: 1 x not audio",
-        "  text.wav: not audio: it is a text file named .wav",
+        "  text.wav: not audio: it is a text file named .wav; remove it or put the audio there",
     ]
     full = str(audit(config, lists_all=True)).splitlines()
     assert [line for line in full if line.startswith("bad: ")] == [
         *(f"bad: short{n}.wav: {reason.format(100 + 10 * n)}" for n in range(5)),
-        "bad: text.wav: not audio: it is a text file named .wav",
+        "bad: text.wav: not audio: it is a text file named .wav; remove it or put the audio there",
     ]
 
 
@@ -377,7 +377,7 @@ def test_folders_of_odd_names_are_split_by_their_bytes(tmp_path):
     (clip,) = listed(tmp_path, split_by="speaker").clips
     rule = AudioDataConfig("audio", split_by="speaker")
     number = int(hashlib.sha256(b"\xe9").hexdigest()[:16], 16)
-    assert int(place_of(clip.path, clip.sha256, rule)) == number % 100
+    assert int(place_of(clip.sha256, clip.group, rule)) == number % 100
 
 
 def test_what_is_left_out_is_named(folder):

@@ -88,7 +88,7 @@ def make_store(root: Path, records: int = 24) -> None:
     """A token store, and what the trainer wants to know of the models that wrote it."""
     for part in ("codec", "semantic"):
         (root / part).mkdir()
-        (root / part / "model.json").write_text(json.dumps({"fingerprint": part}))
+        (root / part / "model.json").write_text(json.dumps({"kind": part, "fingerprint": part}))
     sizes = TokenSizes(
         STAGE.semantic_clusters,
         STAGE.semantic_rate_hz,

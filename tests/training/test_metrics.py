@@ -178,15 +178,19 @@ class FakeWandb(types.ModuleType):
 def test_weights_and_biases_gets_every_line_and_the_same_run_again(tmp_path, monkeypatch):
     fake = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", fake)
-    for step in (1, 2):
-        with MetricsWriter(tmp_path, step - 1, False, "project", {"rate": 1}) as writer:
+    (tmp_path / "run").mkdir()
+    for step, folder in ((1, tmp_path / "run"), (2, tmp_path / "there" / "run")):
+        if step == 2:  # it has moved
+            folder.parent.mkdir()
+            (tmp_path / "run").rename(folder)
+        with MetricsWriter(folder, step - 1, False, "project", {"rate": 1}) as writer:
             writer.write(step, {"loss": 0.5})
             writer.write_heldout(step, {"loss": 0.25})
     assert fake.lines == [
         (step, values) for step in (1, 2) for values in ({"loss": 0.5}, {"heldout/loss": 0.25})
     ]
     first, again = fake.started
-    assert first == again
+    assert first | {"dir": str(folder)} == again
     assert (first["project"], first["config"]) == ("project", {"rate": 1})
     assert fake.ended == [0, 0]
     fake.started.clear()

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 
@@ -48,11 +49,11 @@ class FeatureConfig:
     source: Source
     """mfcc (13 with first and second slopes, 100 Hz), encoder (a layer's features), semantic
     (clusters as centroids, and as bare ids) or codec (sums of code vectors; codes of level 1)."""
-    model: str = ""
+    model: Place = ""
     """Run directory or model folder; empty for mfcc."""
     layer: str = ""
     """Of the encoder; empty for the others."""
-    scaled_by: str = ""
+    scaled_by: Place = ""
     """Encoder only: run directory or model folder of a k-means whose mean and deviation standardize
     each dimension; empty for none."""
     levels: int | None = None

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import MODES, SLICINGS, AbxConfig, FeatureConfig
 from audiolm_jax.evaluation.lifecycle import Evaluation
@@ -32,15 +33,15 @@ class AbxExperiment(Evaluation):
     page: ClassVar[str] = "abx.md"
     record: ClassVar[str] = "abx.json"
 
-    directory: str
+    directory: Place
     """Where abx.json and abx.md go."""
-    audio_dir: str
+    audio_dir: Place
     """Folder of the recordings that the items name."""
-    items: str
+    items: Place
     """Item file, Libri-Light's or one of `audiolm items`."""
     features: tuple[FeatureConfig, ...] = ()
     """What to measure, at least one."""
-    alignments: str = ""
+    alignments: Place = ""
     """File of aligned phones of these recordings, for purities of discrete features; or empty."""
     abx: AbxConfig = AbxConfig()
     """Subsampling and its seed."""
@@ -55,9 +56,10 @@ class AbxExperiment(Evaluation):
             raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
 
     def upstream(self) -> dict[str, str]:
-        """Fingerprint of each model by its folder."""
-        paths = [path for config in self.features for path in (config.model, config.scaled_by)]
-        return {str(model_folder(path)): fingerprint_of(path) for path in paths if path}
+        """Fingerprint of each model by what it is to the features."""
+        parts = ("model", "scaled_by")
+        paths = {f"{x.name}, {part}": getattr(x, part) for x in self.features for part in parts}
+        return {name: fingerprint_of(path) for name, path in paths.items() if path}
 
     def facts(self) -> dict[str, Any]:
         """Hashes of items and alignments, fingerprints of the models."""
@@ -66,6 +68,12 @@ class AbxExperiment(Evaluation):
             "alignments_sha256": file_sha256(Path(self.alignments)) if self.alignments else None,
             "models": self.upstream(),
         }
+
+    def data_facts(self) -> dict[str, Any]:
+        """Of the recordings."""
+        from audiolm_jax.evaluation.abx.results import read_recordings
+
+        return read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part).facts
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures all features and writes abx.md."""
@@ -91,7 +99,7 @@ class AbxExperiment(Evaluation):
         heads = ("features", "Hz", *SCORE_HEADS, *PURITY_HEADS, "used")
         table = Table(heads, [_cells(row) for row in rows])
         write_text(Path(self.directory) / self.page, table.markdown())
-        return {"rows": rows}
+        return {"data": recordings.facts, "rows": rows}
 
 
 def score_cells(scores: Sequence[Mapping[str, Any]]) -> list[str]:

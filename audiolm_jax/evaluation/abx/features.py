@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Shaped
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.audio.resample import read_resampled
+from audiolm_jax.audio.spectral import mel_filterbank
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
@@ -51,18 +52,21 @@ def features_of(
 
 def mfcc(samples: Float[np.ndarray, " s"]) -> Float32[np.ndarray, "t 39"]:
     """13 MFCC of 16 kHz audio and two slopes; ceil(s / 160) frames, centers (i + 1/2) / 100 s."""
-    import librosa
+    from scipy.fft import dct
+    from scipy.signal import get_window, savgol_filter
 
     frames = -(-len(samples) // _MFCC_HOP)
     left = (_MFCC_WINDOW - _MFCC_HOP) // 2
     padded = np.zeros(_MFCC_WINDOW + (frames - 1) * _MFCC_HOP)
     padded[left:][: len(samples)] = samples[: len(padded) - left]
-    window = librosa.filters.get_window("hann", _MFCC_WINDOW)
+    window = get_window("hann", _MFCC_WINDOW)
     power = np.abs(short_time_spectrum(padded, window, _MFCC_HOP)) ** 2
-    filters = librosa.filters.mel(sr=MFCC_RATE_HZ, n_fft=_MFCC_WINDOW, n_mels=40)
-    cepstra = librosa.feature.mfcc(S=librosa.power_to_db(filters @ power.T), n_mfcc=13)
+    # As librosa.feature.mfcc and delta do, whose import writes caches and takes long.
+    mel = mel_filterbank(MFCC_RATE_HZ, _MFCC_WINDOW, 40).T @ power.T
+    decibels = 10.0 * np.log10(np.maximum(1e-10, mel))
+    cepstra = dct(np.maximum(decibels, decibels.max() - 80.0), axis=0, norm="ortho")[:13]
     slopes = [
-        librosa.feature.delta(cepstra, width=_MFCC_CONTEXT, order=order, mode="nearest")
+        savgol_filter(cepstra, _MFCC_CONTEXT, deriv=order, axis=-1, mode="nearest", polyorder=order)
         for order in (1, 2)
     ]
     return np.concatenate([cepstra, *slopes]).T.astype(np.float32)

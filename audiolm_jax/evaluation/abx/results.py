@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.data.alignments import AlignedPhone, find_recordings, read_alignments
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import SLICINGS, AbxConfig, Part
@@ -22,6 +23,12 @@ class Recordings:
     phones: Sequence[AlignedPhone]  # empty without alignments
     paths: Mapping[str, Path]  # audio file of each recording
     speakers: Mapping[str, str]  # who speaks in it
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Fingerprint of the sound."""
+        files = sorted(self.paths.items())
+        return {"recordings": fingerprint([(name, file_sha256(path)) for name, path in files])}
 
 
 def read_recordings(audio_dir: str, items: str, alignments: str, part: Part) -> Recordings:

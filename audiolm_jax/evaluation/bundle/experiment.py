@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.lifecycle import Evaluation
@@ -25,17 +26,17 @@ class EvaluateExperiment(Evaluation):
     page: ClassVar[str] = "report.html"
     record: ClassVar[str] = "report.json"
 
-    directory: str
+    directory: Place
     """Where report.html, report.json and the generated wav files go."""
     title: str
     """Heading of the page."""
     data: AudioDataConfig
     """Recordings; only held-out clips are continued and measured."""
-    bundle: str
+    bundle: Place
     """The models."""
-    tokens: str
+    tokens: Place
     """Token store the language models were trained on."""
-    runs: tuple[str, ...]
+    runs: tuple[Place, ...]
     """Run directories whose loss curves and speed are shown."""
     prompts: int = 4
     """How many held-out clips are continued."""
@@ -76,10 +77,18 @@ class EvaluateExperiment(Evaluation):
         choose_prompts(index, self.prompts, self.prompt_seconds, self.prompt_seed)
 
     def facts(self) -> dict[str, Any]:
-        """Fingerprints of bundle and token store."""
+        """Fingerprints of bundle, token store and runs."""
         from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.evaluation.page.training import run_facts
 
-        return self.upstream() | {"tokens": TokenStore.open(self.tokens).fingerprint}
+        tokens = TokenStore.open(self.tokens).fingerprint
+        return self.upstream() | {"tokens": tokens, "curves": run_facts(self.runs)}
+
+    def data_facts(self) -> dict[str, Any]:
+        """Of the recordings."""
+        from audiolm_jax.data.index import scan
+
+        return {"fingerprint": scan(self.data).fingerprint}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Continues held-out prompts, measures every part, writes wav files and the page."""
@@ -142,6 +151,7 @@ class EvaluateExperiment(Evaluation):
         )
         write_text(Path(self.directory) / self.page, page.render())
         return {
+            "data": {"fingerprint": index.fingerprint},
             "heldout_speakers": dataclasses.asdict(index.heldout_speakers()),
             "codec": dataclasses.asdict(codec),
             "semantic": dataclasses.asdict(semantic),

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -35,6 +36,7 @@ def measuring_pool(workers: int) -> Executor:
 
 def _one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"  # the processes fill the cores already
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends them
 
 
 def conditions_of(systems: Sequence[System], is_heard: bool) -> tuple[Condition, ...]:

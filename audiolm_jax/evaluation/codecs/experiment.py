@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
@@ -26,7 +28,7 @@ from audiolm_jax.evaluation.measures.quality import (
     missing_packages,
     package_versions,
 )
-from audiolm_jax.evaluation.measures.recognition import AsrConfig, Recognizer
+from audiolm_jax.evaluation.measures.recognition import MODEL_FILE, AsrConfig, Recognizer
 from audiolm_jax.evaluation.page.palette import MAX_CURVES
 
 if TYPE_CHECKING:
@@ -42,13 +44,13 @@ class CodecEvaluateExperiment(Evaluation):
     page: ClassVar[str] = "report.html"
     record: ClassVar[str] = "report.json"
 
-    directory: str
+    directory: Place
     """Where report.json, table.md, report.html and the figures go."""
     title: str
     """Heading of the page."""
     data: AudioDataConfig
     """Recordings at 16 kHz; only held-out clips are used."""
-    codecs: tuple[tuple[str, str], ...]
+    codecs: tuple[tuple[str, Place], ...]
     """(label, run directory or model folder) of each codec."""
     levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12)
     """Numbers of levels to decode, as far as a codec has them; all of its levels always are."""
@@ -68,7 +70,7 @@ class CodecEvaluateExperiment(Evaluation):
     """Recognizer for WER and CER."""
     examples: int = 4
     """Clips to listen to on the page."""
-    runs: tuple[str, ...] = ()
+    runs: tuple[Place, ...] = ()
     """Run directories whose loss curves are shown."""
     seed: int = 0
     """Of the bootstrap."""
@@ -120,12 +122,23 @@ class CodecEvaluateExperiment(Evaluation):
 
     def facts(self) -> dict[str, Any]:
         """Fingerprints of the codecs, versions of the packages that measure."""
+        from audiolm_jax.evaluation.page.training import run_facts
+
         not_measured = self._not_measured()
         measured = [metric for metric in METRICS if metric.name not in not_measured]
         return {
             "codecs": self.upstream(),
             "metrics": {metric.name: package_versions(metric) for metric in measured},
+            "curves": run_facts(self.runs),
         }
+
+    def data_facts(self) -> dict[str, Any]:
+        """Of the recordings and of the recognizer."""
+        from audiolm_jax.data.index import scan
+
+        weights = Path(self.asr.model or "") / MODEL_FILE
+        recognizer = file_sha256(weights) if self.asr.model and weights.is_file() else None
+        return {"fingerprint": scan(self.data).fingerprint, "recognizer": recognizer}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what the config names; writes table.md, figures/ and the page."""
@@ -187,7 +200,9 @@ class CodecEvaluateExperiment(Evaluation):
         write_text(directory / self.page, content.render())
         logger.info(content.markdown())
         speakers = {"heldout_speakers": dataclasses.asdict(selection.speakers)}
-        return speakers | content.record(records)
+        heard_by = recognizer.fingerprint if recognizer else None
+        data = {"fingerprint": index.fingerprint, "recognizer": heard_by}
+        return {"data": data} | speakers | content.record(records)
 
     def _provenance(
         self, facts: dict[str, Any], data_fingerprint: str, recognizer: Recognizer | None

@@ -7,16 +7,18 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.errors import InputError
 
-_FILES = ("model.bin", "config.json", "tokenizer.json")
+MODEL_FILE = "model.bin"
+_FILES = (MODEL_FILE, "config.json", "tokenizer.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class AsrConfig:
     """Which recognizer listens to which clips."""
 
-    model: str | None = None
+    model: Place | None = None
     """Folder of a Whisper model in CTranslate2's format; None for no recognizer."""
     clips: tuple[str, ...] = ("*",)
     """Patterns of clips with transcripts to listen to, below the audio folder: "en_US*/*"."""
@@ -62,7 +64,7 @@ class Recognizer:
         from whisper_normalizer.basic import BasicTextNormalizer
         from whisper_normalizer.english import EnglishTextNormalizer
 
-        self.fingerprint = file_sha256(folder / "model.bin")
+        self.fingerprint = file_sha256(folder / MODEL_FILE)
         self.language = language
         # Whisper's own rules: lower case, no punctuation or brackets; for English also numbers as
         # digits, contractions in full, British spelling made American.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
@@ -22,6 +23,7 @@ from audiolm_jax.evaluation.abx.experiment import (
 )
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, percent
+from audiolm_jax.evaluation.page.training import run_facts
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
@@ -43,21 +45,21 @@ class SweepExperiment(Evaluation):
     page: ClassVar[str] = "table.md"
     record: ClassVar[str] = "sweep.json"
 
-    directory: str
+    directory: Place
     """Where the cells, table.md and sweep.json go."""
     data: AudioDataConfig
     """Recordings to fit k-means on; their training clips are used."""
-    encoder: str
+    encoder: Place
     """Run directory or model folder of the encoder."""
     layers: tuple[str, ...]
     """Layers to measure."""
     clusters: tuple[int, ...]
     """Numbers of clusters to measure for each."""
-    audio_dir: str
+    audio_dir: Place
     """Folder of the recordings that the items name."""
-    items: str
+    items: Place
     """Item file for ABX."""
-    alignments: str = ""
+    alignments: Place = ""
     """File of aligned phones of the same recordings, for purities; empty for none."""
     kmeans: KmeansConfig = KmeansConfig()
     """How each is fitted; `layer` and `clusters` of it stay at their defaults."""
@@ -71,7 +73,7 @@ class SweepExperiment(Evaluation):
     """Devices that share the frames of k-means."""
     speaker_probe: bool = True
     """Whether to measure how well speakers are told apart by a recording's tokens."""
-    runs: tuple[str, ...] = ()
+    runs: tuple[Place, ...] = ()
     """Finished run directories whose training curves go to figures/, the encoder's say."""
 
     def __post_init__(self) -> None:
@@ -105,7 +107,15 @@ class SweepExperiment(Evaluation):
         """Fingerprint of the encoder, hashes of items and alignments."""
         files = {"items": self.items, "alignments": self.alignments}
         hashes = {name: file_sha256(Path(path)) for name, path in files.items() if path}
-        return {"upstream": self.upstream(), "files": hashes}
+        return {"upstream": self.upstream(), "files": hashes, "curves": run_facts(self.runs)}
+
+    def data_facts(self) -> dict[str, Any]:
+        """Of what k-means is fitted on and of what is measured."""
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.evaluation.abx.results import read_recordings
+
+        measured = read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part)
+        return {"fingerprint": scan(self.data).fingerprint, **measured.facts}
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what is missing; writes cells/*.json, table.md and figures/."""
@@ -121,7 +131,7 @@ class SweepExperiment(Evaluation):
             store_features,
         )
         from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
-        from audiolm_jax.training.manifest import build_manifest, claim_run
+        from audiolm_jax.training.manifest import build_manifest, enter_run
         from audiolm_jax.training.mesh import make_mesh
 
         directory = Path(self.directory)
@@ -136,34 +146,35 @@ class SweepExperiment(Evaluation):
         choice = choose_clips(index, encoder.hop_samples, self.kmeans.max_frames, self.kmeans.seed)
         self._most_clusters.check_available(sum(choice.frames))
         logger.info("k-means: %s", choice)
-        cells = []
+        cells: list[dict[str, Any]] = []
+        data = {"fingerprint": index.fingerprint, **recordings.facts}
         # What all cells of a directory share: all but which layers, numbers and runs there are.
         manifest = build_manifest(
             dataclasses.replace(self, layers=("each",), clusters=(1,), runs=()),
             seeds={"kmeans": self.kmeans.seed, "abx": self.abx.seed},
-            data={"fingerprint": index.fingerprint, **facts["files"]},
+            data=data | facts["files"],
             upstream=facts["upstream"],
         )
-        with claim_run(directory, manifest):
-            for layer in self.layers:
-                wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
-                if missing := [k for k, path in wanted.items() if not path.is_file()]:
-                    folder, source = directory / "features" / layer, (encoder, layer)
-                    frames = store_features(
-                        folder, index, choice, *source, self.window, self.batch_size
-                    )
-                    features = encoder_features(*source, recordings.paths, self.batch_size)
-                    kmeans = dataclasses.replace(self.kmeans, layer=layer)
-                    parts = (recordings, kmeans, self.abx, make_mesh(self.mesh), self.speaker_probe)
-                    sweep = LayerSweep(directory, frames, features, *parts)
-                    for clusters in missing:
-                        cell = sweep.measure(clusters)
-                        logger.info(sweep_table([cell]).markdown().splitlines()[-1])
-                    shutil.rmtree(folder)
-                cells += [json.loads(path.read_text()) for path in wanted.values()]
-            write_text(directory / self.page, sweep_table(cells).markdown())
-            write_charts(directory, training_charts(trainers))
-        return {"encoder": encoder.fingerprint, "used": choice.facts, "cells": cells}
+        enter_run(directory, manifest)
+        for layer in self.layers:
+            wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
+            if missing := [k for k, path in wanted.items() if not path.is_file()]:
+                folder, source = directory / "features" / layer, (encoder, layer)
+                frames = store_features(
+                    folder, index, choice, *source, self.window, self.batch_size
+                )
+                features = encoder_features(*source, recordings.paths, self.batch_size)
+                kmeans = dataclasses.replace(self.kmeans, layer=layer)
+                parts = (recordings, kmeans, self.abx, make_mesh(self.mesh), self.speaker_probe)
+                sweep = LayerSweep(directory, frames, features, *parts)
+                for clusters in missing:
+                    cell = sweep.measure(clusters)
+                    logger.info(sweep_table([cell]).markdown().splitlines()[-1])
+                shutil.rmtree(folder)
+            cells += [json.loads(path.read_text()) for path in wanted.values()]
+        write_text(directory / self.page, sweep_table(cells).markdown())
+        write_charts(directory, training_charts(trainers))
+        return {"data": data, "encoder": encoder.fingerprint, "used": choice.facts, "cells": cells}
 
 
 def sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:

@@ -112,7 +112,7 @@ class _Records:
         self._writer.sync()
         _save(self._directory, state)
         if self._stop.signal is not None:
-            words = f"stopped, saved at step {state.step}; start it again"
+            words = f"stopped, saved at step {state.step}; run again to go on"
             self._progress.note(f"{self._directory}: {words}")
             raise TrainingStopped(self._stop.exit_status)
 

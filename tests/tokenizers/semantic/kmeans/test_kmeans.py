@@ -158,7 +158,7 @@ def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, caplog):
         with pytest.raises(TrainingStopped) as stopped:
             fit_kmeans(noise(), config, directory=tmp_path)
     assert stopped.value.code == 75
-    assert "stopped, saved at step 1; start it again" in caplog.text
+    assert "stopped, saved at step 1; run again to go on" in caplog.text
     again = fit_kmeans(noise(), config, directory=tmp_path)
     np.testing.assert_array_equal(again.centroids, whole.centroids)
     np.testing.assert_array_equal(again.inertia, whole.inertia)

@@ -1,0 +1,115 @@
+"""One writer at a time, whatever the lock of the folder is worth."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from audiolm_jax.artifacts import writer
+from audiolm_jax.artifacts.writer import lock_file, only_writer
+from audiolm_jax.errors import InputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from audiolm_jax.artifacts.writer import only_writer
+with only_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+TAKEN = "another process"
+
+
+@pytest.fixture
+def held(tmp_path):
+    """An output that another process writes."""
+    out = tmp_path / "new" / "out"
+    with subprocess.Popen([sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield out, process
+        process.kill()
+
+
+def test_the_second_is_refused_at_once_by_any_name_and_a_killed_one_leaves_the_way(
+    held, monkeypatch
+):
+    out, process = held
+    monkeypatch.chdir(out.parent)
+    for name in (out, out.relative_to(out.parent)):
+        start = time.monotonic()
+        with pytest.raises(InputError, match=rf"{TAKEN} \({process.pid} on .*write elsewhere"):
+            only_writer(name).__enter__()
+        assert time.monotonic() - start < 1
+    with only_writer(out.parent / "other"):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with only_writer(out):
+        pass
+    assert not list(out.iterdir())
+    with only_writer(out / "unwritten"):
+        pass
+    assert not (out / "unwritten").exists()
+
+
+def test_what_is_replaced_has_its_lock_beside_it(tmp_path):
+    out = tmp_path / "model"
+    with only_writer(out, is_replaced=True):
+        assert not out.exists()
+        with pytest.raises(InputError, match=TAKEN):
+            only_writer(out, is_replaced=True).__enter__()
+        with only_writer(tmp_path / "other", is_replaced=True):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def leave(out, machine):
+    out.mkdir()
+    lock_file(out).write_text(json.dumps({"machine": machine, "host": "far", "pid": 7}))
+
+
+def test_a_writer_on_another_machine_counts_while_it_is_fresh(tmp_path):
+    out = tmp_path / "out"
+    leave(out, "another kernel")
+    with pytest.raises(InputError, match=rf"{TAKEN} \(7 on far\)"):
+        only_writer(out).__enter__()
+    assert lock_file(out).is_file()
+    old = time.time() - writer.FRESH_SECONDS - 5
+    os.utime(lock_file(out), (old, old))
+    with only_writer(out):
+        assert json.loads(lock_file(out).read_text())["pid"] == os.getpid()
+
+
+def test_a_folder_without_locks_goes_by_freshness_alone(tmp_path, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    out = tmp_path / "out"
+    with only_writer(out), pytest.raises(InputError, match=TAKEN):
+        only_writer(out).__enter__()
+    with only_writer(out):
+        pass
+
+
+def test_a_writer_shows_that_it_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "BEAT_SECONDS", 0.01)
+    out = tmp_path / "out"
+    with only_writer(out):
+        os.utime(lock_file(out), (1, 1))
+        end = time.monotonic() + 5
+        while lock_file(out).stat().st_mtime == 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert lock_file(out).stat().st_mtime > 1
+
+
+def test_a_place_that_takes_no_files_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out: cannot be written \(.*choose another place"):
+        only_writer(tmp_path / "file" / "out").__enter__()

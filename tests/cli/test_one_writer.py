@@ -1,0 +1,70 @@
+"""Every verb that writes refuses an output that another process writes, before any work."""
+
+import signal
+import time
+
+import pytest
+
+from audiolm_jax.artifacts.writer import only_writer
+from audiolm_jax.cli.main import VERBS, main
+
+DEMO = "configs/demo"
+# What follows the verb, how the output is named, and whether it is replaced as a whole.
+WRITERS = {
+    "train": ([f"{DEMO}/codec.py"], "--directory", "run", False),
+    "train k-means": ([f"{DEMO}/kmeans.py"], "--directory", "run", False),
+    "tokenize": ([f"{DEMO}/tokens.py"], "--directory", "tokens", False),
+    "evaluate": ([f"{DEMO}/evaluate.py"], "--directory", "report", False),
+    "evaluate ABX": ([f"{DEMO}/abx.py"], "--directory", "abx", False),
+    "evaluate sweep": (["configs/asterisk/sweep.py"], "--directory", "sweep", False),
+    "codec file": (["encode", "x.wav", "--model", "none"], "--out", "x.codes", True),
+    "codec folder": (["encode", "folder", "--model", "none"], "--out", "codes", False),
+    "continue": (["x.wav", "--models", "none"], "--out", "x.wav", True),
+    "revoice": (["x.wav", "--models", "none"], "--out", "x.wav", True),
+    "sample": (["--models", "none"], "--out", "samples", False),
+    "bundle": (["none"], "--out", "bundle", True),
+    "release": (["none", "--licence", "x"], "--out", "x.zip", True),
+    "import dac": (["dac", "none"], "--out", "model", True),
+    "import w2v-bert-2": (["w2v-bert-2", "none"], "--out", "model", True),
+    "import hubert": (["hubert", "none"], "--out", "model", True),
+    "items flite": (["flite", "none"], "--out", "items", False),
+}
+OTHERS = {"demo", "audit", "plan", "info"}  # they write nothing, or leave it to the others
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_second_writer_is_refused_at_once(name, tmp_path, capsys, monkeypatch):
+    words, flag, out, is_replaced = WRITERS[name]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/x.wav").write_bytes(b"")
+    words = [str(tmp_path / "folder") if word == "folder" else word for word in words]
+    with only_writer(tmp_path / out, is_replaced):
+        there = sorted(tmp_path.rglob("*"))
+        start = time.monotonic()
+        status = main([name.split()[0], *words, flag, str(tmp_path / out)])
+        assert time.monotonic() - start < 20  # modules may be loaded, under load
+        assert sorted(tmp_path.rglob("*")) == there
+    assert status == 2
+    shown = capsys.readouterr().err
+    assert f"{tmp_path / out}: another process (" in shown
+    assert len(shown.splitlines()) == 1
+
+
+def test_no_verb_is_forgotten():
+    assert {name.split()[0] for name in WRITERS} | OTHERS == set(VERBS)
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["as it is", "wrapped by a library"])
+def test_control_c_is_a_stop(capsys, monkeypatch, is_wrapped):
+    usual = signal.getsignal(signal.SIGINT)
+
+    def stopped(program, verbs, words):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("KeyboardInterrupt") if is_wrapped else error from None
+
+    monkeypatch.setattr("audiolm_jax.cli.main.dispatch", stopped)
+    assert main(["info", "x"]) == 130
+    assert capsys.readouterr().err == "audiolm info: stopped, run again to go on\n"
+    assert signal.getsignal(signal.SIGINT) is usual
