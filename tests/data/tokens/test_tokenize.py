@@ -142,7 +142,10 @@ def test_store_holds_every_clip_once(index, tmp_path):
     assert 0 < statistics["semantic_entropy_nats"] <= np.log(8)
     assert len(statistics["acoustic_used"]) == 3
     assert store.manifest["bad"] == [
-        {"path": "bad.wav", "reason": "not audio: it is a text file named .wav"}
+        {
+            "path": "bad.wav",
+            "reason": "not audio: it is a text file named .wav; remove it or put the audio there",
+        }
     ]
 
 

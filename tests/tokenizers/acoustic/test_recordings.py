@@ -134,7 +134,7 @@ def test_folders_keep_their_structure_and_report_every_file(capsys, folder, tmp_
     model = ["--model", folder]
     status, out, err = run(capsys, "encode", source, *model, "--out", tmp_path / "codes")
     assert status == 0
-    assert err == [f"skipped {source}/notes.txt: not .flac .g722 .m4a .mp3 .ogg .opus .wav"]
+    assert err == [f"skipped {source}/notes.txt: not .flac .g722 .m4a .mp3 .ogg .opus .w64 .wav"]
     assert out.count("mean of the channels, converted to 16000 Hz by soxr_hq") == 1
     names = ["a.codes", "deep/er/b.codes", "deep/six.codes"]
     assert files(tmp_path / "codes") == names
