@@ -44,6 +44,7 @@ def test_the_cached_filterbank_is_read_only():
         mel_filterbank(16000, 512, 80)[0, 0] = 1
 
 
+@pytest.mark.slow
 def test_spectra_need_no_librosa():
     code = (
         "import sys; from audiolm_jax.audio.spectral import mel_filterbank, warp_frequencies\n"

@@ -147,6 +147,7 @@ def test_a_field_that_came_since_opens_no_finished_run(here, caplog):
         Later(**fields, louder=2.0).run()
 
 
+@pytest.mark.slow
 def test_the_weights_to_start_from_may_move_but_not_be_others(here, caplog):
     for name, seed in (("old", 1), ("other", 2)):
         loop = dataclasses.replace(LOOP, steps=2, seed=seed)

@@ -85,7 +85,7 @@ def generate(decoder, prompts, offsets, steps, keys=None, temperature=1.0, allow
     "options",
     [
         {},
-        {"compute_dtype": "bfloat16"},
+        pytest.param({"compute_dtype": "bfloat16"}, marks=pytest.mark.slow),
         {"position": "rope", "tied_embeddings": True},
         {"qk_norm": True, "attention": "flash", "remat": "full"},
     ],
@@ -224,6 +224,7 @@ def test_nothing_asked_nothing_given(coarse):
     assert len(generate(coarse, [coarse_prompt(0, 0)], [0], [0])[0].ids) == 0
 
 
+@pytest.mark.slow
 def test_sizes_within_a_bucket_share_one_program():
     decoder = StageDecoder(*make_stage("fine"))
     for known, steps in ((0, 1), (3, 4), (1, 8)):

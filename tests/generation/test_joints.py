@@ -219,6 +219,19 @@ def test_every_draw_has_a_key_of_its_own_that_its_seed_alone_decides(calls):
     assert {key for call in calls for key in call["keys"]} < set(keys)
 
 
+def test_a_sample_begins_from_nothing(calls):
+    results = _generator().sample(2.4, [5, 6])  # more than a window
+    first = {call["stage"]: call for call in calls[:2]}
+    for prompt in first["semantic"]["prompts"]:
+        np.testing.assert_array_equal(prompt, [BOS])
+    for row, prompt in enumerate(first["coarse"]["prompts"]):
+        told = np.arange(1000, 1040) + 40 * row  # 2 s at 20 a second
+        np.testing.assert_array_equal(prompt, _coarse_prompt(told, np.zeros(0, int)))
+    assert [call["offsets"] for call in first.values()] == [[0, 0], [0, 0]]
+    assert [len(result.codes) for result in results] == [120, 120]
+    assert not any(result.prompt_samples for result in results)
+
+
 def test_each_stage_has_its_temperature_and_ends_only_where_it_may(calls):
     _generator().continue_audio([_prompt(40)], 2.0, [0])
     assert {(c["stage"], c["temperature"]) for c in calls} == set(TEMPERATURES.items())

@@ -80,6 +80,7 @@ def test_changing_the_voice_changes_the_coarse_logits(generator):
     assert np.abs(logits(low) - logits(high)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_sample_from_nothing(generator):
     results = generator.sample(2.6, [0, 1])
     assert [len(r.samples) for r in results] == [130 * HOP] * 2

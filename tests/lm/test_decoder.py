@@ -131,7 +131,8 @@ def test_layers_are_scanned_or_each_traced(scan):
     assert ("scan[" in str(jax.make_jaxpr(model)(random_ids(0, (1, 6))))) == scan
 
 
-@pytest.mark.parametrize("remat", [pytest.param("dots", marks=pytest.mark.slow), "full"])
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", ["dots", "full"])
 def test_remat_changes_no_gradient(model, remat):
     """What "dots" and "full" keep is tests/nn/test_stack.py's matter."""
     decoder = dataclasses.replace(DECODER, remat=remat)

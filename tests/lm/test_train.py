@@ -63,6 +63,7 @@ def start(trainer):
     return jax.jit(trainer.init)(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_the_batch(trainer, step, start):
     state, batch = start, make_batch(0)
     losses = []

@@ -56,7 +56,9 @@ def test_convolution_reads_its_own_past_only(dilation):
     np.testing.assert_array_equal(influence > 0, expected)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 @pytest.mark.parametrize(
     ("layer", "unit"),
     [

@@ -64,6 +64,7 @@ def test_the_best_survive_the_newest_and_are_named(tmp_path):
         load_state(programmed(), tmp_path, MeshConfig(), step=6)
 
 
+@pytest.mark.slow
 def test_one_that_the_last_evaluation_displaces_goes(tmp_path):
     better_last = config(6, best_is="highest", keep_best=1)  # 5, 1, 3 are the values
     toy.run_toy(tmp_path, dataclasses.replace(better_last, steps=4), program=programmed())
@@ -109,6 +110,7 @@ def test_interrupted_it_keeps_the_same_ones(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_damaged_best_one_is_an_error_not_another_one(tmp_path):
     toy.run_toy(tmp_path, config(12), program=programmed())
     for path in (tmp_path / "checkpoints" / "4").rglob("d/*"):

@@ -139,7 +139,11 @@ def test_heldout_mean_is_over_all_batches(reference):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["term", "int"]
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGTERM, 75, id="term"),
+        pytest.param(signal.SIGINT, 130, id="int", marks=pytest.mark.slow),
+    ],
 )
 def test_asked_to_stop_it_saves_and_goes_on_as_if_nothing_had_been(
     reference, tmp_path, number, status
@@ -197,7 +201,9 @@ def test_the_checkpoint_of_a_step_is_on_disk_before_the_step_is_evaluated(
     assert there == [6, 12, 15]
 
 
-@pytest.mark.parametrize("at", [0, 2], ids=["first", "last"])
+@pytest.mark.parametrize(
+    "at", [pytest.param(0, id="first"), pytest.param(2, id="last", marks=pytest.mark.slow)]
+)
 def test_killed_while_evaluating_it_repeats_the_pass_and_no_step(
     reference, tmp_path, monkeypatch, at
 ):
@@ -286,6 +292,7 @@ def test_heldout_batches_are_read_ahead_and_no_result_is_waited_for_at_once(tmp_
     assert order[-2:] == ["wait", "wait"]
 
 
+@pytest.mark.slow
 def test_samples_belong_to_the_pass(reference, tmp_path):
     """Killed while it makes them, it makes them again; they come before the line that ends it."""
     made = []
@@ -303,6 +310,7 @@ def test_samples_belong_to_the_pass(reference, tmp_path):
     assert_ends_like(reference, tmp_path, state)
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_costs_steps_but_not_the_result(reference, tmp_path, caplog):
     toy.run_toy(tmp_path, toy.loop_config(STEPS))
     for path in (tmp_path / "checkpoints" / str(STEPS)).rglob("*"):
@@ -329,6 +337,7 @@ def test_more_steps_extend_a_finished_run(reference, tmp_path, caplog):
     assert_ends_like(reference, tmp_path, load_state(toy.make_program(), tmp_path, MeshConfig()))
 
 
+@pytest.mark.slow
 def test_goes_on_under_another_mesh(reference, tmp_path):
     toy.run_toy(tmp_path, toy.loop_config(8))
     state = toy.run_toy(tmp_path, toy.loop_config(STEPS), "fsdp", replicas=2)
@@ -349,7 +358,7 @@ def test_another_seed_is_another_run(reference, tmp_path):
     assert json.loads(first)["loss"] != json.loads(other.splitlines()[0])["loss"]
 
 
-@pytest.mark.parametrize(("step", "good"), [(8, 6), (10, 8)])
+@pytest.mark.parametrize(("step", "good"), [pytest.param(8, 6, marks=pytest.mark.slow), (10, 8)])
 def test_not_finite_stops_with_the_step_and_the_last_good_checkpoint(tmp_path, step, good):
     program = toy.make_program(poison_step=step - 1)  # 8 is to be a checkpoint itself
     with pytest.raises(NonFiniteError) as error:

@@ -100,7 +100,7 @@ def rows(batches, count):
 
 
 @pytest.mark.parametrize(
-    "name", ["semantic", "coarse", pytest.param("fine", marks=pytest.mark.slow)]
+    "name", ["semantic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("coarse", "fine"))]
 )
 def test_resumed_stream_is_the_stream(store, name):
     batches = token_batches(store[0], stage(name), 4, seed=7)

@@ -108,7 +108,7 @@ def test_a_partial_frame_is_filled_with_zeros(codec, recording):
     np.testing.assert_array_equal(codec.encode(AudioBatch.from_clips([filled])).codes[0], codes)
 
 
-@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("levels", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_samples_in_a_batch_with_hostile_padding_are_those_alone(codec, batch, levels):
     _, tokens = batch
     outside = np.arange(tokens.codes.shape[1])[None, :, None] >= tokens.lengths[:, None, None]

@@ -184,6 +184,7 @@ def test_code_files_that_do_not_fit_write_nothing(capsys, folder, code_file, cha
     assert files(path.parent) == ["a.codes"]
 
 
+@pytest.mark.slow
 def test_noise_is_removed_on_the_side_of_the_switch_only(capsys, folder, tmp_path):
     stored = load_model(folder)
     config = dataclasses.replace(CODEC, denoising=DenoisingConfig("decoder"))

@@ -177,6 +177,7 @@ def kmeans(tmp_path_factory):
     return path, estimator.predict(frames)
 
 
+@pytest.mark.slow
 def test_with_kmeans_it_is_a_semantic_tokenizer(folders, kmeans, tmp_path, capsys):
     path, expected = kmeans
     words = [str(folders["hubert"]), "--kmeans", str(path), "--layer", "layer_1"]

@@ -73,6 +73,7 @@ def test_files_and_continuations(bundle, tmp_path):
     assert len(samples) == 1.4 * 16000
 
 
+@pytest.mark.slow
 def test_bad_files_are_one_line_and_leave_nothing(bundle, tmp_path, capsys):
     """What the two kinds of codec check differently: their own fingerprints and streams."""
     import soundfile

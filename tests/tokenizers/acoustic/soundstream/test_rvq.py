@@ -187,6 +187,7 @@ def test_revival_brings_every_code_back_and_resets_its_sums():
     assert (recent > 0.5).all()
 
 
+@pytest.mark.slow
 def test_eight_devices_hold_the_codebooks_of_one():
     """k-means, 50 steps of moving averages and revivals on the same global batches.
 

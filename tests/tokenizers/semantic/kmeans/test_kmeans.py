@@ -87,6 +87,7 @@ def test_blocks_do_not_change_the_result():
     np.testing.assert_allclose(whole.centroids, blocks.centroids, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     features = noise(3000, 16)
     config = KmeansConfig(40, iterations=12, block_frames=512)
