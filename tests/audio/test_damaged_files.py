@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from support.audio_files import encoded
 
 from audiolm_jax.audio.files import FORMATS, iter_audio
 from audiolm_jax.errors import InputError
@@ -34,19 +35,6 @@ def sound(count):
     return (0.4 * np.sin(2500 * time * (1 + time)) + noise).astype(np.float32)
 
 
-def ffmpeg_file(container, codec, samples, rate):
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate, layout="mono")
-        pcm = (samples * 32767).astype(np.int16)[None, :]
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-        frame.sample_rate = rate
-        resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
-        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
-            output.mux(stream.encode(piece))
-    return file.getvalue()
-
-
 @pytest.fixture(scope="module")
 def whole_files():
     """(suffix, what it is, its bytes) of every format."""
@@ -57,7 +45,7 @@ def whole_files():
         files.append((suffix, f"{container} {codec}", file.getvalue()))
     for suffix, container, codec in FFMPEG:
         rate = 48000 if codec == "libopus" else 16000
-        files.append((suffix, codec, ffmpeg_file(container, codec, sound(12000), rate)))
+        files.append((suffix, codec, encoded(container, codec, sound(12000), rate)))
     return files
 
 

@@ -2,11 +2,11 @@
 
 import struct
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.audio_files import encoded
 
 from audiolm_jax.audio.files import (
     FORMATS,
@@ -24,14 +24,7 @@ def tone(seconds=0.5, rate=16000, hz=440.0):
 
 
 def encode(path, samples, rate, codec, container=None):
-    with av.open(str(path), "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate, layout="mono")
-        pcm = (samples * 32767).astype(np.int16)[None, :]
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-        frame.sample_rate = rate
-        resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
-        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
-            output.mux(stream.encode(piece))
+    path.write_bytes(encoded(container or path.suffix[1:], codec, samples, rate))
     return path
 
 

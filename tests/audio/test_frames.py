@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from support.audio_files import encoded
 
 from audiolm_jax.audio.files import iter_audio, read_audio
 from audiolm_jax.audio.frames import mpeg_frame, ogg_sound
@@ -16,22 +17,9 @@ SAMPLES = (0.2 * np.random.default_rng(0).normal(0, 1, 24000)).clip(-1, 1).astyp
 JUNK = np.random.default_rng(1).bytes(3000)
 
 
-def encoded(container, codec, rate=16000):
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate, layout="mono")
-        pcm = (SAMPLES * 32767).astype(np.int16)[None, :]
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-        frame.sample_rate = rate
-        resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
-        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
-            output.mux(stream.encode(piece))
-    return file.getvalue()
-
-
 @pytest.fixture(scope="module")
 def mp3():
-    return encoded("mp3", "libmp3lame")
+    return encoded("mp3", "libmp3lame", SAMPLES, 16000)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +188,7 @@ def test_every_damaged_flac_frame_is_noticed(tmp_path):
 
 @pytest.mark.parametrize("codec", ["aac", "alac"])
 def test_m4a_that_is_cut(tmp_path, codec):
-    data = encoded("mp4", codec)
+    data = encoded("mp4", codec, SAMPLES, 16000)
     whole, _ = ours(put(tmp_path, "a.m4a", data))
     assert len(whole) >= len(SAMPLES)
     for cut in (1, 200, len(data) // 2):
@@ -217,7 +205,7 @@ def test_m4a_that_is_cut(tmp_path, codec):
 def test_stretches_of_delayed_sound_are_those_of_the_whole(tmp_path, name, codec):
     rate = 48000 if codec == "libopus" else 16000
     container = {"a.m4a": "mp4", "a.opus": "ogg"}.get(name, "mp3")
-    path = put(tmp_path, name, encoded(container, codec, rate))
+    path = put(tmp_path, name, encoded(container, codec, SAMPLES, rate))
     whole, _ = ours(path)
     for start, count in ((1, 100), (1151, 3), (7000, 5000), (23990, 10)):
         part, _ = read_audio(path, start / rate, count / rate)
