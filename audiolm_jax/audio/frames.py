@@ -215,10 +215,8 @@ def mp4_sound(data: bytes | mmap.mmap) -> Sound:
     there."""
     position, total, names = 0, len(data), set()
     while position + 8 <= total:
-        name, size = (
-            data[position + 4 : position + 8],
-            int.from_bytes(data[position : position + 4], "big"),
-        )
+        name = data[position + 4 : position + 8]
+        size = int.from_bytes(data[position : position + 4], "big")
         if size == 1:
             size = int.from_bytes(data[position + 8 : position + 16], "big")
         size = size or total - position  # 0: to the end

@@ -50,7 +50,9 @@ class DemoOptions:
 
 def steps(options: DemoOptions) -> list[tuple[str, list[str]]]:
     """What each step is for, and its command line after `audiolm`."""
-    runs, split = options.runs, split_of(options.audio_dir)
+    runs = options.runs
+    # The configs were made for the default: that needs no look at its recordings.
+    split = None if options.is_default_audio else split_of(options.audio_dir)
     data = [] if options.is_default_audio else ["--data.audio-dir", options.audio_dir]
     data += [] if split is None else ["--data.split-by", split]
     readers = [str(CONFIGS / f"{name}.py") for name in ("codec", "encoder", "kmeans", "evaluate")]

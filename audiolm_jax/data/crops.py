@@ -7,7 +7,6 @@ start, uniform over where a whole crop fits, gives the crop. Clips no longer tha
 whole and padded with zeros.
 """
 
-import functools
 import itertools
 import threading
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from audiolm_jax.data.index import ClipIndex, ClipInfo
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.stream import generator, own_rows, shuffled_index, spread
-from audiolm_jax.data.windows import even_windows
+from audiolm_jax.data.windows import WindowsOfAll
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AudioBatch
 
@@ -48,7 +47,8 @@ class AudioCrops:
         (`training.mesh.host_rows`), None all; `cache_bytes` of decoded clips are kept."""
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._clips = index.of(split)
-        self._ends = np.cumsum([clip.num_samples for clip in self._clips])
+        lengths = np.array([clip.num_samples for clip in self._clips])
+        self._ends, self._windows = np.cumsum(lengths), WindowsOfAll(lengths, self.crop_samples)
         self._cache = _ClipCache(index, cache_bytes)
         self._batch_size, self._seed = batch_size, seed
         self._rows = own_rows(batch_size, rows)
@@ -70,22 +70,12 @@ class AudioCrops:
         that makes more than `limit` batches, so many of windows spread evenly over all. Rows
         missing in the last batch have length 0."""
         size = self._batch_size
-        chosen = spread(int(self._window_ends[-1]), None if limit is None else limit * size)
+        chosen = spread(len(self._windows), None if limit is None else limit * size)
         return self._read(
-            [self._window_at(chosen[p]) if (p := first + r) < len(chosen) else (0, 0, 0)
+            [self._windows[chosen[p]] if (p := first + r) < len(chosen) else (0, 0, 0)
              for r in self._rows]
             for first in range(0, len(chosen), size)
         )  # fmt: skip
-
-    @functools.cached_property
-    def _window_ends(self) -> np.ndarray:
-        """Even windows of all clips up to and with each one."""
-        return np.cumsum([-(-clip.num_samples // self.crop_samples) for clip in self._clips])
-
-    def _window_at(self, number: int) -> tuple[int, int, int]:
-        clip = int(np.searchsorted(self._window_ends, number, side="right"))
-        windows = even_windows(self._clips[clip].num_samples, self.crop_samples)
-        return clip, *windows[number - int(self._window_ends[clip])]  # counted from the end
 
     def locate(self, position: int) -> tuple[int, int, int]:
         """The crop at a position of the stream: (number of the clip, first sample, end)."""

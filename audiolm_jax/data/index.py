@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -188,7 +188,7 @@ class ClipIndex:
                 c.path: c.start_seconds + c.source_samples / c.source_rate_hz for c in self.clips
             }
             return 100 * share_in_time(self.config, ends.values())
-        return heldout_below(self.config, _seconds_by_place(self.config, self.clips))
+        return heldout_below(self.config, _places(self.config, self.clips))
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
@@ -246,7 +246,7 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     share = share_in_time(config, [file.samples / file.rate_hz for file in files])
     clips = tuple(c for f in files for c in _clips_of(f, known.rows[f.name], config, share))
     if config.split_by != "time":
-        below = heldout_below(config, _seconds_by_place(config, clips))
+        below = heldout_below(config, _places(config, clips))
         clips = tuple(
             dataclasses.replace(c, split="heldout")
             if place_of(c.sha256, c.group, config) < below
@@ -261,12 +261,10 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     return ClipIndex(config, clips, bad, tuple(sorted(counts.items())), known.odd, notes)
 
 
-def _seconds_by_place(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> dict[float, float]:
-    seconds: dict[float, float] = defaultdict(float)
+def _places(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> Iterator[tuple[float, float]]:
+    """Of each clip the place, and its seconds."""
     for clip in clips:
-        place = place_of(clip.sha256, clip.group, config)
-        seconds[place] += clip.num_samples / config.sample_rate_hz
-    return seconds
+        yield place_of(clip.sha256, clip.group, config), clip.num_samples / config.sample_rate_hz
 
 
 def file_of(clip_id: str) -> tuple[str, int]:

@@ -83,11 +83,10 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
     names = sorted(audio)
     others = sorted(name for name in others if not _last(name).startswith("."))
     rows = {name: _of_path(name, f"{root.resolve().name}/{name}") for name in names}
-    for name in (
-        names if "metadata.csv" in others else ()
-    ):  # of LJSpeech's kind: no folder of a voice
-        if name.startswith("wavs/") and rows[name]["speaker"] == "wavs":
-            rows[name]["speaker"] = ""
+    if "metadata.csv" in others:  # of LJSpeech's kind, where wavs is no folder of a voice
+        for name in names:
+            if name.startswith("wavs/") and rows[name]["speaker"] == "wavs":
+                rows[name]["speaker"] = ""
     files, odd = _Files(names), list[OddLines]()
     of_speakers: dict[str, Row] = {}
     order = {"wav.scp": -1}  # before the lists that use its names

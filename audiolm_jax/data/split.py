@@ -5,7 +5,8 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 
 from audiolm_jax.audio.names import named
 from audiolm_jax.data.metadata import Row
@@ -54,13 +55,15 @@ def place_of(sha256: str, group: str, config: AudioDataConfig) -> float:
     return number % 100 + number // 100 % 10**9 / 10**9
 
 
-def heldout_below(config: AudioDataConfig, seconds: Mapping[float, float]) -> float:
-    """The place from which on files are trained on, given the seconds of audio at each place."""
+def heldout_below(config: AudioDataConfig, places: Iterable[tuple[float, float]]) -> float:
+    """The place from which on files are trained on, given places and the seconds of audio there."""
     if config.split_by == "official":
         return 1.0
     if config.heldout_minutes is None:
         return float(config.heldout_percent)
-    total = 0.0
+    seconds, total = defaultdict[float, float](float), 0.0
+    for place, here in places:
+        seconds[place] += here
     for place, here in sorted(seconds.items()):
         if total >= 60 * config.heldout_minutes:
             return place

@@ -1,7 +1,31 @@
 """The one rule by which something long is cut: the fewest windows that fit, as equal as can be."""
 
+import numpy as np
+from jaxtyping import Int
+
 
 def even_windows(length: int, longest: int) -> list[tuple[int, int]]:
     """(start, stop) of consecutive windows over `length`, none above `longest`."""
     count = -(-length // longest)
     return [(i * length // count, (i + 1) * length // count) for i in range(count)]
+
+
+class WindowsOfAll:
+    """The even windows of many lengths, one after the other, without listing them."""
+
+    def __init__(self, lengths: Int[np.ndarray, " n"], longest: int):
+        self._lengths, self._longest = lengths, longest
+        self._ends = np.cumsum(-(-lengths // longest))  # windows up to and with each length
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def item_of(self, number: int) -> int:
+        """Which length the window of a number is of."""
+        return int(np.searchsorted(self._ends, number, side="right"))
+
+    def __getitem__(self, number: int) -> tuple[int, int, int]:
+        """(item, start, stop) of a window."""
+        item = self.item_of(number)
+        windows = even_windows(int(self._lengths[item]), self._longest)
+        return item, *windows[number - int(self._ends[item])]  # counted from the end

@@ -149,7 +149,7 @@ class StageExperiment(StepExperiment):
             heldout=heldout_batches(
                 folder, stage, size, rows=rows, limit=self.loop.heldout_batches
             ),
-            facts=self.data_facts(),
+            facts=_facts(store),
             describe=describe_tokens(store, stage, size, seed, self.edge_share),
             on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
             provenance={"semantic_tokens_per_second": rate, **written_by},
@@ -159,8 +159,7 @@ class StageExperiment(StepExperiment):
         """Of the token store."""
         from audiolm_jax.data.tokens.store import TokenStore
 
-        store = TokenStore.open(self.tokens, verify=False)
-        return {"dataset": store.provenance.dataset, "tokens": store.fingerprint}
+        return _facts(TokenStore.open(self.tokens, verify=False))
 
     def write_samples(
         self, store: "TokenStore"
@@ -200,3 +199,7 @@ class StageExperiment(StepExperiment):
             writer.write_audio(step, "continuation", generated.samples, generator.sample_rate_hz)
 
         return on_evaluate
+
+
+def _facts(store: "TokenStore") -> dict[str, Any]:
+    return {"dataset": store.provenance.dataset, "tokens": store.fingerprint}

@@ -42,7 +42,12 @@ class TrainedExperiment(Experiment):
         from audiolm_jax.training.distributed import from_first_host
 
         folder = Path(self.directory) / MODEL
-        if from_first_host(lambda: self._must_be_alone() or self.is_finished()):
+
+        def look() -> bool:
+            self._must_be_alone()
+            return self.is_finished()
+
+        if from_first_host(look):
             logger.info("%s: finished already, nothing to do", self.directory)
         else:
             self.fit()
@@ -53,12 +58,11 @@ class TrainedExperiment(Experiment):
     def fit(self) -> None:
         """Trains, or goes on training, and writes the model folder."""
 
-    def _must_be_alone(self) -> bool:
+    def _must_be_alone(self) -> None:
         """InputError if another process trains here: before anything else takes time."""
         if lock_file(Path(self.directory)).exists():
             with only_writer(Path(self.directory)):
                 pass
-        return False
 
     def is_finished(self) -> bool:
         """Whether the model folder is there, of this very config, data and upstream models, be they

@@ -132,6 +132,18 @@ def test_clips_come_as_often_as_they_are_long(index):
     np.testing.assert_allclose(visits / visits.sum(), share / share.sum(), rtol=0.1)
 
 
+def test_crops_begin_anywhere_in_their_clip(index):
+    clips = index.of("train")
+    longest = max(range(len(clips)), key=lambda number: clips[number].num_samples)
+    spare = clips[longest].num_samples - 4000
+    crops = AudioCrops(index, "train", CROP, 4, seed=3)
+    located = [crops.locate(position) for position in range(4000)]
+    starts = np.array([start for number, start, _ in located if number == longest])
+    assert len(starts) > 500
+    assert (min(starts), max(starts)) == pytest.approx((0, spare), abs=spare / 50)
+    assert np.histogram(starts, 8, (0, spare + 1))[0] == pytest.approx(len(starts) / 8, rel=0.4)
+
+
 def test_heldout_batches_hold_every_sample_once(index):
     crops = AudioCrops(index, "heldout", CROP, 4, seed=0)
     seen = []

@@ -123,7 +123,7 @@ class RoundingCodec:
         return AudioBatch(padded.astype(np.float32), tokens.lengths)
 
     def latents(self, codes):
-        raise NotImplementedError
+        raise AssertionError("sound is compared, not latents")
 
 
 def test_evaluate_codec_scores_clips_and_prefixes():

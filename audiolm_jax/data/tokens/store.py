@@ -240,17 +240,14 @@ class TokenStore:
             order = np.lexsort((np.array([part for _, part in clips], np.int64), file))
             firsts = order[np.diff(file[order], prepend=-1) > 0]
             lasts = order[np.diff(file[order], append=len(files)) > 0]
-            edges = firsts[file], lasts[file]
+            begins, ends = firsts.copy(), lasts.copy()
             for path, part in others:
-                if path in files:
-                    own = file == files[path]
-                    first, last = (int(edge[files[path]]) for edge in (firsts, lasts))
-                    for side, is_beyond in enumerate(
-                        (part < clips[first][1], part > clips[last][1])
-                    ):
-                        if is_beyond:
-                            edges[side][own] = -1
-            self._edges[split] = edges
+                if (number := files.get(path)) is not None:
+                    if part < clips[firsts[number]][1]:
+                        begins[number] = -1
+                    if part > clips[lasts[number]][1]:
+                        ends[number] = -1
+            self._edges[split] = begins[file], ends[file]
         return self._edges[split]
 
     def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:

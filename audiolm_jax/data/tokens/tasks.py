@@ -17,7 +17,7 @@ import tensorflow as tf
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.stream import generator, shuffled_index, spread
 from audiolm_jax.data.tokens.store import TokenStore, check_store
-from audiolm_jax.data.windows import even_windows
+from audiolm_jax.data.windows import WindowsOfAll
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import EOS, StageConfig, build_sequence, level_rows
 
@@ -64,8 +64,8 @@ class TokenWindows(seqio.DataSource):
             split: store.semantic_lengths(split) for split in SPLITS if store.num_records(split)
         }
         self._edges = {split: store.file_edges(split) for split in self._lengths}
-        self._ends = {
-            split: np.cumsum(-(-lengths // stage.crop_semantic))
+        self._windows = {
+            split: WindowsOfAll(lengths, stage.crop_semantic)
             for split, lengths in self._lengths.items()
         }
         super().__init__(
@@ -88,12 +88,12 @@ class TokenWindows(seqio.DataSource):
 
     def num_windows(self, split: Split) -> int:
         """Positions in an epoch."""
-        return int(self._ends[split][-1])
+        return len(self._windows[split])
 
     def crop_at(self, split: Split, position: int, seed: int) -> tuple[int, int, int]:
         """(record, first semantic token, end) at a position of the shuffled stream."""
         slot = shuffled_index(position, self.num_windows(split), seed)
-        record = int(np.searchsorted(self._ends[split], slot, side="right"))
+        record = self._windows[split].item_of(slot)
         draw = generator(seed, position, purpose=3).random()
         is_end = draw < self._edge_share / 2
         edge = int(self._edges[split][is_end][record])
@@ -108,10 +108,7 @@ class TokenWindows(seqio.DataSource):
 
     def window_at(self, split: Split, position: int) -> tuple[int, int, int]:
         """(record, first semantic token, end) in order."""
-        record = int(np.searchsorted(self._ends[split], position, side="right"))
-        windows = even_windows(int(self._lengths[split][record]), self._stage.crop_semantic)
-        start, stop = windows[position - int(self._ends[split][record])]  # counted from the end
-        return record, start, stop
+        return self._windows[split][position]
 
     def get_dataset(
         self,
@@ -122,7 +119,7 @@ class TokenWindows(seqio.DataSource):
         **unused: object,
     ) -> tf.data.Dataset:
         """See the class; arguments as SeqIO defines them, seed None being 0."""
-        if split not in self._ends:
+        if split not in self._windows:
             raise InputError(f"{self._store.directory}: token store has no {split} clip")
         shard = shard_info or seqio.ShardInfo(0, 1)
         batch, own = shard.num_shards, np.array([shard.index])

@@ -24,7 +24,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import (
 from audiolm_jax.tokenizers.acoustic.soundstream.film import Film, condition
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import si_sdr_db, spectral_loss
 from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS
-from audiolm_jax.tokenizers.acoustic.soundstream.train import program
+from audiolm_jax.tokenizers.acoustic.soundstream.train import _Trainer, program
 from audiolm_jax.training.checkpoints import Checkpoints
 from audiolm_jax.training.mesh import replicated
 from audiolm_jax.types import AudioBatch, DenoisingBatch
@@ -109,6 +109,21 @@ def test_a_switch_at_rest_changes_no_bit(arrays, audio, place):
     assert np.abs(samples - plain[1]).max() > 0.01
     for a, b in zip(plain, both_ways(codec, audio), strict=True):  # the other is a copy
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_target_is_the_speech_or_what_is_heard():
+    """By the switch of each example; noise beyond the speech is padding in both."""
+    unused = optax.identity()
+    trainer = _Trainer(switched("encoder"), SoundStreamTrainConfig(), unused, unused)
+    speech, noise = np.random.default_rng(0).normal(size=(2, 2, 40)).astype(np.float32)
+    lengths = np.array([40, 25], np.int32)
+    batch = DenoisingBatch(AudioBatch(speech, lengths), noise, np.array([True, False]))
+    inputs = trainer.prepare(batch)
+    inside = np.arange(40)[None] < lengths[:, None]
+    np.testing.assert_array_equal(inputs.samples, np.where(inside, speech + noise, 0))
+    expected = np.stack([speech[0], speech[1] + noise[1]])
+    np.testing.assert_array_equal(inputs.targets, np.where(inside, expected, 0))
+    np.testing.assert_array_equal(inputs.denoise, [[True], [False]])
 
 
 def test_a_codec_without_a_switch_has_none_to_turn(arrays):
