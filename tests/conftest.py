@@ -1,5 +1,6 @@
 """Every test runs on the CPU with eight forced devices, and rank promotion is an error."""
 
+import gc
 import importlib.metadata
 import os
 from pathlib import Path
@@ -17,10 +18,19 @@ os.environ.setdefault(
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
+# Walking through all that thousands of tests keep takes a tenth of the time: none of it is garbage.
+gc.disable()
+
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Every verb that writes refuses an output that another process writes, before any work."""
 
 import signal
-import time
 
 import pytest
 
@@ -40,9 +39,7 @@ def test_the_second_writer_is_refused_at_once(name, tmp_path, capsys, monkeypatc
     words = [str(tmp_path / "folder") if word == "folder" else word for word in words]
     with only_writer(tmp_path / out, is_replaced):
         there = sorted(tmp_path.rglob("*"))
-        start = time.monotonic()
         status = main([name.split()[0], *words, flag, str(tmp_path / out)])
-        assert time.monotonic() - start < 20  # modules may be loaded, under load
         assert sorted(tmp_path.rglob("*")) == there
     assert status == 2
     shown = capsys.readouterr().err
