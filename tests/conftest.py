@@ -18,13 +18,12 @@ os.environ.setdefault(
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
-# Walking through all that thousands of tests keep takes a tenth of the time: none of it is garbage.
-gc.disable()
-
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Walking through all that thousands of tests keep takes a tenth of the time: none of it is garbage.
+gc.disable()
 
 
 def pytest_collection_finish(session):

@@ -69,8 +69,8 @@ CODEC = """
         channels=2, width_multipliers=(1, 1, 1, 2, 2), embedding_width=4,
         quantizer=QuantizerConfig(levels=2, codebook_size=8, revival_threshold=0.1),
     )
-    discriminators = DiscriminatorConfig(wave_scales=(1,), wave_width=4, wave_max_width=4, stft_width=2,
-                                 stft_window=128, stft_hop=64)
+    discriminators = DiscriminatorConfig(wave_scales=(1,), wave_width=4, wave_max_width=4,
+                                         stft_width=2, stft_window=128, stft_hop=64)
     train = SoundStreamTrainConfig(discriminators=discriminators, discriminator_start_step=4,
                                    discriminator_every=2, generator_ema_decay=0.9)
     return CodecExperiment(
