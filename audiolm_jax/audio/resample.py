@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import soxr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from audiolm_jax.audio.files import iter_audio, read_audio
 from audiolm_jax.errors import InputError
@@ -17,7 +17,15 @@ _QUALITY = {"soxr_hq": "HQ"}
 
 def resampled_length(num_samples: int, from_hz: int, to_hz: int) -> int:
     """Samples after conversion: the duration rounded to the nearest sample, at least 1."""
-    return max(1, (2 * num_samples * to_hz + from_hz) // (2 * from_hz)) if num_samples else 0
+    return int(resampled_lengths(np.array([num_samples]), np.array([from_hz]), to_hz)[0])
+
+
+def resampled_lengths(
+    num_samples: Int[np.ndarray, " n"], from_hz: Int[np.ndarray, " n"], to_hz: int
+) -> Int[np.ndarray, " n"]:
+    """`resampled_length` of many."""
+    lengths = np.maximum(1, (2 * num_samples * to_hz + from_hz) // (2 * from_hz))
+    return np.where(num_samples == 0, 0, lengths)
 
 
 def resample(

@@ -18,7 +18,7 @@ _DEFAULTS = AudioDataConfig(audio_dir=".")
 
 @dataclasses.dataclass(frozen=True)
 class AuditOptions:
-    """Decode every file of a folder and report on it."""
+    """Look at every file of a folder, decode what no index tells of, and report on it."""
 
     audio_dir: tyro.conf.Positional[str]
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
@@ -32,6 +32,8 @@ class AuditOptions:
     """Shorter files are listed as bad."""
     max_seconds: float = _DEFAULTS.max_seconds
     """Longer files are read as consecutive clips."""
+    index: str | None = None
+    """Folder of the index (`audiolm index`); None: .audiolm_index in audio_dir."""
     exclude: tuple[str, ...] = _DEFAULTS.exclude
     """Patterns of files to leave out, as paths below audio_dir, such as "*/beep.*"."""
     list: bool = False
@@ -52,7 +54,7 @@ def audit(arguments: Sequence[str]) -> None:
             raise InputError(f"--configs {path}: uses no recordings; leave it out")
         data = _with_flags(data, arguments)
         if data not in listed:
-            listed[data] = index_folder(data)
+            listed[data] = index_folder(data, looks_at_all=True)
             print(AuditReport(listed[data], options.list))
         if not (index := listed[data]).clips:
             bad = len(index.bad)

@@ -14,6 +14,7 @@ from audiolm_jax.errors import InputError
 VERBS = {
     "demo": Verb("demo:demo", "the whole road in minutes, ends in a page to listen to"),
     "audit": Verb("audit:audit", "every bad file of a folder by name and reason; hours, speakers"),
+    "index": Verb("index:index", "decode a folder once, on many machines; what follows opens it"),
     "train": Verb("configured:train", "a codec, encoder, k-means or language model, as configured"),
     "tokenize": Verb("configured:tokenize", "audio to a token store; restartable"),
     "import": Verb("import_model:import_model", "public weights into a model folder"),

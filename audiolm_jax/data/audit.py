@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
 from audiolm_jax.audio.names import shown
-from audiolm_jax.data.index import BadFile, ClipIndex, ClipInfo, index_folder
+from audiolm_jax.data.folder import BadFile
+from audiolm_jax.data.index import ClipIndex, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 
 _SPEAKERS_SHOWN, _NAMES_SHOWN = 20, 3
@@ -20,21 +22,17 @@ class AuditReport:
     lists_all: bool = False  # every bad file by name, not only the first of each reason
 
     @property
-    def clips(self) -> tuple[ClipInfo, ...]:
-        """The usable clips; empty means that the folder is of no use."""
-        return self.index.clips
-
-    @property
     def duplicates(self) -> list[tuple[str, ...]]:
         """Groups of paths with the same bytes, each of two or more."""
+        _, firsts = np.unique(self.index.clips.files, return_index=True)
         paths = defaultdict(set)
-        for clip in self.index.clips:
+        for clip in (self.index.clips[int(first)] for first in firsts):
             paths[clip.sha256].add(clip.path)
         return sorted(tuple(sorted(group)) for group in paths.values() if len(group) > 1)
 
     def __str__(self) -> str:
         index, config = self.index, self.index.config
-        files = len({clip.path for clip in index.clips})
+        files = len(np.unique(index.clips.files))
         lines = [f"{shown(config.audio_dir)}: {files} good files, {len(index.bad)} bad"]
         if index.clips:
             lines += self._good()
@@ -61,14 +59,14 @@ class AuditReport:
 
     def _good(self) -> list[str]:
         index = self.index
-        seconds = np.array([c.source_samples / c.source_rate_hz for c in index.clips])
+        seconds = index.clips.source_seconds
         quantiles = np.quantile(seconds, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
         texts = sum(bool(clip.text) for clip in index.clips)
         lines = [
             f"audio: {seconds.sum() / 3600:.2f} h in {len(seconds)} clips",
             "clip seconds: min {:.2f}, 5 % {:.2f}, 25 % {:.2f}, median {:.2f}, 75 % {:.2f}, "
             "95 % {:.2f}, max {:.2f}".format(*quantiles),
-            f"sample rates: {self._hours('source_rate_hz', ' Hz')}",
+            f"sample rates: {self._hours('rate_hz', ' Hz')}",
             f"channels: {self._hours('channels', '')}",
             f"codecs: {self._hours('codec', '')}",
             f"speakers: {self._hours('speaker', '')}",
@@ -78,20 +76,25 @@ class AuditReport:
             ("language", "languages"),
             ("gender", "genders"),
         ):
-            if any(getattr(clip, field) for clip in index.clips):
-                lines.append(f"{name}: {self._hours(field, '')}")
+            if (hours := self._hours(field, "")) != f"none {seconds.sum() / 3600:.2f} h":
+                lines.append(f"{name}: {hours}")
         lines.append(f"transcripts: {texts} of {len(seconds)} clips")
         for split in SPLITS:
-            count = sum(clip.split == split for clip in index.clips)
+            count = int((index.clips.is_heldout == (split == "heldout")).sum())
             how = index.in_time if split == "heldout" else ""
             lines.append(f"{split}: {count} clips, {index.seconds(split) / 60:.1f} min{how}")
         return [*lines, f"data fingerprint: {index.fingerprint}"]
 
     def _hours(self, field: str, unit: str) -> str:
         """Distinct values of a field of the clips, the most audio first."""
-        hours: dict[int | str, float] = defaultdict(float)
-        for clip in self.index.clips:
-            hours[getattr(clip, field)] += clip.source_samples / clip.source_rate_hz / 3600
+        clips = self.index.clips
+        if field in ("rate_hz", "channels"):
+            values, codes = np.unique(clips.numbers(field), return_inverse=True)
+            names: Sequence[int | str] = values.tolist()
+        else:
+            codes, names = clips.words(field)
+        sums = np.bincount(codes, clips.source_seconds / 3600, len(names))
+        hours = {names[code]: sums[code] for code in np.unique(codes)}
         most = sorted(hours.items(), key=lambda item: -item[1])[:_SPEAKERS_SHOWN]
         shown = [f"{'none' if value == '' else value}{unit} {h:.2f} h" for value, h in most]
         more = len(hours) - len(shown)
@@ -99,5 +102,5 @@ class AuditReport:
 
 
 def audit(config: AudioDataConfig, lists_all: bool = False) -> AuditReport:
-    """Decodes every file of a folder; bad files are no error here."""
-    return AuditReport(index_folder(config), lists_all)
+    """Looks at every file of a folder; bad files are no error here."""
+    return AuditReport(index_folder(config, looks_at_all=True), lists_all)

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.stream import generator, own_rows, shuffled_index, spread
@@ -47,8 +48,8 @@ class AudioCrops:
         (`training.mesh.host_rows`), None all; `cache_bytes` of decoded clips are kept."""
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._clips = index.of(split)
-        lengths = np.array([clip.num_samples for clip in self._clips])
-        self._ends, self._windows = np.cumsum(lengths), WindowsOfAll(lengths, self.crop_samples)
+        self._lengths = self._clips.num_samples
+        self._ends = np.cumsum(self._lengths).astype(np.float64)  # a search for a float wants it
         self._cache = _ClipCache(index, cache_bytes)
         self._batch_size, self._seed = batch_size, seed
         self._rows = own_rows(batch_size, rows)
@@ -69,10 +70,10 @@ class AudioCrops:
         """Every clip of the split exactly once, in order, in even windows of at most the crop; if
         that makes more than `limit` batches, so many of windows spread evenly over all. Rows
         missing in the last batch have length 0."""
-        size = self._batch_size
-        chosen = spread(len(self._windows), None if limit is None else limit * size)
+        size, windows = self._batch_size, WindowsOfAll(self._lengths, self.crop_samples)
+        chosen = spread(len(windows), None if limit is None else limit * size)
         return self._read(
-            [self._windows[chosen[p]] if (p := first + r) < len(chosen) else (0, 0, 0)
+            [windows[chosen[p]] if (p := first + r) < len(chosen) else (0, 0, 0)
              for r in self._rows]
             for first in range(0, len(chosen), size)
         )  # fmt: skip
@@ -83,9 +84,10 @@ class AudioCrops:
         rng = generator(self._seed, position, purpose=0)
         point = (slot + rng.random()) / self.epoch_crops * self._ends[-1]
         number = min(int(np.searchsorted(self._ends, point, side="right")), len(self._clips) - 1)
-        spare = self._clips[number].num_samples - self.crop_samples
+        length = int(self._lengths[number])
+        spare = length - self.crop_samples
         if spare <= 0:
-            return number, 0, self._clips[number].num_samples
+            return number, 0, length
         start = int(rng.integers(spare + 1))
         return number, start, start + self.crop_samples
 

@@ -2,75 +2,32 @@
 split by the SHA-256 of its bytes, not by its name or place, unless `split_by` says otherwise."""
 
 import dataclasses
-import fnmatch
+import functools
+import hashlib
+import json
 import logging
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
-from audiolm_jax.audio.files import FORMATS, iter_audio, probe
 from audiolm_jax.audio.names import named, shown
-from audiolm_jax.audio.resample import read_resampled, resampled_length
-from audiolm_jax.data.metadata import Metadata, OddLines, Row, first_folder, read_metadata
+from audiolm_jax.audio.resample import read_resampled
+from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
+from audiolm_jax.data.file_index import open_files
+from audiolm_jax.data.folder import BadFile
+from audiolm_jax.data.metadata import OddLines, first_folder
 from audiolm_jax.data.sources import AudioDataConfig, Split
-from audiolm_jax.data.split import (
-    GAP_SECONDS,
-    group_of,
-    heldout_below,
-    parts_in_time,
-    place_of,
-    share_in_time,
-)
-from audiolm_jax.data.windows import even_windows
+from audiolm_jax.data.split import GAP_SECONDS
 from audiolm_jax.errors import InputError
 
-# Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
-SILENCE_DBFS = -60.0
 _STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipInfo:
-    """A file, or one of the consecutive stretches of a long file."""
-
-    clip_id: str  # path; "#index" follows for stretches
-    path: str  # relative to the audio folder, with "/", as `audio.names` shows it
-    start_seconds: float  # where the clip begins in the file
-    source_samples: int  # at the file's own rate
-    num_samples: int  # at the config's rate
-    source_rate_hz: int
-    channels: int  # of the file; their mean is used
-    codec: str  # FFmpeg's name
-    sha256: str  # of the file's bytes
-    split: Split  # the same for all stretches of a file, unless it is split by time
-    speaker: str  # by the corpus, metadata or the first folder below the audio folder; "": unknown
-    text: str  # transcript, "" if there is none or the file was cut
-    accent: str = ""  # this and the following as metadata has them, "" if it does not
-    language: str = ""
-    gender: str = ""  # "male" and "female" whatever the list calls them
-    group: str = ""  # name of all that is held out with it, "" for its content alone
-
-
-@dataclasses.dataclass(frozen=True)
-class BadFile:
-    """A file or folder that is not used, and why; or one that is, and what is wrong with it."""
-
-    path: str  # relative to the audio folder, as `audio.names` shows it
-    reason: str  # one line
-
-    @property
-    def kind(self) -> str:
-        """The reason without what differs from file to file."""
-        return re.split(r"[:(,]|\s(?=\S*\d)", self.reason, maxsplit=1)[0].strip()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +51,17 @@ class ClipIndex:
     """All clips of a folder, sorted by path."""
 
     config: AudioDataConfig
-    clips: tuple[ClipInfo, ...]
-    bad: tuple[BadFile, ...]
-    other_files: tuple[tuple[str, int], ...]  # (suffix, count) of those not audio by name
+    clips: Clips
+    heldout_below: float
+    """The place (`data.split`) from which on files are in "train"; by time, percent of each."""
+    bad: tuple[BadFile, ...] = ()
+    other_files: tuple[tuple[str, int], ...] = ()  # (suffix, count) of those not audio by name
     odd: tuple[OddLines, ...] = ()  # what could not be read of transcripts and metadata
     notes: tuple[BadFile, ...] = ()  # of files that are read although something is wrong with them
 
-    def of(self, split: Split) -> tuple[ClipInfo, ...]:
+    def of(self, split: Split) -> Clips:
         """The clips of one split; InputError if there is none."""
-        chosen = tuple(clip for clip in self.clips if clip.split == split)
+        chosen = self.clips.where(self.clips.is_heldout == (split == "heldout"))
         if not chosen:
             raise InputError(
                 f"{self.config.audio_dir}: no {split} clip among {len(self.clips)} with "
@@ -134,13 +93,13 @@ class ClipIndex:
     def _if_few(self) -> str:
         if self.config.split_by == "time":
             return f" of which the share held out is at least {GAP_SECONDS:g} s long"
-        is_long = any(c.source_samples > 4 * GAP_SECONDS * c.source_rate_hz for c in self.clips)
+        is_long = (self.clips.source_seconds > 4 * GAP_SECONDS).any()
         return ", or hold out the end of each with --data.split-by time" if is_long else ""
 
     def seconds(self, split: Split) -> float:
         """Seconds of audio in one split."""
-        samples = sum(clip.num_samples for clip in self.clips if clip.split == split)
-        return samples / self.config.sample_rate_hz
+        chosen = self.clips.is_heldout == (split == "heldout")
+        return int(self.clips.num_samples[chosen].sum()) / self.config.sample_rate_hz
 
     def note_lines(self) -> list[str]:
         """The notes, a line for all files with the same."""
@@ -153,56 +112,85 @@ class ClipIndex:
             lines.append(f"read all the same: {files[0]}{more}: {words}")
         return lines
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over clips, contents and reading rules; not over the location."""
         config = dataclasses.asdict(self.config)
-        del config["audio_dir"]
+        del config["audio_dir"], config["index"]
         for name, neutral in (("heldout_minutes", None), ("split_by", "file")):  # as before them
             if config[name] == neutral:
                 del config[name]
-        clips = [(c.clip_id, c.sha256, c.num_samples) for c in self.clips]
-        if self.split_unit.isdecimal() or self.split_unit == "time":
-            return fingerprint([config, clips])
-        return fingerprint([config, clips, [clip.group for clip in self.clips]])  # by metadata
+        # That of `hashing.fingerprint`, without millions of clips in memory.
+        digest, mark = hashlib.sha256(f"[{_json(config)},[".encode()), ""
+        for identity in self.clips.identities():
+            digest.update(f"{mark}{_json(identity)}".encode())
+            mark = ","
+        by_metadata = not (self.split_unit.isdecimal() or self.split_unit == "time")
+        groups = f",{_json(self._groups)}" if by_metadata else ""
+        digest.update(f"]{groups}]".encode())
+        return digest.hexdigest()[:16]
 
-    @property
+    @functools.cached_property
     def split_unit(self) -> str:
         """`split_by` as what decides: so many folders, in digits, or where else a name is from."""
         unit = self.config.split_by
-        by_folder = unit == "speaker" and all(c.group == first_folder(c.path) for c in self.clips)
+        by_folder = unit == "speaker" and self._groups == [
+            first_folder(clip_id) for clip_id, _, _ in self.clips.identities()
+        ]
         return "1" if by_folder else "0" if unit == "file" else str(unit)
+
+    @property
+    def _groups(self) -> list[str]:
+        """Of each clip the name of all that is held out with it."""
+        groups = self.clips.groups
+        return [groups.of(file) for file in self.clips.files.tolist()] if groups else []
 
     def heldout_speakers(self, clips: Iterable[ClipInfo] | None = None) -> HeldoutSpeakers:
         """Of some held-out clips, None: all."""
-        names = [clip.speaker for clip in (self.of("heldout") if clips is None else clips)]
-        known = {clip.speaker for clip in self.clips if clip.split == "train"}
-        heldout = set(names) - {""}
-        return HeldoutSpeakers(len(heldout), len(heldout & known), names.count(""))
-
-    @property
-    def heldout_below(self) -> float:
-        """The place (`data.split`) from which on files are in "train"; by time, percent of each."""
-        if self.config.split_by == "time":
-            ends = {
-                c.path: c.start_seconds + c.source_samples / c.source_rate_hz for c in self.clips
-            }
-            return 100 * share_in_time(self.config, ends.values())
-        return heldout_below(self.config, _places(self.config, self.clips))
+        codes, names = self.clips.words("speaker")
+        is_heldout = self.clips.is_heldout
+        known = {names[code] for code in np.unique(codes[~is_heldout])}
+        if clips is None:
+            self.of("heldout")
+            speakers = Counter({names[c]: n for c, n in _counted(codes[is_heldout])})
+        else:
+            speakers = Counter(clip.speaker for clip in clips)
+        nameless = speakers.pop("", 0)
+        return HeldoutSpeakers(len(speakers), len(speakers.keys() & known), nameless)
 
     def load(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
-        path = Path(self.config.audio_dir) / named(clip.path)
-        seconds = clip.source_samples / clip.source_rate_hz
-        samples = read_resampled(
-            path, self.config.sample_rate_hz, self.config.resampler, clip.start_seconds, seconds
+        return load_clip(self.config, clip)
+
+
+def _counted(codes: np.ndarray) -> Iterator[tuple[int, int]]:
+    return zip(*(x.tolist() for x in np.unique(codes, return_counts=True)), strict=True)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def load_clip(config: AudioDataConfig, clip: ClipInfo) -> Float[np.ndarray, " s"]:
+    """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
+    path = Path(config.audio_dir) / named(clip.path)
+    changed = "the file changed since it was indexed; start again"
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
+    if clip.file_state not in (None, (status.st_size, status.st_mtime_ns)):
+        raise InputError(f"{shown(path)}: {changed} with audiolm index {config.audio_dir}")
+    seconds = clip.source_samples / clip.source_rate_hz
+    samples = read_resampled(
+        path, config.sample_rate_hz, config.resampler, clip.start_seconds, seconds
+    )
+    if len(samples) != clip.num_samples:
+        raise InputError(
+            f"{shown(path)}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
+            f"{clip.num_samples}; {changed}"
         )
-        if len(samples) != clip.num_samples:
-            raise InputError(
-                f"{shown(path)}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
-                f"{clip.num_samples}; the file changed, start again"
-            )
-        return samples
+    return samples
 
 
 def scan(config: AudioDataConfig) -> ClipIndex:
@@ -227,44 +215,19 @@ def scan(config: AudioDataConfig) -> ClipIndex:
     return index
 
 
-def index_folder(config: AudioDataConfig) -> ClipIndex:
-    """Decodes every audio file to its end, as headers prove nothing; lists clips and bad files."""
-    root = Path(config.audio_dir)
-    if not root.is_dir():
-        raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    audio, others, left_out = _walk(root)
-    if not audio and not left_out:
-        raise InputError(
-            f"--data.audio-dir = {config.audio_dir}: no audio among {len(others)} files; expected "
-            f"files ending in {' '.join(sorted(FORMATS))}"
-        )
-    known = read_metadata(root, audio, others)
-    # FFmpeg and hashing release the interpreter lock, so threads suffice.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda name: _file(root, name, config, known), audio))
-    files = [result for result in results if isinstance(result, _File)]
-    share = share_in_time(config, [file.samples / file.rate_hz for file in files])
-    clips = tuple(c for f in files for c in _clips_of(f, known.rows[f.name], config, share))
-    if config.split_by != "time":
-        below = heldout_below(config, _places(config, clips))
-        clips = tuple(
-            dataclasses.replace(c, split="heldout")
-            if place_of(c.sha256, c.group, config) < below
-            else c
-            for c in clips
-        )
-    reasons = zip(audio, results, strict=True)
-    left_out += [BadFile(shown(name), words) for name, words in reasons if isinstance(words, str)]
-    bad = tuple(sorted(left_out, key=lambda file: file.path))
-    notes = tuple(BadFile(shown(f.name), words) for f in files for words in f.notes)
-    counts = Counter(shown(Path(name).suffix.lower()) for name in others)
-    return ClipIndex(config, clips, bad, tuple(sorted(counts.items())), known.odd, notes)
-
-
-def _places(config: AudioDataConfig, clips: Iterable[ClipInfo]) -> Iterator[tuple[float, float]]:
-    """Of each clip the place, and its seconds."""
-    for clip in clips:
-        yield place_of(clip.sha256, clip.group, config), clip.num_samples / config.sample_rate_hz
+def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipIndex:
+    """The clips and bad files of a folder; `looks_at_all` as `file_index.open_files` has it."""
+    files = open_files(config, looks_at_all)
+    clips, below, left_out = list_clips(files, config)
+    bad = sorted([*files.left_out, *left_out], key=lambda file: file.path)
+    used = set(clips.files.tolist()) if len(noted := files.noted()) else set()
+    notes = tuple(
+        BadFile(files.value("path", row), words)
+        for row in noted.tolist()
+        if row in used
+        for words in files.value("notes", row)
+    )
+    return ClipIndex(config, clips, below, tuple(bad), files.suffixes, files.odd, notes)
 
 
 def file_of(clip_id: str) -> tuple[str, int]:
@@ -272,125 +235,3 @@ def file_of(clip_id: str) -> tuple[str, int]:
     the suffix of a format."""
     found = _STRETCH.fullmatch(clip_id)
     return (found[1], int(found[2])) if found else (clip_id, 0)
-
-
-def _walk(root: Path) -> tuple[list[str], list[str], list[BadFile]]:
-    """Relative paths of audio files, sorted as shown, and of all others, and what is left out;
-    linked folders are entered once."""
-    audio: list[str] = []
-    others: list[str] = []
-    left_out: list[BadFile] = []
-    seen = set()
-
-    def leave(path: str, words: str) -> None:
-        left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
-
-    def unread(error: OSError) -> None:
-        leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
-
-    for folder, subfolders, names in os.walk(root, onerror=unread, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        for hidden in (name for name in subfolders if name.startswith(".")):
-            below = os.path.join(folder, hidden)
-            count = sum(_is_audio(name) for _, _, inner in os.walk(below) for name in inner)
-            if count:
-                leave(
-                    below, f"hidden folder with {count} audio files: left out; rename it to use it"
-                )
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in names:
-            path = os.path.join(folder, name)
-            if _is_audio(name) and name.startswith("._"):
-                leave(
-                    path,
-                    "left out: a name with ._ is that of macOS metadata; rename it if it is sound",
-                )
-            else:
-                (audio if _is_audio(name) else others).append(os.path.relpath(path, root))
-    return sorted(audio, key=shown), sorted(others), left_out
-
-
-def _is_audio(name: str) -> bool:
-    return Path(name).suffix.lower() in FORMATS
-
-
-@dataclasses.dataclass(frozen=True)
-class _File:
-    """A usable file, decoded to its end."""
-
-    name: str
-    samples: int
-    rate_hz: int
-    channels: int
-    codec: str
-    sha256: str
-    notes: tuple[str, ...]  # what is wrong with it
-
-
-def _file(root: Path, name: str, config: AudioDataConfig, known: Metadata) -> _File | str:
-    """A file, or the reason why it cannot be used."""
-    path, text = root / name, shown(name)
-    notes: list[str] = []
-    for pattern in config.exclude:
-        if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(text, pattern):
-            return f"left out: --data.exclude has {pattern!r}"
-    if config.split_by == "official" and "split" not in known.rows[name]:
-        return "in no official part: --data.split-by = official needs train, dev or test"
-    try:
-        info = probe(path)
-        total, energy, rate = 0, 0.0, info.sample_rate_hz
-        for block, _ in iter_audio(path, notes=notes):
-            total += len(block)
-            energy += float(np.dot(block, block))
-        sha256 = file_sha256(path)
-    except InputError as error:
-        return str(error).removeprefix(f"{shown(path)}: ")
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    seconds = total / rate
-    if seconds < config.min_seconds:
-        return f"too short: {seconds:.3f} s, --data.min-seconds = {config.min_seconds}"
-    if energy <= total * 10 ** (SILENCE_DBFS / 10):
-        return f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds:.1f} s"
-    return _File(name, total, rate, info.channels, info.codec, sha256, tuple(notes))
-
-
-def _clips_of(file: _File, row: Row, config: AudioDataConfig, share: float) -> list[ClipInfo]:
-    """The clips of a file; `share` of it is held out if it is split by time."""
-    name, rate, total = shown(file.name), file.rate_hz, file.samples
-    parts: list[tuple[Split, int, int]] = [("train", 0, total)]  # until all files are known
-    if config.split_by == "time":
-        parts = [
-            p for p in parts_in_time(total, rate, share) if p[2] - p[1] >= config.min_seconds * rate
-        ]
-    windows = [
-        (split, first + start, first + stop)
-        for split, first, end in parts
-        for start, stop in even_windows(end - first, int(config.max_seconds * rate))
-    ]
-    is_whole = [window[1:] for window in windows] == [(0, total)]
-    return [
-        ClipInfo(
-            clip_id=name if is_whole else f"{name}#{part:04d}",
-            path=name,
-            start_seconds=start / rate,
-            source_samples=stop - start,
-            num_samples=resampled_length(stop - start, rate, config.sample_rate_hz),
-            source_rate_hz=rate,
-            channels=file.channels,
-            codec=file.codec,
-            sha256=file.sha256,
-            split=split,
-            speaker=shown(row["speaker"]),
-            text=row.get("text", "") if is_whole else "",
-            accent=row.get("accent", ""),
-            language=row.get("language", ""),
-            gender=row.get("gender", ""),
-            group=shown(group_of(file.name, row, config)),
-        )
-        for part, (split, start, stop) in enumerate(windows)
-    ]

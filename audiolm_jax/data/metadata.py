@@ -61,6 +61,7 @@ class Metadata:
 
     rows: Mapping[str, Row]  # by path relative to the audio folder; "speaker" is always there
     odd: tuple[OddLines, ...]
+    lists: tuple[str, ...] = ()  # the files that were read for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,7 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
                 rows[name]["speaker"] = ""
     files, odd = _Files(names), list[OddLines]()
     of_speakers: dict[str, Row] = {}
+    lists: list[str] = []
     order = {"wav.scp": -1}  # before the lists that use its names
     for name in sorted(others, key=lambda n: (order.get(_last(n), n.count("/")), n)):
         last, folder = _last(name), name.rpartition("/")[0]
@@ -96,6 +98,7 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
         sidecar = [] if read else files.beside(name)
         if not sidecar and not read:
             continue
+        lists.append(name)
         try:
             content = _decoded((root / name).read_bytes())
         except (OSError, UnicodeDecodeError) as error:
@@ -127,7 +130,7 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
             row.setdefault(column, value)
         if "gender" in row:
             row["gender"] = _GENDERS.get(row["gender"].lower(), row["gender"].lower())
-    return Metadata(rows, tuple(odd))
+    return Metadata(rows, tuple(odd), tuple(lists))
 
 
 def _of_path(path: str, full: str) -> Row:

@@ -41,6 +41,9 @@ class AudioDataConfig:
     """Rate that everything is converted to; mono."""
     resampler: Literal["soxr_hq"] = "soxr_hq"  # of `audio.resample.Resampler`
     """Named recipe of the conversion, part of the data fingerprint."""
+    index: Place | None = None
+    """Folder of the index of audio_dir (`audiolm index`), which tells what is in the files without
+    decoding them; None: .audiolm_index in audio_dir, or nowhere if that cannot be written."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.heldout_percent <= 99:

@@ -1,15 +1,18 @@
 """Which audio training never sees: a hash gives every file a place, and the lowest are held out;
 or the end of each long file; or what a corpus itself names so."""
 
+import dataclasses
 import hashlib
 import itertools
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 
-from audiolm_jax.audio.names import named
-from audiolm_jax.data.metadata import Row
+import numpy as np
+from jaxtyping import Float, Int, UInt
+
+from audiolm_jax.audio.names import named, shown
+from audiolm_jax.data.file_index import KNOWN, FileIndex
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.errors import InputError
 
@@ -18,23 +21,55 @@ GAP_SECONDS = 5.0
 _HELDOUT_NAME = re.compile(r"(held|dev|test|valid|eval)", re.IGNORECASE)
 
 
-def group_of(path: str, row: Row, config: AudioDataConfig) -> str:
-    """The name that a file shares with all that is held out together with it; "" for files that
-    stand alone, and where `split_by` is "time". InputError if nothing names it."""
-    unit, folders = config.split_by, path.split("/")[:-1]
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """What each file shares with all that is held out together with it."""
+
+    codes: Int[np.ndarray, " files"]
+    names: list[str]  # as `audio.names` shows them
+
+    def of(self, file: int) -> str:
+        """The name of a file's group."""
+        return self.names[self.codes[file]]
+
+
+def groups_of(
+    files: FileIndex, used: Int[np.ndarray, " n"], config: AudioDataConfig
+) -> Groups | None:
+    """The group of each file; None where files stand alone. InputError if nothing names that of a
+    file that is used."""
+    unit = config.split_by
     if unit in ("file", "time"):
-        return ""
+        return None
     if isinstance(unit, int):
-        if len(folders) < unit:
-            raise _nameless(
-                path, f"lies in {len(folders)} folders, expected {unit} or more", config
-            )
-        return "/".join(folders[:unit])
+        return _by_folder(files, used, unit, config)
     column = "split" if unit == "official" else unit
-    if not (value := row.get(column, "")):
+    if column in KNOWN:
+        groups = Groups(*files.words(column))
+    else:
+        names = [str(files.row(number).get(column, "")) for number in range(len(files))]
+        groups = _coded([shown(name) for name in names])
+    is_nameless = np.array([not name for name in groups.names], bool)[groups.codes]
+    if (nameless := used[is_nameless[used]]).size:
+        path, row = files.value("path", int(nameless[0])), files.row(int(nameless[0]))
         known = ", ".join(sorted(column for column, value in row.items() if value)) or "nothing"
         raise _nameless(path, f"has no {column}, of it are known: {known}", config)
-    return value
+    return groups
+
+
+def _by_folder(
+    files: FileIndex, used: Int[np.ndarray, " n"], depth: int, config: AudioDataConfig
+) -> Groups:
+    paths = files.columns["path"].to_pylist()
+    for path in (paths[number] for number in used):
+        if (count := path.count("/")) < depth:
+            raise _nameless(path, f"lies in {count} folders, expected {depth} or more", config)
+    return _coded(["/".join(path.split("/")[:-1][:depth]) for path in paths])
+
+
+def _coded(names: list[str]) -> Groups:
+    known = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    return Groups(np.array([known[name] for name in names], np.int64), list(known))
 
 
 def _nameless(path: str, what: str, config: AudioDataConfig) -> InputError:
@@ -44,31 +79,37 @@ def _nameless(path: str, what: str, config: AudioDataConfig) -> InputError:
     )
 
 
-def place_of(sha256: str, group: str, config: AudioDataConfig) -> float:
-    """Place of a file in [0, 100), by its content or the name of its group. The whole part is the
-    hash modulo 100: nothing else counts for a whole percent. An official part lies at an end."""
+def places_of(
+    digests: UInt[np.ndarray, " files"], groups: Groups | None, config: AudioDataConfig
+) -> Float[np.ndarray, " files"]:
+    """Place of each file in [0, 100), by its content or the name of its group. The whole part is
+    the hash modulo 100: nothing else counts for a whole percent. An official part lies at an end.
+    Of the hashes, SHA-256, the first eight bytes count, as a number."""
+    if groups is None:
+        return _places(digests)
     if config.split_by == "official":
-        return 0.0 if _HELDOUT_NAME.match(group) else 99.0
-    if group:
-        sha256 = hashlib.sha256(os.fsencode(named(group))).hexdigest()
-    number = int(sha256[:16], 16)
-    return number % 100 + number // 100 % 10**9 / 10**9
+        ends = np.array([0.0 if _HELDOUT_NAME.match(name) else 99.0 for name in groups.names])
+        return ends[groups.codes]
+    hashes = [hashlib.sha256(os.fsencode(named(name))).digest() for name in groups.names]
+    return _places(np.array([int.from_bytes(x[:8]) for x in hashes], np.uint64))[groups.codes]
 
 
-def heldout_below(config: AudioDataConfig, places: Iterable[tuple[float, float]]) -> float:
+def _places(numbers: UInt[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return numbers % 100 + numbers // 100 % 10**9 / 10**9
+
+
+def heldout_below(
+    config: AudioDataConfig, places: Float[np.ndarray, " n"], seconds: Float[np.ndarray, " n"]
+) -> float:
     """The place from which on files are trained on, given places and the seconds of audio there."""
     if config.split_by == "official":
         return 1.0
     if config.heldout_minutes is None:
         return float(config.heldout_percent)
-    seconds, total = defaultdict[float, float](float), 0.0
-    for place, here in places:
-        seconds[place] += here
-    for place, here in sorted(seconds.items()):
-        if total >= 60 * config.heldout_minutes:
-            return place
-        total += here
-    return 100.0
+    distinct, which = np.unique(places, return_inverse=True)
+    before = np.cumsum(np.bincount(which, seconds)) >= 60 * config.heldout_minutes
+    reached = int(np.argmax(before)) + 1 if before.any() else len(distinct)
+    return float(distinct[reached]) if reached < len(distinct) else 100.0
 
 
 def share_in_time(config: AudioDataConfig, seconds: Iterable[float]) -> float:

@@ -60,10 +60,10 @@ def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Pr
                 f"--tokens {store.directory}: fingerprint {store.fingerprint}, {name} was trained "
                 f"on {tokens}; name the store it was trained on"
             )
-    heldout = {clip.path for clip in index.clips if clip.split == "heldout"}
     if store.provenance.data_fingerprint == index.fingerprint:  # by time, files are in both parts
         return
     if store.provenance.dataset == index.config.dataset:
+        heldout = {clip.path for clip in index.clips.where(index.clips.is_heldout)}
         trained = {file_of(clip_id)[0] for clip_id in store.clip_ids("train")}
         if known := sorted(heldout & trained):
             raise InputError(

@@ -10,6 +10,17 @@ def even_windows(length: int, longest: int) -> list[tuple[int, int]]:
     return [(i * length // count, (i + 1) * length // count) for i in range(count)]
 
 
+def all_windows(
+    lengths: Int[np.ndarray, " n"], longest: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " w"], Int[np.ndarray, " w"], Int[np.ndarray, " w"]]:
+    """(item, start, stop) of the even windows of many lengths, each with its own longest."""
+    counts = -(-lengths // longest)
+    item = np.repeat(np.arange(len(lengths)), counts)
+    number = np.arange(len(item)) - (np.cumsum(counts) - counts)[item]
+    length, count = lengths[item], counts[item]
+    return item, number * length // count, (number + 1) * length // count
+
+
 class WindowsOfAll:
     """The even windows of many lengths, one after the other, without listing them."""
 

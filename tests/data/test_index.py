@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.index import BadFile, HeldoutSpeakers, file_of, scan
+from audiolm_jax.data.folder import BadFile
+from audiolm_jax.data.index import HeldoutSpeakers, file_of, scan
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.split import place_of
+from audiolm_jax.data.split import places_of
 from audiolm_jax.errors import InputError
 
 
@@ -66,7 +67,8 @@ def test_renamed_moved_and_copied_files_keep_their_split(folder, tmp_path):
 
 
 def place(digest, **rules):
-    return place_of(digest, "", AudioDataConfig("audio", **rules))
+    numbers = np.array([int(digest[:16], 16)], np.uint64)
+    return float(places_of(numbers, None, AudioDataConfig("audio", **rules))[0])
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -81,8 +83,8 @@ def test_whole_percents_hold_out_what_they_always_did(digest):
 @pytest.mark.parametrize("percent", [0.1, 0.5, 10, 33.3])
 def test_split_share_is_about_what_was_asked_for(percent):
     digests = [hashlib.sha256(n.to_bytes(2, "big")).hexdigest() for n in range(20_000)]
-    config = AudioDataConfig("audio")
-    found = sum(place_of(digest, "", config) < percent for digest in digests)
+    numbers = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
+    found = (places_of(numbers, None, AudioDataConfig("audio")) < percent).sum()
     assert found == pytest.approx(percent * 200, abs=4 * (percent * 200) ** 0.5)
 
 
@@ -151,7 +153,7 @@ def test_speakers_who_are_known_from_training_are_counted(folder):
 def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder):
     index = listed(folder)
     rules = dataclasses.asdict(index.config)
-    for name in ("audio_dir", "heldout_minutes", "split_by"):
+    for name in ("audio_dir", "index", "heldout_minutes", "split_by"):
         del rules[name]
     clips = [(clip.clip_id, clip.sha256, clip.num_samples) for clip in index.clips]
     assert index.fingerprint == fingerprint([rules, clips])
@@ -235,7 +237,7 @@ def test_hopeless_folders_are_one_line(tmp_path):
     with pytest.raises(InputError, match=r"none of 1 audio files.*a\.wav: not audio"):
         listed(empty)
     report = audit(AudioDataConfig(audio_dir=str(empty)))
-    assert not report.clips
+    assert not report.index.clips
     assert "bad: 1 x not audio\n  a.wav: not audio" in str(report)
 
 
@@ -375,9 +377,10 @@ def test_folders_of_odd_names_are_split_by_their_bytes(tmp_path):
     (tmp_path / os.fsdecode(b"\xe9")).mkdir()
     write_wav(tmp_path / os.fsdecode(b"\xe9/a.wav"), noise(0.5), 16000, None)
     (clip,) = listed(tmp_path, split_by="speaker").clips
-    rule = AudioDataConfig("audio", split_by="speaker")
-    number = int(hashlib.sha256(b"\xe9").hexdigest()[:16], 16)
-    assert int(place_of(clip.sha256, clip.group, rule)) == number % 100
+    place = int(hashlib.sha256(b"\xe9").hexdigest()[:16], 16) % 100
+    for percent, split in ((place, "train"), (place + 1, "heldout")):
+        (clip,) = listed(tmp_path, split_by="speaker", heldout_percent=percent).clips
+        assert clip.split == split
 
 
 def test_what_is_left_out_is_named(folder):

@@ -7,11 +7,10 @@ import types
 
 import numpy as np
 import pytest
+from support.clip_lists import Recording, clip_index
 from support.tiny_models import voice
 
 from audiolm_jax.artifacts.config_json import config_from_dict
-from audiolm_jax.data.index import ClipIndex, ClipInfo
-from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import (
     ORIGINAL,
@@ -212,21 +211,20 @@ def test_records_survive_json():
 
 
 def index_of(*clips):
-    return ClipIndex(AudioDataConfig("folder"), clips, (), ())
+    return clip_index(clips, RATE_HZ)
 
 
 def clip(name, seconds, text="words", content=None, split="heldout"):
-    samples = round(seconds * RATE_HZ)
-    sha256 = (content or name).ljust(64, "0")
-    return ClipInfo(name, name, 0.0, samples, samples, RATE_HZ, 1, "", sha256, split, "", text)
+    return Recording(name, seconds, text, (content or name).encode().hex(), split)
 
 
 def test_clips_are_chosen_by_hash_and_the_others_named():
-    index = index_of(
+    recordings = [
         clip("en/a.wav", 4), clip("en/b.wav", 4), clip("en/short.wav", 2), clip("it/c.wav", 5),
         clip("en/tone.wav", 4, "[tone]"), clip("en/mute.wav", 4, ""), clip("en/long.wav", 11),
         clip("it/copy.wav", 5, content="it/c.wav"), clip("en/known.wav", 4, split="train"),
-    )  # fmt: skip
+    ]  # fmt: skip
+    index = index_of(*recordings)
     asr = AsrConfig("folder", ("en/*",), min_seconds=3.0)
 
     def bare(text):
@@ -250,7 +248,7 @@ def test_clips_are_chosen_by_hash_and_the_others_named():
     # Fewer are the first of more, and the file order does not matter.
     fewer = select_clips(index, 3.0, 10.0, 2, asr, bare)
     assert fewer.waveform == chosen.waveform[:2]
-    turned = select_clips(index_of(*index.clips[::-1]), 3.0, 10.0, 60, asr, bare)
+    turned = select_clips(index_of(*recordings[::-1]), 3.0, 10.0, 60, asr, bare)
     assert turned.waveform == chosen.waveform
     assert sum("beyond the first 2" in one.reason for one in fewer.left_out) == 3
 

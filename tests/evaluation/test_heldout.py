@@ -1,33 +1,15 @@
 """What of the held-out recordings a report shows, and what it says of how models were chosen."""
 
 import pytest
+from support.clip_lists import Recording, clip_index
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo
-from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.bundle.heldout import chosen_by
 from audiolm_jax.evaluation.bundle.prompts import choose_prompts
 
 
 def _index(seconds):
-    clips = tuple(
-        ClipInfo(
-            clip_id=f"{number:03d}.wav",
-            path=f"{number:03d}.wav",
-            start_seconds=0.0,
-            source_samples=round(length * 16000),
-            num_samples=round(length * 16000),
-            source_rate_hz=16000,
-            channels=1,
-            codec="pcm",
-            sha256="0" * 64,
-            split="heldout",
-            speaker="",
-            text="",
-        )
-        for number, length in enumerate(seconds)
-    )
-    return ClipIndex(AudioDataConfig("folder"), clips, (), ())
+    return clip_index([Recording(f"{n:03d}.wav", length) for n, length in enumerate(seconds)])
 
 
 def test_prompts_are_drawn_by_seed_among_the_clips_that_are_long_enough():

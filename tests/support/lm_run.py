@@ -13,7 +13,7 @@ import numpy as np
 
 from audiolm_jax.cli.configured import Processes
 from audiolm_jax.cli.options import parse
-from audiolm_jax.data.index import BadFile
+from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo
-from audiolm_jax.data.sources import SPLITS, Split
+from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.index import ClipIndex, load_clip
+from audiolm_jax.data.sources import SPLITS, AudioDataConfig, Split
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
@@ -74,9 +75,7 @@ def precompute(
     for leftover in directory.glob(".*.array_record*"):  # of a run killed in the middle of a shard
         leftover.unlink()
     work, counts = _plan(index, config)
-    # The clips travel with the shards: without them the index is small enough to pickle.
-    rules = dataclasses.replace(index, clips=(), bad=())
-    writer = _ShardWriter(load_tokenizers, rules, directory, config.batch_clips, provenance)
+    writer = _ShardWriter(load_tokenizers, index.config, directory, config.batch_clips, provenance)
     _run_pipeline(work, writer, config)
     write_manifest(directory, provenance, counts, index.bad)
     return TokenStore.open(directory)
@@ -84,7 +83,7 @@ def precompute(
 
 def _plan(index: ClipIndex, config: TokenizeConfig) -> tuple[list[_Shard], dict[Split, int]]:
     """The shards of both splits; a shard's clips are sorted by length to batch like with like."""
-    clips = {split: [clip for clip in index.clips if clip.split == split] for split in SPLITS}
+    clips = {s: index.clips.where(index.clips.is_heldout == (s == "heldout")) for s in SPLITS}
     share = config.shards / max(1, len(clips["train"]))
     wanted = {"train": config.shards, "heldout": round(share * len(clips["heldout"]))}
     counts = {
@@ -140,7 +139,7 @@ class _ShardWriter:
     """Writes a shard unless it is there; the pickled part of the pipeline."""
 
     load_tokenizers: LoadTokenizers
-    index: ClipIndex  # without clips
+    data: AudioDataConfig
     directory: Path
     batch_clips: int
     provenance: TokenProvenance
@@ -162,7 +161,7 @@ class _ShardWriter:
         codec, semantic = _tokenizers(self.load_tokenizers)
         for first in range(0, len(shard.clips), self.batch_clips):
             clips = shard.clips[first : first + self.batch_clips]
-            audio = [self.index.load(clip) for clip in clips]
+            audio = [load_clip(self.data, clip) for clip in clips]
             lengths = np.array([len(samples) for samples in audio], np.int32)
             filled = -(-lengths // semantic.hop_samples) * semantic.hop_samples
             # Missing rows repeat the last clip: one batch size, hence one codec compilation.
@@ -178,7 +177,7 @@ class _ShardWriter:
                     clip_id=clip.clip_id,
                     codes=codes[row, : frames[row]],
                     clusters=ids[row, : tokens[row]],
-                    dataset=self.index.config.dataset,
+                    dataset=self.data.dataset,
                     speaker=clip.speaker,
                     text=clip.text,
                     source_rate_hz=clip.source_rate_hz,

@@ -13,7 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.tokens.loader import heldout_batches
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.evaluation.measures.codec import CodecReport, evaluate_codec, round_trip

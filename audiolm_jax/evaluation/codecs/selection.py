@@ -5,7 +5,8 @@ import fnmatch
 import hashlib
 from collections.abc import Callable
 
-from audiolm_jax.data.index import ClipIndex, ClipInfo, HeldoutSpeakers
+from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.index import ClipIndex, HeldoutSpeakers
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
 

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from audiolm_jax.data.index import BadFile, file_of
+from audiolm_jax.data.folder import BadFile
+from audiolm_jax.data.index import file_of
 from audiolm_jax.data.stream import spread
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
 from audiolm_jax.data.tokens.provenance import (

@@ -224,7 +224,7 @@ def test_file_changed_since_the_scan_is_one_line(tmp_path):
     write_wav(folder / "a.wav", noise, 16000, None)
     index = scan(AudioDataConfig(audio_dir=str(folder), heldout_percent=0))
     write_wav(folder / "a.wav", noise[:9000], 16000, None)
-    with pytest.raises(InputError, match=r"a\.wav: clip a\.wav has 9000 samples") as caught:
+    with pytest.raises(InputError, match=r"a\.wav: the file changed since it was") as caught:
         precompute(index, load, tmp_path / "store", TokenizeConfig())
     assert "\n" not in str(caught.value)
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
-from audiolm_jax.data.index import ClipIndex, ClipInfo
+from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.types import AudioBatch, FrameEncoder
@@ -53,13 +54,13 @@ class ClipChoice:
 def choose_clips(index: ClipIndex, hop_samples: int, max_frames: int, seed: int) -> ClipChoice:
     """Training clips drawn whole, with `max_frames` frames together, or all if they have fewer."""
     clips = index.of("train")
-    counts = [-(-clip.num_samples // hop_samples) for clip in clips]
+    counts = (-(-clips.num_samples // hop_samples)).tolist()
     left, used = max_frames, [0] * len(clips)
     rng = np.random.default_rng(seed)
     for i in rng.permutation(len(clips)) if sum(counts) > left else range(len(clips)):
         used[i] = min(counts[i], left)
         left -= used[i]
-    pairs = [(clip, frames) for clip, frames in zip(clips, used, strict=True) if frames]
+    pairs = [(clips[i], frames) for i, frames in enumerate(used) if frames]
     pairs.sort(key=lambda pair: (pair[0].num_samples, pair[0].clip_id))
     chosen, frames = tuple(clip for clip, _ in pairs), tuple(frames for _, frames in pairs)
     return ClipChoice(chosen, frames, sum(counts), len(clips))

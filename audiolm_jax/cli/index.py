@@ -1,0 +1,50 @@
+"""`audiolm index`: decodes a folder of recordings once, so that no other command has to."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import tyro
+
+from audiolm_jax.audio.names import shown
+from audiolm_jax.cli.options import parse
+from audiolm_jax.data.file_index import index_place, index_share, open_files
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexOptions:
+    """Decode what the index of a folder lacks: files that are new, or of another size or time.
+    Stopped, it goes on where it was. Every command that uses the folder does the same when a file
+    was added or removed, and otherwise decodes nothing."""
+
+    audio_dir: tyro.conf.Positional[str]
+    """Folder of recordings, searched in depth."""
+    index: str | None = None
+    """Folder of the index, for --data.index of a config; None: .audiolm_index in audio_dir."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files that are not to be decoded, as --data.exclude has them."""
+    worker: str = "0/1"
+    """Number of this process and how many share the work, such as 3/16, on machines that all see
+    audio_dir; once all are done, `audiolm index` without it joins what they found."""
+
+
+def index(arguments: Sequence[str]) -> None:
+    """`audiolm index`."""
+    options = parse(IndexOptions, arguments, "audiolm index")
+    found = re.fullmatch(r"(\d+)/(\d+)", options.worker)
+    if found is None or not 0 <= int(found[1]) < int(found[2]):
+        raise InputError(f"--worker {options.worker}: expected a number below another, such as 0/4")
+    config = AudioDataConfig(options.audio_dir, exclude=options.exclude, index=options.index)
+    place = shown(index_place(config))
+    if (workers := int(found[2])) > 1:
+        count = index_share(config, int(found[1]), workers)
+        print(f"{place}: {count} files by worker {options.worker}; join them with audiolm index")
+        return
+    files = open_files(config, looks_at_all=True)
+    good = ~files.is_given("reason")
+    rates = files.numbers("rate_hz")[good]
+    hours = (files.numbers("samples")[good] / rates).sum() / 3600
+    bad = len(files) - int(good.sum()) + len(files.left_out)
+    print(f"{place}: {int(good.sum())} files, {hours:.2f} h; {bad} bad, audiolm audit names them")

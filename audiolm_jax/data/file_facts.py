@@ -1,0 +1,190 @@
+"""What decoding tells of the recordings of a folder: done on threads, saved now and then, and taken
+over for files that have not changed."""
+
+import contextlib
+import fnmatch
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.audio.files import iter_audio, probe
+from audiolm_jax.audio.names import named, shown
+from audiolm_jax.errors import InputError
+
+PARTS = "parts"
+_SAVE_SECONDS, _TELL_SECONDS = 60.0, 10.0
+_FILES_A_THREAD = 16  # decoded between two looks at the clock
+
+# What decoding tells. `reason` is why a file cannot be used, "" if it can.
+FACTS = pa.schema(
+    [
+        ("path", pa.string()),  # relative to the folder, as `audio.names` shows it
+        ("size", pa.int64()),
+        ("time", pa.int64()),  # of the last change, nanoseconds
+        ("reason", pa.string()),
+        ("samples", pa.int64()),
+        ("rate_hz", pa.int32()),
+        ("channels", pa.int16()),
+        ("codec", pa.dictionary(pa.int32(), pa.string())),
+        ("sha256", pa.binary(32)),
+        ("energy", pa.float64()),  # sum of squares
+        ("notes", pa.list_(pa.string())),
+    ]
+)
+
+logger = logging.getLogger(__name__)
+
+
+def is_excluded(path: str, patterns: Sequence[str]) -> str:
+    """The first pattern that leaves out a path, as shown; "" if none does."""
+    name = named(path)
+    for pattern in patterns:
+        if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(path, pattern):
+            return pattern
+    return ""
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Writes a table in one piece."""
+    with pa.OSFile(os.fspath(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def decode(
+    root: Path,
+    audio: Sequence[str],
+    place: Path,
+    old: pa.Table | None,
+    exclude: Sequence[str],
+    keeps_parts: bool = False,
+) -> tuple[pa.Table, list[str]]:
+    """The facts of files below `root`, those unchanged taken over from `old` and from parts that an
+    earlier run left in `place`; and the paths that were not decoded because of `exclude`. What is
+    new is saved as parts now and then, with `keeps_parts` all of it."""
+    names = {shown(name): name for name in audio}
+    there = [t.select(FACTS.names).cast(FACTS) for t in _tables(place, old)]
+    known = pa.concat_tables([FACTS.empty_table(), *there])
+    sizes, times = known["size"].to_pylist(), known["time"].to_pylist()
+    row_of = {path: row for row, path in enumerate(known["path"].to_pylist())}
+    kept: list[int] = []
+    todo: list[str] = []
+    undecoded: list[str] = []
+    for path, name in names.items():
+        row = row_of.get(path)
+        if row is not None and size_and_time(root / name) == (sizes[row], times[row]):
+            kept.append(row)
+        elif is_excluded(path, exclude):
+            undecoded.append(path)
+        else:
+            todo.append(name)
+    saver = _Saver(place, len(todo))
+    with contextlib.closing(saver):
+        threads = os.cpu_count() or 1
+        pool = ThreadPoolExecutor(threads)  # FFmpeg and hashing release the interpreter lock
+        try:
+            size = threads * _FILES_A_THREAD
+            for first in range(0, len(todo), size):
+                batch = todo[first : first + size]
+                saver.add(list(pool.map(lambda name: _file(root, name), batch)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if keeps_parts:
+        saver.save(is_needed=True)
+    facts = pa.concat_tables([known.take(pa.array(kept, pa.int64())), *saver.tables])
+    return facts.sort_by("path").combine_chunks(), undecoded
+
+
+class _Saver:
+    """Keeps what was decoded, as parts on disk if it takes long, and tells how far it is."""
+
+    def __init__(self, place: Path, total: int):
+        self.tables: list[pa.Table] = []
+        self._place, self._total = place, total
+        self._unsaved: list[pa.Table] = []
+        self._done, self._seconds = 0, 0.0
+        self._begun = self._saved = self._told = time.monotonic()
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        table = pa.Table.from_pylist(rows, FACTS)
+        self.tables.append(table)
+        self._unsaved.append(table)
+        self._done += len(rows)
+        self._seconds += sum(row["samples"] / row["rate_hz"] for row in rows if row["rate_hz"])
+        now = time.monotonic()
+        if now - self._saved > _SAVE_SECONDS:
+            self.save()
+        if now - self._told > _TELL_SECONDS:
+            self._told, speed = now, self._seconds / (now - self._begun)
+            left = (now - self._begun) * (self._total / self._done - 1)
+            logger.info(
+                f"index: {self._done:,} of {self._total:,} files, {self._seconds / 3600:.2f} h of "
+                f"audio at {speed:,.0f} x real time, {left / 60:.0f} min left"
+            )
+
+    def save(self, is_needed: bool = False) -> None:
+        """What is in no part yet; if it is not needed, no part that cannot be written is missed."""
+        if self._unsaved:
+            with contextlib.nullcontext() if is_needed else contextlib.suppress(OSError):
+                path = self._place / PARTS / f"{uuid.uuid4().hex[:12]}.arrow"
+                with atomic_path(path) as scratch:
+                    write_table(scratch, pa.concat_tables(self._unsaved))
+                self._unsaved.clear()
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """Before it is all there, whatever ends the run."""
+        if self._done < self._total:
+            self.save()
+
+
+def parts_of(place: Path) -> list[Path]:
+    """What was decoded and is in no index yet."""
+    return sorted((place / PARTS).glob("[0-9a-f]*.arrow"))
+
+
+def _tables(place: Path, old: pa.Table | None) -> Iterator[pa.Table]:
+    if old is not None:
+        yield old
+    for part in parts_of(place):
+        with contextlib.suppress(OSError, pa.ArrowInvalid), pa.OSFile(os.fspath(part)) as file:
+            yield pa.ipc.open_file(file).read_all()
+
+
+def size_and_time(path: Path) -> tuple[int, int] | None:
+    """Bytes of a file and the time of its last change; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _file(root: Path, name: str) -> dict[str, Any]:
+    """The facts of a file, decoded to its end, as headers prove nothing."""
+    path, text = root / name, shown(name)
+    size, changed = size_and_time(path) or (0, 0)
+    facts: dict[str, Any] = {"path": text, "size": size, "time": changed, "reason": ""}
+    facts |= {"samples": 0, "rate_hz": 0, "channels": 0, "codec": "", "energy": 0.0, "notes": []}
+    facts["sha256"] = bytes(32)
+    try:
+        info = probe(path)
+        facts |= {"rate_hz": info.sample_rate_hz, "channels": info.channels, "codec": info.codec}
+        for block, _ in iter_audio(path, notes=facts["notes"]):
+            facts["samples"] += len(block)
+            facts["energy"] += float(np.dot(block, block))
+        facts["sha256"] = bytes.fromhex(file_sha256(path))
+    except InputError as error:
+        facts["reason"] = str(error).removeprefix(f"{shown(path)}: ")
+    except OSError as error:
+        facts["reason"] = f"cannot be read: {error.strerror}"
+    return facts

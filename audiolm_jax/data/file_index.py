@@ -1,0 +1,252 @@
+"""What decoding found in each recording of a folder, kept on disk so that it is decoded once.
+
+The index is one Arrow file in the folder itself, or where `AudioDataConfig.index` says. It holds
+for as long as no folder has got or lost a file and no list of metadata has changed; then what is
+new or of another size or time is decoded, and the rest is taken over. Nothing in it depends on a
+config, so one index serves every split, rate and length of clips.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.audio.names import named, shown
+from audiolm_jax.data.file_facts import (
+    FACTS,
+    PARTS,
+    decode,
+    is_excluded,
+    parts_of,
+    size_and_time,
+    write_table,
+)
+from audiolm_jax.data.folder import BadFile, Folder, read_folder
+from audiolm_jax.data.metadata import OddLines, read_metadata
+from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.errors import InputError
+
+INDEX_FOLDER = ".audiolm_index"
+FILES = "files.arrow"
+_FORMAT = b"1"
+
+# What is known from the path and from lists; their columns without a name of ours are JSON.
+KNOWN = ("speaker", "accent", "language", "gender", "split")
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+_METADATA = [
+    *((name, _WORDS) for name in KNOWN),
+    ("text", pa.large_string()),
+    ("more", pa.string()),
+]
+_SCHEMA = pa.schema([*FACTS, *_METADATA])
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class FileIndex:
+    """The recordings of a folder, sorted by path."""
+
+    columns: dict[str, pa.Array]  # of `_SCHEMA`
+    left_out: tuple[BadFile, ...]
+    suffixes: tuple[tuple[str, int], ...]  # (suffix, count) of files not audio by name
+    odd: tuple[OddLines, ...]  # what could not be read of transcripts and metadata
+    undecoded: tuple[str, ...]  # paths as shown, all of them left out by `exclude`
+
+    def __len__(self) -> int:
+        return len(self.columns["path"])
+
+    def without(self, *columns: str) -> "FileIndex":
+        """All but some columns."""
+        kept = {name: values for name, values in self.columns.items() if name not in columns}
+        return dataclasses.replace(self, columns=kept)
+
+    def numbers(self, column: str) -> np.ndarray:
+        """A column of numbers [files], without a copy."""
+        return self.columns[column].to_numpy()
+
+    def value(self, column: str, row: int) -> Any:
+        """One entry."""
+        return self.columns[column][row].as_py()
+
+    def words(self, column: str) -> tuple[np.ndarray, list[str]]:
+        """Codes [files] and what they stand for."""
+        values = self.columns[column]
+        return values.indices.to_numpy(), values.dictionary.to_pylist()
+
+    def is_given(self, column: str) -> np.ndarray:
+        """Whether a column of text is not "", bool [files]."""
+        values = self.columns[column]
+        if isinstance(values, pa.DictionaryArray):
+            values = values.dictionary_decode()
+        return np.diff(_offsets(values)) > 0
+
+    def row(self, number: int) -> dict[str, str]:
+        """What is known of a file, by column of the lists; "" and what is missing mean the same."""
+        row = {name: self.value(name, number) for name in (*KNOWN, "text")}
+        return row | json.loads(self.value("more", number) or "{}")
+
+    def noted(self) -> np.ndarray:
+        """Rows of files about which there is something to say."""
+        return np.flatnonzero(np.diff(_offsets(self.columns["notes"])))
+
+    @property
+    def digests(self) -> np.ndarray:
+        """The first eight bytes of each SHA-256, uint64 [files]."""
+        values = self.columns["sha256"]
+        raw = np.frombuffer(values.buffers()[1], ">u8").reshape(-1, 4)
+        return raw[values.offset : values.offset + len(values), 0].astype(np.uint64)
+
+
+def _offsets(values: pa.Array) -> np.ndarray:
+    """Where each text or list begins, and the end."""
+    is_wide = pa.types.is_large_string(values.type)
+    offsets = np.frombuffer(values.buffers()[1], np.int64 if is_wide else np.int32)
+    return offsets[values.offset : values.offset + len(values) + 1]
+
+
+def index_place(config: AudioDataConfig) -> Path:
+    """The folder of the index."""
+    return Path(config.index) if config.index else Path(config.audio_dir) / INDEX_FOLDER
+
+
+def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
+    """The index of `audio_dir`, brought up to date; InputError if there is no audio by name. That a
+    file was changed in its place is seen only if it `looks_at_all`, or when the file is read."""
+    root, place = Path(config.audio_dir), index_place(config)
+    if not root.is_dir():
+        raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
+    old = _read(place / FILES)
+    if old is not None and not looks_at_all and _is_current(root, old, config):
+        return _opened(old)
+    folder = read_folder(root)
+    if not folder.audio and not folder.left_out:
+        raise InputError(
+            f"--data.audio-dir = {config.audio_dir}: no audio among {len(folder.others)} files; "
+            f"expected files ending in {' '.join(sorted(FORMATS))}"
+        )
+    if not place.exists():
+        with contextlib.suppress(OSError):
+            place.mkdir(parents=True)
+            folder = read_folder(root)  # whose time may be another now
+    facts, undecoded = decode(root, folder.audio, place, old, config.exclude)
+    table = _with_metadata(root, folder, facts, undecoded)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with atomic_path(place / FILES) as scratch:
+            write_table(scratch, table)
+    except OSError as error:
+        if not (error.strerror and config.index is None):
+            raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
+        logger.warning(
+            f"{place}: cannot be written ({error.strerror}): every command will read all "
+            "recordings again; name a folder for the index with --data.index"
+        )
+        return _opened(table)
+    for part in parts_of(place):
+        part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (place / PARTS).rmdir()
+    return _opened(_read(place / FILES) or table)
+
+
+def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
+    """Decodes every `workers`-th file that the index lacks, from number `worker` on, and keeps what
+    it found for whoever opens the index next; returns how many files it is answerable for."""
+    root, place = Path(config.audio_dir), index_place(config)
+    if not root.is_dir():
+        raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
+    own, old = read_folder(root).audio[worker::workers], _read(place / FILES)
+    try:
+        facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
+    except OSError as error:
+        raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
+    return len(facts)
+
+
+def _read(path: Path) -> pa.Table | None:
+    """A table that was written by this format; None if there is none. Read as a whole: what is
+    mapped would take the process along if it vanished from a network folder."""
+    try:
+        with pa.OSFile(os.fspath(path)) as file:
+            table = pa.ipc.open_file(file).read_all()
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowInvalid) as error:
+        logger.warning(f"{shown(path)}: no index ({error}); made anew")
+        return None
+    if (table.schema.metadata or {}).get(b"format") != _FORMAT:
+        logger.warning(f"{shown(path)}: index of another version; made anew")
+        return None
+    return table
+
+
+def _opened(table: pa.Table) -> FileIndex:
+    about = json.loads(table.schema.metadata[b"about"])
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return FileIndex(
+        {
+            name: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+            for name, column in columns.items()
+        },
+        tuple(BadFile(*entry) for entry in about["left_out"]),
+        tuple((suffix, count) for suffix, count in about["suffixes"]),
+        tuple(OddLines(**entry) for entry in about["odd"]),
+        tuple(about["undecoded"]),
+    )
+
+
+def _is_current(root: Path, table: pa.Table, config: AudioDataConfig) -> bool:
+    """Whether no folder or list has changed and nothing is asked for that was left out."""
+    about = json.loads(table.schema.metadata[b"about"])
+    try:
+        for name, changed in about["folders"].items():
+            if os.stat(root / named(name)).st_mtime_ns != changed:
+                return False
+        for name, size, changed in about["lists"]:
+            status = os.stat(root / named(name))
+            if (status.st_size, status.st_mtime_ns) != (size, changed):
+                return False
+    except OSError:
+        return False
+    return all(is_excluded(path, config.exclude) for path in about["undecoded"])
+
+
+def _with_metadata(
+    root: Path, folder: Folder, facts: pa.Table, undecoded: Sequence[str]
+) -> pa.Table:
+    """The facts with what is known beside them, and with what proves that they still hold."""
+    metadata = read_metadata(root, folder.audio, folder.others)
+    rows = [metadata.rows[named(path)] for path in facts["path"].to_pylist()]
+    columns: list[pa.Array] = list(facts.columns)
+    for name in KNOWN:
+        values = [shown(row.get(name, "")) for row in rows]
+        columns.append(pa.array(values, pa.string()).dictionary_encode())
+    columns.append(pa.array([row.get("text", "") for row in rows], pa.large_string()))
+    ours = {*KNOWN, "text"}
+    more = [{key: value for key, value in row.items() if key not in ours} for row in rows]
+    columns.append(pa.array([json.dumps(row) if row else "" for row in more], pa.string()))
+    lists = [
+        (shown(name), *found)
+        for name in sorted(metadata.lists)
+        if (found := size_and_time(root / name))
+    ]
+    about = {
+        "folders": folder.times,
+        "lists": lists,
+        "left_out": [dataclasses.astuple(bad) for bad in folder.left_out],
+        "suffixes": folder.suffixes,
+        "odd": [dataclasses.asdict(odd) for odd in metadata.odd],
+        "undecoded": undecoded,
+    }
+    schema = _SCHEMA.with_metadata({b"format": _FORMAT, b"about": json.dumps(about).encode()})
+    return pa.table(columns, schema=schema)

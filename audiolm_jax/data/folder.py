@@ -1,0 +1,90 @@
+"""What lies in a folder of recordings, by name alone."""
+
+import dataclasses
+import os
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.audio.names import shown
+
+_TICK_SECONDS = 2  # the coarsest clock of a file system
+
+
+@dataclasses.dataclass(frozen=True)
+class BadFile:
+    """A file or folder that is not used, and why; or one that is, and what is wrong with it."""
+
+    path: str  # relative to the audio folder, as `audio.names` shows it
+    reason: str  # one line
+
+    @property
+    def kind(self) -> str:
+        """The reason without what differs from file to file."""
+        return re.split(r"[:(,]|\s(?=\S*\d)", self.reason, maxsplit=1)[0].strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """Names below a folder, relative to it; linked folders are entered once."""
+
+    audio: list[str]  # by the suffix of a format, sorted as shown
+    others: list[str]  # sorted
+    left_out: list[BadFile]  # audio by name that is none of ours, folders that cannot be read
+    times: dict[str, int]  # of each folder, as shown, nanoseconds: what is added changes it; -1
+    # for one that changed just now, whose time may not tell what is added next
+
+    @property
+    def suffixes(self) -> tuple[tuple[str, int], ...]:
+        """(suffix, count) of `others`."""
+        counts = Counter(shown(Path(name).suffix.lower()) for name in self.others)
+        return tuple(sorted(counts.items()))
+
+
+def read_folder(root: Path) -> Folder:
+    """Walks through all folders below `root`, those with hidden names apart."""
+    audio: list[str] = []
+    others: list[str] = []
+    left_out: list[BadFile] = []
+    times: dict[str, int] = {}
+    seen = set()
+
+    def leave(path: str, words: str) -> None:
+        left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
+
+    def unread(error: OSError) -> None:
+        leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
+
+    for folder, subfolders, names in os.walk(root, onerror=unread, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        changed = os.stat(folder).st_mtime_ns
+        is_old = time.time_ns() - changed > _TICK_SECONDS * 10**9
+        times[shown(os.path.relpath(folder, root))] = changed if is_old else -1
+        for hidden in (name for name in subfolders if name.startswith(".")):
+            below = os.path.join(folder, hidden)
+            count = sum(_is_audio(name) for _, _, inner in os.walk(below) for name in inner)
+            if count:
+                leave(
+                    below, f"hidden folder with {count} audio files: left out; rename it to use it"
+                )
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in names:
+            path = os.path.join(folder, name)
+            if _is_audio(name) and name.startswith("._"):
+                leave(
+                    path,
+                    "left out: a name with ._ is that of macOS metadata; rename it if it is sound",
+                )
+            else:
+                (audio if _is_audio(name) else others).append(os.path.relpath(path, root))
+    return Folder(sorted(audio, key=shown), sorted(others), left_out, times)
+
+
+def _is_audio(name: str) -> bool:
+    return Path(name).suffix.lower() in FORMATS
