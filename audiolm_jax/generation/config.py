@@ -18,7 +18,8 @@ class GenerationConfig:
     fine_temperature: float = 0.6
     """Of stage 3 (paper: 0.6)."""
     context_seconds: float = 3.0
-    """Sound that prompts each window of the coarse stage."""
+    """Sound that prompts each window of the coarse stage, where prompt and continuation do not fit
+    into one."""
     stop: Literal["duration", "end_token"] = "duration"
     """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""
 

@@ -1,11 +1,12 @@
 """The road from a prompt to a waveform (AudioLM section III-D): continue, sample, revoice.
 
-Sound is made in windows no longer than the coarse stage was trained on, each prompted by the last
-`context_seconds` so far, as SoundStorm's authors ran AudioLM beyond its crop. The semantic stage
-keeps its own, longer history.
+Sound is made in windows no longer than the coarse stage was trained on: in one, prompted by all of
+the prompt, if both fit; otherwise each is prompted by the last `context_seconds` so far, as
+SoundStorm's authors ran AudioLM beyond its crop. The semantic stage keeps its own, longer history.
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,7 @@ class _Track:
     samples: np.ndarray  # [t * hop]
     semantic: np.ndarray  # [n] clusters, de-duplicated
     key: jax.Array
+    frames: int = 0  # of codes in the end, the prompt's included
     ended: bool = False
 
 
@@ -120,7 +122,7 @@ class Generator:
             frames = min(total - len(track.codes), self._stages["coarse"].crop_frames - context)
             start = (len(track.codes) - context) // self._ratio
             z = semantic[start : start + (context + frames) // self._ratio]
-            self._add_acoustics([track], [z], [context], frames, window, may_end=False)
+            self._add_acoustics([track], [z], [context], [frames], window, may_end=False)
             window += 1
         samples = self._decode([track.codes])[0]
         return Generated(samples, track.codes, 0, ended=False)
@@ -129,37 +131,57 @@ class Generator:
         if not seconds > 0:
             raise InputError(f"--seconds {seconds}: expected more than 0")
         prompt_samples = [len(track.samples) for track in tracks]
-        remaining, window = self._semantic_frames(seconds) * self._ratio, 0
-        while remaining and (live := [track for track in tracks if not track.ended]):
-            contexts = [min(len(track.codes), self._context_frames) for track in live]
-            frames = min(remaining, self._stages["coarse"].crop_frames - max(contexts))
-            conditions = self._window_semantics(live, contexts, frames, window)
-            may_end = self.config.stop == "end_token"
+        for track in tracks:
+            track.frames = len(track.codes) + self._semantic_frames(seconds) * self._ratio
+        may_end = self.config.stop == "end_token"
+        for window in itertools.count():
+            live = [t for t in tracks if len(t.codes) < t.frames and not t.ended]
+            if not live:
+                break
+            contexts = [self._context(track) for track in live]
+            most = self._stages["coarse"].crop_frames
+            frames = [
+                min(t.frames - len(t.codes), most - c) for t, c in zip(live, contexts, strict=True)
+            ]
+            conditions = self._window_semantics(live, contexts, frames, window, may_end)
             self._add_acoustics(live, conditions, contexts, frames, window, may_end)
             for track, samples in zip(live, self._decode([t.codes for t in live]), strict=True):
                 track.samples = samples
-            remaining -= frames
-            window += 1
         return [
-            Generated(track.samples, track.codes, prompt, track.ended)
+            Generated(track.samples, track.codes, prompt, len(track.codes) < track.frames)
             for track, prompt in zip(tracks, prompt_samples, strict=True)
         ]
 
+    def _context(self, track: _Track) -> int:
+        """Frames that prompt the next window: all, if all to come fit beside them."""
+        if track.frames <= self._stages["coarse"].crop_frames:
+            return len(track.codes)
+        return min(len(track.codes), self._context_frames)
+
     def _window_semantics(
-        self, tracks: list[_Track], contexts: list[int], frames: int, window: int
+        self,
+        tracks: list[_Track],
+        contexts: list[int],
+        frames: list[int],
+        window: int,
+        may_end: bool,
     ) -> list[Int[np.ndarray, " _"]]:
-        """Stage 1: extends each track's history; returns clusters of context and new window."""
+        """Stage 1: extends each track's history; returns clusters of context and new window. A
+        track that it ends has no window after this one."""
         stage = self._stages["semantic"]
         rate = self.bundle.semantic_tokens_per_second
-        steps = max(1, round(frames / stage.acoustic_rate_hz * rate))
-        histories = [track.semantic[-max(1, stage.crop_semantic - steps) :] for track in tracks]
+        steps = [max(1, round(count / stage.acoustic_rate_hz * rate)) for count in frames]
+        histories = [
+            track.semantic[-max(1, stage.crop_semantic - count) :]
+            for track, count in zip(tracks, steps, strict=True)
+        ]
         results = self._decoders["semantic"].generate(
             prompts=[np.append([BOS], semantic_ids(h, stage)) for h in histories],
             target_offset=[len(h) for h in histories],
-            steps=[steps] * len(tracks),
+            steps=steps,
             keys=jnp.stack([_key(track, window, 0) for track in tracks]),
             temperature=self.config.semantic_temperature,
-            allow_end=self.config.stop == "end_token",
+            allow_end=may_end,
         )
         hop = self.bundle.codec.hop_samples
         recent = [
@@ -171,6 +193,7 @@ class Generator:
         for track, context, result in rows:
             new = result.ids - FIRST_ID
             track.semantic = np.concatenate([track.semantic, new])
+            track.ended = result.ended
             conditions.append(np.concatenate([context, new]))
         return conditions
 
@@ -179,11 +202,11 @@ class Generator:
         tracks: list[_Track],
         conditions: list[Int[np.ndarray, " _"]],
         contexts: list[int],
-        frames: int,
+        frames: list[int],
         window: int,
         may_end: bool,
     ) -> None:
-        """Stages 2 and 3: appends up to `frames` frames to each track's codes."""
+        """Stages 2 and 3: appends up to so many `frames` to each track's codes."""
         stage = self._stages["coarse"]
         levels = stage.coarse_levels
         recent = [
@@ -195,7 +218,7 @@ class Generator:
                 for z, codes in zip(conditions, recent, strict=True)
             ],
             target_offset=[codes.size for codes in recent],
-            steps=[frames * levels] * len(tracks),
+            steps=[count * levels for count in frames],
             keys=jnp.stack([_key(track, window, 1) for track in tracks]),
             temperature=self.config.coarse_temperature,
             allow_end=may_end,
@@ -204,7 +227,7 @@ class Generator:
         full = self._add_fine_levels(tracks, coarse, window) if "fine" in self._stages else coarse
         for track, new, result in zip(tracks, full, results, strict=True):
             track.codes = np.concatenate([track.codes, new])
-            track.ended = result.ended
+            track.ended |= result.ended
 
     def _add_fine_levels(
         self, tracks: list[_Track], coarse: list[Int[np.ndarray, "_ _"]], window: int

@@ -13,8 +13,8 @@ DATA = AudioDataConfig(
 
 
 def loop(steps: int) -> LoopConfig:
-    """A checkpoint each thousand steps: what a slice that is taken away can lose. All data held out
-    would be 2,800 to 28,000 batches of a stage, 56,000 of the codec (docs/guide/tpu.md)."""
+    """A checkpoint each thousand steps: what a slice that is taken away can lose. The two hours
+    held out are some 20 batches at most (docs/guide/tpu.md)."""
     return LoopConfig(
         steps=steps,
         log_every=100,

@@ -4,9 +4,10 @@ audiolm plan configs/librilight_paper/soundstream.py --topology v4:2x2x4
 audiolm train configs/librilight_paper/soundstream.py
 
 8.4 M parameters; 384 s of audio a step. Layers, losses and their weights, discriminators, codebook
-updates and quantiser dropout are the paper's. It names no optimiser, rate, batch or length; those
-here are EnCodec's (Adam 3e-4, beta 0.5 and 0.9, 600,000 updates), but for the batch: 128 crops of
-3 s, the paper's crop, because 1024 codes want many frames a step.
+updates and quantiser dropout are the paper's, but for what docs/reference/deviations.md lists (half
+as wide residual units and a commitment loss among it). It names no optimiser, rate, batch or
+length; those here are EnCodec's (Adam 3e-4, beta 0.5 and 0.9, 600,000 updates), but for the batch:
+128 crops of 3 s, the paper's crop, because 1024 codes want many frames a step.
 
 Everything is float32: the codec has no bfloat16 option, and none was tried. On a TPU XLA then
 multiplies convolutions in one bfloat16 pass all the same; activations keep four bytes, so it is

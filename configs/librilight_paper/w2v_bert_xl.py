@@ -6,7 +6,8 @@ audiolm train configs/librilight_paper/w2v_bert_xl.py
 0.6 B parameters, 12 contrastive and 12 masked-prediction conformers. Adam with the transformer's
 schedule, 25,000 steps of warm-up, batches of 2048 and 400,000 steps are the paper's (Chung et al.
 2021); it names no length of a crop. Span masks, losses and their weights are the paper's, too;
-temperatures and distractors are wav2vec 2.0's. AudioLM takes layer masked_7 and 1024 clusters.
+temperatures and distractors are wav2vec 2.0's (docs/reference/deviations.md lists what differs).
+AudioLM takes layer masked_7 and 1024 clusters.
 """
 
 from defaults import DATA, loop
