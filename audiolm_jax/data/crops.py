@@ -8,6 +8,7 @@ whole and padded with zeros.
 """
 
 import itertools
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.data.clips import ClipInfo
-from audiolm_jax.data.index import ClipIndex
+from audiolm_jax.data.index import ClipIndex, can_seek, load_part
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.stream import generator, own_rows, shuffled_index, spread
@@ -27,7 +28,7 @@ from audiolm_jax.types import AudioBatch
 
 # Decoded clips kept in memory: the whole of a small corpus, a window on a large one.
 CACHE_BYTES = 1 << 30
-DECODE_THREADS = 4
+DECODE_THREADS = max(4, os.cpu_count() or 1)
 PREFETCH_BATCHES = 4
 
 
@@ -50,7 +51,8 @@ class AudioCrops:
         self._clips = index.of(split)
         self._lengths = self._clips.num_samples
         self._ends = np.cumsum(self._lengths).astype(np.float64)  # a search for a float wants it
-        self._cache = _ClipCache(index, cache_bytes)
+        has_room = 4 * int(self._ends[-1]) <= cache_bytes
+        self._cache = _ClipCache(index, cache_bytes, has_room)
         self._batch_size, self._seed = batch_size, seed
         self._rows = own_rows(batch_size, rows)
 
@@ -108,7 +110,7 @@ class AudioCrops:
             number, start, stop = window
             row = np.zeros(self.crop_samples, np.float32)
             if stop > start:
-                row[: stop - start] = self._cache.get(self._clips[number])[start:stop]
+                row[: stop - start] = self._cache.part(self._clips[number], start, stop)
             return row
 
         lengths = np.array([stop - start for _, start, stop in windows], np.int32)
@@ -116,14 +118,23 @@ class AudioCrops:
 
 
 class _ClipCache:
-    """Decoded clips, the least recently used dropped first; safe to use from several threads."""
+    """Decoded clips, the least recently used dropped first; safe to use from several threads. Where
+    not all have room, those in which it can be sought are not kept: only what is asked for is read
+    of them."""
 
-    def __init__(self, index: ClipIndex, limit_bytes: int):
+    def __init__(self, index: ClipIndex, limit_bytes: int, keeps_all: bool):
         self._index, self._limit, self._bytes = index, limit_bytes, 0
+        self._keeps_all = keeps_all
         self._clips: OrderedDict[str, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
+    def part(self, clip: ClipInfo, start: int, stop: int) -> Float[np.ndarray, " n"]:
+        """Samples of a clip."""
+        if not self._keeps_all and can_seek(self._index.config, clip):
+            return load_part(self._index.config, clip, start, stop)
+        return self._get(clip)[start:stop]
+
+    def _get(self, clip: ClipInfo) -> Float[np.ndarray, " s"]:
         with self._lock:
             if clip.clip_id in self._clips:
                 self._clips.move_to_end(clip.clip_id)

@@ -173,24 +173,51 @@ def _json(value: object) -> str:
 
 def load_clip(config: AudioDataConfig, clip: ClipInfo) -> Float[np.ndarray, " s"]:
     """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
+    path = _unchanged(config, clip)
+    seconds = clip.source_samples / clip.source_rate_hz
+    return _checked(path, config, clip, clip.start_seconds, seconds, clip.num_samples)
+
+
+def load_part(
+    config: AudioDataConfig, clip: ClipInfo, start: int, stop: int
+) -> Float[np.ndarray, " n"]:
+    """`load_clip(...)[start:stop]`, of a clip that `can_seek` without decoding the rest."""
+    rate, path = clip.source_rate_hz, _unchanged(config, clip)
+    start_seconds = clip.start_seconds + start / rate
+    return _checked(path, config, clip, start_seconds, (stop - start) / rate, stop - start)
+
+
+def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:
+    """Whether any sample of a clip is reached without those before it, and needs none of them."""
+    is_exact = clip.codec.startswith("pcm_") or clip.codec == "flac"
+    return is_exact and clip.source_rate_hz == config.sample_rate_hz
+
+
+def _unchanged(config: AudioDataConfig, clip: ClipInfo) -> Path:
     path = Path(config.audio_dir) / named(clip.path)
-    changed = "the file changed since it was indexed; start again"
     try:
         status = os.stat(path)
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     if clip.file_state not in (None, (status.st_size, status.st_mtime_ns)):
-        raise InputError(f"{shown(path)}: {changed} with audiolm index {config.audio_dir}")
-    seconds = clip.source_samples / clip.source_rate_hz
-    samples = read_resampled(
-        path, config.sample_rate_hz, config.resampler, clip.start_seconds, seconds
-    )
-    if len(samples) != clip.num_samples:
-        raise InputError(
-            f"{shown(path)}: clip {clip.clip_id} has {len(samples)} samples, was listed with "
-            f"{clip.num_samples}; {changed}"
-        )
+        raise _changed(path, config)
+    return path
+
+
+def _checked(
+    path: Path, config: AudioDataConfig, clip: ClipInfo, start: float, seconds: float, count: int
+) -> Float[np.ndarray, " n"]:
+    samples = read_resampled(path, config.sample_rate_hz, config.resampler, start, seconds)
+    if len(samples) != count:
+        raise _changed(path, config, f" (clip {clip.clip_id}: {len(samples)} for {count} samples)")
     return samples
+
+
+def _changed(path: Path, config: AudioDataConfig, what: str = "") -> InputError:
+    return InputError(
+        f"{shown(path)}: the file changed since it was indexed{what}; start again with audiolm "
+        f"index {config.audio_dir}"
+    )
 
 
 def scan(config: AudioDataConfig) -> ClipIndex:

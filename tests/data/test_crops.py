@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.audio_files import encoded
 
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.index import ClipIndex, scan
+from audiolm_jax.data.index import ClipIndex, load_clip, scan
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.stream import generator, shuffled_index, spread
 from audiolm_jax.errors import InputError
@@ -97,10 +98,25 @@ def test_a_host_reads_its_clips_only_and_each_once(index, monkeypatch, share):
     assert sorted(read) == sorted(c for n, c in enumerate(clips) if share is None or n % 2 in share)
 
 
-def test_a_small_cache_changes_nothing(index):
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+@pytest.mark.parametrize("rate_hz", [16000, 22050])
+def test_a_small_cache_changes_nothing(tmp_path, monkeypatch, suffix, rate_hz):
+    """What can be sought in is read where the crop is, to the same samples, and nothing else is."""
+    rng = np.random.default_rng(0)
+    codecs = {"wav": "pcm_s16le", "flac": "flac", "mp3": "libmp3lame"}
+    for number in range(3):
+        samples = rng.normal(0, 0.1, int(rng.uniform(2, 5) * rate_hz)).clip(-1, 1)
+        content = encoded(suffix, codecs[suffix], samples.astype(np.float32), rate_hz)
+        (tmp_path / f"{number}.{suffix}").write_bytes(content)
+    index = scan(AudioDataConfig(str(tmp_path), heldout_percent=0, max_seconds=1.7))
     whole, _ = take(AudioCrops(index, "train", CROP, 4, seed=3).batches(0), 20)
     starved = AudioCrops(index, "train", CROP, 4, seed=3, cache_bytes=1)
+    loaded = []
+    monkeypatch.setattr(
+        ClipIndex, "load", lambda self, clip: loaded.append(clip) or load_clip(self.config, clip)
+    )
     np.testing.assert_array_equal(take(starved.batches(0), 20)[0], whole)
+    assert bool(loaded) == (suffix == "mp3" or rate_hz != 16000)
 
 
 def test_crops_are_stretches_of_their_clips_padded_with_zeros(index):
