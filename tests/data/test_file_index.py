@@ -224,3 +224,13 @@ def test_excluded_files_are_decoded_when_they_are_asked_for(folder, decoded):
     age(folder)
     assert same(index_folder(config(folder, **rules)), index)
     assert len(decoded) == 6
+
+
+def test_what_comes_within_one_tick_of_the_clock_is_seen(folder):
+    sound(folder / "6.wav", seed=6)
+    index_folder(config(folder))
+    changed = os.stat(folder)
+    assert len(index_folder(config(folder)).clips) == 7
+    sound(folder / "7.wav", seed=7)
+    os.utime(folder, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    assert len(index_folder(config(folder)).clips) == 8

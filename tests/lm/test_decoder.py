@@ -171,6 +171,10 @@ def test_tied_embeddings_are_one_array_that_survives_export_and_load():
     ids = random_ids(4, (1, 5))
     again = nnx.merge(*load_decoder(config, arrays))
     np.testing.assert_array_equal(again.embedding.embedding[...], model.embedding.embedding[...])
+    # Scaled by the width, as in t5x: the embeddings have variance 1.
+    x = jax.random.normal(jax.random.key(5), (1, 3, decoder.width))
+    expected = model.final_norm(x) @ model.embedding.embedding[...].T / decoder.width**0.5
+    np.testing.assert_allclose(output_logits(model, x), expected, rtol=1e-4, atol=1e-5)
     # It serves at both ends: the last position's id is not read anywhere else.
     arrays["embedding.embedding"] = arrays["embedding.embedding"].copy()
     arrays["embedding.embedding"][STAGE.vocab_size - 1] *= 2
