@@ -11,14 +11,15 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.data.file_facts import (
@@ -36,7 +37,7 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
 INDEX_FOLDER = ".audiolm_index"
-FILES = "files.arrow"
+FILES, REMEMBERED = "files.arrow", "remembered.json"
 _FORMAT = b"1"
 
 # What is known from the path and from lists; their columns without a name of ours are JSON.
@@ -61,6 +62,7 @@ class FileIndex:
     suffixes: tuple[tuple[str, int], ...]  # (suffix, count) of files not audio by name
     odd: tuple[OddLines, ...]  # what could not be read of transcripts and metadata
     undecoded: tuple[str, ...]  # paths as shown, all of them left out by `exclude`
+    stamp: str = ""  # of this writing of the index, no other has it
 
     def __len__(self) -> int:
         return len(self.columns["path"])
@@ -173,6 +175,21 @@ def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
     return len(facts)
 
 
+def remembered(config: AudioDataConfig, stamp: str, key: str, compute: Callable[[], str]) -> str:
+    """What was computed before from the index of this stamp under a key, or is now; kept beside the
+    index if it can be."""
+    path = index_place(config) / REMEMBERED
+    values: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
+        known = json.loads(path.read_text())
+        values = dict(known["values"]) if known["stamp"] == stamp else {}
+    if key not in values:
+        values[key] = compute()
+        with contextlib.suppress(OSError):
+            write_json(path, {"stamp": stamp, "values": values})
+    return values[key]
+
+
 def _read(path: Path) -> pa.Table | None:
     """A table that was written by this format; None if there is none. Read as a whole: what is
     mapped would take the process along if it vanished from a network folder."""
@@ -202,6 +219,7 @@ def _opened(table: pa.Table) -> FileIndex:
         tuple((suffix, count) for suffix, count in about["suffixes"]),
         tuple(OddLines(**entry) for entry in about["odd"]),
         tuple(about["undecoded"]),
+        about["stamp"],
     )
 
 
@@ -247,6 +265,7 @@ def _with_metadata(
         "suffixes": folder.suffixes,
         "odd": [dataclasses.asdict(odd) for odd in metadata.odd],
         "undecoded": undecoded,
+        "stamp": uuid.uuid4().hex,
     }
     schema = _SCHEMA.with_metadata({b"format": _FORMAT, b"about": json.dumps(about).encode()})
     return pa.table(columns, schema=schema)

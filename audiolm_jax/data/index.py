@@ -11,14 +11,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
-from audiolm_jax.data.file_index import open_files
+from audiolm_jax.data.file_index import open_files, remembered
 from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.metadata import OddLines, first_folder
 from audiolm_jax.data.sources import AudioDataConfig, Split
@@ -26,6 +28,8 @@ from audiolm_jax.data.split import GAP_SECONDS
 from audiolm_jax.errors import InputError
 
 _STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
+
+_WORTH_REMEMBERING = 10_000  # clips whose fingerprint takes a fraction of a second
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ class ClipIndex:
     other_files: tuple[tuple[str, int], ...] = ()  # (suffix, count) of those not audio by name
     odd: tuple[OddLines, ...] = ()  # what could not be read of transcripts and metadata
     notes: tuple[BadFile, ...] = ()  # of files that are read although something is wrong with them
+    stamp: str = dataclasses.field(default="", compare=False)  # `FileIndex.stamp`
 
     def of(self, split: Split) -> Clips:
         """The clips of one split; InputError if there is none."""
@@ -120,6 +125,12 @@ class ClipIndex:
         for name, neutral in (("heldout_minutes", None), ("split_by", "file")):  # as before them
             if config[name] == neutral:
                 del config[name]
+        if len(self.clips) < _WORTH_REMEMBERING:
+            return self._fingerprint(config)
+        key = fingerprint(["clips", config])
+        return remembered(self.config, self.stamp, key, lambda: self._fingerprint(config))
+
+    def _fingerprint(self, config: dict[str, Any]) -> str:
         # That of `hashing.fingerprint`, without millions of clips in memory.
         digest, mark = hashlib.sha256(f"[{_json(config)},[".encode()), ""
         for identity in self.clips.identities():
@@ -254,7 +265,9 @@ def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipInd
         if row in used
         for words in files.value("notes", row)
     )
-    return ClipIndex(config, clips, below, tuple(bad), files.suffixes, files.odd, notes)
+    return ClipIndex(
+        config, clips, below, tuple(bad), files.suffixes, files.odd, notes, files.stamp
+    )
 
 
 def file_of(clip_id: str) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.cli.main import main
 from audiolm_jax.data import file_facts, file_index
+from audiolm_jax.data import index as index_module
 from audiolm_jax.data.audit import audit
 from audiolm_jax.data.file_index import INDEX_FOLDER
 from audiolm_jax.data.index import index_folder
@@ -234,3 +235,20 @@ def test_what_comes_within_one_tick_of_the_clock_is_seen(folder):
     sound(folder / "7.wav", seed=7)
     os.utime(folder, ns=(changed.st_atime_ns, changed.st_mtime_ns))
     assert len(index_folder(config(folder)).clips) == 8
+
+
+def test_fingerprints_of_many_clips_are_remembered(folder, monkeypatch):
+    expected = index_folder(config(folder)).fingerprint
+    monkeypatch.setattr(index_module, "_WORTH_REMEMBERING", 1)
+    assert index_folder(config(folder)).fingerprint == expected
+    with monkeypatch.context() as patch:
+        patch.setattr(index_module.ClipIndex, "_fingerprint", None)
+        age(folder)
+        index_folder(config(folder))
+        with pytest.raises(TypeError):  # another writing of the index
+            _ = index_folder(config(folder)).fingerprint
+    assert index_folder(config(folder)).fingerprint == expected
+    monkeypatch.setattr(index_module.ClipIndex, "_fingerprint", None)
+    assert index_folder(config(folder)).fingerprint == expected
+    with pytest.raises(TypeError):
+        _ = index_folder(config(folder, heldout_percent=31)).fingerprint
