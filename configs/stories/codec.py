@@ -6,7 +6,7 @@ audiolm train configs/stories/codec.py
 import dataclasses
 from pathlib import Path
 
-from defaults import DATA
+from defaults import DATA, RUNS
 
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -19,7 +19,7 @@ def experiment() -> CodecExperiment:
     light = load_experiment(Path(__file__).parents[1] / "asterisk" / "codec_light.py")
     return dataclasses.replace(
         light,
-        directory="runs/stories/codec",
+        directory=f"{RUNS}/codec",
         data=DATA,
         train=dataclasses.replace(light.train, discriminator_start_step=STEPS * 3 // 4),
         optimizer=dataclasses.replace(light.optimizer, total_steps=STEPS),

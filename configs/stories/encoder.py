@@ -6,7 +6,7 @@ audiolm train configs/stories/encoder.py
 import dataclasses
 from pathlib import Path
 
-from defaults import DATA
+from defaults import DATA, RUNS
 
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -19,7 +19,7 @@ def experiment() -> EncoderExperiment:
     of_asterisk = load_experiment(Path(__file__).parents[1] / "asterisk" / "encoder.py")
     return dataclasses.replace(
         of_asterisk,
-        directory="runs/stories/encoder",
+        directory=f"{RUNS}/encoder",
         data=DATA,
         optimizer=dataclasses.replace(of_asterisk.optimizer, total_steps=STEPS),
         loop=dataclasses.replace(of_asterisk.loop, steps=STEPS),

@@ -1,0 +1,13 @@
+"""Stage 2 on synthetic stories: hours on 2 CPU cores.
+
+audiolm train configs/stories/coarse_lm.py
+"""
+
+from defaults import stage
+
+from audiolm_jax.experiments.stage import StageExperiment
+
+
+def experiment() -> StageExperiment:
+    """Crops of 5 s, the first 4 of 12 levels."""
+    return stage("coarse", 5.0, batch_size=12, steps=4000, dropout=0.1)

@@ -1,0 +1,13 @@
+"""Stage 1 on synthetic stories: hours on 2 CPU cores.
+
+audiolm train configs/stories/semantic_lm.py
+"""
+
+from defaults import stage
+
+from audiolm_jax.experiments.stage import StageExperiment
+
+
+def experiment() -> StageExperiment:
+    """Crops of 15 s: several sentences of a story."""
+    return stage("semantic", 15.0, batch_size=24, steps=4000, dropout=0.1)
