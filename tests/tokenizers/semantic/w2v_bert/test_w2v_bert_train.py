@@ -138,7 +138,6 @@ def test_padding_does_not_reach_a_step(step, initial_state):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
 def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
     batch = toy_batch()
     valid = token_validity(batch, tiny_config)
@@ -153,10 +152,9 @@ def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
 
     nothing = jnp.zeros_like(drawn.mask)
     outputs = fast_jit(lambda warp: model(batch, nothing, drawn.mask_vectors, 1.0, warp=warp))
-    plain, ones, warped = outputs(None), outputs(jnp.ones(8)), outputs(drawn.warp)
+    plain, warped = outputs(jnp.ones(8)), outputs(drawn.warp)
     np.testing.assert_array_equal(warped.ids, plain.ids)
     np.testing.assert_allclose(warped.subsampled, plain.subsampled, atol=1e-5)
-    np.testing.assert_allclose(ones.context, plain.context, atol=1e-5)
     moved = np.abs(warped.context - plain.context).max(axis=(1, 2))
     assert (moved[:7] > 1e-2).all()
 
