@@ -28,6 +28,7 @@ from audiolm_jax.data.split import (
     place_of,
     share_in_time,
 )
+from audiolm_jax.data.walk import walk
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 
@@ -232,7 +233,9 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
     root = Path(config.audio_dir)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    audio, others, left_out = _walk(root)
+    found = walk(root, set(FORMATS))
+    audio, others = found.wanted, found.others
+    left_out = [BadFile(*words) for words in found.left_out]
     if not audio and not left_out:
         raise InputError(
             f"--data.audio-dir = {config.audio_dir}: no audio among {len(others)} files; expected "
@@ -240,8 +243,11 @@ def index_folder(config: AudioDataConfig) -> ClipIndex:
         )
     known = read_metadata(root, audio, others)
     # FFmpeg and hashing release the interpreter lock, so threads suffice.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         results = list(pool.map(lambda name: _file(root, name, config, known), audio))
+    finally:  # who is stopped waits for no file
+        pool.shutdown(wait=False, cancel_futures=True)
     files = [result for result in results if isinstance(result, _File)]
     share = share_in_time(config, [file.samples / file.rate_hz for file in files])
     clips = tuple(c for f in files for c in _clips_of(f, known.rows[f.name], config, share))
@@ -272,50 +278,6 @@ def file_of(clip_id: str) -> tuple[str, int]:
     the suffix of a format."""
     found = _STRETCH.fullmatch(clip_id)
     return (found[1], int(found[2])) if found else (clip_id, 0)
-
-
-def _walk(root: Path) -> tuple[list[str], list[str], list[BadFile]]:
-    """Relative paths of audio files, sorted as shown, and of all others, and what is left out;
-    linked folders are entered once."""
-    audio: list[str] = []
-    others: list[str] = []
-    left_out: list[BadFile] = []
-    seen = set()
-
-    def leave(path: str, words: str) -> None:
-        left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
-
-    def unread(error: OSError) -> None:
-        leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
-
-    for folder, subfolders, names in os.walk(root, onerror=unread, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        for hidden in (name for name in subfolders if name.startswith(".")):
-            below = os.path.join(folder, hidden)
-            count = sum(_is_audio(name) for _, _, inner in os.walk(below) for name in inner)
-            if count:
-                leave(
-                    below, f"hidden folder with {count} audio files: left out; rename it to use it"
-                )
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in names:
-            path = os.path.join(folder, name)
-            if _is_audio(name) and name.startswith("._"):
-                leave(
-                    path,
-                    "left out: a name with ._ is that of macOS metadata; rename it if it is sound",
-                )
-            else:
-                (audio if _is_audio(name) else others).append(os.path.relpath(path, root))
-    return sorted(audio, key=shown), sorted(others), left_out
-
-
-def _is_audio(name: str) -> bool:
-    return Path(name).suffix.lower() in FORMATS
 
 
 @dataclasses.dataclass(frozen=True)
