@@ -19,8 +19,8 @@ HEAD = """# What is read, and what is named
 One row for each kind of file that `tests/cli/test_odd_folder.py` puts into one folder: what
 `audiolm audit`, `train` and `tokenize` do with it, and in which words. What is used is used to its
 last sample, or not at all; what is not used ends no run, and each command says once how much that
-was and why. `audiolm codec` reads the same files of a folder, and those that are short or silent too;
-its exit status is 2 if one fails. This page is made by that test: do not edit it.
+was and why. `audiolm codec` reads the same files of a folder, also what is short or silent; its
+exit status is 2 if one fails. This page is made by that test: do not edit it.
 
 | kind | verdict | words |
 |---|---|---|
