@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.files import write_wav
+from audiolm_jax.data import index
 from audiolm_jax.data.audit import audit
 from audiolm_jax.data.index import BadFile, HeldoutSpeakers, file_of, scan
 from audiolm_jax.data.sources import AudioDataConfig
@@ -424,3 +427,21 @@ def test_lies_of_headers_are_notes_in_the_audit(folder, caplog):
     assert line in str(audit(index.config))
     assert any(record.message.startswith(line) for record in caplog.records)
     assert index.seconds("train") + index.seconds("heldout") == pytest.approx(12.6)
+
+
+def test_stopped_it_waits_for_no_file(folder, monkeypatch):
+    """Which may be long, or lie on a disk that hangs."""
+    ended = threading.Event()
+
+    def read(root, name, config, known):
+        if name.endswith("00.wav"):
+            raise KeyboardInterrupt
+        ended.wait(30)
+        return "late"
+
+    monkeypatch.setattr(index, "_file", read)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        listed(folder)
+    assert time.monotonic() - began < 15
+    ended.set()

@@ -1,5 +1,5 @@
 """A copied run goes on, bit for bit, for another user under other mounts, where nothing but
-the run directory can be written: no home, no temporary folder, no package."""
+the run directory can be written: no home, no package, no /tmp (TensorFlow needs some TMPDIR)."""
 
 import dataclasses
 import os
@@ -107,6 +107,7 @@ cd {there}
 {train} loudness.py
 """
     environment = os.environ | {"HOME": "/nowhere", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    environment["TMPDIR"] = str(runs)
     done = subprocess.run(
         ["unshare", "-m", "bash", "-c", script], cwd=there, env=environment, text=True,
         capture_output=True, timeout=500,
