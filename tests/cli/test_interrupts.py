@@ -40,7 +40,7 @@ def recordings(tmp_path_factory):
     (folder / "many").mkdir()
     for number in range(40):
         path = folder / "few" / f"{number}.wav"
-        write_wav(path, np.tile(voice(2, 80 + number, number), 10), 16000, None)
+        write_wav(path, np.tile(voice(2, 80 + number, number), 5), 16000, None)
         for copy in range(100):
             os.link(path, folder / "many" / f"{number}_{copy}.wav")
     return folder

@@ -347,7 +347,7 @@ def _names() -> list[Kind]:
             "names/locked.wav",
             unreadable,
             NAMED,
-            "Permission denied",
+            "cannot be read: Permission denied",
             needs_user=True,
         ),
         Kind("A name that is not UTF-8", "names/" + os.fsdecode(b"caf\xe9.wav"), riff(pcm[2])),
