@@ -1,8 +1,6 @@
 """`python -m audiolm_jax` is the same as `audiolm`."""
 
-import sys
-
-from audiolm_jax.cli.main import main
+from audiolm_jax.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

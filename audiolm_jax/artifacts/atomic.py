@@ -16,13 +16,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the block ends and its bytes are on the disk; if the block fails, `path` stays as it was. Parent
     folders are made. A folder that is replaced is gone between two renames, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Ends as the path does: some writers choose their format, or add a suffix, by the name.
-    scratch = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    # Ends as the path does: some writers choose their format, or add a suffix, by the name. Of a
+    # long name the end alone, for names have 255 bytes at most.
+    scratch = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name[-40:]}")
     try:
         yield scratch
         _sync(scratch)
         if path.is_dir() and not path.is_symlink():
-            replaced = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+            replaced = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name[-40:]}")
             os.replace(path, replaced)
             os.replace(scratch, path)
             shutil.rmtree(replaced)

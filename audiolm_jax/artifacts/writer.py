@@ -10,6 +10,7 @@ it counts as long as it is fresh by the file server's clock.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -28,7 +29,11 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 def lock_file(path: Path, is_replaced: bool = False) -> Path:
     """Where the lock of an output lies."""
     path = Path(os.path.abspath(path))
-    return path.with_name(f".{path.name}.lock") if is_replaced else path / ".lock"
+    if not is_replaced:
+        return path / ".lock"
+    name = os.fsencode(path.name)  # 255 bytes at most, as that of the lock
+    unique = path.name if len(name) <= 249 else hashlib.sha256(name).hexdigest()
+    return path.with_name(f".{unique}.lock")
 
 
 @contextlib.contextmanager

@@ -27,6 +27,10 @@ _MAGIC = [
     (0, b"\xff\xd8\xff", "a JPEG image", ""),
 ]
 _SAME = {".opus": ".ogg"}
+# Suffixes of sound, and of films with it, that no reader here is for.
+UNREAD = {".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".m4b"}
+UNREAD |= {".mka", ".mkv", ".mov", ".mp2", ".mp4", ".oga", ".ra", ".snd", ".sph", ".spx", ".weba"}
+UNREAD |= {".webm", ".wma", ".wv"}
 
 
 def mislabelled(head: bytes, suffix: str) -> str | None:

@@ -16,12 +16,7 @@ def shown(name: str | os.PathLike[str]) -> str:
 def _shown(part: str) -> str:
     if not (any(_is_odd(letter) for letter in part) or _ESCAPE.search(part)):
         return part
-    return "".join(
-        "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
-        if _is_odd(letter) or letter == "\\"
-        else letter
-        for letter in part
-    )
+    return one_line(part.replace("\\", r"\x5c"))
 
 
 def named(text: str) -> str:
@@ -29,6 +24,15 @@ def named(text: str) -> str:
     pieces = _ESCAPE.split(text)  # text and digits in turn
     raw = [bytes.fromhex(p) if n % 2 else p.encode() for n, p in enumerate(pieces)]
     return os.fsdecode(b"".join(raw))
+
+
+def one_line(text: str) -> str:
+    r"""Words in which a path may stand as it is, as one line of UTF-8 text: the bytes that `shown`
+    would spell out as \xe9 are spelled out, all else is left."""
+    return "".join(
+        "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter)) if _is_odd(letter) else letter
+        for letter in text
+    )
 
 
 def _is_odd(letter: str) -> bool:

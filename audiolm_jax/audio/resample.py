@@ -9,6 +9,7 @@ import soxr
 from jaxtyping import Float, Int
 
 from audiolm_jax.audio.files import iter_audio, read_audio
+from audiolm_jax.audio.names import shown
 from audiolm_jax.errors import InputError
 
 Resampler = Literal["soxr_hq"]  # libsoxr's high quality linear-phase recipe (20 bits)
@@ -70,7 +71,7 @@ def iter_resampled(
         count += len(block)
         yield block
     if not count:
-        raise InputError(f"{path}: holds no samples")
+        raise InputError(f"{shown(path)}: holds no samples")
 
 
 def read_resampled(

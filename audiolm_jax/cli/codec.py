@@ -12,7 +12,9 @@ import tyro
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.audio.names import one_line, shown
 from audiolm_jax.cli.options import parse
+from audiolm_jax.data.walk import BadFile, walk
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.acoustic.code_file import SUFFIX, CodeFile, read_codes, write_codes
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
@@ -75,7 +77,7 @@ def _code(options: CodecOptions, jobs: list[tuple[Path, Path]], is_folder: bool)
             if not is_folder:
                 raise
             failed += 1
-            print(f"failed: {error}", file=sys.stderr)
+            print(one_line(f"failed: {error}"), file=sys.stderr)
     if failed:
         raise InputError(f"{options.source}: {failed} of {len(jobs)} files failed, see above")
 
@@ -115,15 +117,15 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
         raise InputError(f"--out {options.out}: lies in the source folder; choose another folder")
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"--out {options.out}: is a file, but the source is a folder")
-    paths = [path for path in sorted(options.source.rglob("*")) if not path.is_dir()]
-    sources = [path for path in paths if path.suffix.lower() in wanted]
-    if not sources:
-        raise InputError(f"{options.source}: holds no file ending in {' '.join(sorted(wanted))}")
-    for path in paths:
-        if path.suffix.lower() not in wanted:
-            print(f"skipped {path}: not {' '.join(sorted(wanted))}", file=sys.stderr)
-    targets = [options.out / path.relative_to(options.source) for path in sources]
-    return [(path, out.with_suffix(suffix)) for path, out in zip(sources, targets, strict=True)]
+    found, kinds = walk(options.source, wanted), " ".join(sorted(wanted))
+    if not found.wanted:
+        raise InputError(f"{options.source}: holds no file ending in {kinds}")
+    others = [BadFile(shown(name), f"not {kinds}") for name in found.others]
+    for bad in sorted(found.left_out + others, key=lambda file: file.path):
+        print(f"skipped {shown(options.source)}/{bad.path}: {bad.reason}", file=sys.stderr)
+    return [
+        (options.source / name, (options.out / name).with_suffix(suffix)) for name in found.wanted
+    ]
 
 
 def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokenizer) -> None:
@@ -147,7 +149,7 @@ def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokeniz
     frames_per_second = model.sample_rate_hz / model.hop_samples
     bits_per_second = file.codes.shape[1] * math.log2(model.codebook_size) * frames_per_second
     print(
-        f"{out}: {file.samples / model.sample_rate_hz:.2f} s, {len(file.codes)} frames of "
+        f"{shown(out)}: {file.samples / model.sample_rate_hz:.2f} s, {len(file.codes)} frames of "
         f"{file.codes.shape[1]} codes, {bits_per_second / 1000:.2f} kbit/s"
         + (f"; {cut} samples beyond full scale were cut" if cut else "")
     )

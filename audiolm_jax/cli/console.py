@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from audiolm_jax.audio.names import one_line
+
 
 class Console(logging.Handler):
     """Information to standard output, warnings and errors to standard error, a line each."""
@@ -10,7 +12,7 @@ class Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record. An error in that is the command's, such as a closed pipe."""
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(self.format(record), file=stream, flush=True)
+        print(one_line(self.format(record)), file=stream, flush=True)
 
 
 def show_log() -> None:

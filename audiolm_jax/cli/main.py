@@ -1,6 +1,7 @@
 """`audiolm`: finds the verb, runs it, and turns bad input into one line and a status."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from audiolm_jax.audio.names import one_line
 from audiolm_jax.cli.dispatch import Verb, dispatch, table
 from audiolm_jax.errors import InputError
 
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from audiolm_jax.cli.console import show_log
 
         show_log()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names may be in no encoding, or in another
+            sys.stdout.reconfigure(errors="backslashreplace")
         with _noting_interrupts(interrupts):
             return dispatch("audiolm", VERBS, words)
     except KeyboardInterrupt:
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if debug:
             raise
-        print(f"audiolm {words[0]}: {error}", file=sys.stderr)
+        print(one_line(f"audiolm {words[0]}: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,6 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def program() -> None:
+    """`main` as a process. One that was asked to stop has saved what it will, and waits for no
+    thread that still reads."""
+    try:
+        status = main()
+    except SystemExit as stopped:
+        if stopped.code not in (75, 130):
+            raise
+        status = int(stopped.code)
+    if status in (75, 130):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _stopped(verb: str) -> int:

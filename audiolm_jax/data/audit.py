@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from audiolm_jax.audio.names import shown
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.index import ClipIndex, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
+from audiolm_jax.data.walk import BadFile
 
 _SPEAKERS_SHOWN, _NAMES_SHOWN = 20, 3
 

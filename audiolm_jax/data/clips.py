@@ -12,7 +12,6 @@ from jaxtyping import Bool, Int
 from audiolm_jax.audio.resample import resampled_lengths
 from audiolm_jax.data.file_facts import is_excluded
 from audiolm_jax.data.file_index import FileIndex
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import (
     Groups,
@@ -22,6 +21,7 @@ from audiolm_jax.data.split import (
     places_of,
     share_in_time,
 )
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.data.windows import all_windows
 
 # Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.

@@ -96,8 +96,8 @@ def decode(
             for first in range(0, len(todo), size):
                 batch = todo[first : first + size]
                 saver.add(list(pool.map(lambda name: _file(root, name), batch)))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        finally:  # who is stopped waits for no file
+            pool.shutdown(wait=False, cancel_futures=True)
     if keeps_parts:
         saver.save(is_needed=True)
     facts = pa.concat_tables([known.take(pa.array(kept, pa.int64())), *saver.tables])

@@ -31,9 +31,9 @@ from audiolm_jax.data.file_facts import (
     size_and_time,
     write_table,
 )
-from audiolm_jax.data.folder import BadFile, Folder, read_folder
 from audiolm_jax.data.metadata import OddLines, read_metadata
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.walk import BadFile, Walk, walk
 from audiolm_jax.errors import InputError
 
 INDEX_FOLDER = ".audiolm_index"
@@ -130,8 +130,8 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
     old = _read(place / FILES)
     if old is not None and not looks_at_all and _is_current(root, old, config):
         return _opened(old)
-    folder = read_folder(root)
-    if not folder.audio and not folder.left_out:
+    folder = walk(root, FORMATS)
+    if not folder.wanted and not folder.left_out:
         raise InputError(
             f"--data.audio-dir = {config.audio_dir}: no audio among {len(folder.others)} files; "
             f"expected files ending in {' '.join(sorted(FORMATS))}"
@@ -139,8 +139,8 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
     if not place.exists():
         with contextlib.suppress(OSError):
             place.mkdir(parents=True)
-            folder = read_folder(root)  # whose time may be another now
-    facts, undecoded = decode(root, folder.audio, place, old, config.exclude)
+            folder = walk(root, FORMATS)  # whose time may be another now
+    facts, undecoded = decode(root, folder.wanted, place, old, config.exclude)
     table = _with_metadata(root, folder, facts, undecoded)
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
     root, place = Path(config.audio_dir), index_place(config)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    own, old = read_folder(root).audio[worker::workers], _read(place / FILES)
+    own, old = walk(root, FORMATS).wanted[worker::workers], _read(place / FILES)
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
     except OSError as error:
@@ -239,11 +239,9 @@ def _is_current(root: Path, table: pa.Table, config: AudioDataConfig) -> bool:
     return all(is_excluded(path, config.exclude) for path in about["undecoded"])
 
 
-def _with_metadata(
-    root: Path, folder: Folder, facts: pa.Table, undecoded: Sequence[str]
-) -> pa.Table:
+def _with_metadata(root: Path, folder: Walk, facts: pa.Table, undecoded: Sequence[str]) -> pa.Table:
     """The facts with what is known beside them, and with what proves that they still hold."""
-    metadata = read_metadata(root, folder.audio, folder.others)
+    metadata = read_metadata(root, folder.wanted, folder.others)
     rows = [metadata.rows[named(path)] for path in facts["path"].to_pylist()]
     columns: list[pa.Array] = list(facts.columns)
     for name in KNOWN:

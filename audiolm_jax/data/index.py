@@ -21,10 +21,10 @@ from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
 from audiolm_jax.data.file_index import open_files, remembered
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.metadata import OddLines, first_folder
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import GAP_SECONDS
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 
 _STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 _END = object()
+_PATIENCE_SECONDS = 2.0
 
 
 def prefetch(source: Callable[[], Iterator[Item]], depth: int) -> Generator[Item, None, None]:
@@ -38,7 +39,7 @@ def prefetch(source: Callable[[], Iterator[Item]], depth: int) -> Generator[Item
     def end() -> None:
         if not stopped.is_set():
             stopped.set()
-            thread.join(timeout=10)  # what hangs is left behind
+            thread.join(_PATIENCE_SECONDS)  # what hangs is left behind
             atexit.unregister(end)
 
     thread = threading.Thread(target=fill, name="prefetch", daemon=True)

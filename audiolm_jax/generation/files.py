@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from audiolm_jax import __version__
 from audiolm_jax.audio.files import write_wav
+from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.pipeline import Generated, Generator
@@ -27,7 +28,7 @@ def read_prompt(
         raise InputError(f"--prompt-seconds {seconds}: expected more than 0")
     prompt = read_resampled(Path(path), rate_hz, "soxr_hq", seconds=seconds)
     if seconds is not None and len(prompt) < round(seconds * rate_hz):
-        there = f"{path} has only {len(prompt) / rate_hz:.2f} s"
+        there = f"{shown(path)} has only {len(prompt) / rate_hz:.2f} s"
         raise InputError(f"--prompt-seconds {seconds}: {there}; ask for less or leave the flag out")
     return prompt
 

@@ -196,7 +196,7 @@ def train(
             """Whether the evaluation came to its end, not asked to stop meanwhile."""
             checkpoints.wait()  # what has been trained is safe before anything else takes time
             held = lambda: (to_global(batch, mesh) for batch in heldout())  # noqa: E731
-            means = heldout_means(evaluate_fn, state, held, stops)
+            means = stop.unless_asked(lambda: heldout_means(evaluate_fn, state, held, stops))
             if means is None:
                 return False
             if config.keep_best:
@@ -241,7 +241,9 @@ def train(
 
             watchdog.at("waiting for data", done + 1)
             with clock.waiting():
-                item = next(ready, None)
+                item = stop.unless_asked(lambda: next(ready, None))
+            if stop.signal is not None:
+                continue
             if item is None:
                 raise InputError(
                     f"--loop.steps {config.steps}: the data ended after {done} batches; repeat them"

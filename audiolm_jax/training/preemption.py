@@ -5,8 +5,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TypeVar
 
 import jax
+
+T = TypeVar("T")
 
 # sysexits.h calls 75 a temporary failure: try again.
 EXIT_STATUS = {signal.SIGTERM: 75, signal.SIGINT: 130}
@@ -16,12 +19,37 @@ class TrainingStopped(SystemExit):
     """Training was asked to stop, saved its state and can be started again."""
 
 
+class _WaitEnded(BaseException):
+    """Raised by a signal in the middle of a wait; never seen outside."""
+
+
 class StopRequest:
     """Whether, and by which signal, the process was asked to stop."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._looks = 0
+        self._is_waiting = False
+
+    def unless_asked(self, wait: Callable[[], T]) -> T | None:
+        """What a wait for data ends in; None, at once, if a signal comes before that or came. On
+        several hosts, which have to agree, no signal does."""
+        try:
+            self._is_waiting = True
+            result = wait() if self.signal is None else None
+            self._is_waiting = False
+            return result
+        except _WaitEnded:
+            return None
+        finally:
+            self._is_waiting = False
+
+    def note(self, number: int) -> None:
+        """Takes a signal; raises in the middle of a wait."""
+        self.signal = signal.Signals(number)
+        if self._is_waiting:
+            self._is_waiting = False
+            raise _WaitEnded
 
     @property
     def exit_status(self) -> int:
@@ -53,8 +81,8 @@ def watch_signals() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        request.signal = signal.Signals(number)
         give_back()
+        request.note(number)
 
     for number in usual:
         signal.signal(number, handle)

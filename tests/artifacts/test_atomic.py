@@ -48,3 +48,15 @@ def test_two_writers_of_one_name_do_not_meet(tmp_path):
         first.write_text("1")
         second.write_text("2")
     assert (tmp_path / "x").read_text() == "1"
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "\U0001f3b5" * 62 + ".wav"], ids=len)
+def test_a_name_may_be_as_long_as_the_system_lets_it(tmp_path, name):
+    write_text(tmp_path / name, "x")
+    (tmp_path / name).unlink()
+    with atomic_path(tmp_path / name) as scratch:
+        assert scratch.suffix == (tmp_path / name).suffix
+        scratch.mkdir()
+    with atomic_path(tmp_path / name) as scratch:
+        scratch.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [name]

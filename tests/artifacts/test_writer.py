@@ -113,3 +113,13 @@ def test_a_place_that_takes_no_files_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/out: cannot be written \(.*choose another place"):
         only_writer(tmp_path / "file" / "out").__enter__()
+
+
+def test_a_name_may_be_as_long_as_the_system_lets_it(tmp_path):
+    path, other = tmp_path / ("n" * 251 + ".wav"), tmp_path / ("n" * 250 + "m.wav")
+    with only_writer(path, is_replaced=True):
+        with only_writer(other, is_replaced=True):
+            pass
+        with pytest.raises(InputError, match=TAKEN), only_writer(path, is_replaced=True):
+            pass
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from support.audio_files import encoded
+from support.audio_files import encoded, frames_of
 
 from audiolm_jax.audio.files import iter_audio, read_audio
 from audiolm_jax.audio.frames import mpeg_frame, ogg_sound
@@ -38,20 +38,6 @@ def ours(path):
     notes = []
     blocks = [block for block, _ in iter_audio(path, notes=notes)]
     return np.concatenate(blocks), notes
-
-
-def frames_of(mp3):
-    """First byte of each frame, as this test counts them: 24 kbit/s and such at 16 kHz."""
-    start = 10 + int.from_bytes(mp3[6:10], "big")  # short tags
-    starts = []
-    while start < len(mp3):
-        starts.append(start)
-        bitrate = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)[
-            (mp3[start + 2] >> 4) - 1
-        ]
-        start += 72 * bitrate * 1000 // 16000 + (mp3[start + 2] >> 1 & 1)
-    assert start == len(mp3)
-    return starts
 
 
 def test_mp3_with_junk_around_its_frames_is_the_same_sound(tmp_path, mp3):

@@ -1,20 +1,12 @@
 """A mislabelled file is called what it is, and what to do is said."""
 
-import io
 import os
 
 import pytest
-import soundfile
+from support.audio_files import container as made
 
 from audiolm_jax.audio.files import FORMATS, iter_audio, probe, read_audio
 from audiolm_jax.errors import InputError
-
-
-def made(container, subtype="PCM_16"):
-    file = io.BytesIO()
-    soundfile.write(file, [0.1, -0.1] * 4000, 16000, format=container, subtype=subtype)
-    return file.getvalue()
-
 
 REAL = [
     (made("WAV"), "a wav file", ".wav"),

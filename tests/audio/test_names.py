@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiolm_jax.audio.names import named, shown
+from audiolm_jax.audio.names import named, one_line, shown
 
 
 @given(st.binary(max_size=30).map(lambda raw: os.fsdecode(raw.replace(b"\0", b""))))
@@ -22,6 +22,15 @@ def test_shown_is_one_line_of_utf8_that_names_the_path(path):
 @pytest.mark.parametrize("path", ["a/b.wav", "caf\u00e9 #1.wav", "back\\slash\\x.wav", ""])
 def test_most_paths_are_their_own_text(path):
     assert shown(path) == path
+
+
+@given(st.binary(max_size=30).map(os.fsdecode))
+def test_words_with_paths_are_one_line_and_shown_once(text):
+    line = one_line(f"out/{text}: done")
+    line.encode()
+    assert len(line.splitlines()) == 1
+    assert one_line(line) == line
+    assert "\\" in text or line == f"out/{shown(text)}: done"
 
 
 def test_odd_bytes_are_spelled_out():

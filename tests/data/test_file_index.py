@@ -86,7 +86,7 @@ def test_it_is_opened_without_looking_at_the_files(folder, monkeypatch):
     index_folder(config(folder))
     age(folder)
     index_folder(config(folder))
-    monkeypatch.setattr(file_index, "read_folder", None)
+    monkeypatch.setattr(file_index, "walk", None)
     assert len(index_folder(config(folder)).clips) == 6
 
 

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.audio.files import write_wav
+from audiolm_jax.data import file_facts
 from audiolm_jax.data.audit import audit
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.index import HeldoutSpeakers, file_of, scan
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.split import places_of
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 
 
@@ -427,3 +430,21 @@ def test_lies_of_headers_are_notes_in_the_audit(folder, caplog):
     assert line in str(audit(index.config))
     assert any(record.message.startswith(line) for record in caplog.records)
     assert index.seconds("train") + index.seconds("heldout") == pytest.approx(12.6)
+
+
+def test_stopped_it_waits_for_no_file(folder, monkeypatch):
+    """Which may be long, or lie on a disk that hangs."""
+    ended = threading.Event()
+
+    def read(root, name):
+        if name.endswith("00.wav"):
+            raise KeyboardInterrupt
+        ended.wait(30)
+        return {}
+
+    monkeypatch.setattr(file_facts, "_file", read)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        listed(folder)
+    assert time.monotonic() - began < 15
+    ended.set()

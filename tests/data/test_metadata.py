@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from support.odd_lists import ODD
 
 from audiolm_jax.data.metadata import read_metadata
 
@@ -175,18 +176,6 @@ def test_transcripts_txt_has_any_of_three_separators(tmp_path):
     texts = [row["text"] for row in metadata.rows.values()]
     assert texts == ["one: two|x", "one: two", "one: two\td", "six"]
     assert not metadata.odd
-
-
-ODD = {
-    "transcripts.txt": ("good: yes\nprose\n: nobody\nother: no\n", 2, "2: 'prose'"),
-    "x.trans.txt": ("good yes\nalone\n", 1, "2: 'alone'"),
-    "text": ("good yes\nalone\n", 1, "2: 'alone'"),
-    "metadata.csv": ("good|yes\nalone\n", 1, "2: 'alone'"),
-    "metadata.tsv": ("path\ttext\ngood\tyes\nalone\n", 1, "3: 'alone'"),
-    "train.tsv": ("client_id\tpath\tsentence\n\tgood.wav\tyes\na\tb\n", 1, "3: 'a\\tb'"),
-    "SPEAKERS.TXT": ("84 | F | x\nalone\n", 1, "2: 'alone'"),
-    "utt2spk": ("good me\nalone\n", 1, "2: 'alone'"),
-}
 
 
 @pytest.mark.parametrize("name", ODD)

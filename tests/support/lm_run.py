@@ -13,7 +13,6 @@ import numpy as np
 
 from audiolm_jax.cli.configured import Processes
 from audiolm_jax.cli.options import parse
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -22,6 +21,7 @@ from audiolm_jax.data.tokens.provenance import (
 )
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import shard_name, write_manifest, write_shard
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig, build_sequence, level_rows

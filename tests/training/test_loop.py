@@ -229,6 +229,34 @@ def test_killed_while_evaluating_it_repeats_the_pass_and_no_step(
     assert_ends_like(reference, tmp_path, state)
 
 
+@pytest.mark.parametrize("heldout", [False, True], ids=["to train on", "held out"])
+def test_asked_to_stop_it_waits_for_no_batch(reference, tmp_path, monkeypatch, heldout):
+    """Which may take minutes from a network folder; the state is saved before."""
+    ended = threading.Event()
+
+    def hang(number):
+        if number == (1 if heldout else 7) and not ended.is_set():
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            ended.wait(30)
+
+    def batches(start):
+        for step, batch in zip(itertools.count(start), toy.batches(start), strict=False):
+            if not heldout:
+                hang(step)
+            yield batch
+
+    with monkeypatch.context() as patch:
+        if heldout:
+            pass_that(patch, hang)
+        began = time.monotonic()
+        with pytest.raises(TrainingStopped):
+            toy.run_toy(tmp_path, toy.loop_config(STEPS), batches=batches)
+        assert time.monotonic() - began < 15
+    ended.set()
+    assert latest_step(tmp_path) in ((12,) if heldout else (6, 7))  # 6: it was still there
+    assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
+
+
 def test_stopped_while_evaluating_it_evaluates_later(reference, tmp_path, monkeypatch):
     def stop(number):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -18,11 +18,11 @@ from jaxtyping import Int
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.index import file_of
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import Sequence, StageConfig, build_sequence, deduplicate

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.index import file_of
 from audiolm_jax.data.stream import spread
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
@@ -20,6 +19,7 @@ from audiolm_jax.data.tokens.provenance import (
 )
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
 from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_manifest, write_shard
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig

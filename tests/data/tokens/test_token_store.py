@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiolm_jax.data.folder import BadFile
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
     PADDING_RULE,
@@ -28,6 +27,7 @@ from audiolm_jax.data.tokens.store import (
     write_manifest,
     write_shard,
 )
+from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import deduplicate
 

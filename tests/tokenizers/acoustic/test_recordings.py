@@ -1,6 +1,7 @@
 """Files through a codec: pieces equal the whole, bad input is one line, nothing is half-written."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -163,6 +164,32 @@ def test_folders_keep_their_structure_and_report_every_file(capsys, folder, tmp_
     assert "torn.codes: not a code file" in err[0]
     assert files(tmp_path / "back") == ["a.wav", "deep/er/b.wav", "deep/six.wav"]
     assert "0.20 kbit/s" in out
+
+
+def test_files_of_a_folder_are_those_of_an_audit_whatever_they_are_called(capsys, folder, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "codes"
+    names = [os.fsdecode(b"caf\xe9.wav"), "two\nlines.wav", "n" * 246 + ".wav", "linked/x.wav"]
+    (source / ".trash").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (source / "linked").symlink_to(tmp_path / "elsewhere")
+    for name in (*names, ".trash/a.wav"):
+        write_wav(source / name, voice(0.4, 90), 16000, None)
+    (source / "bad\n.wav").write_bytes(b"")
+    (source / "._a.wav").write_bytes(b"\0\x05\x16\x07")
+    (source / "a.aiff").write_bytes(b"FORM")
+    status, said, err = run(capsys, "encode", source, "--model", folder, "--out", out)
+    assert (status, len(err)) == (2, 5)
+    for line, words in zip(
+        err, ["._a.wav: left", ".trash: hidden", "a.aiff: sound", r"bad\x0a.wav: empty", "1 of 5"],
+        strict=True,
+    ):  # fmt: skip
+        assert words in line
+    assert len(said.splitlines()) == 1 + len(names)
+    assert r"codes/two\x0alines.codes: 0.40 s" in said
+    assert files(out) == sorted(f"{name.removesuffix('.wav')}.codes" for name in names)
+    back = ["decode", out, "--model", folder, "--out", tmp_path / "back"]
+    assert run(capsys, *back)[0] == 0
+    assert files(tmp_path / "back") == sorted(names)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
-"""What lies in a folder of recordings, by name alone."""
+"""What lies in a folder: the one rule of which files every command takes."""
 
 import dataclasses
 import os
 import re
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
-from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.audio.kinds import UNREAD
 from audiolm_jax.audio.names import shown
 
 _TICK_SECONDS = 2  # the coarsest clock of a file system
@@ -27,12 +28,12 @@ class BadFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Folder:
-    """Names below a folder, relative to it; linked folders are entered once."""
+class Walk:
+    """Relative paths below a folder."""
 
-    audio: list[str]  # by the suffix of a format, sorted as shown
-    others: list[str]  # sorted
-    left_out: list[BadFile]  # audio by name that is none of ours, folders that cannot be read
+    wanted: list[str]  # sorted as shown
+    others: list[str]
+    left_out: list[BadFile]
     times: dict[str, int]  # of each folder, as shown, nanoseconds: what is added changes it; -1
     # for one that changed just now, whose time may not tell what is added next
 
@@ -43,13 +44,18 @@ class Folder:
         return tuple(sorted(counts.items()))
 
 
-def read_folder(root: Path) -> Folder:
-    """Walks through all folders below `root`, those with hidden names apart."""
-    audio: list[str] = []
+def walk(root: Path, suffixes: Collection[str]) -> Walk:
+    """Files that end in one of `suffixes`, in small letters, all others, and what may be wanted but
+    is left out: hidden folders, macOS metadata, sound of formats that are not read; linked folders
+    are entered once."""
+    wanted: list[str] = []
     others: list[str] = []
     left_out: list[BadFile] = []
     times: dict[str, int] = {}
     seen = set()
+
+    def is_wanted(name: str) -> bool:
+        return Path(name).suffix.lower() in suffixes
 
     def leave(path: str, words: str) -> None:
         left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
@@ -68,23 +74,19 @@ def read_folder(root: Path) -> Folder:
         times[shown(os.path.relpath(folder, root))] = changed if is_old else -1
         for hidden in (name for name in subfolders if name.startswith(".")):
             below = os.path.join(folder, hidden)
-            count = sum(_is_audio(name) for _, _, inner in os.walk(below) for name in inner)
-            if count:
-                leave(
-                    below, f"hidden folder with {count} audio files: left out; rename it to use it"
-                )
+            if count := sum(is_wanted(name) for _, _, inner in os.walk(below) for name in inner):
+                words = f"hidden folder with {count} audio files: left out; rename it to use it"
+                leave(below, words)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
             path = os.path.join(folder, name)
-            if _is_audio(name) and name.startswith("._"):
-                leave(
-                    path,
-                    "left out: a name with ._ is that of macOS metadata; rename it if it is sound",
-                )
+            if is_wanted(name) and name.startswith("._"):
+                words = "left out: a name with ._ is that of macOS metadata"
+                leave(path, f"{words}; rename it if it is sound")
+            elif is_wanted(name):
+                wanted.append(os.path.relpath(path, root))
+            elif (suffix := Path(name).suffix.lower()) in UNREAD:
+                leave(path, f"sound that is not read ({suffix}); convert it to flac or wav")
             else:
-                (audio if _is_audio(name) else others).append(os.path.relpath(path, root))
-    return Folder(sorted(audio, key=shown), sorted(others), left_out, times)
-
-
-def _is_audio(name: str) -> bool:
-    return Path(name).suffix.lower() in FORMATS
+                others.append(os.path.relpath(path, root))
+    return Walk(sorted(wanted, key=shown), sorted(others), left_out, times)
