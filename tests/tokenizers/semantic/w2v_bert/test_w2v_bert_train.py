@@ -127,6 +127,13 @@ def test_same_seed_gives_the_same_bits(run):
         np.testing.assert_array_equal(a, b)
 
 
+def test_every_evaluation_draws_the_same(trainer, initial_state):
+    """What is hidden depends on nothing but the batch: the program is the same each time."""
+    one, two = (str(jax.make_jaxpr(trainer.evaluate)(initial_state, toy_batch())) for _ in range(2))
+    assert one == two
+    assert "random_seed" in one
+
+
 def test_padding_does_not_reach_a_step(step, initial_state):
     batch = toy_batch()
     dirty = batch.samples.copy()
