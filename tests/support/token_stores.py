@@ -1,5 +1,6 @@
 """Small token stores, and digests of what is read from them."""
 
+import dataclasses
 import hashlib
 import itertools
 
@@ -13,11 +14,22 @@ from audiolm_jax.data.tokens.provenance import (
     TokenSizes,
 )
 from audiolm_jax.data.tokens.record import TokenRecord
-from audiolm_jax.data.tokens.store import shard_name, write_manifest, write_shard
+from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_manifest, write_shard
 from audiolm_jax.stages import StageConfig
 
 SIZES = TokenSizes(
     semantic_clusters=6, semantic_rate_hz=25, acoustic_rate_hz=50, levels=3, codebook_size=5
+)
+PROVENANCE = TokenProvenance(
+    dataset="fake",
+    data_fingerprint="d",
+    sample_rate_hz=16000,
+    resampler="soxr_hq",
+    padding=PADDING_RULE,
+    codec_fingerprint="c",
+    semantic_fingerprint="s",
+    sizes=SIZES,
+    format_version=FORMAT_VERSION,
 )
 # As `data.index` names the clips of files that it cuts, and of files that only look like them.
 CUT = {
@@ -37,18 +49,7 @@ def stage(name, crop_seconds=0.4, **changes):
 
 def make_store(directory, lengths, seed=0, dataset="fake", **provenance):
     """`lengths[split]`: semantic tokens of each record, or of each by its id; two shards each."""
-    facts = {
-        "dataset": dataset,
-        "data_fingerprint": "d",
-        "sample_rate_hz": 16000,
-        "resampler": "soxr_hq",
-        "padding": PADDING_RULE,
-        "codec_fingerprint": "c",
-        "semantic_fingerprint": "s",
-        "sizes": SIZES,
-        "format_version": FORMAT_VERSION,
-    }
-    facts = TokenProvenance(**{**facts, **provenance})
+    facts = dataclasses.replace(PROVENANCE, dataset=dataset, **provenance)
     rng, records = np.random.default_rng(seed), {}
     directory.mkdir()
     for split, sizes in lengths.items():
@@ -87,12 +88,11 @@ def digest(values):
     return hashlib.sha256(np.ascontiguousarray(values, "<i8").tobytes()).hexdigest()[:16]
 
 
-class Lengths:
-    """Of a store of many records, some of them parts of files, which has nothing else."""
-
-    directory = "many"
+class Lengths(TokenStore):
+    """A store of many records, some of them parts of files, of which there is nothing else."""
 
     def __init__(self, records):
+        self.provenance = PROVENANCE
         self.lengths = 1 + np.arange(records, dtype=np.int64) * 2654435761 % (1 << 32) % 1500
         number = np.arange(records, dtype=np.int64)
         first = number - number % 7

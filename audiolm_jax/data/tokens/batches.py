@@ -147,7 +147,5 @@ class _StoreWindows:
         start = np.where(is_edge, np.where(is_end, spare, 0), start)
         return record, start, np.minimum(length, start + self._crop)
 
-    def in_order(
-        self, numbers: Int[np.ndarray, " n"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def in_order(self, numbers: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self._windows.at(numbers)

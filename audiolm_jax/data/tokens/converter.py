@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from audiolm_jax.data.tokens.sequences import Sequences, shifted
 from audiolm_jax.stages import PAD
+from audiolm_jax.types import Array
 
 _TOGETHER = 16  # examples shifted by one call into Python
 _Spec = seqio.FeatureConverter.FeatureSpec
@@ -53,7 +54,7 @@ class StageFeatureConverter(seqio.FeatureConverter):
         return self._shift(batches, length).unbatch()
 
     def _shift(self, batches: tf.data.Dataset, length: int) -> tf.data.Dataset:
-        def shift(*sequences: np.ndarray) -> tuple[np.ndarray, ...]:
+        def shift(*sequences: np.ndarray) -> tuple[Array, ...]:
             batch = shifted(Sequences(*sequences))
             return batch.inputs, batch.targets, batch.loss_weights, batch.levels
 

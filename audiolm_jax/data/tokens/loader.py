@@ -10,7 +10,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -18,15 +17,14 @@ from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.stream import own_rows
 from audiolm_jax.data.tokens.batches import StageStream
+from audiolm_jax.data.tokens.config import Reader
 from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.types import TokenBatch
 
-Reader = Literal["seqio", "plain"]
-
 _TENSORFLOW_THREADS = 2
-_PREFETCH_BATCHES = 4
+_PREFETCH_BATCHES = 2
 
 
 def token_batches(
@@ -73,9 +71,7 @@ def heldout_batches(
     own = own_rows(batch_size, rows)
     if reader == "seqio":
         _check_seqio()
-        return lambda: _through_seqio(
-            tokens, stage, split, batch_size, own, 0, None, limit=limit
-        )
+        return lambda: _through_seqio(tokens, stage, split, batch_size, own, 0, None, limit=limit)
     most = None if limit is None else limit * batch_size
     stream = StageStream(tokens, stage, split, None, most=most)
     steps = range(-(-stream.windows // batch_size))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -24,9 +25,11 @@ class TokenMixture:
 
     def __init__(self, stores: Sequence[TokenStore], weights: Sequence[int] = ()):
         """InputError if the stores do not fit together or the weights do not fit them."""
-        self.stores, self.weights = tuple(stores), tuple(weights) or (1,)
-        if len(self.stores) > 1 or weights:
-            _check_weights(len(self.stores), tuple(weights))
+        self.stores, self.weights = tuple(stores), tuple(weights)
+        if len(self.stores) > 1 or self.weights:
+            _check_weights(len(self.stores), self.weights)
+        if len(self.stores) == 1:
+            self.weights = (1,)
         for number, store in enumerate(self.stores[1:], 1):
             _check_same_tokenizers(self.stores[0], store)
             if any(store.fingerprint == other.fingerprint for other in self.stores[:number]):
@@ -63,6 +66,19 @@ class TokenMixture:
         if len(self.stores) == 1:
             return self.stores[0].fingerprint
         return fingerprint([[store.fingerprint for store in self.stores], self.weights])
+
+    def facts(self) -> dict[str, Any]:
+        """What a run says of them."""
+        facts: dict[str, Any] = {"dataset": self.dataset, "tokens": self.fingerprint}
+        if len(self.stores) > 1:
+            facts["stores"] = [store.fingerprint for store in self.stores]
+        return facts
+
+    def semantic_per_second(self) -> float:
+        """De-duplicated semantic tokens a second of what is trained on."""
+        name = "semantic_deduplicated_per_second"
+        rates = [store.manifest["splits"]["train"]["statistics"][name] for store in self.stores]
+        return float(np.average(rates, weights=self.weights))
 
     def of(self, positions: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
         """(store, position among the store's own), int64 [n] each, of positions of the mixture."""

@@ -96,7 +96,7 @@ def _acoustic(
     """`flatten_levels` of each, of the target's levels unless others are given."""
     levels = levels or stage.target_levels
     parts = [codes[:, levels.start : levels.stop] for _, codes, _ in windows]
-    ids = flatten_levels(np.concatenate(parts).astype(np.int32), levels.start, stage)
+    ids = flatten_levels(np.concatenate(parts), levels.start, stage)
     return _cut(ids, [part.size for part in parts])
 
 
