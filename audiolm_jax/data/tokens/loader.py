@@ -130,6 +130,7 @@ def _through_seqio(
     options = tf.data.Options()
     options.threading.private_threadpool_size = _TENSORFLOW_THREADS
     options.deterministic = True
+    options.autotune.enabled = False  # it would hold more and more batches ready
     dataset = dataset.prefetch(_PREFETCH_BATCHES).with_options(options)
     # TensorFlow's reading threads call into Python. An iterator still alive when the interpreter
     # shuts down would wait for them for ever, so it is dropped before, at exit.
