@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from support.token_stores import LENGTHS, Lengths, make_store, rows, stage
 
 from audiolm_jax.data.batch_contents import describe_tokens
+from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.tokens.batches import StageStream
 from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
 from audiolm_jax.data.tokens.mixture import MOST_IN_A_ROUND, TokenMixture
 from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.data.unheard import check_untrained
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
@@ -221,3 +224,14 @@ def test_a_stage_learns_from_all_stores_that_its_config_names(tmp_path, folders,
     assert data.provenance["semantic_tokens_per_second"] == pytest.approx(
         0.75 * rates[0] + 0.25 * rates[1]
     )
+
+
+def test_a_stage_of_a_mixture_is_judged_on_any_of_its_stores(tmp_path, mixture):
+    stages = {"coarse": {"data": mixture.facts()}}
+    for store in mixture.stores:
+        index = Mock(spec=ClipIndex, clips=(), fingerprint=store.provenance.data_fingerprint)
+        check_untrained(index, store, stages)
+    make_store(tmp_path / "odd", OTHER, 2, "odd")
+    odd = TokenStore.open(tmp_path / "odd")
+    with pytest.raises(InputError, match="name the store it was trained on"):
+        check_untrained(index, odd, stages)
