@@ -14,6 +14,7 @@ from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 
 if TYPE_CHECKING:
     from audiolm_jax.data.tokens.mixture import TokenMixture
+    from audiolm_jax.data.tokens.store import TokenStore
     from audiolm_jax.training.metrics import MetricsWriter
     from audiolm_jax.training.state import TrainProgram, TrainState
 
@@ -151,7 +152,9 @@ class StageExperiment(StepExperiment):
             heldout=heldout_batches(tokens, stage, size, rows=rows, limit=limit, reader=reader),
             facts=tokens.facts(),
             describe=describe_tokens(tokens, stage, size, seed, share),
-            on_evaluate=None if self.sample_bundle is None else self.write_samples(tokens),
+            on_evaluate=None
+            if self.sample_bundle is None
+            else self.write_samples(tokens.stores[0]),
             provenance={
                 "semantic_tokens_per_second": tokens.semantic_per_second(),
                 **tokens.stores[0].provenance.tokenizers(),
@@ -168,7 +171,7 @@ class StageExperiment(StepExperiment):
         return TokenMixture.open(self.tokens, self.token_weights, verify)
 
     def write_samples(
-        self, tokens: "TokenMixture"
+        self, store: "TokenStore"
     ) -> "Callable[[int, TrainState, MetricsWriter], None]":
         """Continues a held-out recording, as the codec gives it back, with the stage of now."""
         import numpy as np
@@ -189,7 +192,7 @@ class StageExperiment(StepExperiment):
             )
         program = self.program()
         frames = round(_PROMPT_SECONDS * stage.acoustic_rate_hz)
-        codes = tokens.stores[0].record("heldout", 0).codes[None, :frames].astype(np.int32)
+        codes = store.record("heldout", 0).codes[None, :frames].astype(np.int32)
         decoded = bundle.codec.decode(AcousticTokens(codes, np.array([codes.shape[1]], np.int32)))
         prompt = np.asarray(decoded.samples)[0]
         window = bundle.stages["coarse"].config.stage.crop_seconds
