@@ -169,13 +169,13 @@ def deduplicate(ids: Integer[np.ndarray, " u"]) -> Integer[np.ndarray, " n"]:
 
 
 def flatten_levels(
-    codes: Int[np.ndarray, "t q"], first_level: int, config: StageConfig
+    codes: Integer[np.ndarray, "t q"], first_level: int, config: StageConfig
 ) -> Int[np.ndarray, " n"]:
     """Row-major ids of codes in [0, N), else ValueError; column j is level `first_level` + j."""
     _check_range("codes", codes, config.codebook_size)
-    level = first_level + np.arange(codes.shape[1])
-    ids = codes + config.acoustic_start + level * config.codebook_size
-    return ids.reshape(-1).astype(np.int32)
+    level = first_level + np.arange(codes.shape[1], dtype=np.int32)
+    ids = codes + (config.acoustic_start + level * config.codebook_size)
+    return ids.reshape(-1).astype(np.int32, copy=False)
 
 
 def unflatten_levels(
@@ -259,6 +259,6 @@ def legal_ids(config: StageConfig) -> Bool[np.ndarray, "m v"]:
     return table
 
 
-def _check_range(what: str, values: Int[np.ndarray, "..."], size: int) -> None:
+def _check_range(what: str, values: Integer[np.ndarray, "..."], size: int) -> None:
     if values.size and not (0 <= values.min() and values.max() < size):
         raise ValueError(f"{what} span [{values.min()}, {values.max()}], expected [0, {size})")

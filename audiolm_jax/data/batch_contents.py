@@ -5,11 +5,14 @@ Each function returns (completed steps -> a line for each row of the next batch,
 
 from collections.abc import Callable
 
+import numpy as np
+
 from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.noise import draw_mixture, noise_seed
 from audiolm_jax.data.sources import NoiseConfig
-from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.data.tokens.batches import StageStream
+from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.stages import StageConfig
 
 Describe = Callable[[int], list[str]]
@@ -52,18 +55,20 @@ def describe_noisy_audio(
 
 
 def describe_tokens(
-    store: TokenStore, stage: StageConfig, batch_size: int, seed: int, edge_share: float
+    tokens: TokenMixture, stage: StageConfig, batch_size: int, seed: int, edge_share: float
 ) -> Describe:
     """Batches of `token_batches` of the split "train"."""
 
     def describe(step: int) -> list[str]:
-        from audiolm_jax.data.tokens.tasks import TokenWindows
-
-        windows, rows = TokenWindows(store, stage, edge_share=edge_share), []
-        for position in range(step * batch_size, (step + 1) * batch_size):
-            record, start, stop = windows.crop_at("train", position, seed)
+        positions = np.arange(step * batch_size, (step + 1) * batch_size)
+        crops = StageStream(tokens, stage, "train", seed, edge_share).crops(positions)
+        rows = []
+        for position, number, record, start, stop in zip(positions, *crops, strict=True):
+            store = tokens.stores[number]
+            clip = store.record("train", int(record)).clip_id
+            among = f" of {store.directory}" if len(tokens.stores) > 1 else ""
             rows.append(
-                f"position {position}: {store.record('train', record).clip_id} (record {record}), "
+                f"position {position}: {clip} (record {record}{among}), "
                 f"semantic frames {start} to {stop}"
             )
         return rows

@@ -8,7 +8,7 @@ import numpy as np
 from audiolm_jax.errors import InputError
 
 _MASK = 0xFFFFFFFFFFFFFFFF
-_ROUNDS = 6
+ROUNDS = 6
 
 
 def generator(seed: int, position: int, purpose: int) -> np.random.Generator:
@@ -27,7 +27,7 @@ def shuffled_index(position: int, size: int, seed: int) -> int:
     key = _mix(_mix(seed & _MASK) + epoch)
     while True:
         left, right = index >> half_bits, index & half
-        for turn in range(_ROUNDS):
+        for turn in range(ROUNDS):
             left, right = right, left ^ (_mix(key + (turn << 56) + right) & half)
         index = (left << half_bits) | right
         if index < size:

@@ -54,8 +54,9 @@ def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Pr
     """InputError if stages were trained on other tokens than those of a store, or if files that
     `index` holds out are in the part of the store that they were trained on."""
     for name, provenance in stages.items():
-        tokens = (provenance.get("data") or {}).get("tokens", store.fingerprint)
-        if tokens != store.fingerprint:
+        data = provenance.get("data") or {}
+        tokens = data.get("tokens", store.fingerprint)
+        if store.fingerprint not in data.get("stores", [tokens]):  # of a mixture, or the one
             raise InputError(
                 f"--tokens {store.directory}: fingerprint {store.fingerprint}, {name} was trained "
                 f"on {tokens}; name the store it was trained on"

@@ -33,10 +33,21 @@ class WindowsOfAll:
 
     def item_of(self, number: int) -> int:
         """Which length the window of a number is of."""
-        return int(np.searchsorted(self._ends, number, side="right"))
+        return int(self.items_of(np.array([number]))[0])
+
+    def items_of(self, numbers: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+        """`item_of` each."""
+        return np.searchsorted(self._ends, numbers, side="right")
+
+    def at(self, numbers: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(item, start, stop) of windows, int64 [m] each, as `even_windows` has them."""
+        items = self.items_of(numbers)
+        lengths = self._lengths[items]
+        counts = -(-lengths // self._longest)
+        parts = numbers - (self._ends[items] - counts)
+        return items, parts * lengths // counts, (parts + 1) * lengths // counts
 
     def __getitem__(self, number: int) -> tuple[int, int, int]:
         """(item, start, stop) of a window."""
-        item = self.item_of(number)
-        windows = even_windows(int(self._lengths[item]), self._longest)
-        return item, *windows[number - int(self._ends[item])]  # counted from the end
+        item, start, stop = (int(value[0]) for value in self.at(np.array([number])))
+        return item, start, stop

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of
+from audiolm_jax.data.tokens.config import Reader
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 
 if TYPE_CHECKING:
+    from audiolm_jax.data.tokens.mixture import TokenMixture
     from audiolm_jax.data.tokens.store import TokenStore
     from audiolm_jax.training.metrics import MetricsWriter
     from audiolm_jax.training.state import TrainProgram, TrainState
@@ -29,8 +31,8 @@ class StageExperiment(StepExperiment):
     kind = "stage"
     has_flops_formula = True
 
-    tokens: Place
-    """Token store."""
+    tokens: Place | tuple[Place, ...]
+    """Token store, or several that the same tokenizers wrote, mixed by `token_weights`."""
     codec: Place
     """Run directory or model folder that the store's acoustic tokens must come from."""
     semantic: Place
@@ -44,8 +46,15 @@ class StageExperiment(StepExperiment):
     edge_share: float = 0.2
     """Share of the crops that begin where a recording begins or end where it ends, half of it each;
     the others lie anywhere. 0: all do, and of long recordings the model hardly sees an edge."""
+    token_weights: tuple[int, ...] = ()
+    """Of several stores: of every sum(token_weights) crops in a row so many come from each.
+    Held-out batches are of all stores, one after the other."""
+    reader: Reader = "seqio"
+    """What reads the store; both give the same batches and may take turns within a run. seqio: the
+    package of that name, on TensorFlow. plain: without them, a second faster to start."""
     sample_bundle: Place | None = None
-    """Bundle that continues a held-out recording with this stage at each evaluation; or None."""
+    """Bundle that continues a held-out recording with this stage at each evaluation, of the first
+    store; or None."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,11 +71,9 @@ class StageExperiment(StepExperiment):
 
     def sized(self) -> "StageExperiment":
         """The same with the token store's sizes where none are given."""
-        from audiolm_jax.data.tokens.store import TokenStore
-
         if self.model.stage.is_sized:
             return self
-        sizes = TokenStore.open(self.tokens, verify=False).sizes
+        sizes = self._open_tokens(verify=False).sizes
         stage = self.model.stage.sized(sizes.semantic_clusters, sizes.codebook_size, sizes.levels)
         return dataclasses.replace(self, model=dataclasses.replace(self.model, stage=stage))
 
@@ -123,43 +130,45 @@ class StageExperiment(StepExperiment):
         """Opens the token store, which must come from the tokenizers that are named."""
         from audiolm_jax.data.batch_contents import describe_tokens
         from audiolm_jax.data.tokens.loader import heldout_batches, token_batches
-        from audiolm_jax.data.tokens.store import TokenStore, check_store
         from audiolm_jax.lm.decoder import check_backend
         from audiolm_jax.training.mesh import host_rows, make_mesh
 
         check_backend(self.model.decoder)
-        store, stage = TokenStore.open(self.tokens), self.model.stage
-        check_store(store, stage)
-        written_by = {
-            "codec": store.provenance.codec_fingerprint,
-            "semantic": store.provenance.semantic_fingerprint,
-        }
-        for part, fingerprint in self.upstream().items():
-            if written_by[part] != fingerprint:
-                raise InputError(
-                    f"--tokens {self.tokens}: written by {part} {written_by[part][:16]}, but "
-                    f"--{part} {getattr(self, part)} is {fingerprint[:16]}; tokenize again with it"
-                )
-        folder, seed, size = Path(self.tokens), self.loop.seed, self.batch_size
-        rows = host_rows(make_mesh(self.mesh), size)
-        statistics = store.manifest["splits"]["train"]["statistics"]
-        rate = statistics["semantic_deduplicated_per_second"]
+        tokens, stage, wanted = self._open_tokens(), self.model.stage, self.upstream()
+        tokens.check_stage(stage)
+        for store in tokens.stores:
+            for part, written in store.provenance.tokenizers().items():
+                if written != wanted[part]:
+                    raise InputError(
+                        f"--tokens {store.directory}: written by {part} {written[:16]}, but "
+                        f"--{part} {getattr(self, part)} is {wanted[part][:16]}; tokenize again "
+                        "with it"
+                    )
+        seed, size, share = self.loop.seed, self.batch_size, self.edge_share
+        rows, reader = host_rows(make_mesh(self.mesh), size), self.reader
+        limit = self.loop.heldout_batches
         return TrainingData(
-            batches=token_batches(folder, stage, size, seed, rows, self.edge_share),
-            heldout=heldout_batches(
-                folder, stage, size, rows=rows, limit=self.loop.heldout_batches
-            ),
-            facts=_facts(store),
-            describe=describe_tokens(store, stage, size, seed, self.edge_share),
-            on_evaluate=None if self.sample_bundle is None else self.write_samples(store),
-            provenance={"semantic_tokens_per_second": rate, **written_by},
+            batches=token_batches(tokens, stage, size, seed, rows, share, reader),
+            heldout=heldout_batches(tokens, stage, size, rows=rows, limit=limit, reader=reader),
+            facts=tokens.facts(),
+            describe=describe_tokens(tokens, stage, size, seed, share),
+            on_evaluate=None
+            if self.sample_bundle is None
+            else self.write_samples(tokens.stores[0]),
+            provenance={
+                "semantic_tokens_per_second": tokens.semantic_per_second(),
+                **tokens.stores[0].provenance.tokenizers(),
+            },
         )
 
     def data_facts(self) -> dict[str, Any]:
-        """Of the token store."""
-        from audiolm_jax.data.tokens.store import TokenStore
+        """Of the token stores."""
+        return self._open_tokens(verify=False).facts()
 
-        return _facts(TokenStore.open(self.tokens, verify=False))
+    def _open_tokens(self, verify: bool = True) -> "TokenMixture":
+        from audiolm_jax.data.tokens.mixture import TokenMixture
+
+        return TokenMixture.open(self.tokens, self.token_weights, verify)
 
     def write_samples(
         self, store: "TokenStore"
@@ -199,7 +208,3 @@ class StageExperiment(StepExperiment):
             writer.write_audio(step, "continuation", generated.samples, generator.sample_rate_hz)
 
         return on_evaluate
-
-
-def _facts(store: "TokenStore") -> dict[str, Any]:
-    return {"dataset": store.provenance.dataset, "tokens": store.fingerprint}

@@ -92,7 +92,7 @@ def may_change(name: str) -> bool:
     """Whether a field of an experiment, by dotted name, may change within a run: it decides nothing
     of what is learnt, or, as those of `mesh`, its rounding only."""
     loop = name.rpartition("config.loop.")[2]
-    return ".mesh." in name or loop in _CHANGEABLE or name == "config.samples"
+    return ".mesh." in name or loop in _CHANGEABLE or name in ("config.samples", "config.reader")
 
 
 _SIZES = {"none": (), "dp": ("slices",), "fsdp": ("slices", "replicas")}

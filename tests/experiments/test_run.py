@@ -17,6 +17,7 @@ from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.index import scan
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.config import TokenizeConfig
+from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
@@ -196,7 +197,9 @@ def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
         near = [whole[s : s + 8000] for s in range(max(0, start - 8), start + 9)]  # ms are shown
         assert any(np.array_equal(batch.samples[row], crop) for crop in near)
     store = TokenStore.open(root / "tokens")
-    rows = describe_tokens(store, stage("coarse", 2.0), 3, seed=0, edge_share=0.2)(1)
+    rows = describe_tokens(TokenMixture([store]), stage("coarse", 2.0), 3, seed=0, edge_share=0.2)(
+        1
+    )
     assert [text.split(":")[0] for text in rows] == ["position 3", "position 4", "position 5"]
     names = {store.record("train", i).clip_id for i in range(store.num_records("train"))}
     assert all(text.split()[2] in names for text in rows)

@@ -131,7 +131,7 @@ def test_text_of_a_plan():
         "0.25 x the parameters' own 2.000 GB",
         "compute 250.0 ms a step, MFU 0.436, 4,000 tokens a second",
         "leaves out collectives",
-        "needs 256 examples a second on each of 4 hosts; one process gave 540 to 634",
+        "needs 256 examples a second on each of 4 hosts; one process gave 3,198 to 3,866",
         "at its cheapest 200.0 ms",
         "flash_attention_forward: 12 runs a step, 25.0 ms by our own estimate, 10.0%",
         "1.0 ms in the estimate for 3 runs without cycles of the compiler: reshape 3",
@@ -144,8 +144,9 @@ def test_text_of_a_plan():
     ("name", "units", "batch", "hosts", "seconds", "needed", "given", "waits"),
     [
         # Computing times of docs/guide/tpu.md.
-        ("semantic on v5p", "tokens", 256, 4, 0.073, 876.7, (540, 634), "28% to 38%"),
-        ("coarse on v5p", "tokens", 256, 4, 0.243, 263.4, (540, 634), None),
+        ("semantic on v5p", "tokens", 256, 4, 0.073, 876.7, (3198, 3866), None),
+        ("as one host", "tokens", 256, 1, 0.05, 5120.0, (3198, 3866), "24% to 38%"),
+        ("coarse on v5p", "tokens", 256, 4, 0.243, 263.4, (3198, 3866), None),
         ("codec on v5p", 3.0, 128, 4, 0.102, 313.7, (85.1, 85.1), "73%"),
         ("encoder on v4", 16.0, 2048, 16, 0.5679, 225.4, (80, 80), "65%"),
         ("crops of 1 s", 1.0, 16, 1, 0.5, 32, (85.9, 85.9), None),

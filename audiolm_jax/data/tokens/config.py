@@ -1,8 +1,11 @@
-"""How audio is tokenized, as a config; `data.tokens.tokenize` does it."""
+"""How audio is tokenized, as a config; `data.tokens.tokenize` does it. And what reads tokens."""
 
 import dataclasses
+from typing import Literal
 
 from audiolm_jax.errors import InputError
+
+Reader = Literal["seqio", "plain"]  # see `data.tokens.loader`
 
 
 @dataclasses.dataclass(frozen=True)

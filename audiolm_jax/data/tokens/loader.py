@@ -1,76 +1,108 @@
-"""Token batches for the stages, read through SeqIO; the first one imports TensorFlow."""
+"""Token batches for the stages, by one of two readers that give the same bits: SeqIO, whose first
+batch imports TensorFlow, or plain Python."""
 
 import atexit
 import contextlib
+import importlib.util
+import itertools
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
+import numpy as np
+
+from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
 from audiolm_jax.data.stream import own_rows
-from audiolm_jax.data.tokens.store import TokenStore, check_store
+from audiolm_jax.data.tokens.batches import StageStream
+from audiolm_jax.data.tokens.config import Reader
+from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.types import TokenBatch
 
 _TENSORFLOW_THREADS = 2
-_PREFETCH_BATCHES = 4
+_PREFETCH_BATCHES = 2
 
 
 def token_batches(
-    store_dir: Path,
+    tokens: TokenMixture,
     stage: StageConfig,
     batch_size: int,
     seed: int,
     rows: Sequence[int] | None = None,
     edge_share: float = 0.0,
+    reader: Reader = "plain",
 ) -> Callable[[int], Iterator[TokenBatch]]:
     """Endless shuffled batches of "train", a pure function of seed and step: step -> iterator.
     Arrays are numpy's [rows, stage.max_tokens - 1]. `batch_size` counts examples over all hosts;
     `rows` of each batch are read, the share of this host (`training.mesh.host_rows`), None all.
-    `edge_share` of the crops, 0 to 1, begin or end a file, half of it each."""
-    store = _open(store_dir, stage, "train")
+    `edge_share` of the crops, 0 to 1, begin or end a file, half of it each. The reader changes
+    nothing but the cost."""
+    tokens.check_stage(stage)
+    tokens.check_split("train")
     own = own_rows(batch_size, rows)
-    return lambda step: _read(
-        store, stage, "train", batch_size, own, step * batch_size, seed, edge_share
-    )
+    if reader == "seqio":
+        _check_seqio()
+        return lambda step: _through_seqio(
+            tokens, stage, "train", batch_size, own, step, seed, edge_share
+        )
+    stream = StageStream(tokens, stage, "train", seed, edge_share)
+    return lambda step: _plain(stream, batch_size, own, itertools.count(step))
 
 
 def heldout_batches(
-    store_dir: Path,
+    tokens: TokenMixture,
     stage: StageConfig,
     batch_size: int,
     split: Split = "heldout",
     rows: Sequence[int] | None = None,
     limit: int | None = None,
+    reader: Reader = "plain",
 ) -> Callable[[], Iterator[TokenBatch]]:
     """`token_batches` of every token of a split exactly once, in order, the same each time, in even
     windows of at most the stage's crop; if that makes more than `limit` batches, so many of windows
     spread evenly over all. Rows missing in the last batch are padding with weight 0; every host
     gets the same number of batches."""
-    store = _open(store_dir, stage, split)
+    tokens.check_stage(stage)
+    tokens.check_split(split)
     own = own_rows(batch_size, rows)
-    return lambda: _read(store, stage, split, batch_size, own, 0, None, limit=limit)
+    if reader == "seqio":
+        _check_seqio()
+        return lambda: _through_seqio(tokens, stage, split, batch_size, own, 0, None, limit=limit)
+    most = None if limit is None else limit * batch_size
+    stream = StageStream(tokens, stage, split, None, most=most)
+    steps = range(-(-stream.windows // batch_size))
+    return lambda: _plain(stream, batch_size, own, steps)
 
 
-def _open(store_dir: Path, stage: StageConfig, split: Split) -> TokenStore:
-    store = TokenStore.open(store_dir)
-    check_store(store, stage)
-    if not store.num_records(split):
-        raise InputError(f"{store_dir}: token store has no {split} clip; tokenize more audio")
-    return store
+def _plain(
+    stream: StageStream, batch_size: int, rows: Sequence[int], steps: Iterator[int] | range
+) -> Iterator[TokenBatch]:
+    own = np.array(rows)
+    return prefetch(
+        lambda: (stream.batch(step * batch_size + own) for step in steps), _PREFETCH_BATCHES
+    )
 
 
-def _read(
-    store: TokenStore,
+def _check_seqio() -> None:
+    for package in ("tensorflow", "seqio"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"--reader seqio: {package} is not installed (pip install 'audiolm_jax[data]'); "
+                "--reader plain reads the same batches without it"
+            )
+
+
+def _through_seqio(
+    tokens: TokenMixture,
     stage: StageConfig,
     split: Split,
     batch_size: int,
     rows: Sequence[int],
-    start: int,
+    step: int,
     seed: int | None,
     edge_share: float = 0.0,
     limit: int | None = None,
@@ -80,23 +112,25 @@ def _read(
         import seqio
         import tensorflow as tf
 
-        from audiolm_jax.data.tokens.converter import StageFeatureConverter
-        from audiolm_jax.data.tokens.tasks import TokenWindows, stage_task
+        from audiolm_jax.data.tokens.converter import StepConverter
+        from audiolm_jax.data.tokens.tasks import StepBatches, stage_task
 
-    task = stage_task(store, stage)
+    source = StepBatches(tokens, stage, batch_size, rows, step, edge_share, limit)
+    task = stage_task(f"audiolm:{stage.name}", stage, source)
     dataset = seqio.get_dataset(
-        task.replace(source=TokenWindows(store, stage, start, batch_size, rows, edge_share, limit)),
+        task,
         dict.fromkeys(task.output_features, stage.max_tokens),
-        StageFeatureConverter(),
+        StepConverter(),
         dataset_split=split,
         shuffle=seed is not None,
         seed=seed,
-        batch_size=len(rows),
         verbose=False,
+        trim_output_features=False,  # no sequence is longer
     )
     options = tf.data.Options()
     options.threading.private_threadpool_size = _TENSORFLOW_THREADS
     options.deterministic = True
+    options.autotune.enabled = False  # it would hold more and more batches ready
     dataset = dataset.prefetch(_PREFETCH_BATCHES).with_options(options)
     # TensorFlow's reading threads call into Python. An iterator still alive when the interpreter
     # shuts down would wait for them for ever, so it is dropped before, at exit.

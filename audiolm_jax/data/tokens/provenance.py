@@ -43,3 +43,7 @@ class TokenProvenance:
     def fingerprint(self) -> str:
         """16 hexadecimal digits."""
         return fingerprint(config_to_dict(self))
+
+    def tokenizers(self) -> dict[str, str]:
+        """Fingerprints of the models that wrote the tokens."""
+        return {"codec": self.codec_fingerprint, "semantic": self.semantic_fingerprint}

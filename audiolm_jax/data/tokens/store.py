@@ -21,7 +21,12 @@ from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.index import file_of
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
-from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
+from audiolm_jax.data.tokens.record import (
+    TokenRecord,
+    decode_record,
+    decode_tokens,
+    encode_record,
+)
 from audiolm_jax.data.walk import BadFile
 from audiolm_jax.data.windows import even_windows
 from audiolm_jax.errors import InputError
@@ -264,23 +269,34 @@ class TokenStore:
 
     def record(self, split: Split, index: int) -> TokenRecord:
         """Clip number `index` of a split; InputError if its shard is damaged."""
+        data, path = self._data(split, index)
+        record = decode_record(data, path)
+        check_record(record, self.sizes, path)
+        return record
+
+    def tokens(self, split: Split, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Clusters and codes of `record`, whose ids nobody has checked against the sizes yet."""
+        data, path = self._data(split, index)
+        return decode_tokens(data, path)
+
+    def _data(self, split: Split, index: int) -> tuple[bytes, str]:
+        """A serialized record and its file."""
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
         number = int(np.searchsorted(self._ends[split], index, side="right"))
         shard = self._shards[split][number]
-        count, path = shard["records"], self.directory / shard["name"]
+        count, path = shard["records"], f"{self.directory}/{shard['name']}"
         try:
             reader = self._reader(path)
             if reader.num_records() != count:
                 raise InputError(
                     f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
                 )
-            (data,) = reader.read([index - (int(self._ends[split][number]) - count)])
+            # Cheaper than a list of one, and than all that a shard holds of a batch.
+            reader.seek(index - (int(self._ends[split][number]) - count))
+            return reader.read(), path
         except (RuntimeError, IndexError) as error:
             raise InputError(f"{path}: cannot be read; tokenize again") from error
-        record = decode_record(data, str(path))
-        check_record(record, self.sizes, str(path))
-        return record
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
         """All clips of a split, in order."""
@@ -300,14 +316,17 @@ class TokenStore:
         return [shard for shards in self._shards.values() for shard in shards]
 
 
-def _open_shard(path: Path) -> Any:
-    from array_record.python.array_record_module import ArrayRecordReader
+def _open_shard(path: str) -> Any:
+    try:
+        from array_record.python.array_record_module import ArrayRecordReader
+    except ImportError as error:
+        raise InputError(f"{path}: {error}; pip install array-record to read it") from error
 
     # One record at a time at random places: reading ahead would only cost.
-    reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
+    reader = ArrayRecordReader(path, "readahead_buffer_size:0,max_parallelism:0")
     if not reader.ok():  # it does not say why
         try:
-            path.open("rb").close()
+            Path(path).open("rb").close()
         except OSError as error:
             hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
             raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.tokens.loader import heldout_batches
+from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.evaluation.measures.codec import CodecReport, evaluate_codec, round_trip
 from audiolm_jax.evaluation.measures.likelihood import StageLikelihood, stage_likelihood
@@ -125,7 +126,7 @@ def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
     _, params = load_decoder(stage.config, stage.folder.arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, (), {})
     totals, counts = defaultdict[str, float](float), defaultdict[str, float](float)
-    for batch in heldout_batches(store.directory, config, _BATCH)():
+    for batch in heldout_batches(TokenMixture([store]), config, _BATCH)():
         sums = jax.device_get(evaluate(state, batch))
         for name, value in sums.totals.items():
             totals[name] += float(value)
