@@ -38,9 +38,19 @@ class AuditReport:
             lines += self._good()
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
-        lines += [f"same bytes: {', '.join(group)}" for group in self.duplicates]
+        lines += [f"same bytes: {self._named(group)}" for group in self._shown(self.duplicates)]
         lines += [f"transcripts and metadata: {odd}" for odd in index.odd]
         return "\n".join(lines + index.note_lines() + self._bad())
+
+    def _shown(self, groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        most = len(groups) if self.lists_all else _SPEAKERS_SHOWN
+        rest = len(groups) - most
+        return groups[:most] + ([(f"{rest} more groups; --list names all",)] if rest > 0 else [])
+
+    def _named(self, paths: tuple[str, ...]) -> str:
+        most = len(paths) if self.lists_all else _NAMES_SHOWN
+        rest = len(paths) - most
+        return ", ".join(paths[:most]) + (f" and {rest} more" if rest > 0 else "")
 
     def _bad(self) -> list[str]:
         """By reason, the commonest first."""

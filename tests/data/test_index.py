@@ -448,3 +448,18 @@ def test_stopped_it_waits_for_no_file(folder, monkeypatch):
         listed(folder)
     assert time.monotonic() - began < 15
     ended.set()
+
+
+def test_an_audit_sums_copies_up(folder):
+    for number in range(25):
+        write_wav(folder / f"first{number:02}.wav", noise(0.5, seed=100 + number), 16000, None)
+        for copy in range(4):
+            shutil.copy(folder / f"first{number:02}.wav", folder / f"{number:02}_{copy}.wav")
+    lines = str(audit(AudioDataConfig(str(folder)))).splitlines()
+    copies = [line for line in lines if line.startswith("same bytes")]
+    assert len(copies) == 21
+    assert copies[0] == "same bytes: 00_0.wav, 00_1.wav, 00_2.wav and 2 more"
+    assert copies[-1] == "same bytes: 5 more groups; --list names all"
+    everything = str(audit(AudioDataConfig(str(folder)), lists_all=True))
+    assert everything.count("same bytes") == 25
+    assert "24_3.wav, first24.wav" in everything
