@@ -54,7 +54,9 @@ def test_no_verb_is_forgotten():
 
 @pytest.mark.parametrize("is_wrapped", [False, True], ids=["as it is", "wrapped by a library"])
 def test_control_c_is_a_stop(capsys, monkeypatch, is_wrapped):
-    usual = signal.getsignal(signal.SIGINT)
+    # A shell's background jobs ignore it, and so do their children.
+    usual = signal.default_int_handler
+    before = signal.signal(signal.SIGINT, usual)
 
     def stopped(program, verbs, words):
         try:
@@ -65,4 +67,4 @@ def test_control_c_is_a_stop(capsys, monkeypatch, is_wrapped):
     monkeypatch.setattr("audiolm_jax.cli.main.dispatch", stopped)
     assert main(["info", "x"]) == 130
     assert capsys.readouterr().err == "audiolm info: stopped, run again to go on\n"
-    assert signal.getsignal(signal.SIGINT) is usual
+    assert signal.signal(signal.SIGINT, before) is usual

@@ -229,7 +229,9 @@ def test_killed_while_evaluating_it_repeats_the_pass_and_no_step(
     assert_ends_like(reference, tmp_path, state)
 
 
-@pytest.mark.parametrize("heldout", [False, True], ids=["to train on", "held out"])
+@pytest.mark.parametrize(
+    "heldout", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["to train on", "held out"]
+)
 def test_asked_to_stop_it_waits_for_no_batch(reference, tmp_path, monkeypatch, heldout):
     """Which may take minutes from a network folder; the state is saved before."""
     ended = threading.Event()
@@ -257,6 +259,7 @@ def test_asked_to_stop_it_waits_for_no_batch(reference, tmp_path, monkeypatch, h
     assert_ends_like(reference, tmp_path, toy.run_toy(tmp_path, toy.loop_config(STEPS)))
 
 
+@pytest.mark.slow
 def test_stopped_while_evaluating_it_evaluates_later(reference, tmp_path, monkeypatch):
     def stop(number):
         os.kill(os.getpid(), signal.SIGTERM)
