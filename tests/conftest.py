@@ -11,11 +11,12 @@ if importlib.metadata.version("jaxlib") < "0.12":
     # Fused loops through LLVM alone compile in half the time; later ones refuse the flag.
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-# Equal programs are compiled once, whichever worker or subprocess needs them.
+# Equal programs are compiled once, whichever worker or subprocess needs them; small ones are faster
+# compiled again than kept.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache/jax")
 )
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # What librosa compiles when it is imported first takes half a minute, and is not needed here.
 os.environ["NUMBA_DISABLE_JIT"] = "1"

@@ -62,6 +62,7 @@ STAGE = """
     return StageExperiment(
         directory="{run}", tokens="{root}/tokens", codec="{root}/codec", semantic="{root}/semantic",
         loop=loop("loss"), model=StageModelConfig(stage, decoder), batch_size=2,
+        reader="plain",
     )
 """
 CODEC = """

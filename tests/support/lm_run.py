@@ -54,6 +54,7 @@ def experiment(root: Path, steps: int, mesh: MeshConfig, **changes):
         "batch_size": BATCH,
         "optimizer": OptimizerConfig("adafactor", 0.01, 5, schedule="rsqrt", b1=0.0),
         "mesh": mesh,
+        "reader": "plain",
     }
     return StageExperiment(**(defaults | changes))
 

@@ -344,6 +344,7 @@ def test_a_stage_learns_from_the_edges_that_its_config_asks_for(tmp_path):
     parts = {name: str(tmp_path / name) for name in ("tokens", "codec", "semantic")}
     model = StageModelConfig(stage("coarse", 0.16), DecoderConfig())
     fields = {"directory": "run", "loop": LoopConfig(1), "model": model, "batch_size": 16, **parts}
+    fields["reader"] = "plain"
     with pytest.raises(InputError, match=r"--edge-share 1\.5: expected 0 to 1"):
         StageExperiment(**fields, edge_share=1.5)
     assert StageExperiment(**fields).edge_share >= 0.1

@@ -18,7 +18,7 @@ GOLDEN = "20a298427284bcb2b322d537992b569e5d3488216cc4a472869fa279d31695b6"
 
 @functools.cache
 def stories():
-    return [story(seed) for seed in range(5_000)]
+    return [story(seed) for seed in range(3_000)]
 
 
 def test_stories_are_the_same_everywhere():
