@@ -123,9 +123,10 @@ def _decoded_blocks(
                         at = -1 if frame.pts is None else round(frame.pts * frame.time_base * rate)
                         position = min(at, skip) if position is None else position
                         if at != position:
+                            then = "a frame of no place" if at < 0 else f"sample {at}"
                             raise InputError(
-                                f"{shown(path)}: damaged: sample {position} is followed by sample "
-                                f"{at}; copy the file anew"
+                                f"{shown(path)}: damaged: sample {position} is followed by {then}; "
+                                "copy the file anew"
                             )
                     position = position or 0
                     block = _mono(_values(frame, path))
