@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.file_facts import FACTS, write_table
-from audiolm_jax.data.file_index import _FORMAT, _SCHEMA, FILES, INDEX_FOLDER, KNOWN
+from audiolm_jax.data.file_index import FILES, INDEX_FOLDER, KNOWN, with_about
 from audiolm_jax.data.index import index_folder
 from audiolm_jax.data.sources import AudioDataConfig
 
@@ -50,8 +50,7 @@ def write_index(folder: Path, count: int) -> None:
     }
     (folder / INDEX_FOLDER).mkdir()
     about = {"folders": {}, "lists": [], "left_out": [], "suffixes": [], "odd": []}
-    about |= {"undecoded": [], "stamp": "made up"}
-    schema = _SCHEMA.with_metadata({b"format": _FORMAT, b"about": json.dumps(about).encode()})
+    schema = with_about(about | {"undecoded": []})
     table = pa.table([columns[name] for name in schema.names], schema=schema)
     write_table(folder / INDEX_FOLDER / FILES, table)
 

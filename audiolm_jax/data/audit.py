@@ -3,11 +3,12 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from audiolm_jax.audio.names import shown
-from audiolm_jax.data.index import ClipIndex, index_folder
+from audiolm_jax.data.index import ClipIndex, file_of, index_folder
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 from audiolm_jax.data.walk import BadFile
 
@@ -24,10 +25,9 @@ class AuditReport:
     @property
     def duplicates(self) -> list[tuple[str, ...]]:
         """Groups of paths with the same bytes, each of two or more."""
-        _, firsts = np.unique(self.index.clips.files, return_index=True)
         paths = defaultdict(set)
-        for clip in (self.index.clips[int(first)] for first in firsts):
-            paths[clip.sha256].add(clip.path)
+        for clip_id, sha256, _ in self.index.clips.identities():
+            paths[sha256].add(file_of(clip_id)[0])
         return sorted(tuple(sorted(group)) for group in paths.values() if len(group) > 1)
 
     def __str__(self) -> str:
@@ -38,19 +38,16 @@ class AuditReport:
             lines += self._good()
         for suffix, count in index.other_files:
             lines.append(f"not audio by name: {count} x {suffix or 'no suffix'}")
-        lines += [f"same bytes: {self._named(group)}" for group in self._shown(self.duplicates)]
+        for group in self._first(self.duplicates, _SPEAKERS_SHOWN):
+            names = [group] if isinstance(group, str) else self._first(group, _NAMES_SHOWN)
+            lines.append(f"same bytes: {', '.join(names)}")
         lines += [f"transcripts and metadata: {odd}" for odd in index.odd]
         return "\n".join(lines + index.note_lines() + self._bad())
 
-    def _shown(self, groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-        most = len(groups) if self.lists_all else _SPEAKERS_SHOWN
-        rest = len(groups) - most
-        return groups[:most] + ([(f"{rest} more groups; --list names all",)] if rest > 0 else [])
-
-    def _named(self, paths: tuple[str, ...]) -> str:
-        most = len(paths) if self.lists_all else _NAMES_SHOWN
-        rest = len(paths) - most
-        return ", ".join(paths[:most]) + (f" and {rest} more" if rest > 0 else "")
+    def _first(self, items: Sequence[Any], most: int) -> list[Any]:
+        """The first ones, and in words how many more there are."""
+        rest = 0 if self.lists_all else max(0, len(items) - most)
+        return [*items[: len(items) - rest], *([f"and {rest} more; --list names all"] * (rest > 0))]
 
     def _bad(self) -> list[str]:
         """By reason, the commonest first."""
@@ -62,32 +59,31 @@ class AuditReport:
         lines = []
         for kind, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
             lines.append(f"bad: {len(group)} x {kind}")
-            lines += [f"  {bad.path}: {bad.reason}" for bad in group[:_NAMES_SHOWN]]
-            if (more := len(group) - _NAMES_SHOWN) > 0:
-                lines.append(f"  and {more} more; --list names all")
+            named = [f"{bad.path}: {bad.reason}" for bad in group]
+            lines += [f"  {line}" for line in self._first(named, _NAMES_SHOWN)]
         return lines
 
     def _good(self) -> list[str]:
         index = self.index
         seconds = index.clips.source_seconds
         quantiles = np.quantile(seconds, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
-        texts = sum(bool(clip.text) for clip in index.clips)
+        texts = int(index.clips.has_text.sum())
         lines = [
             f"audio: {seconds.sum() / 3600:.2f} h in {len(seconds)} clips",
             "clip seconds: min {:.2f}, 5 % {:.2f}, 25 % {:.2f}, median {:.2f}, 75 % {:.2f}, "
             "95 % {:.2f}, max {:.2f}".format(*quantiles),
             f"sample rates: {self._hours('rate_hz', ' Hz')}",
-            f"channels: {self._hours('channels', '')}",
-            f"codecs: {self._hours('codec', '')}",
-            f"speakers: {self._hours('speaker', '')}",
+            f"channels: {self._hours('channels')}",
+            f"codecs: {self._hours('codec')}",
+            f"speakers: {self._hours('speaker')}",
         ]
         for field, name in (
             ("accent", "accents"),
             ("language", "languages"),
             ("gender", "genders"),
         ):
-            if (hours := self._hours(field, "")) != f"none {seconds.sum() / 3600:.2f} h":
-                lines.append(f"{name}: {hours}")
+            if any(self._hours_by(field)):
+                lines.append(f"{name}: {self._hours(field)}")
         lines.append(f"transcripts: {texts} of {len(seconds)} clips")
         for split in SPLITS:
             count = int((index.clips.is_heldout == (split == "heldout")).sum())
@@ -95,8 +91,8 @@ class AuditReport:
             lines.append(f"{split}: {count} clips, {index.seconds(split) / 60:.1f} min{how}")
         return [*lines, f"data fingerprint: {index.fingerprint}"]
 
-    def _hours(self, field: str, unit: str) -> str:
-        """Distinct values of a field of the clips, the most audio first."""
+    def _hours_by(self, field: str) -> dict[int | str, float]:
+        """Of each value of a field of the clips."""
         clips = self.index.clips
         if field in ("rate_hz", "channels"):
             values, codes = np.unique(clips.numbers(field), return_inverse=True)
@@ -104,11 +100,14 @@ class AuditReport:
         else:
             codes, names = clips.words(field)
         sums = np.bincount(codes, clips.source_seconds / 3600, len(names))
-        hours = {names[code]: sums[code] for code in np.unique(codes)}
-        most = sorted(hours.items(), key=lambda item: -item[1])[:_SPEAKERS_SHOWN]
-        shown = [f"{'none' if value == '' else value}{unit} {h:.2f} h" for value, h in most]
-        more = len(hours) - len(shown)
-        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+        return {names[code]: sums[code] for code in np.unique(codes)}
+
+    def _hours(self, field: str, unit: str = "") -> str:
+        """The values with the most audio first."""
+        hours = sorted(self._hours_by(field).items(), key=lambda item: -item[1])
+        shown = [f"{'none' if value == '' else value}{unit} {h:.2f} h" for value, h in hours]
+        more = len(shown) - _SPEAKERS_SHOWN
+        return ", ".join(shown[:_SPEAKERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def audit(config: AudioDataConfig, lists_all: bool = False) -> AuditReport:

@@ -22,7 +22,7 @@ from audiolm_jax.data.split import (
     share_in_time,
 )
 from audiolm_jax.data.walk import BadFile
-from audiolm_jax.data.windows import all_windows
+from audiolm_jax.data.windows import WindowsOfAll
 
 # Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
 SILENCE_DBFS = -60.0
@@ -107,6 +107,12 @@ class Clips(Sequence[ClipInfo]):
     def groups(self) -> Groups | None:
         """Names of all that is held out together, by row of the index; None without."""
         return self._table.groups
+
+    @property
+    def has_text(self) -> Bool[np.ndarray, " n"]:
+        """Whether the transcript of a clip is known."""
+        is_whole = self._table.part[self._rows] < 0
+        return is_whole & self._table.files.is_given("text")[self.files]
 
     def identities(self) -> Iterator[tuple[str, str, int]]:
         """Of each clip its id, the SHA-256 of its file and its samples at the config's rate."""
@@ -233,7 +239,8 @@ def _cut(
         ]
         owner, first, end, is_heldout = np.array(parts, np.int64).reshape(-1, 4).T
     longest = (config.max_seconds * rates[owner]).astype(np.int64)
-    item, start, stop = all_windows(end - first, longest)
+    windows = WindowsOfAll(end - first, longest)
+    item, start, stop = windows.at(np.arange(len(windows)))
     start, stop, file = start + first[item], stop + first[item], owner[item]
     number = np.arange(len(file)) - np.searchsorted(file, file)  # within its file
     is_whole = (start == 0) & (stop == samples[file])

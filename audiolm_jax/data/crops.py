@@ -63,10 +63,11 @@ class AudioCrops:
 
     def batches(self, start_step: int) -> Generator[AudioBatch, None, None]:
         """Endless batches of this host's rows from a step on, decoded ahead in the background."""
-        return self._read(
+        places = (
             [self.locate(step * self._batch_size + row) for row in self._rows]
             for step in itertools.count(start_step)
         )
+        return self._read(places, is_in_order=False)
 
     def heldout_batches(self, limit: int | None = None) -> Generator[AudioBatch, None, None]:
         """Every clip of the split exactly once, in order, in even windows of at most the crop; if
@@ -74,11 +75,12 @@ class AudioCrops:
         missing in the last batch have length 0."""
         size, windows = self._batch_size, WindowsOfAll(self._lengths, self.crop_samples)
         chosen = spread(len(windows), None if limit is None else limit * size)
-        return self._read(
+        places = (
             [windows[chosen[p]] if (p := first + r) < len(chosen) else (0, 0, 0)
              for r in self._rows]
             for first in range(0, len(chosen), size)
         )  # fmt: skip
+        return self._read(places, is_in_order=isinstance(chosen, range))
 
     def locate(self, position: int) -> tuple[int, int, int]:
         """The crop at a position of the stream: (number of the clip, first sample, end)."""
@@ -94,23 +96,27 @@ class AudioCrops:
         return number, start, start + self.crop_samples
 
     def _read(
-        self, batches: Iterable[list[tuple[int, int, int]]]
+        self, batches: Iterable[list[tuple[int, int, int]]], is_in_order: bool
     ) -> Generator[AudioBatch, None, None]:
-        """Decodes windows on threads, some batches ahead."""
+        """Decodes windows on threads, some batches ahead; of clips whose windows are asked for one
+        after the other, the whole."""
 
         def read() -> Iterator[AudioBatch]:
             with ThreadPoolExecutor(DECODE_THREADS) as pool:
                 for windows in batches:
-                    yield self._batch(windows, pool)
+                    yield self._batch(windows, pool, is_in_order)
 
         return prefetch(read, PREFETCH_BATCHES)
 
-    def _batch(self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor) -> AudioBatch:
+    def _batch(
+        self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor, is_in_order: bool
+    ) -> AudioBatch:
         def cut(window: tuple[int, int, int]) -> np.ndarray:
             number, start, stop = window
             row = np.zeros(self.crop_samples, np.float32)
             if stop > start:
-                row[: stop - start] = self._cache.part(self._clips[number], start, stop)
+                clip = self._clips[number]
+                row[: stop - start] = self._cache.part(clip, start, stop, is_in_order)
             return row
 
         lengths = np.array([stop - start for _, start, stop in windows], np.int32)
@@ -128,9 +134,11 @@ class _ClipCache:
         self._clips: OrderedDict[str, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def part(self, clip: ClipInfo, start: int, stop: int) -> Float[np.ndarray, " n"]:
-        """Samples of a clip."""
-        if not self._keeps_all and can_seek(self._index.config, clip):
+    def part(
+        self, clip: ClipInfo, start: int, stop: int, is_in_order: bool
+    ) -> Float[np.ndarray, " n"]:
+        """Samples of a clip, of which others are wanted soon if it `is_in_order`."""
+        if not (self._keeps_all or is_in_order) and can_seek(self._index.config, clip):
             return load_part(self._index.config, clip, start, stop)
         return self._get(clip)[start:stop]
 

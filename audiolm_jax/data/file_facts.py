@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,10 @@ FACTS = pa.schema(
         ("sha256", pa.binary(32)),
         ("energy", pa.float64()),  # sum of squares
         ("notes", pa.list_(pa.string())),
-    ]
+    ],
+    {b"format": b"1"},
 )
+_FORMAT = b"1"  # that is read
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,24 @@ def is_excluded(path: str, patterns: Sequence[str]) -> str:
         if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(path, pattern):
             return pattern
     return ""
+
+
+def read_table(path: Path) -> pa.Table | None:
+    """A table that was written by this format; None, and a warning, if there is another, or damage.
+    Read as a whole: what is mapped would take the process along if it vanished from a network
+    folder."""
+    try:
+        with pa.OSFile(os.fspath(path)) as file:
+            table = pa.ipc.open_file(file).read_all()
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowInvalid) as error:
+        logger.warning(f"{shown(path)}: no index ({error}); made anew")
+        return None
+    if (table.schema.metadata or {}).get(b"format") != _FORMAT:
+        logger.warning(f"{shown(path)}: index of another version; made anew")
+        return None
+    return table
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -72,7 +92,8 @@ def decode(
     earlier run left in `place`; and the paths that were not decoded because of `exclude`. What is
     new is saved as parts now and then, with `keeps_parts` all of it."""
     names = {shown(name): name for name in audio}
-    there = [t.select(FACTS.names).cast(FACTS) for t in _tables(place, old)]
+    parts = [read_table(path) for path in parts_of(place)]
+    there = [t.select(FACTS.names) for t in (old, *parts) if t is not None]
     known = pa.concat_tables([FACTS.empty_table(), *there])
     sizes, times = known["size"].to_pylist(), known["time"].to_pylist()
     row_of = {path: row for row, path in enumerate(known["path"].to_pylist())}
@@ -150,14 +171,6 @@ class _Saver:
 def parts_of(place: Path) -> list[Path]:
     """What was decoded and is in no index yet."""
     return sorted((place / PARTS).glob("[0-9a-f]*.arrow"))
-
-
-def _tables(place: Path, old: pa.Table | None) -> Iterator[pa.Table]:
-    if old is not None:
-        yield old
-    for part in parts_of(place):
-        with contextlib.suppress(OSError, pa.ArrowInvalid), pa.OSFile(os.fspath(part)) as file:
-            yield pa.ipc.open_file(file).read_all()
 
 
 def size_and_time(path: Path) -> tuple[int, int] | None:

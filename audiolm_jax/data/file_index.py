@@ -28,6 +28,7 @@ from audiolm_jax.data.file_facts import (
     decode,
     is_excluded,
     parts_of,
+    read_table,
     size_and_time,
     write_table,
 )
@@ -38,7 +39,6 @@ from audiolm_jax.errors import InputError
 
 INDEX_FOLDER = ".audiolm_index"
 FILES, REMEMBERED = "files.arrow", "remembered.json"
-_FORMAT = b"1"
 
 # What is known from the path and from lists; their columns without a name of ours are JSON.
 KNOWN = ("speaker", "accent", "language", "gender", "split")
@@ -127,7 +127,7 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
     root, place = Path(config.audio_dir), index_place(config)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    old = _read(place / FILES)
+    old = read_table(place / FILES)
     if old is not None and not looks_at_all and _is_current(root, old, config):
         return _opened(old)
     folder = walk(root, FORMATS)
@@ -142,15 +142,17 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
             folder = walk(root, FORMATS)  # whose time may be another now
     facts, undecoded = decode(root, folder.wanted, place, old, config.exclude)
     table = _with_metadata(root, folder, facts, undecoded)
+    if old is not None and old.equals(table) and _about(old) == _about(table):
+        return _opened(old)
     try:
         place.mkdir(parents=True, exist_ok=True)
         with atomic_path(place / FILES) as scratch:
             write_table(scratch, table)
     except OSError as error:
-        if not (error.strerror and config.index is None):
+        if config.index is not None:
             raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
         logger.warning(
-            f"{place}: cannot be written ({error.strerror}): every command will read all "
+            f"{place}: cannot be written ({error.strerror or error}): every command will read all "
             "recordings again; name a folder for the index with --data.index"
         )
         return _opened(table)
@@ -158,7 +160,7 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
         part.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (place / PARTS).rmdir()
-    return _opened(_read(place / FILES) or table)
+    return _opened(table)
 
 
 def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
@@ -167,7 +169,7 @@ def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
     root, place = Path(config.audio_dir), index_place(config)
     if not root.is_dir():
         raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
-    own, old = walk(root, FORMATS).wanted[worker::workers], _read(place / FILES)
+    own, old = walk(root, FORMATS).wanted[worker::workers], read_table(place / FILES)
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
     except OSError as error:
@@ -180,7 +182,7 @@ def remembered(config: AudioDataConfig, stamp: str, key: str, compute: Callable[
     index if it can be."""
     path = index_place(config) / REMEMBERED
     values: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or damaged
         known = json.loads(path.read_text())
         values = dict(known["values"]) if known["stamp"] == stamp else {}
     if key not in values:
@@ -190,25 +192,21 @@ def remembered(config: AudioDataConfig, stamp: str, key: str, compute: Callable[
     return values[key]
 
 
-def _read(path: Path) -> pa.Table | None:
-    """A table that was written by this format; None if there is none. Read as a whole: what is
-    mapped would take the process along if it vanished from a network folder."""
-    try:
-        with pa.OSFile(os.fspath(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
-    except FileNotFoundError:
-        return None
-    except (OSError, pa.ArrowInvalid) as error:
-        logger.warning(f"{shown(path)}: no index ({error}); made anew")
-        return None
-    if (table.schema.metadata or {}).get(b"format") != _FORMAT:
-        logger.warning(f"{shown(path)}: index of another version; made anew")
-        return None
-    return table
+def with_about(about: dict[str, Any]) -> pa.Schema:
+    """The schema of an index written now, with what proves that it holds."""
+    stamp = uuid.uuid4().hex
+    words = {"about": json.dumps(about), "stamp": stamp}
+    return _SCHEMA.with_metadata(
+        FACTS.metadata | {k.encode(): v.encode() for k, v in words.items()}
+    )
+
+
+def _about(table: pa.Table) -> dict[str, Any]:
+    return json.loads(table.schema.metadata[b"about"])
 
 
 def _opened(table: pa.Table) -> FileIndex:
-    about = json.loads(table.schema.metadata[b"about"])
+    about = _about(table)
     columns = dict(zip(table.column_names, table.columns, strict=True))
     return FileIndex(
         {
@@ -219,13 +217,13 @@ def _opened(table: pa.Table) -> FileIndex:
         tuple((suffix, count) for suffix, count in about["suffixes"]),
         tuple(OddLines(**entry) for entry in about["odd"]),
         tuple(about["undecoded"]),
-        about["stamp"],
+        table.schema.metadata[b"stamp"].decode(),
     )
 
 
 def _is_current(root: Path, table: pa.Table, config: AudioDataConfig) -> bool:
     """Whether no folder or list has changed and nothing is asked for that was left out."""
-    about = json.loads(table.schema.metadata[b"about"])
+    about = _about(table)
     try:
         for name, changed in about["folders"].items():
             if os.stat(root / named(name)).st_mtime_ns != changed:
@@ -263,7 +261,5 @@ def _with_metadata(root: Path, folder: Walk, facts: pa.Table, undecoded: Sequenc
         "suffixes": folder.suffixes,
         "odd": [dataclasses.asdict(odd) for odd in metadata.odd],
         "undecoded": undecoded,
-        "stamp": uuid.uuid4().hex,
     }
-    schema = _SCHEMA.with_metadata({b"format": _FORMAT, b"about": json.dumps(about).encode()})
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, schema=with_about(about))

@@ -3,13 +3,13 @@ shared cores of an AMD EPYC; other CPUs differ (docs/guide/tpu.md)."""
 
 import dataclasses
 
-from audiolm_jax.data.crops import DECODE_THREADS
-
 # Token examples a CPU second through SeqIO, the paper's three stages in batches of 256, the slowest
 # and the fastest (benchmarks/data.py). One interpreter lock: of a host hardly more a second.
 EXAMPLES_PER_SECOND = (3198.0, 3866.0)
-# CPU seconds of a crop by its length in seconds, out of FLAC clips of 60 s, each decoded whole.
-CROP_CPU_SECONDS = {3.0: 0.047, 16.0: 0.050}
+# CPU seconds of a crop by its length in seconds, out of FLAC clips of 60 s at the model's own rate
+# (benchmarks/crops.py); at other rates and of most formats clips are decoded whole, 0.05 or more.
+CROP_CPU_SECONDS = {3.0: 0.0077, 16.0: 0.0275}
+_THREADS = 4  # of a host's, as many as its CPUs, that are taken to scale ideally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,4 +39,4 @@ def feed_of(
         return None
     (short, fast), (long, slow) = CROP_CPU_SECONDS.items()
     cpu = fast + (slow - fast) * (amount / batch_size - short) / (long - short)
-    return Feed("crops", needed, (DECODE_THREADS / cpu,) * 2)  # as if threads scaled ideally
+    return Feed("crops", needed, (_THREADS / cpu,) * 2)

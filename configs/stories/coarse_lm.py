@@ -1,4 +1,4 @@
-"""Stage 2 on synthetic stories: hours on 2 CPU cores.
+"""Stage 2 on synthetic stories; not run yet.
 
 audiolm train configs/stories/coarse_lm.py
 """

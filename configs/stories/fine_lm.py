@@ -1,4 +1,4 @@
-"""Stage 3 on synthetic stories: hours on 2 CPU cores.
+"""Stage 3 on synthetic stories; not run yet.
 
 audiolm train configs/stories/fine_lm.py
 """

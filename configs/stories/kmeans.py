@@ -1,4 +1,4 @@
-"""Semantic tokens of the encoder beside it: minutes on 2 CPU cores.
+"""Semantic tokens of the encoder beside it; not run yet.
 
 audiolm train configs/stories/kmeans.py
 """

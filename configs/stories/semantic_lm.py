@@ -1,4 +1,4 @@
-"""Stage 1 on synthetic stories: hours on 2 CPU cores.
+"""Stage 1 on synthetic stories; not run yet.
 
 audiolm train configs/stories/semantic_lm.py
 """

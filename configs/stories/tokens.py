@@ -1,4 +1,4 @@
-"""Both kinds of tokens of all recordings: half an hour on 2 CPU cores.
+"""Both kinds of tokens of all recordings; not run yet.
 
 audiolm tokenize configs/stories/tokens.py
 """

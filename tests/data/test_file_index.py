@@ -186,7 +186,7 @@ def test_a_damaged_index_is_made_anew(folder, decoded, damage, monkeypatch, capl
     path = folder / INDEX_FOLDER / "files.arrow"
     content = path.read_bytes()
     if damage == "version":
-        monkeypatch.setattr(file_index, "_FORMAT", b"2")
+        monkeypatch.setattr(file_facts, "_FORMAT", b"2")
     else:
         path.write_bytes(
             {"empty": b"", "text": b"none", "cut": content[: len(content) // 2]}[damage]
@@ -252,3 +252,32 @@ def test_fingerprints_of_many_clips_are_remembered(folder, monkeypatch):
     assert index_folder(config(folder)).fingerprint == expected
     with pytest.raises(TypeError):
         _ = index_folder(config(folder, heldout_percent=31)).fingerprint
+
+
+def test_an_index_that_holds_is_left_as_it_is(folder, monkeypatch):
+    index_folder(config(folder))
+    age(folder)
+    audit(config(folder))
+    before = (folder / INDEX_FOLDER / "files.arrow").read_bytes()
+    audit(config(folder))
+    index_folder(config(folder), looks_at_all=True)
+    assert (folder / INDEX_FOLDER / "files.arrow").read_bytes() == before
+
+
+def test_damaged_notes_beside_an_index_are_written_anew(folder, monkeypatch):
+    monkeypatch.setattr(index_module, "_WORTH_REMEMBERING", 1)
+    expected = index_folder(config(folder)).fingerprint
+    notes = folder / INDEX_FOLDER / "remembered.json"
+    for words in ("", "[]", '{"stamp": 1}', '{"stamp": null, "values": 3}'):
+        notes.write_text(words)
+        assert index_folder(config(folder)).fingerprint == expected
+    assert expected in notes.read_text()
+
+
+def test_a_damaged_part_is_named_and_decoded_again(folder, decoded, caplog):
+    assert main(["index", str(folder), "--worker", "0/2"]) == 0
+    (part,) = (folder / INDEX_FOLDER / "parts").iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    assert len(index_folder(config(folder)).clips) == 6
+    assert len(decoded) == 3 + 6
+    assert part.name in caplog.text

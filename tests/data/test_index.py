@@ -458,8 +458,8 @@ def test_an_audit_sums_copies_up(folder):
     lines = str(audit(AudioDataConfig(str(folder)))).splitlines()
     copies = [line for line in lines if line.startswith("same bytes")]
     assert len(copies) == 21
-    assert copies[0] == "same bytes: 00_0.wav, 00_1.wav, 00_2.wav and 2 more"
-    assert copies[-1] == "same bytes: 5 more groups; --list names all"
+    assert copies[0] == "same bytes: 00_0.wav, 00_1.wav, 00_2.wav, and 2 more; --list names all"
+    assert copies[-1] == "same bytes: and 5 more; --list names all"
     everything = str(audit(AudioDataConfig(str(folder)), lists_all=True))
     assert everything.count("same bytes") == 25
     assert "24_3.wav, first24.wav" in everything

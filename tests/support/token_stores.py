@@ -20,17 +20,24 @@ from audiolm_jax.stages import StageConfig
 SIZES = TokenSizes(
     semantic_clusters=6, semantic_rate_hz=25, acoustic_rate_hz=50, levels=3, codebook_size=5
 )
-PROVENANCE = TokenProvenance(
-    dataset="fake",
-    data_fingerprint="d",
-    sample_rate_hz=16000,
-    resampler="soxr_hq",
-    padding=PADDING_RULE,
-    codec_fingerprint="c",
-    semantic_fingerprint="s",
-    sizes=SIZES,
-    format_version=FORMAT_VERSION,
-)
+
+
+def provenance_of(sizes, codec="c", semantic="s"):
+    """Of tokens with these sizes by models of these fingerprints."""
+    return TokenProvenance(
+        dataset="fake",
+        data_fingerprint="d",
+        sample_rate_hz=16000,
+        resampler="soxr_hq",
+        padding=PADDING_RULE,
+        codec_fingerprint=codec,
+        semantic_fingerprint=semantic,
+        sizes=sizes,
+        format_version=FORMAT_VERSION,
+    )
+
+
+PROVENANCE = provenance_of(SIZES)
 # As `data.index` names the clips of files that it cuts, and of files that only look like them.
 CUT = {
     **{f"long.wav#{part:04d}": 23 for part in range(5)},

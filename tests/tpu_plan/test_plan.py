@@ -147,9 +147,9 @@ def test_text_of_a_plan():
         ("semantic on v5p", "tokens", 256, 4, 0.073, 876.7, (3198, 3866), None),
         ("as one host", "tokens", 256, 1, 0.05, 5120.0, (3198, 3866), "24% to 38%"),
         ("coarse on v5p", "tokens", 256, 4, 0.243, 263.4, (3198, 3866), None),
-        ("codec on v5p", 3.0, 128, 4, 0.102, 313.7, (85.1, 85.1), "73%"),
-        ("encoder on v4", 16.0, 2048, 16, 0.5679, 225.4, (80, 80), "65%"),
-        ("crops of 1 s", 1.0, 16, 1, 0.5, 32, (85.9, 85.9), None),
+        ("codec on v5p", 3.0, 128, 4, 0.102, 313.7, (519, 519), None),
+        ("encoder on v4", 16.0, 2048, 16, 0.5679, 225.4, (145.5, 145.5), "35%"),
+        ("crops of 1 s", 1.0, 16, 1, 0.5, 32, (859.6, 859.6), None),
     ],
 )
 def test_the_feed_that_a_step_needs_beside_what_was_measured(

@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.token_stores import provenance_of
 
-from audiolm_jax.data.tokens.provenance import (
-    FORMAT_VERSION,
-    PADDING_RULE,
-    TokenProvenance,
-    TokenSizes,
-)
+from audiolm_jax.data.tokens.provenance import TokenSizes
 from audiolm_jax.data.tokens.record import TokenRecord, decode_record, encode_record
 from audiolm_jax.data.tokens.store import (
     MANIFEST,
@@ -31,22 +27,14 @@ from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import deduplicate
 
-PROVENANCE = TokenProvenance(
-    dataset="fake",
-    data_fingerprint="d",
-    sample_rate_hz=16000,
-    resampler="soxr_hq",
-    padding=PADDING_RULE,
-    codec_fingerprint="c",
-    semantic_fingerprint="s",
-    sizes=TokenSizes(
+PROVENANCE = provenance_of(
+    TokenSizes(
         semantic_clusters=1024,
         semantic_rate_hz=25,
         acoustic_rate_hz=50,
         levels=2,
         codebook_size=1024,
-    ),
-    format_version=FORMAT_VERSION,
+    )
 )
 
 
