@@ -18,8 +18,6 @@ os.environ.setdefault(
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-# What librosa compiles when it is imported first takes half a minute, and is not needed here.
-os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 import jax
 import pytest

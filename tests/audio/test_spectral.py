@@ -3,9 +3,9 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import librosa
 import numpy as np
 import pytest
+from support.plain_librosa import librosa
 
 from audiolm_jax.audio.spectral import (
     frame,

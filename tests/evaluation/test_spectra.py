@@ -1,8 +1,8 @@
 """Spectra are librosa's bit for bit, without librosa."""
 
-import librosa
 import numpy as np
 import pytest
+from support.plain_librosa import librosa
 
 from audiolm_jax.evaluation.abx import features
 from audiolm_jax.evaluation.measures import spectra
