@@ -85,10 +85,11 @@ def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]
 def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """`differences` of the fields of two described configs that decide anything: neither of places
     nor of fields that came since and do what was done before."""
+    places = {*there.get("places", {}), *now["places"]}
     for name, old, new in differences("config", there.get("config", ABSENT), now["config"]):
         field = name.rpartition(".")[2]
         is_as_before = ADDED[field] == new if field in ADDED else name not in now["chosen"]
-        if name not in now["places"] and not (old == ABSENT and is_as_before):
+        if name not in places and not (old == ABSENT and is_as_before):
             yield name, old, new
 
 

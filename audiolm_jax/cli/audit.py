@@ -13,14 +13,14 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.load import load_experiment
 
-_DEFAULTS = AudioDataConfig(audio_dir=".")
+_DEFAULTS = AudioDataConfig(source=".")
 
 
 @dataclasses.dataclass(frozen=True)
 class AuditOptions:
     """Look at every file of a folder, decode what no index tells of, and report on it."""
 
-    audio_dir: tyro.conf.Positional[str]
+    source: tyro.conf.Positional[str]
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     heldout_percent: int | float = _DEFAULTS.heldout_percent
     """Share of the files that training would never see; chosen by content."""
@@ -33,9 +33,9 @@ class AuditOptions:
     max_seconds: float = _DEFAULTS.max_seconds
     """Longer files are read as consecutive clips."""
     index: str | None = None
-    """Folder of the index (`audiolm index`); None: .audiolm_index in audio_dir."""
+    """Folder of the index (`audiolm index`); None: .audiolm_index in source."""
     exclude: tuple[str, ...] = _DEFAULTS.exclude
-    """Patterns of files to leave out, as paths below audio_dir, such as "*/beep.*"."""
+    """Patterns of files to leave out, as paths below source, such as "*/beep.*"."""
     list: bool = False
     """Name every bad file, not only the first ones of each reason."""
     configs: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def audit(arguments: Sequence[str]) -> None:
             print(AuditReport(listed[data], options.list))
         if not (index := listed[data]).clips:
             bad = len(index.bad)
-            raise InputError(f"{options.audio_dir}: no usable recording among {bad} files")
+            raise InputError(f"{options.source}: no usable recording among {bad} files")
         if experiment:
             try:
                 experiment.check_data(index)

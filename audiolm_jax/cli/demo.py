@@ -53,7 +53,7 @@ def steps(options: DemoOptions) -> list[tuple[str, list[str]]]:
     runs = options.runs
     # The configs were made for the default: that needs no look at its recordings.
     split = None if options.is_default_audio else split_of(options.audio_dir)
-    data = [] if options.is_default_audio else ["--data.audio-dir", options.audio_dir]
+    data = [] if options.is_default_audio else ["--data.source", options.audio_dir]
     data += [] if split is None else ["--data.split-by", split]
     readers = [str(CONFIGS / f"{name}.py") for name in ("codec", "encoder", "kmeans", "evaluate")]
     audit = ["audit", options.audio_dir, *([] if split is None else ["--split-by", split])]
@@ -100,7 +100,7 @@ def split_of(audio_dir: str) -> str | None:
     """ "time" if there are too few recordings to hold a whole one out, but long ones; or None."""
     experiment = load_experiment(CONFIGS / "evaluate.py")
     assert isinstance(experiment, EvaluateExperiment)
-    whole = dataclasses.replace(experiment.data, audio_dir=audio_dir)
+    whole = dataclasses.replace(experiment.data, source=audio_dir)
     for data in (whole, dataclasses.replace(whole, split_by="time")):
         with contextlib.suppress(InputError):  # if both fail, the first step tells why
             experiment.check_data(index_folder(data))

@@ -19,15 +19,15 @@ class IndexOptions:
     Stopped, it goes on where it was. Every command that uses the folder does the same when a file
     was added or removed, and otherwise decodes nothing."""
 
-    audio_dir: tyro.conf.Positional[str]
+    source: tyro.conf.Positional[str]
     """Folder of recordings, searched in depth."""
     index: str | None = None
-    """Folder of the index, for --data.index of a config; None: .audiolm_index in audio_dir."""
+    """Folder of the index, for --data.index of a config; None: .audiolm_index in source."""
     exclude: tuple[str, ...] = ()
     """Patterns of files that are not to be decoded, as --data.exclude has them."""
     worker: str = "0/1"
     """Number of this process and how many share the work, such as 3/16, on machines that all see
-    audio_dir; once all are done, `audiolm index` without it joins what they found."""
+    source; once all are done, `audiolm index` without it joins what they found."""
 
 
 def index(arguments: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ def index(arguments: Sequence[str]) -> None:
     found = re.fullmatch(r"(\d+)/(\d+)", options.worker)
     if found is None or not 0 <= int(found[1]) < int(found[2]):
         raise InputError(f"--worker {options.worker}: expected a number below another, such as 0/4")
-    config = AudioDataConfig(options.audio_dir, exclude=options.exclude, index=options.index)
+    config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
     if (workers := int(found[2])) > 1:
         count = index_share(config, int(found[1]), workers)

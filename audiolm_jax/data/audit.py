@@ -33,7 +33,7 @@ class AuditReport:
     def __str__(self) -> str:
         index, config = self.index, self.index.config
         files = len(np.unique(index.clips.files))
-        lines = [f"{shown(config.audio_dir)}: {files} good files, {len(index.bad)} bad"]
+        lines = [f"{shown(config.source)}: {files} good files, {len(index.bad)} bad"]
         if index.clips:
             lines += self._good()
         for suffix, count in index.other_files:

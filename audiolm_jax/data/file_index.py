@@ -118,22 +118,22 @@ def _offsets(values: pa.Array) -> np.ndarray:
 
 def index_place(config: AudioDataConfig) -> Path:
     """The folder of the index."""
-    return Path(config.index) if config.index else Path(config.audio_dir) / INDEX_FOLDER
+    return Path(config.index) if config.index else Path(config.source) / INDEX_FOLDER
 
 
 def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
-    """The index of `audio_dir`, brought up to date; InputError if there is no audio by name. That a
+    """The index of `source`, brought up to date; InputError if there is no audio by name. That a
     file was changed in its place is seen only if it `looks_at_all`, or when the file is read."""
-    root, place = Path(config.audio_dir), index_place(config)
+    root, place = Path(config.source), index_place(config)
     if not root.is_dir():
-        raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
+        raise InputError(f"--data.source = {config.source}: no such folder")
     old = read_table(place / FILES)
     if old is not None and not looks_at_all and _is_current(root, old, config):
         return _opened(old)
     folder = walk(root, FORMATS)
     if not folder.wanted and not folder.left_out:
         raise InputError(
-            f"--data.audio-dir = {config.audio_dir}: no audio among {len(folder.others)} files; "
+            f"--data.source = {config.source}: no audio among {len(folder.others)} files; "
             f"expected files ending in {' '.join(sorted(FORMATS))}"
         )
     if not place.exists():
@@ -166,9 +166,9 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
 def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
     """Decodes every `workers`-th file that the index lacks, from number `worker` on, and keeps what
     it found for whoever opens the index next; returns how many files it is answerable for."""
-    root, place = Path(config.audio_dir), index_place(config)
+    root, place = Path(config.source), index_place(config)
     if not root.is_dir():
-        raise InputError(f"--data.audio-dir = {config.audio_dir}: no such folder")
+        raise InputError(f"--data.source = {config.source}: no such folder")
     own, old = walk(root, FORMATS).wanted[worker::workers], read_table(place / FILES)
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)

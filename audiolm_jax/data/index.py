@@ -69,7 +69,7 @@ class ClipIndex:
         chosen = self.clips.where(self.clips.is_heldout == (split == "heldout"))
         if not chosen:
             raise InputError(
-                f"{self.config.audio_dir}: no {split} clip among {len(self.clips)} with "
+                f"{self.config.source}: no {split} clip among {len(self.clips)} with "
                 f"{self.config.heldout_flag}; change it or add files{self._if_few}"
             )
         return chosen
@@ -121,7 +121,7 @@ class ClipIndex:
     def fingerprint(self) -> str:
         """16 hexadecimal digits over clips, contents and reading rules; not over the location."""
         config = dataclasses.asdict(self.config)
-        del config["audio_dir"], config["index"]
+        del config["source"], config["index"]
         for name, neutral in (("heldout_minutes", None), ("split_by", "file")):  # as before them
             if config[name] == neutral:
                 del config[name]
@@ -205,7 +205,7 @@ def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:
 
 
 def _unchanged(config: AudioDataConfig, clip: ClipInfo) -> Path:
-    path = Path(config.audio_dir) / named(clip.path)
+    path = Path(config.source) / named(clip.path)
     try:
         status = os.stat(path)
     except OSError as error:
@@ -227,7 +227,7 @@ def _checked(
 def _changed(path: Path, config: AudioDataConfig, what: str = "") -> InputError:
     return InputError(
         f"{shown(path)}: the file changed since it was indexed{what}; start again with audiolm "
-        f"index {config.audio_dir}"
+        f"index {config.source}"
     )
 
 
@@ -236,16 +236,16 @@ def scan(config: AudioDataConfig) -> ClipIndex:
     index = index_folder(config)
     if not index.clips:
         raise InputError(
-            f"--data.audio-dir = {config.audio_dir}: none of {len(index.bad)} audio files can be "
+            f"--data.source = {config.source}: none of {len(index.bad)} audio files can be "
             f"used; the first: {index.bad[0].path}: {index.bad[0].reason}"
         )
     if passed_over := index.passed_over:
-        logger.warning(f"{config.audio_dir}: {passed_over}; audiolm audit names them")
+        logger.warning(f"{config.source}: {passed_over}; audiolm audit names them")
     for words in index.note_lines():
         logger.warning(words)
     train, heldout = index.seconds("train") / 60, index.seconds("heldout") / 60
     logger.info(
-        f"{config.audio_dir}: {len(index.clips)} clips, {train:.1f} min to train on, "
+        f"{config.source}: {len(index.clips)} clips, {train:.1f} min to train on, "
         f"{heldout:.1f} min held out{index.in_time}"
     )
     if heldout:

@@ -15,7 +15,7 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
-    audio_dir: Place
+    source: Place
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""
@@ -27,7 +27,7 @@ class AudioDataConfig:
     their hashes until so much is reached. Files that are added may move the last of them."""
     split_by: int | str = "file"
     """What is held out as a whole: a "file"; a "speaker", named by the corpus, by metadata.tsv or
-    by the first folder below audio_dir; the first so many folders, such as 2 for speaker/book; or
+    by the first folder below source; the first so many folders, such as 2 for speaker/book; or
     all that has the same entry in a column of metadata.tsv, such as "story"; each chosen by its
     name. "time": the end of each long file, for few files. "official": what a corpus calls dev or
     test; heldout_percent and heldout_minutes then count for nothing."""
@@ -36,14 +36,14 @@ class AudioDataConfig:
     max_seconds: float = 60.0
     """Longer files are read as consecutive clips of equal length, none longer."""
     exclude: tuple[str, ...] = ()
-    """Patterns of paths below audio_dir to leave out, such as "*/beep.*", and to list as bad."""
+    """Patterns of paths below source to leave out, such as "*/beep.*", and to list as bad."""
     sample_rate_hz: int = 16_000
     """Rate that everything is converted to; mono."""
     resampler: Literal["soxr_hq"] = "soxr_hq"  # of `audio.resample.Resampler`
     """Named recipe of the conversion, part of the data fingerprint."""
     index: Place | None = None
-    """Folder of the index of audio_dir (`audiolm index`), which tells what is in the files without
-    decoding them; None: .audiolm_index in audio_dir, or nowhere if that cannot be written."""
+    """Folder of the index of source (`audiolm index`), which tells what is in the files without
+    decoding them; None: .audiolm_index in source, or nowhere if that cannot be written."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.heldout_percent <= 99:

@@ -74,7 +74,7 @@ def _coded(names: list[str]) -> Groups:
 
 def _nameless(path: str, what: str, config: AudioDataConfig) -> InputError:
     return InputError(
-        f"--data.split-by = {config.split_by}: {config.audio_dir}/{path} {what}; move it, name it "
+        f"--data.split-by = {config.split_by}: {config.source}/{path} {what}; move it, name it "
         "in metadata.tsv or leave it out with --data.exclude"
     )
 

@@ -33,8 +33,8 @@ def check_unheard(index: ClipIndex, models: Mapping[str, Provenance]) -> None:
         if inner := provenance.get("encoder"):  # k-means tells of the encoder below it
             check_unheard(index, {f"{name}, its encoder": inner.get("provenance") or {}})
         data, mine = (provenance.get("config") or {}).get("data") or {}, index.config
-        same = (data.get("dataset"), data.get("audio_dir"))
-        if mine.dataset != same[0] and mine.audio_dir != same[1]:
+        same = (data.get("dataset"), data.get("source", data.get("audio_dir")))
+        if mine.dataset != same[0] and mine.source != same[1]:
             continue
         percent, unit = data.get("heldout_percent", 100), data.get("split_by", "file")
         below = (provenance.get("data") or {}).get("heldout_below", percent)

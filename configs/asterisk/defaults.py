@@ -3,13 +3,13 @@
 from audiolm_jax.data.sources import AudioDataConfig
 
 DATA = AudioDataConfig(
-    audio_dir="data/asterisk_voices",
+    source="data/asterisk_voices",
     dataset="asterisk_voices",
     exclude=("*/beep*.*", "*-2tone.*", "*/silence/*", "*/tt-monkeys.*"),  # no speech
 )
 # Synthetic speech with known phones: ./launch/flite.sh
 FLITE = {
-    "audio_dir": "data/flite",
+    "source": "data/flite",
     "items": "data/flite/triphones.item",
     "alignments": "data/flite/alignments.tsv",
 }

@@ -7,7 +7,7 @@ from audiolm_jax.stages import StageConfig
 from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 DATA = AudioDataConfig(
-    audio_dir="data/asterisk",
+    source="data/asterisk",
     dataset="asterisk_en",
     exclude=("*/beep*.*", "*/tt-monkeys.*"),  # no speech
 )
@@ -15,7 +15,7 @@ DATA = AudioDataConfig(
 LEVELS, CODES, CLUSTERS = 8, 256, 64
 # Synthetic speech with known phones: ./launch/flite.sh
 FLITE = {
-    "audio_dir": "data/flite",
+    "source": "data/flite",
     "items": "data/flite/triphones.item",
     "alignments": "data/flite/alignments.tsv",
 }

@@ -8,7 +8,7 @@ from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig
 
 # The paper trains on everything: enough is withheld to watch the training by, and no more.
 DATA = AudioDataConfig(
-    audio_dir="data/librilight/unlab-60k", dataset="librilight_60k", heldout_minutes=120.0
+    source="data/librilight/unlab-60k", dataset="librilight_60k", heldout_minutes=120.0
 )
 
 

@@ -7,7 +7,7 @@ audiolm train configs/piano_paper/soundstream.py
 there is no fine stage. All else is configs/librilight_paper/soundstream.py, but for the revival of
 codes: with 16,384 of them a step of 19,200 frames uses a code 1.2 times on average, so a code is
 dead below a tenth of that, the share that the paper's 2 is there. AudioLM's 40,000 hours are not
-public; name your own folder with --data.audio-dir.
+public; name your own folder with --data.source.
 """
 
 import dataclasses
@@ -27,6 +27,6 @@ def experiment() -> CodecExperiment:
     return dataclasses.replace(
         speech,
         directory="runs/piano_paper/codec",
-        data=AudioDataConfig(audio_dir="data/piano", dataset="piano", heldout_minutes=120.0),
+        data=AudioDataConfig(source="data/piano", dataset="piano", heldout_minutes=120.0),
         model=dataclasses.replace(speech.model, quantizer=quantizer),
     )

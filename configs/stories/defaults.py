@@ -8,7 +8,7 @@ from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 # 24 hours of 16 voices; three more voices, and one story in twenty, are in folders beside it.
 DATA = AudioDataConfig(
-    audio_dir="data/stories/train",
+    source="data/stories/train",
     dataset="stories",
     heldout_percent=1,  # to watch the training by; what is reported comes from the other folders
 )

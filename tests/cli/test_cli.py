@@ -292,7 +292,7 @@ def test_the_demo_takes_one_long_recording_and_many_short_ones(tmp_path):
     long = recordings(tmp_path / "long", [80.0])
     plan = dict(steps(DemoOptions(str(long))))
     assert plan["look at the recordings"][:4] == ["audit", str(long), "--split-by", "time"]
-    readers = [words for words in plan.values() if "--data.audio-dir" in words]
+    readers = [words for words in plan.values() if "--data.source" in words]
     assert len(readers) == 5
     assert all("--data.split-by time" in " ".join(words) for words in readers)
     many = recordings(tmp_path / "many", [3.0 + number / 10 for number in range(16)])

@@ -36,7 +36,7 @@ def test_own_recordings_have_a_run_directory_of_their_own(tmp_path, given):
     for name, experiment in found.items():
         places = described(experiment)["places"]
         for field, place in places.items():
-            if field == "config.data.audio_dir":
+            if field == "config.data.source":
                 assert place == options.audio_dir
             elif field == "config.runs":
                 assert set(place) == {str((root / x).resolve()) for x in demo.TRAINED} - {

@@ -28,7 +28,7 @@ def index(tmp_path_factory):
     for number, seconds in enumerate([0.3, 0.31, 0.5, 0.75, 1.0, 2.0, 3.0, 0.4, 1.7, 0.35]):
         samples = rng.uniform(-0.5, 0.5, int(seconds * 16000)).astype(np.float32)
         write_wav(folder / f"{number}.wav", samples, 16000, None)
-    return scan(AudioDataConfig(audio_dir=str(folder), heldout_percent=40))
+    return scan(AudioDataConfig(source=str(folder), heldout_percent=40))
 
 
 def take(iterator, count):
@@ -203,7 +203,7 @@ def test_abandoned_stream_ends_its_thread_and_errors_arrive(index, tmp_path):
     assert not any(thread.name == "prefetch" for thread in threading.enumerate())
     path = tmp_path / "a.wav"
     write_wav(path, np.full(8000, 0.1, np.float32), 16000, None)
-    gone = scan(AudioDataConfig(audio_dir=str(tmp_path), heldout_percent=0))
+    gone = scan(AudioDataConfig(source=str(tmp_path), heldout_percent=0))
     path.unlink()
     with pytest.raises(InputError, match=r"a\.wav: cannot be read"):
         next(AudioCrops(gone, "train", CROP, 4, seed=0).batches(0))
@@ -214,7 +214,7 @@ def test_a_stream_left_open_does_not_disturb_the_exit(index):
         "from audiolm_jax.data.crops import AudioCrops\n"
         "from audiolm_jax.data.index import scan\n"
         "from audiolm_jax.data.sources import AudioDataConfig\n"
-        f"config = AudioDataConfig(audio_dir={index.config.audio_dir!r})\n"
+        f"config = AudioDataConfig(source={index.config.source!r})\n"
         "stream = AudioCrops(scan(config), 'train', 0.25, 4, 0).batches(0)\n"
         "next(stream)\n"
     )

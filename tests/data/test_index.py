@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 
 def listed(folder, **changes):
-    return scan(AudioDataConfig(audio_dir=str(folder), **{"heldout_percent": 40, **changes}))
+    return scan(AudioDataConfig(source=str(folder), **{"heldout_percent": 40, **changes}))
 
 
 def test_clips_are_sorted_whole_and_repeatable(folder):
@@ -156,7 +156,7 @@ def test_speakers_who_are_known_from_training_are_counted(folder):
 def test_fingerprints_of_data_without_the_newer_rules_are_those_of_before(folder):
     index = listed(folder)
     rules = dataclasses.asdict(index.config)
-    for name in ("audio_dir", "index", "heldout_minutes", "split_by"):
+    for name in ("source", "index", "heldout_minutes", "split_by"):
         del rules[name]
     clips = [(clip.clip_id, clip.sha256, clip.num_samples) for clip in index.clips]
     assert index.fingerprint == fingerprint([rules, clips])
@@ -239,7 +239,7 @@ def test_hopeless_folders_are_one_line(tmp_path):
     (empty / "a.wav").write_text("prose")
     with pytest.raises(InputError, match=r"none of 1 audio files.*a\.wav: not audio"):
         listed(empty)
-    report = audit(AudioDataConfig(audio_dir=str(empty)))
+    report = audit(AudioDataConfig(source=str(empty)))
     assert not report.index.clips
     assert "bad: 1 x not audio\n  a.wav: not audio" in str(report)
 

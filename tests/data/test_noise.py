@@ -27,7 +27,7 @@ def indices(tmp_path_factory):
         for number, seconds in enumerate([0.4, 0.5, 0.75, 1.0, 0.31, 0.6, 0.8, 0.9]):
             samples = rng.uniform(-level, level, int(seconds * 16000)).astype(np.float32)
             write_wav(folder / f"{number}.wav", samples, 16000, None)
-        found.append(scan(AudioDataConfig(audio_dir=str(folder), heldout_percent=40)))
+        found.append(scan(AudioDataConfig(source=str(folder), heldout_percent=40)))
     return found
 
 
@@ -112,7 +112,7 @@ def test_silence_stays_silent(indices, config, tmp_path):
     samples = np.zeros(16000, np.float32)
     samples[-100:] = 0.5  # most crops of it are silent
     write_wav(tmp_path / "a.wav", samples, 16000, None)
-    quiet = scan(AudioDataConfig(audio_dir=str(tmp_path), heldout_percent=0))
+    quiet = scan(AudioDataConfig(source=str(tmp_path), heldout_percent=0))
     for pair in ((quiet, indices[1]), (indices[0], quiet)):
         batch = take(make(pair, config).batches(0), 5)
         assert np.isfinite(batch.noise).all()

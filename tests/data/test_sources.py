@@ -24,7 +24,7 @@ from audiolm_jax.errors import InputError
 def test_config_names_the_refused_field(change):
     (field,) = change
     with pytest.raises(InputError, match=f"--data.{field.replace('_', '-')} = "):
-        AudioDataConfig(audio_dir="x", **change)
+        AudioDataConfig(source="x", **change)
 
 
 def test_configs_import_only_the_standard_library():

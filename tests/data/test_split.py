@@ -103,7 +103,7 @@ def test_speakers_by_folder_and_by_metadata_are_compared(tmp_path):
     folders = listed(tmp_path, split_by="speaker", heldout_percent=50)
     assert folders.split_unit == "1"
     assert "split_unit" not in audio_facts(folders)
-    data = {"audio_dir": str(tmp_path), "split_by": "speaker", "heldout_percent": 50}
+    data = {"source": str(tmp_path), "split_by": "speaker", "heldout_percent": 50}
     old = {"config": {"data": data}, "data": {}}
     check_unheard(folders, {"old": old})
     rows = [f"s{n % 4}/{n}.wav\tvoice{n % 6}" for n in range(12)]

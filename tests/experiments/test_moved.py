@@ -32,7 +32,7 @@ def test_moved_it_goes_on_bit_for_bit_and_is_known_as_finished(here, caplog, mon
     shutil.copytree(here / "whole", there / "whole")
     shutil.rmtree(here / "data")
     monkeypatch.chdir(there)
-    data = dataclasses.replace(whole.data, audio_dir="voices")
+    data = dataclasses.replace(whole.data, source="voices")
     moved = dataclasses.replace(whole, directory="mnt/run", data=data)
     assert not moved.is_left_alone(caplog)
     assert "going on from step 2" in caplog.text

@@ -101,7 +101,7 @@ def test_minutes_of_a_folder_that_has_grown_are_compared_by_what_they_came_to(au
 def test_other_corpora_and_models_that_say_nothing_pass(audio):
     index = scan(AudioDataConfig(audio, "noise", heldout_percent=50))
     other = provenance(AudioDataConfig(audio, "noise", heldout_percent=10))
-    other["config"]["data"] |= {"dataset": "other", "audio_dir": "elsewhere"}
+    other["config"]["data"] |= {"dataset": "other", "source": "elsewhere"}
     for model in (other, {}, {"config": None}, {"config": {"data": None}, "data": None}):
         check_unheard(index, {"codec": model})
 

@@ -14,7 +14,7 @@ def choose_prompts(index: ClipIndex, count: int, seconds: float, seed: int) -> l
     if not (long := heldout.where(heldout.num_samples >= shortest)):
         longest = heldout.num_samples.max()
         raise InputError(
-            f"{index.config.audio_dir}: no held-out clip of {seconds} s, the longest has "
+            f"{index.config.source}: no held-out clip of {seconds} s, the longest has "
             f"{longest / index.config.sample_rate_hz:.2f} s; lower --prompt-seconds or change "
             f"{index.config.heldout_flag}, --data.split-by = {index.config.split_by}"
         )

@@ -85,7 +85,7 @@ def select_clips(
             else:
                 left_out.append(LeftOut(clip.clip_id, part, reason))
         seen.setdefault(key, clip.clip_id)
-    folder = index.config.audio_dir
+    folder = index.config.source
     if not waveform:
         raise InputError(
             f"{folder}: none of {len(index.of('heldout'))} held-out clips is {min_seconds:g} to "

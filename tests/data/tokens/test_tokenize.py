@@ -105,7 +105,7 @@ def index(tmp_path_factory):
         (folder / f"speaker{number % 3}").mkdir(exist_ok=True)
         write_wav(folder / f"speaker{number % 3}" / f"{number}.wav", samples, 16000, None)
     (folder / "bad.wav").write_text("prose")
-    return scan(AudioDataConfig(audio_dir=str(folder), dataset="fake", heldout_percent=25))
+    return scan(AudioDataConfig(source=str(folder), dataset="fake", heldout_percent=25))
 
 
 def contents(directory: Path) -> dict[str, str]:
@@ -222,7 +222,7 @@ def test_file_changed_since_the_scan_is_one_line(tmp_path):
     folder.mkdir()
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     write_wav(folder / "a.wav", noise, 16000, None)
-    index = scan(AudioDataConfig(audio_dir=str(folder), heldout_percent=0))
+    index = scan(AudioDataConfig(source=str(folder), heldout_percent=0))
     write_wav(folder / "a.wav", noise[:9000], 16000, None)
     with pytest.raises(InputError, match=r"a\.wav: the file changed since it was") as caught:
         precompute(index, load, tmp_path / "store", TokenizeConfig())
