@@ -36,10 +36,14 @@ def lock_file(path: Path, is_replaced: bool = False) -> Path:
     return path.with_name(f".{unique}.lock")
 
 
+class TakenError(InputError):
+    """Another process is writing there."""
+
+
 @contextlib.contextmanager
 def only_writer(path: Path, is_replaced: bool = False) -> Iterator[None]:
     """Makes this process the only one that writes a folder, or replaces a file or folder;
-    InputError at once if another does. Missing folders are made, nothing of the lock is left."""
+    `TakenError` at once if another does. Missing folders are made, nothing of the lock is left."""
     place = lock_file(path, is_replaced)
     is_new = not place.parent.exists()
     try:
@@ -111,9 +115,9 @@ def _owner(file: TextIO) -> dict[str, str | int]:
         return {}
 
 
-def _taken(path: Path, owner: dict[str, str | int]) -> InputError:
+def _taken(path: Path, owner: dict[str, str | int]) -> TakenError:
     who = f" ({owner['pid']} on {owner['host']})" if owner else ""
-    return InputError(
+    return TakenError(
         f"{path}: another process{who} is writing here; wait for its end, or write elsewhere"
     )
 

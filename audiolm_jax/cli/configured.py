@@ -24,7 +24,7 @@ USAGE = """usage: audiolm {verb} CONFIG.py [--FIELD VALUE ...]
 `audiolm {verb} CONFIG.py --help` shows the fields with the values of that config. All fields of
 each kind of config, with the defaults of their dataclasses:
 """
-PROCESSES = """Several processes train one model when each is started with
+PROCESSES = """Several processes work on one run when each is started with
 
   --distributed auto       on a TPU pod, or under SLURM, Open MPI or Kubernetes
   --distributed HOST:PORT --num-processes N --process-id I
@@ -60,24 +60,27 @@ class Processes:
 
 def train(arguments: Sequence[str]) -> None:
     """`audiolm train`."""
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(PROCESSES)
-    if _asks_for_help("train", arguments):
-        return
-    from audiolm_jax.training.distributed import is_first_host, joined
-
-    processes, rest = parse_known(Processes, arguments, "audiolm train")
-    experiment = configured("train", rest)
-    with joined(processes.config):
-        if not is_first_host():
-            show_errors_alone()
-        experiment.run()
+    _run_on_all("train", arguments)
 
 
 def tokenize(arguments: Sequence[str]) -> None:
     """`audiolm tokenize`."""
-    if not _asks_for_help("tokenize", arguments):
-        configured("tokenize", arguments).run()
+    _run_on_all("tokenize", arguments)
+
+
+def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(PROCESSES)
+    if _asks_for_help(verb, arguments):
+        return
+    from audiolm_jax.training.distributed import is_first_host, joined
+
+    processes, rest = parse_known(Processes, arguments, f"audiolm {verb}")
+    experiment = configured(verb, rest)
+    with joined(processes.config):
+        if not is_first_host():
+            show_errors_alone()
+        experiment.run()
 
 
 def evaluate(arguments: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """`audiolm index`: decodes a folder of recordings once, so that no other command has to."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import tyro
@@ -10,7 +9,7 @@ from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.file_index import index_place, index_share, open_files
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.errors import InputError
+from audiolm_jax.data.workers import ALONE, read_worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +32,11 @@ class IndexOptions:
 def index(arguments: Sequence[str]) -> None:
     """`audiolm index`."""
     options = parse(IndexOptions, arguments, "audiolm index")
-    found = re.fullmatch(r"(\d+)/(\d+)", options.worker)
-    if found is None or not 0 <= int(found[1]) < int(found[2]):
-        raise InputError(f"--worker {options.worker}: expected a number below another, such as 0/4")
+    worker = read_worker(options.worker)
     config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
-    if (workers := int(found[2])) > 1:
-        count = index_share(config, int(found[1]), workers)
+    if worker != ALONE:
+        count = index_share(config, worker)
         print(f"{place}: {count} files by worker {options.worker}; join them with audiolm index")
         return
     files = open_files(config, looks_at_all=True)

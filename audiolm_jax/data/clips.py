@@ -130,6 +130,10 @@ class Clips(Sequence[ClipInfo]):
         """Those that are chosen."""
         return Clips(self._table, self._rows[chosen])
 
+    def by_length(self) -> "Clips":
+        """The shortest first."""
+        return Clips(self._table, self._rows[np.argsort(self.num_samples, kind="stable")])
+
     def __len__(self) -> int:
         return len(self._rows)
 

@@ -35,6 +35,7 @@ from audiolm_jax.data.file_facts import (
 from audiolm_jax.data.metadata import OddLines, read_metadata
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.walk import BadFile, Walk, walk
+from audiolm_jax.data.workers import Worker
 from audiolm_jax.errors import InputError
 
 INDEX_FOLDER = ".audiolm_index"
@@ -163,13 +164,13 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
     return _opened(table)
 
 
-def index_share(config: AudioDataConfig, worker: int, workers: int) -> int:
-    """Decodes every `workers`-th file that the index lacks, from number `worker` on, and keeps what
-    it found for whoever opens the index next; returns how many files it is answerable for."""
+def index_share(config: AudioDataConfig, worker: Worker) -> int:
+    """Decodes a worker's share of the files that the index lacks, and keeps what it found for
+    whoever opens the index next; returns how many files it is answerable for."""
     root, place = Path(config.source), index_place(config)
     if not root.is_dir():
         raise InputError(f"--data.source = {config.source}: no such folder")
-    own, old = walk(root, FORMATS).wanted[worker::workers], read_table(place / FILES)
+    own, old = worker.share(walk(root, FORMATS).wanted), read_table(place / FILES)
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
     except OSError as error:

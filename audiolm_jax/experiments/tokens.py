@@ -1,5 +1,6 @@
 """Writing a token store."""
 
+import contextlib
 import dataclasses
 import logging
 from pathlib import Path
@@ -10,9 +11,12 @@ from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.config import TokenizeConfig
+from audiolm_jax.data.workers import ALONE, Worker, read_worker
+from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 
 if TYPE_CHECKING:
+    from audiolm_jax.data.tokens.store import TokenStore
     from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 
 logger = logging.getLogger(__name__)
@@ -34,17 +38,52 @@ class TokenizeExperiment(Experiment):
     """Run directory or model folder of the semantic tokenizer."""
     tokenize: TokenizeConfig = TokenizeConfig()
     """Shards and batches."""
+    worker: str = "0/1"
+    """Number of this process and how many share the work, such as 3/16, on machines that all see
+    the recordings and the directory; with --distributed it is known. The last to end completes the
+    store; where some were stopped, any of these commands goes on with what they left."""
+
+    def __post_init__(self) -> None:
+        read_worker(self.worker)
 
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
         return {"codec": fingerprint_of(self.codec), "semantic": fingerprint_of(self.semantic)}
 
     def run(self) -> Path:
-        """Writes the token store, or what is left of it."""
-        with only_writer(Path(self.directory)):
-            return self._write()
+        """Writes the token store, or this process' part of what is left of it."""
+        import jax
 
-    def _write(self) -> Path:
+        from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.training.distributed import wait_for_all
+
+        worker, directory = read_worker(self.worker), Path(self.directory)
+        if (processes := jax.process_count()) > 1:
+            if worker != ALONE:
+                raise InputError(f"--worker {self.worker}: with --distributed leave it out")
+            worker = Worker(jax.process_index(), processes)
+        is_alone = worker == ALONE
+        with only_writer(directory) if is_alone else contextlib.nullcontext():
+            store = self._write(worker)
+        if processes > 1:
+            wait_for_all("tokenize")
+            store = TokenStore.open(directory, verify=False)
+        if store is None:
+            where = f"{directory}: not complete yet: other processes write the rest"
+            if is_alone:
+                raise InputError(f"{where}; give the same command once they have ended")
+            logger.info(f"{where}, the last of which completes the store")
+            return directory
+        for split, part in store.manifest["splits"].items():
+            facts = part["statistics"]
+            logger.info(
+                f"{store.directory}: {split}: {facts['clips']} clips, {facts['seconds'] / 60:.1f} "
+                f"min, {facts['semantic_deduplicated']} semantic tokens without repeats, "
+                f"{facts['acoustic_tokens']} acoustic tokens"
+            )
+        return directory
+
+    def _write(self, worker: Worker) -> "TokenStore | None":
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.tokens.tokenize import precompute
         from audiolm_jax.data.unheard import check_unheard, provenance_at
@@ -53,15 +92,7 @@ class TokenizeExperiment(Experiment):
         paths = {f"--{part} {getattr(self, part)}": getattr(self, part) for part in self.upstream()}
         check_unheard(index, {name: provenance_at(path) for name, path in paths.items()})
         load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
-        store = precompute(index, load, Path(self.directory), self.tokenize)
-        for split, part in store.manifest["splits"].items():
-            facts = part["statistics"]
-            logger.info(
-                f"{store.directory}: {split}: {facts['clips']} clips, {facts['seconds'] / 60:.1f} "
-                f"min, {facts['semantic_deduplicated']} semantic tokens without repeats, "
-                f"{facts['acoustic_tokens']} acoustic tokens"
-            )
-        return store.directory
+        return precompute(index, load, Path(self.directory), self.tokenize, worker)
 
 
 @dataclasses.dataclass(frozen=True)

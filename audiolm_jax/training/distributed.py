@@ -154,6 +154,13 @@ def from_first_host(make: Callable[[], Value]) -> Value:
         client.key_value_set(key, json.dumps(answer))
 
 
+def wait_for_all(what: str) -> None:
+    """Returns when all processes of the run have come here."""
+    if (client := _client()) is not None:
+        name = f"audiolm_jax/{what}/{next(_calls)}"
+        client.wait_at_barrier(name, timeout_in_ms=_PATIENCE_SECONDS * 1000)
+
+
 def _client() -> Any:
     """JAX's connection to the other processes, which Orbax uses too; None if there are none."""
     from jax._src import distributed

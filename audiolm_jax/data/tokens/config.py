@@ -15,10 +15,10 @@ class TokenizeConfig:
     shards: int = 8
     """Output files of the train split; the held-out split gets its share, at least one."""
     batch_clips: int = 8
-    """Clips encoded together, of similar length."""
+    """Clips encoded together, of similar length, on each device."""
     beam_options: tuple[str, ...] = ()
-    """Options of Beam such as --runner=DataflowRunner; empty runs in this process. Every worker
-    must see the audio and the output folder under the same path."""
+    """Options of Beam such as --runner=DataflowRunner; empty: this process does it, on all its
+    devices. Every worker must see recordings, models and output under the same path."""
 
     def __post_init__(self) -> None:
         for name in ("shards", "batch_clips"):

@@ -1,22 +1,29 @@
-"""Audio to token store by a Beam pipeline whose unit of work is one output shard.
+"""Audio to token store, one shard at a time, by any number of processes.
 
-What a shard holds depends on the clip list alone, so any runner, any number of workers and any
-number of interruptions give the same bytes; a run that was stopped skips the finished shards.
+What a shard holds depends on the clip list alone, so any number of workers, devices and
+interruptions give the same bytes; whoever finds a shard written or being written leaves it alone.
 """
 
+import contextlib
 import dataclasses
 import functools
 import logging
-import re
+import os
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.artifacts.writer import TakenError, only_writer
+from audiolm_jax.data.clips import ClipInfo, Clips
 from audiolm_jax.data.index import ClipIndex, load_clip
-from audiolm_jax.data.sources import SPLITS, AudioDataConfig, Split
+from audiolm_jax.data.prefetch import prefetch
+from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
     FORMAT_VERSION,
@@ -33,35 +40,53 @@ from audiolm_jax.data.tokens.store import (
     write_manifest,
     write_shard,
 )
+from audiolm_jax.data.workers import ALONE, Worker
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AcousticTokenizer, AudioBatch, SemanticTokenizer
 
-LoadTokenizers = Callable[[], tuple[AcousticTokenizer, SemanticTokenizer]]
+Tokenizers = tuple[AcousticTokenizer, SemanticTokenizer]
+LoadTokenizers = Callable[[], Tokenizers]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shard:
-    """One element of the pipeline: everything a worker needs to write one file."""
+class Shard:
+    """A file to be written."""
 
-    name: str
-    clips: tuple[ClipInfo, ...]
+    split: Split
+    number: int
+    count: int  # of the split
     label: str  # "3 of 9", for the progress line
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return shard_name(self.split, self.number, self.count)
+
+    def clips(self, index: ClipIndex) -> Clips:
+        """What it holds, by length, to batch like with like."""
+        split = index.clips.where(index.clips.is_heldout == (self.split == "heldout"))
+        return split[self.number :: self.count].by_length()
 
 
 def precompute(
-    index: ClipIndex, load_tokenizers: LoadTokenizers, directory: Path, config: TokenizeConfig
-) -> TokenStore:
-    """Tokenizes every clip of both splits, or what is left of them, and opens the store;
-    `load_tokenizers`, picklable and hashable, is called once in each worker and once here.
+    index: ClipIndex,
+    load_tokenizers: LoadTokenizers,
+    directory: Path,
+    config: TokenizeConfig,
+    worker: Worker = ALONE,
+) -> TokenStore | None:
+    """Tokenizes every clip of both splits, or what is left of them, and opens the store; None if
+    other processes are still writing some of it. A worker begins with its share and goes on with
+    what nobody has begun. `load_tokenizers`, picklable and hashable, is called once for each device
+    in each process.
 
     The codec gets each clip filled with zeros to whole semantic frames, so that the number of its
     frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
     norms run over the clip, that fill is padding like what follows it in a batch.
     """
-    codec, semantic = _tokenizers(load_tokenizers)
-    provenance = _provenance(index, codec, semantic)
+    provenance = _provenance(index, *tokenizers_on(load_tokenizers, 0))
     if (directory / MANIFEST).exists():
         store = TokenStore.open(directory)
         if store.fingerprint == provenance.fingerprint:
@@ -72,30 +97,38 @@ def precompute(
             f"{provenance.fingerprint}; delete the folder or choose another"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob(".*.array_record*"):  # of a run killed in the middle of a shard
-        leftover.unlink()
-    work, counts = _plan(index, config)
-    writer = _ShardWriter(load_tokenizers, index.config, directory, config.batch_clips, provenance)
-    _run_pipeline(work, writer, config)
+    shards, counts = plan_shards(index, config)
+    writer = ShardWriter(directory, config.batch_clips, provenance)
+    if config.beam_options:
+        from audiolm_jax.data.tokens.beam import run_pipeline
+
+        if worker != ALONE:
+            raise InputError("--tokenize.beam-options: Beam has workers of its own; omit --worker")
+        run_pipeline(shards, writer, index.config, load_tokenizers, config.beam_options)
+    else:
+        _write_here(shards, writer, index, load_tokenizers, worker)
+    left = [shard for shard in shards if not writer.is_written(shard)]
+    if left:
+        logger.info(f"tokenize: {len(left)} of {len(shards)} shards are others' work, not done yet")
+        return None
+    for leftover in directory.glob(".*.array_record"):  # of processes that were killed
+        leftover.unlink(missing_ok=True)
     write_manifest(directory, provenance, counts, index.bad)
     return TokenStore.open(directory)
 
 
-def _plan(index: ClipIndex, config: TokenizeConfig) -> tuple[list[_Shard], dict[Split, int]]:
-    """The shards of both splits; a shard's clips are sorted by length to batch like with like."""
-    clips = {s: index.clips.where(index.clips.is_heldout == (s == "heldout")) for s in SPLITS}
-    share = config.shards / max(1, len(clips["train"]))
-    wanted = {"train": config.shards, "heldout": round(share * len(clips["heldout"]))}
-    counts = {
-        split: min(max(1, wanted[split]), len(clips[split])) for split in SPLITS if clips[split]
+def plan_shards(index: ClipIndex, config: TokenizeConfig) -> tuple[list[Shard], dict[Split, int]]:
+    """The shards of both splits, and how many each has."""
+    clips = {"heldout": int(index.clips.is_heldout.sum())}
+    clips["train"] = len(index.clips) - clips["heldout"]
+    share = config.shards / max(1, clips["train"])
+    wanted = {"train": config.shards, "heldout": round(share * clips["heldout"])}
+    counts: dict[Split, int] = {
+        split: min(max(1, wanted[split]), clips[split]) for split in SPLITS if clips[split]
     }
-    work: list[_Shard] = []
-    for split, count in counts.items():
-        for number in range(count):
-            members = sorted(clips[split][number::count], key=lambda c: (c.num_samples, c.clip_id))
-            label = f"{len(work) + 1} of {sum(counts.values())}"
-            work.append(_Shard(shard_name(split, number, count), tuple(members), label))
-    return work, counts
+    total = sum(counts.values())
+    places = [(split, n, count) for split, count in counts.items() for n in range(count)]
+    return [Shard(*p, f"{i + 1} of {total}") for i, p in enumerate(places)], counts
 
 
 def _provenance(
@@ -135,86 +168,131 @@ def _provenance(
 
 
 @dataclasses.dataclass(frozen=True)
-class _ShardWriter:
-    """Writes a shard unless it is there; the pickled part of the pipeline."""
+class ShardWriter:
+    """Writes shards that are not there."""
 
-    load_tokenizers: LoadTokenizers
-    data: AudioDataConfig
     directory: Path
     batch_clips: int
     provenance: TokenProvenance
 
-    def __call__(self, shard: _Shard) -> None:
-        path, start = self.directory / shard.name, time.monotonic()
-        if read_shard_summary(path, self.provenance.fingerprint):
-            logger.info("tokenize: shard %s: already written", shard.label)
-            return
-        summary = write_shard(path, self._records(shard), self.provenance)
-        seconds = summary["frames"] / self.provenance.sizes.acoustic_rate_hz
-        speed = seconds / (time.monotonic() - start)
-        logger.info(
-            f"tokenize: shard {shard.label}: {summary['records']} clips, {seconds:.0f} s of audio, "
-            f"{speed:.1f} x real time"
-        )
+    def is_written(self, shard: Shard) -> bool:
+        """Whether it is there, of these tokenizers."""
+        fingerprint = self.provenance.fingerprint
+        return read_shard_summary(self.directory / shard.name, fingerprint) is not None
 
-    def _records(self, shard: _Shard) -> Iterator[TokenRecord]:
-        codec, semantic = _tokenizers(self.load_tokenizers)
-        for first in range(0, len(shard.clips), self.batch_clips):
-            clips = shard.clips[first : first + self.batch_clips]
-            audio = [load_clip(self.data, clip) for clip in clips]
-            lengths = np.array([len(samples) for samples in audio], np.int32)
-            filled = -(-lengths // semantic.hop_samples) * semantic.hop_samples
-            # Missing rows repeat the last clip: one batch size, hence one codec compilation.
-            rows = [*range(len(clips)), *[len(clips) - 1] * (self.batch_clips - len(clips))]
-            padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
-            stacked = np.stack([padded[row] for row in rows])
-            acoustic = codec.encode(AudioBatch(stacked, filled[rows]))
-            clusters = semantic.encode(AudioBatch(stacked[: len(clips)], lengths))
-            codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
-            ids, tokens = np.asarray(clusters.ids), np.asarray(clusters.lengths)
-            for row, clip in enumerate(clips):
-                yield TokenRecord(
-                    clip_id=clip.clip_id,
-                    codes=codes[row, : frames[row]],
-                    clusters=ids[row, : tokens[row]],
-                    dataset=self.data.dataset,
-                    speaker=clip.speaker,
-                    text=clip.text,
-                    source_rate_hz=clip.source_rate_hz,
-                )
+    def write(
+        self, shard: Shard, index: ClipIndex, tokenizers: Tokenizers, stop: threading.Event
+    ) -> float:
+        """Writes it, unless it is told to stop; seconds of audio in it."""
+        path = self.directory / shard.name
+        with contextlib.closing(
+            self._records(shard.clips(index), index, tokenizers, stop)
+        ) as records:
+            summary = write_shard(path, records, self.provenance)
+        return summary["frames"] / self.provenance.sizes.acoustic_rate_hz
+
+    def _records(
+        self, clips: Clips, index: ClipIndex, tokenizers: Tokenizers, stop: threading.Event
+    ) -> Generator[TokenRecord, None, None]:
+        codec, semantic = tokenizers
+
+        def read() -> Iterator[tuple[list[ClipInfo], list[np.ndarray]]]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for first in range(0, len(clips), self.batch_clips):
+                    some = list(clips[first : first + self.batch_clips])
+                    yield some, list(pool.map(functools.partial(load_clip, index.config), some))
+
+        with contextlib.closing(prefetch(read, 1)) as batches:
+            for some, audio in batches:
+                if stop.is_set():
+                    raise RuntimeError("stopped, as another shard failed")
+                lengths = np.array([len(samples) for samples in audio], np.int32)
+                filled = -(-lengths // semantic.hop_samples) * semantic.hop_samples
+                # Missing rows repeat the last clip: one batch size, hence one codec compilation.
+                rows = [*range(len(some)), *[len(some) - 1] * (self.batch_clips - len(some))]
+                padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
+                stacked = np.stack([padded[row] for row in rows])
+                acoustic = codec.encode(AudioBatch(stacked, filled[rows]))
+                clusters = semantic.encode(AudioBatch(stacked[: len(some)], lengths))
+                codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
+                ids, tokens = np.asarray(clusters.ids), np.asarray(clusters.lengths)
+                for row, clip in enumerate(some):
+                    yield TokenRecord(
+                        clip_id=clip.clip_id,
+                        codes=codes[row, : frames[row]],
+                        clusters=ids[row, : tokens[row]],
+                        dataset=index.config.dataset,
+                        speaker=clip.speaker,
+                        text=clip.text,
+                        source_rate_hz=clip.source_rate_hz,
+                    )
 
 
-def _run_pipeline(work: list[_Shard], writer: _ShardWriter, config: TokenizeConfig) -> None:
-    logging.disable(logging.WARNING)  # it complains of optional packages that nobody asked for
-    try:
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-        from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-    finally:
-        logging.disable(logging.NOTSET)
-    # It would log the traceback of an exception that arrives here anyway.
-    logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
+def _write_here(
+    shards: list[Shard], writer: ShardWriter, index: ClipIndex, load: LoadTokenizers, worker: Worker
+) -> None:
+    """Writes what nobody else does, a shard at a time on each device."""
+    todo: queue.SimpleQueue[Shard] = queue.SimpleQueue()
+    for shard in worker.in_order(shards):
+        todo.put(shard)
+    progress, stop = _Progress(), threading.Event()
 
-    # "DirectRunner" by name would first try to download another runner; name the embedded one.
-    runner = None if config.beam_options else FnApiRunner()
-    options = PipelineOptions(list(config.beam_options), pickle_library="cloudpickle")
-    try:
-        with beam.Pipeline(runner, options) as pipeline:
-            _ = (
-                pipeline
-                | "shards" >> beam.Create(work)
-                | "spread" >> beam.Reshuffle()
-                | "tokenize" >> beam.Map(writer)
+    def work(number: int) -> None:
+        with contextlib.suppress(queue.Empty), jax.default_device(_devices()[number]):
+            tokenizers = None
+            while not stop.is_set():
+                shard = todo.get_nowait()
+                with (
+                    contextlib.suppress(TakenError),
+                    only_writer(writer.directory / shard.name, True),
+                ):
+                    if writer.is_written(shard):
+                        logger.info("tokenize: shard %s: already written", shard.label)
+                        continue
+                    tokenizers = tokenizers or tokenizers_on(load, number)
+                    seconds = writer.write(shard, index, tokenizers, stop)
+                    progress.tell(shard, seconds, todo.qsize())
+
+    count = len(_devices())
+    if count == 1:
+        return work(0)
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for ended in as_completed([pool.submit(work, number) for number in range(count)]):
+                ended.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _devices() -> list[jax.Device]:
+    """All accelerators of this machine, or its CPU, which works on one batch with all cores."""
+    devices = jax.local_devices()
+    return devices[:1] if devices[0].platform == "cpu" else devices
+
+
+@functools.cache
+def tokenizers_on(load: LoadTokenizers, number: int) -> Tokenizers:
+    """Loads once for each device in each process: what Beam copies with a worker is equal."""
+    with jax.default_device(_devices()[number]):
+        return load()
+
+
+class _Progress:
+    """Tells how fast this process is."""
+
+    def __init__(self) -> None:
+        self._begun, self._written, self._hours = time.monotonic(), 0, 0.0
+        self._lock = threading.Lock()
+
+    def tell(self, shard: Shard, seconds: float, left: int) -> None:
+        """A line for a shard."""
+        with self._lock:
+            self._written += 1
+            self._hours += seconds / 3600
+            elapsed = (time.monotonic() - self._begun) / 3600
+            logger.info(
+                f"tokenize: shard {shard.label}: {seconds / 3600:.2f} h of audio; "
+                f"{self._hours / elapsed:.1f} h an hour, {left} shards left, "
+                f"{60 * elapsed / self._written * left:.0f} min"
             )
-    except Exception as error:
-        # Beam wraps the worker's exception into its own, with the traceback as text.
-        pattern = r"^(?:\w+\.)*InputError: (.+?)(?: \[while running .*)?$"
-        if inner := re.search(pattern, str(error), re.M):
-            raise InputError(inner[1]) from error
-        raise
-
-
-@functools.lru_cache(maxsize=1)
-def _tokenizers(load: LoadTokenizers) -> tuple[AcousticTokenizer, SemanticTokenizer]:
-    """Loads once in each process: what Beam copies with the writer is equal each time."""
-    return load()

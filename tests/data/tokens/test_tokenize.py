@@ -2,11 +2,18 @@
 
 import dataclasses
 import hashlib
+import re
+import time
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.index import scan
 from audiolm_jax.data.sources import AudioDataConfig
@@ -14,6 +21,7 @@ from audiolm_jax.data.tokens import tokenize as module
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.data.tokens.tokenize import precompute
+from audiolm_jax.data.workers import Worker, read_worker
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import EOS, StageConfig
 from audiolm_jax.types import AcousticTokens, AudioBatch, SemanticTokens
@@ -77,7 +85,25 @@ class Loader:
 
     def __call__(self):
         LOADED.append(self.name)
-        return load()
+        return (FakeCodec(fail_after=1), FakeSemantic()) if self.name == "failing" else load()
+
+
+PLACES = set()
+
+
+class CodecOnDevice(FakeCodec):
+    def __init__(self):
+        super().__init__()
+        self.scale = jnp.float32(100.0)
+
+    def encode(self, audio):
+        PLACES.update((self.scale * 2).devices())
+        time.sleep(0.01)  # for the others to come to something
+        return super().encode(audio)
+
+
+def load_on_device():
+    return CodecOnDevice(), FakeSemantic()
 
 
 def load_failing():
@@ -181,16 +207,81 @@ def test_interrupted_equals_uninterrupted(index, tmp_path, caplog, monkeypatch):
     precompute(index, load, tmp_path / "broken", config)
     assert caplog.text.count("already written") == len(written)
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
-    # Complete: not even the pipeline is started again.
-    monkeypatch.setattr(module, "_run_pipeline", None)
+    # Complete: nothing is begun again.
+    monkeypatch.setattr(module, "_write_here", None)
     precompute(index, load, tmp_path / "broken", config)
     assert "nothing to do" in caplog.text
 
 
+def test_workers_share_the_shards(index, tmp_path, caplog):
+    """Each begins with its own and goes on with what nobody has begun."""
+    caplog.set_level("INFO")
+    config = TokenizeConfig(shards=5, batch_clips=4)
+    whole = precompute(index, load, tmp_path / "whole", config)
+    store = tmp_path / "shared"
+    names = [shard.name for shard in module.plan_shards(index, config)[0]]
+    with only_writer(store / names[0], True), only_writer(store / names[3], True):
+        assert precompute(index, load, store, config, Worker(1, 3)) is None
+        assert "2 of 6 shards are others' work" in caplog.text
+        caplog.clear()
+        assert precompute(index, load, store, config) is None
+        assert caplog.text.count("already written") == 4
+    assert not re.findall(r"shard \d of 6: \d\.", caplog.text)
+    assert precompute(index, load, store, config, Worker(2, 3)) is not None
+    order = re.findall(r"shard (\d) of 6: \d\.", caplog.text)
+    assert order == ["1", "4"]
+    assert contents(store) == contents(tmp_path / "whole")
+    assert whole.fingerprint == TokenStore.open(store).fingerprint
+
+
+@hypothesis.given(st.integers(0, 30), st.integers(1, 9), st.data())
+def test_a_worker_begins_with_its_share_and_comes_to_all(items, workers, data):
+    number = data.draw(st.integers(0, workers - 1))
+    worker, everything = Worker(number, workers), list(range(items))
+    order = worker.in_order(everything)
+    assert sorted(order) == everything
+    share = worker.share(everything)
+    assert order[: len(share)] == list(share) == list(range(number, items, workers))
+
+
+@pytest.mark.parametrize("text", ["", "1", "4/4", "-1/4", "1/0", "1/4/5", "a/b"])
+def test_what_is_no_worker_is_refused(text):
+    with pytest.raises(InputError, match=r"--worker .*expected a number below another"):
+        read_worker(text)
+
+
+def test_all_devices_work_and_write_the_same(index, tmp_path, monkeypatch):
+    config = TokenizeConfig(shards=5, batch_clips=4)
+    precompute(index, load_on_device, tmp_path / "one", config)
+    PLACES.clear()
+    monkeypatch.setattr(module, "_devices", lambda: jax.devices()[:3])
+    precompute(index, load_on_device, tmp_path / "three", config)
+    assert PLACES <= set(jax.devices()[:3])
+    assert len(PLACES) > 1
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+    # What fails on one device ends all of them.
+    with pytest.raises(MemoryError, match="the machine went away"):
+        precompute(index, Loader("failing"), tmp_path / "broken", config)
+    assert not list((tmp_path / "broken").glob(".*"))
+
+
+BEAM = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
+
+
+def test_beam_writes_the_same(index, tmp_path):
+    config = TokenizeConfig(shards=3, batch_clips=4)
+    precompute(index, load, tmp_path / "here", config)
+    through_beam = dataclasses.replace(config, beam_options=BEAM)
+    with pytest.raises(InputError, match="omit --worker"):
+        precompute(index, load, tmp_path / "beam", through_beam, Worker(0, 2))
+    precompute(index, load, tmp_path / "beam", through_beam)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "here")
+
+
 def test_tokenizers_are_loaded_once_in_a_process(index, tmp_path):
-    LOADED.clear()
     precompute(index, Loader("one"), tmp_path / "store", TokenizeConfig(shards=4))
-    assert LOADED == ["one"]
+    precompute(index, Loader("one"), tmp_path / "store", TokenizeConfig(shards=4))
+    assert LOADED.count("one") == 1
 
 
 def test_other_tokens_are_not_overwritten(index, tmp_path):
