@@ -18,7 +18,7 @@ FRAMES = 150  # more than a block
 TOLERANCE = 3e-5  # of samples: blocks of unequal sizes may be summed in another order
 
 
-SLOW = {"dac_even_strides": pytest.mark.slow}
+SLOW = dict.fromkeys(("dac", "dac_even_strides", "denoising_decoder"), pytest.mark.slow)
 
 
 @pytest.fixture(
