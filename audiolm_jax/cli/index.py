@@ -1,14 +1,14 @@
 """`audiolm index`: decodes a folder of recordings once, so that no other command has to."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import tyro
 
 from audiolm_jax.audio.names import shown
-from audiolm_jax.cli.options import parse
+from audiolm_jax.cli.options import parse, worker_of
 from audiolm_jax.data.file_index import index_place, index_share, open_files
+from audiolm_jax.data.packs.read import find_pack
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 
@@ -33,13 +33,13 @@ class IndexOptions:
 def index(arguments: Sequence[str]) -> None:
     """`audiolm index`."""
     options = parse(IndexOptions, arguments, "audiolm index")
-    found = re.fullmatch(r"(\d+)/(\d+)", options.worker)
-    if found is None or not 0 <= int(found[1]) < int(found[2]):
-        raise InputError(f"--worker {options.worker}: expected a number below another, such as 0/4")
+    worker, workers = worker_of(options.worker)
+    if find_pack(options.source, hashes=False) is not None:
+        raise InputError(f"{shown(options.source)}: a pack, which has its own index; leave it out")
     config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
-    if (workers := int(found[2])) > 1:
-        count = index_share(config, int(found[1]), workers)
+    if workers > 1:
+        count = index_share(config, worker, workers)
         print(f"{place}: {count} files by worker {options.worker}; join them with audiolm index")
         return
     files = open_files(config, looks_at_all=True)

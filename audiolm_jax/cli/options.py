@@ -58,3 +58,11 @@ def _one_line(box: str) -> str:
             continue
         message.append(line)
     return re.sub(r"\s+", " ", " ".join(message))
+
+
+def worker_of(text: str) -> tuple[int, int]:
+    """(3, 16) of "3/16"."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 0 <= int(found[1]) < int(found[2]):
+        raise InputError(f"--worker {text}: expected a number below another, such as 0/4")
+    return int(found[1]), int(found[2])

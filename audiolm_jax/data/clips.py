@@ -50,6 +50,7 @@ class ClipInfo:
     gender: str = ""  # "male" and "female" whatever the list calls them
     group: str = ""  # name of all that is held out with it, "" for its content alone
     file_state: tuple[int, int] | None = None  # bytes of the file and its time when it was indexed
+    packed: int | None = None  # number of the file in a pack, None for a file of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +127,11 @@ class Clips(Sequence[ClipInfo]):
             for path, digest, part, count in zip(paths, digests, parts, samples, strict=True):
                 yield _clip_id(path, part), digest.hex(), count
 
+    def stretches(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Number of the file, first sample and end, at the file's own rate, int64 [n] each."""
+        start = self._table.start[self._rows].astype(np.int64)
+        return self.files.astype(np.int64), start, start + self._table.source_samples[self._rows]
+
     def where(self, chosen: Bool[np.ndarray, " n"]) -> "Clips":
         """Those that are chosen."""
         return Clips(self._table, self._rows[chosen])
@@ -176,6 +182,7 @@ class Clips(Sequence[ClipInfo]):
             gender=files.value("gender", file),
             group=table.groups.of(file) if table.groups else "",
             file_state=(files.value("size", file), files.value("time", file)),
+            packed=None if files.packed is None else file,
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex, load_clip
+from audiolm_jax.data.shards import read_summary, shard_counts
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig, Split
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
@@ -28,7 +29,6 @@ from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import (
     MANIFEST,
     TokenStore,
-    read_shard_summary,
     shard_name,
     write_manifest,
     write_shard,
@@ -84,11 +84,7 @@ def precompute(
 def _plan(index: ClipIndex, config: TokenizeConfig) -> tuple[list[_Shard], dict[Split, int]]:
     """The shards of both splits; a shard's clips are sorted by length to batch like with like."""
     clips = {s: index.clips.where(index.clips.is_heldout == (s == "heldout")) for s in SPLITS}
-    share = config.shards / max(1, len(clips["train"]))
-    wanted = {"train": config.shards, "heldout": round(share * len(clips["heldout"]))}
-    counts = {
-        split: min(max(1, wanted[split]), len(clips[split])) for split in SPLITS if clips[split]
-    }
+    counts = shard_counts({split: len(clips[split]) for split in SPLITS}, config.shards, "train")
     work: list[_Shard] = []
     for split, count in counts.items():
         for number in range(count):
@@ -146,7 +142,7 @@ class _ShardWriter:
 
     def __call__(self, shard: _Shard) -> None:
         path, start = self.directory / shard.name, time.monotonic()
-        if read_shard_summary(path, self.provenance.fingerprint):
+        if read_summary(path, self.provenance.fingerprint):
             logger.info("tokenize: shard %s: already written", shard.label)
             return
         summary = write_shard(path, self._records(shard), self.provenance)
