@@ -1,4 +1,4 @@
-"""Files of records, as token stores and packs are made of: ArrayRecord, a JSON of facts beside each.
+"""Files of records, of which token stores and packs are made: ArrayRecord, a JSON beside each.
 
 A shard counts as written once its JSON exists; each file appears by an atomic rename, so a process
 killed at any time leaves nothing that looks whole and is not.
@@ -85,8 +85,8 @@ class ShardReader:
     """Reads single records of many shards, few of them open at a time; from any thread."""
 
     def __init__(self, remedy: str, is_small: bool):
-        """`remedy` is what to do about damage, for the messages. Records that are small cost a third
-        if one is read of a shard at a time."""
+        """`remedy` is what to do about damage, for the messages. Small records cost a third if they
+        are read one after the other."""
         self._remedy, self._lock = remedy, threading.Lock() if is_small else None
         # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
         self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)

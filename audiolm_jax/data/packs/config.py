@@ -14,7 +14,7 @@ class PackConfig:
     shards: int = 64
     """Files of the train split; the held-out split gets its share, at least one."""
     sample_rate_hz: int | None = None
-    """Rate that recordings are converted to, that of training for packs as fast and small as can be;
+    """Rate that recordings are converted to; that of training makes the smallest and fastest packs.
     None keeps their own, to the bit."""
     bits: Literal[16, 24] = 16
     """Of samples that were converted to another rate, rounded to the nearest."""

@@ -1,4 +1,4 @@
-"""The sound of a record: mono, kept to the last bit, in a small file of its own that any program reads.
+"""The sound of a record: mono, kept to the last bit, in a small file that any program reads.
 
 16-bit FLAC if all samples are whole multiples of 2^-15, 24-bit FLAC if of 2^-23 (the mean of two
 16-bit channels is), and a wav file of 32-bit floats if neither holds or FLAC has no such rate.
