@@ -4,7 +4,6 @@ The list of files is that of the folder that was packed, so clips, splits and fi
 worked out from it as from a folder. What a clip needs is read from the records that hold it.
 """
 
-import functools
 import os
 import zlib
 from collections.abc import Iterator
@@ -148,10 +147,15 @@ class Pack:
         return table
 
 
+_open: dict[str, Pack] = {}
+
+
 def find_pack(source: str, hashes: bool) -> Pack | None:
-    """The pack at a path, `hashes` proves its shards; None if there is something else."""
+    """The pack at a path, opened anew, `hashes` proves its shards; None if there is something
+    else."""
     if os.path.isfile(os.path.join(source, PACK)):
-        return Pack(Path(source), True) if hashes else pack_at(source)
+        _open[source] = Pack(Path(source), hashes)
+        return _open[source]
     if os.path.isfile(os.path.join(source, UNFINISHED)):
         raise InputError(
             f"--data.source = {shown(source)}: a pack that is not finished; run audiolm pack again"
@@ -160,17 +164,10 @@ def find_pack(source: str, hashes: bool) -> Pack | None:
 
 
 def pack_at(source: str) -> Pack:
-    """The pack in a folder, opened once in a process."""
-    try:
-        status = os.stat(os.path.join(source, PACK))
-    except OSError as error:
-        raise InputError(f"{shown(source)}: no pack ({error.strerror}); {REMEDY}") from error
-    return _open(source, status.st_mtime_ns, status.st_ino)
-
-
-@functools.lru_cache(4)
-def _open(source: str, *_: int) -> Pack:
-    return Pack(Path(source), False)
+    """The pack at a path, opened before in this process, or now."""
+    if (pack := _open.get(source) or find_pack(source, hashes=False)) is None:
+        raise InputError(f"{shown(source)}: the pack is there no more; {REMEDY}")
+    return pack
 
 
 def check_covers(pack: Pack, clips: Clips, config: AudioDataConfig) -> None:
