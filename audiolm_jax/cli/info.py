@@ -91,7 +91,8 @@ def describe(path: Path) -> Iterator[str]:
         else:
             yield from _fields("provenance", provenance)
     else:
-        raise InputError(f"{path}: not a run directory, model, bundle, token store, pack or wav file")
+        kinds = "run directory, model, bundle, token store, pack or wav file"
+        raise InputError(f"{path}: not a {kinds}")
 
 
 def _fields(title: str, fields: dict[str, Any]) -> Iterator[str]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from support.audio_files import container, encoded
 
 from audiolm_jax.data.packs.config import PackConfig
 from audiolm_jax.data.packs.write import pack
 from audiolm_jax.data.sources import AudioDataConfig
+from support.audio_files import container, encoded
 
 # Suffix, libsndfile's format and subtype, most channels; None: by FFmpeg's encoder.
 KINDS = [
