@@ -59,7 +59,8 @@ def quantised(samples: Float[np.ndarray, " s"], bits: int) -> tuple[Float[np.nda
     scale = 2.0 ** (bits - 1)
     whole = np.rint(samples.astype(np.float64) * scale)
     clipped = int(((whole < -scale) | (whole > scale - 1)).sum())
-    return (whole.clip(-scale, scale - 1) / scale).astype(np.float32), clipped
+    nearest = whole.clip(-scale, scale - 1) + 0.0  # integers have no -0.0
+    return (nearest / scale).astype(np.float32), clipped
 
 
 def _integers(samples: np.ndarray, bits: int) -> np.ndarray | None:

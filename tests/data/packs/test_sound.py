@@ -80,9 +80,9 @@ def test_no_flac_is_an_error():
 @pytest.mark.parametrize("bits", [16, 24])
 def test_rounding_is_to_the_nearest_and_clips_are_counted(bits):
     step = 2.0 ** (1 - bits)
-    sound = np.array([0.25, 0.25 + 0.4 * step, 1.0, -1.0, -1.5, 1 - step], np.float32)
+    sound = np.array([0.25, 0.25 + 0.4 * step, 1.0, -1.0, -1.5, 1 - step, -0.3 * step], np.float32)
     found, clipped = quantised(sound, bits)
-    expected = np.array([0.25, 0.25, 1 - step, -1.0, -1.0, 1 - step], np.float32)
+    expected = np.array([0.25, 0.25, 1 - step, -1.0, -1.0, 1 - step, 0.0], np.float32)
     np.testing.assert_array_equal(found, expected)
     assert clipped == 2
-    assert encode_sound(np.resize(found, 999), 16000)[0] in ("flac16", f"flac{bits}")
+    assert encode_sound(np.resize(found, 999), 16000)[0] == f"flac{bits}"
