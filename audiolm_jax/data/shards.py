@@ -84,31 +84,27 @@ def check_shards(
 class ShardReader:
     """Reads single records of many shards, few of them open at a time; from any thread."""
 
-    def __init__(self, remedy: str, is_small: bool):
-        """`remedy` is what to do about damage, for the messages. Small records cost a third if they
-        are read one after the other."""
-        self._remedy, self._lock = remedy, threading.Lock() if is_small else None
+    def __init__(self, remedy: str):
+        """`remedy` is what to do about damage, for the messages."""
+        self._remedy = remedy
         # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
-        self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)
+        self._open = functools.lru_cache(OPEN_SHARDS)(_open_shard)
 
     def read(self, path: str, number: int, count: int) -> bytes:
         """Record `number` of the `count` that a shard must have; InputError if it is damaged."""
         try:
-            reader = self._reader(path)
+            reader, lock = self._open(path)
             if (found := reader.num_records()) != count:
                 raise InputError(f"{path}: {found} records, expected {count}; {self._remedy}")
-            if self._lock is None:
-                return reader.read([number])[0]
-            with self._lock:
+            with lock:  # a list of one costs three times as much, for small and for large records
                 reader.seek(number)
                 return reader.read()
-        except (RuntimeError, IndexError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
+        except (RuntimeError, IndexError) as error:
             raise InputError(f"{path}: cannot be read; {self._remedy}") from error
 
 
-def _open_shard(path: str) -> Any:
+def _open_shard(path: str) -> tuple[Any, Any]:
+    """A reader and its lock."""
     try:
         from array_record.python.array_record_module import ArrayRecordReader
     except ImportError as error:
@@ -122,4 +118,4 @@ def _open_shard(path: str) -> Any:
         except OSError as error:
             hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
             raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
-    return reader
+    return reader, threading.Lock()

@@ -17,14 +17,14 @@ class PackConfig:
     """Rate that recordings are converted to; that of training makes the smallest and fastest packs.
     None keeps their own, to the bit."""
     bits: Literal[16, 24] = 16
-    """Of samples that were converted to another rate, rounded to the nearest."""
+    """Of samples in a pack with a sample_rate_hz, all rounded to the nearest; else none is."""
 
     def __post_init__(self) -> None:
         if self.shards < 1:
             raise InputError(f"--shards = {self.shards}: expected at least 1")
 
     def conversion(self, data: AudioDataConfig) -> str:
-        """What is done to recordings of another rate, "" if nothing."""
+        """What is done to recordings, "" if nothing."""
         if self.sample_rate_hz is None:
             return ""
         return f"{self.sample_rate_hz} Hz, {data.resampler}, {self.bits} bits"

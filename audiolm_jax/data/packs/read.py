@@ -60,7 +60,7 @@ class Pack:
         self._file, self._start = numbers["file"], numbers["start"]
         self._end = self._start + numbers["samples"]
         self._shard, self._position = (columns[n].to_numpy() for n in ("shard", "position"))
-        self._reader = ShardReader(REMEDY, is_small=False)
+        self._reader = ShardReader(REMEDY)
 
     def read(self, file: int, start: int, stop: int) -> Float[np.ndarray, " n"]:
         """Samples of a file from `start` to `stop` at the rate of `files`, mono; InputError if they

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -253,21 +253,18 @@ class _Writer:
             for number, (start, _), sound in zip(numbers, spans, sounds, strict=False):
                 if len(sound) != spans[number - numbers[0]][1] - start:
                     raise changed_file(self._plan.source, clip)
+                if self._plan.config.sample_rate_hz is not None:
+                    sound, clipped = quantised(sound, self._plan.config.bits)
+                    self._clipped += clipped
                 yield self._encoded(clips[number], own_rate, start, sound)
 
     def _blocks(self, clip: ClipInfo, own_rate: int, start: int) -> Iterator[np.ndarray]:
         """The sound of a file as it is packed, from a sample on."""
-        source, bits = self._plan.source, self._plan.config.bits
-        if clip.source_rate_hz == own_rate:
-            yield from (block for block, _ in file_blocks(source, clip, own_rate, start))
-            return
+        source = self._plan.source
+        if self._plan.config.sample_rate_hz is None:
+            return (block for block, _ in file_blocks(source, clip, own_rate, start))
         blocks = file_blocks(source, clip, own_rate, 0)
-        for block in resample_blocks(blocks, clip.source_rate_hz, source.resampler):
-            block, clipped = quantised(block, bits)
-            if start < len(block):
-                self._clipped += clipped
-                yield block[start:]
-            start = max(0, start - len(block))
+        return _from(start, resample_blocks(blocks, clip.source_rate_hz, source.resampler))
 
     def _encoded(
         self, clip: ClipInfo, own_rate: int, start: int, sound: Float[np.ndarray, " s"]
@@ -288,6 +285,14 @@ class _Writer:
         }
         encoded = {name: text.encode() for name, text in texts.items()}
         return encode_example({"audio": file, **encoded, **numbers})
+
+
+def _from(start: int, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """What follows so many samples."""
+    for block in blocks:
+        if start < len(block):
+            yield block[start:]
+        start = max(0, start - len(block))
 
 
 def _stretches(

@@ -146,7 +146,7 @@ class TokenStore:
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
         self._lengths: dict[Split, np.ndarray] = {}
         self._edges: dict[Split, tuple[np.ndarray, np.ndarray]] = {}
-        self._reader = ShardReader(_REMEDY, is_small=True)
+        self._reader = ShardReader(_REMEDY)
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
             split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)

@@ -258,13 +258,10 @@ def test_a_record_in_the_place_of_another_is_found(tmp_path):
     config = make_corpus(tmp_path / "audio", 13, 5)
     make_pack(config, tmp_path / "pack", 2)
     packed = index_folder(dataclasses.replace(config, source=str(tmp_path / "pack")))
-    clips, pack_read = packed.clips, Pack(tmp_path / "pack", False)
-    pack_read._position = np.roll(pack_read._position, 1)
-    numbers = {(c.packed, round(c.start_seconds * c.source_rate_hz)): c for c in clips}
-    wrong = 0
-    for (file, start), clip in numbers.items():
-        try:
-            pack_read.read(file, start, start + clip.source_samples)
-        except InputError as error:
-            wrong += "another stretch" in str(error) or "cannot be read" in str(error)
-    assert wrong > 2
+    opened = Pack(tmp_path / "pack", False)
+    opened._shard, opened._position = (np.roll(x, 1) for x in (opened._shard, opened._position))
+    assert len(packed.clips) > 2
+    for clip in packed.clips:
+        start = round(clip.start_seconds * clip.source_rate_hz)
+        with pytest.raises(InputError, match=r"record \d+: not a record of this pack: .*another"):
+            opened.read(clip.packed, start, start + 10)
