@@ -164,6 +164,7 @@ class Clips(Sequence[ClipInfo]):
         table, files = self._table, self._table.files
         file, part = int(table.file[row]), int(table.part[row])
         path, rate = files.value("path", file), files.value("rate_hz", file)
+        is_packed = files.packed is not None
         return ClipInfo(
             clip_id=_clip_id(path, part),
             path=path,
@@ -181,8 +182,8 @@ class Clips(Sequence[ClipInfo]):
             language=files.value("language", file),
             gender=files.value("gender", file),
             group=table.groups.of(file) if table.groups else "",
-            file_state=(files.value("size", file), files.value("time", file)),
-            packed=None if files.packed is None else file,
+            file_state=None if is_packed else (files.value("size", file), files.value("time", file)),
+            packed=file if is_packed else None,
         )
 
 
@@ -220,7 +221,10 @@ def list_clips(files: FileIndex, config: AudioDataConfig) -> tuple[Clips, float,
     columns: dict[str, Any] = {
         name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]
     }
-    table = ClipTable(files.without("reason", "energy", "notes", "more", "split"), **columns)
+    unneeded = ["reason", "energy", "notes", "more", "split"]
+    if files.packed is not None:
+        unneeded += ["size", "time", "samples"]
+    table = ClipTable(files.without(*unneeded), **columns)
     if config.split_by != "time":
         groups = groups_of(files, rows, config)
         places = places_of(files.digests, groups, config)[table.file]

@@ -39,6 +39,7 @@ from audiolm_jax.data.index import (
 )
 from audiolm_jax.data.packs.config import PackConfig, rules
 from audiolm_jax.data.packs.manifest import (
+    COMPRESSION,
     FILES,
     FORMAT_VERSION,
     PACK,
@@ -337,7 +338,7 @@ def _join(directory: Path, plan: _Plan, summaries: list[dict[str, Any]]) -> None
     records = pa.table([arrays[n] for n in RECORD_COLUMNS.names], schema=RECORD_COLUMNS)
     for name, table in ((FILES, plan.table), (RECORDS, records)):
         with atomic_path(directory / name) as scratch:
-            write_table(scratch, table)
+            write_table(scratch, table, COMPRESSION)
     splits = {
         split: {
             "clips": sum(counts[i] for i, shard in enumerate(plan.shards) if shard.split == split),
