@@ -1,9 +1,10 @@
 """What an index of many recordings costs: seconds to open it, memory, and the way to any crop.
 
-    python benchmarks/index.py [--files 10000 100000 1000000 4000000]
+    python benchmarks/index.py [--files 10000 100000 1000000 4000000] [--pack]
 
-The recordings are made up, 2 to 30 s long, of 1,000 speakers; each number of them is opened in a
-process of its own. Nothing is decoded. Memory is what the process holds beyond its imports.
+Of a folder, or of a pack, a record each. The recordings are made up, 2 to 30 s long, of 1,000
+speakers; each number of them is opened in a process of its own. Nothing is decoded. Memory is what
+the process holds beyond its imports.
 """
 
 import argparse
@@ -19,9 +20,10 @@ import psutil
 import pyarrow as pa
 
 from audiolm_jax.data.crops import AudioCrops
-from audiolm_jax.data.file_facts import FACTS, write_table
+from audiolm_jax.data.file_facts import FACTS, read_table, write_table
 from audiolm_jax.data.file_index import FILES, INDEX_FOLDER, KNOWN, with_about
 from audiolm_jax.data.index import index_folder
+from audiolm_jax.data.packs import manifest
 from audiolm_jax.data.sources import AudioDataConfig
 
 
@@ -53,6 +55,39 @@ def write_index(folder: Path, count: int) -> None:
     schema = with_about(about | {"undecoded": []})
     table = pa.table([columns[name] for name in schema.names], schema=schema)
     write_table(folder / INDEX_FOLDER / FILES, table)
+
+
+def as_pack(folder: Path, shards: int = 1024) -> None:
+    """Makes a pack of an index: its tables, and shards without anything."""
+    (folder / INDEX_FOLDER / FILES).rename(folder / manifest.FILES)
+    table = read_table(folder / manifest.FILES)
+    count = len(table)
+    shard, position = np.divmod(np.arange(count), -(-count // shards))
+    columns = {
+        "file": np.arange(count),
+        "start": np.zeros(count, np.int64),
+        "samples": table["samples"].to_numpy(),
+        "shard": shard,
+        "position": position,
+        "bytes": table["size"].to_numpy(),
+    }
+    schema = manifest.RECORD_COLUMNS
+    arrays = {name: pa.array(x, schema.field(name).type) for name, x in columns.items()}
+    codes = pa.array(np.zeros(count, np.int8))
+    arrays["encoding"] = pa.DictionaryArray.from_arrays(codes, ["flac16"])
+    records = pa.table([arrays[name] for name in schema.names], schema=schema)
+    write_table(folder / manifest.RECORDS, records)
+    known = []
+    for number, records_there in enumerate(np.bincount(shard).tolist()):
+        (folder / f"{number}").touch()
+        known.append({"name": f"{number}", "bytes": 0, "sha256": "", "records": records_there})
+    facts = {
+        "fingerprint": "none",
+        "rules": {},
+        "conversion": "",
+        "splits": {"train": {"shards": known}},
+    }
+    manifest.write_manifest(folder, facts)
 
 
 def measure(folder: str) -> dict[str, float]:
@@ -90,6 +125,7 @@ def main() -> None:
     """Prints a row for each number of recordings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, nargs="+", default=[10**4, 10**5, 10**6, 4 * 10**6])
+    parser.add_argument("--pack", action="store_true")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
@@ -98,6 +134,8 @@ def main() -> None:
     for number, count in enumerate(options.files):
         with tempfile.TemporaryDirectory() as folder:
             write_index(Path(folder), count)
+            if options.pack:
+                as_pack(Path(folder))
             command = [sys.executable, __file__, "--folder", folder]
             found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         if not number:

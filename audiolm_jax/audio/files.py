@@ -100,7 +100,7 @@ def _wav_blocks(wav: Wav, start_seconds: float) -> Iterator[tuple[np.ndarray, in
 
 
 def _decoded_blocks(
-    path: Path, start_seconds: float, notes: list[str]
+    path: Path, start_seconds: float, notes: list[str], can_seek: bool = True
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Through FFmpeg. FLAC alone lands on the sample it is asked for: block-coded sound, delays and
     padding make all others decode from the start."""
@@ -108,8 +108,12 @@ def _decoded_blocks(
         rate = stream.sample_rate
         skip = round(start_seconds * rate)
         is_flac = container.format.name == "flac"
-        if seeks := bool(skip) and is_flac:
-            container.seek(round(skip / rate / stream.time_base), stream=stream)
+        if seeks := bool(skip) and is_flac and can_seek:
+            try:
+                container.seek(round(skip / rate / stream.time_base), stream=stream)
+            except av.FFmpegError:  # in some files of few frames, which are then lost to it
+                yield from _decoded_blocks(path, start_seconds, notes, can_seek=False)
+                return
         position: int | None = None if seeks else 0  # sample index of the next frame
         try:
             for packet in container.demux(stream):

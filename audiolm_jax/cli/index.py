@@ -8,8 +8,10 @@ import tyro
 from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.file_index import index_place, index_share, open_files
+from audiolm_jax.data.packs.read import find_pack
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.workers import ALONE, read_worker
+from audiolm_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,8 @@ def index(arguments: Sequence[str]) -> None:
     """`audiolm index`."""
     options = parse(IndexOptions, arguments, "audiolm index")
     worker = read_worker(options.worker)
+    if find_pack(options.source, hashes=False) is not None:
+        raise InputError(f"{shown(options.source)}: a pack, which has its own index; leave it out")
     config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
     if worker != ALONE:

@@ -11,6 +11,8 @@ import tyro
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.audio.files import probe, read_wav_provenance
 from audiolm_jax.cli.options import parse
+from audiolm_jax.data.packs.manifest import PACK
+from audiolm_jax.data.packs.read import Pack
 from audiolm_jax.data.tokens.store import MANIFEST as STORE_MANIFEST
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
@@ -22,10 +24,11 @@ from audiolm_jax.training.manifest import MANIFEST as RUN_MANIFEST
 
 @dataclasses.dataclass(frozen=True)
 class InfoOptions:
-    """Say what a path is and where it came from; models and stores are verified on the way."""
+    """Say what a path is and where it came from; models, stores and packs are verified on the
+    way."""
 
     path: tyro.conf.Positional[Path]
-    """A run directory, model folder, bundle, token store or wav file."""
+    """A run directory, model folder, bundle, token store, pack or wav file."""
 
 
 def info(arguments: Sequence[str]) -> None:
@@ -68,6 +71,18 @@ def describe(path: Path) -> Iterator[str]:
         yield from _fields("provenance", dataclasses.asdict(store.provenance))
         for split, part in store.manifest["splits"].items():
             yield from _fields(split, part["statistics"])
+    elif (path / PACK).is_file():
+        manifest = Pack(path, hashes=True).manifest
+        yield f"pack {manifest['fingerprint']}, verified"
+        yield f"  converted: {manifest['conversion'] or 'no, all samples are those of the files'}"
+        yield from _fields("rules", manifest["rules"])
+        yield from _fields("records by encoding", manifest["encodings"])
+        for split, part in manifest["splits"].items():
+            size = sum(shard["bytes"] for shard in part["shards"]) / 1e9
+            yield (
+                f"  {split}: {part['clips']} clips, {part['seconds'] / 3600:.2f} h, {size:.2f} GB "
+                f"in {len(part['shards'])} shards"
+            )
     elif path.suffix.lower() == ".wav":
         facts = probe(path)
         yield f"wav, {facts.sample_rate_hz} Hz, {facts.channels} channel, {facts.seconds:.2f} s"
@@ -76,7 +91,8 @@ def describe(path: Path) -> Iterator[str]:
         else:
             yield from _fields("provenance", provenance)
     else:
-        raise InputError(f"{path}: not a run directory, model, bundle, token store or wav file")
+        kinds = "run directory, model, bundle, token store, pack or wav file"
+        raise InputError(f"{path}: not a {kinds}")
 
 
 def _fields(title: str, fields: dict[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ VERBS = {
     "demo": Verb("demo:demo", "the whole road in minutes, ends in a page to listen to"),
     "audit": Verb("audit:audit", "every bad file of a folder by name and reason; hours, speakers"),
     "index": Verb("index:index", "decode a folder once, on many machines; what follows opens it"),
+    "pack": Verb("pack:pack", "recordings into few large files, lossless, any crop read at once"),
     "train": Verb("configured:train", "a codec, encoder, k-means or language model, as configured"),
     "tokenize": Verb("configured:tokenize", "audio to a token store; restartable"),
     "import": Verb("import_model:import_model", "public weights into a model folder"),

@@ -50,6 +50,7 @@ class ClipInfo:
     gender: str = ""  # "male" and "female" whatever the list calls them
     group: str = ""  # name of all that is held out with it, "" for its content alone
     file_state: tuple[int, int] | None = None  # bytes of the file and its time when it was indexed
+    packed: int | None = None  # number of the file in a pack, None for a file of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +127,11 @@ class Clips(Sequence[ClipInfo]):
             for path, digest, part, count in zip(paths, digests, parts, samples, strict=True):
                 yield _clip_id(path, part), digest.hex(), count
 
+    def stretches(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Number of the file, first sample and end, at the file's own rate, int64 [n] each."""
+        start = self._table.start[self._rows].astype(np.int64)
+        return self.files.astype(np.int64), start, start + self._table.source_samples[self._rows]
+
     def where(self, chosen: Bool[np.ndarray, " n"]) -> "Clips":
         """Those that are chosen."""
         return Clips(self._table, self._rows[chosen])
@@ -162,6 +168,7 @@ class Clips(Sequence[ClipInfo]):
         table, files = self._table, self._table.files
         file, part = int(table.file[row]), int(table.part[row])
         path, rate = files.value("path", file), files.value("rate_hz", file)
+        is_packed = files.packed is not None
         return ClipInfo(
             clip_id=_clip_id(path, part),
             path=path,
@@ -179,7 +186,10 @@ class Clips(Sequence[ClipInfo]):
             language=files.value("language", file),
             gender=files.value("gender", file),
             group=table.groups.of(file) if table.groups else "",
-            file_state=(files.value("size", file), files.value("time", file)),
+            file_state=None
+            if is_packed
+            else (files.value("size", file), files.value("time", file)),
+            packed=file if is_packed else None,
         )
 
 
@@ -217,7 +227,10 @@ def list_clips(files: FileIndex, config: AudioDataConfig) -> tuple[Clips, float,
     columns: dict[str, Any] = {
         name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]
     }
-    table = ClipTable(files.without("reason", "energy", "notes", "more", "split"), **columns)
+    unneeded = ["reason", "energy", "notes", "more", "split"]
+    if files.packed is not None:
+        unneeded += ["size", "time", "samples"]
+    table = ClipTable(files.without(*unneeded), **columns)
     if config.split_by != "time":
         groups = groups_of(files, rows, config)
         places = places_of(files.digests, groups, config)[table.file]

@@ -74,9 +74,13 @@ def read_table(path: Path) -> pa.Table | None:
     return table
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Writes a table in one piece."""
-    with pa.OSFile(os.fspath(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+def write_table(path: Path, table: pa.Table, compression: str | None = None) -> None:
+    """Writes a table in one piece; of a compressed one each column is in memory by itself."""
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with (
+        pa.OSFile(os.fspath(path), "wb") as file,
+        pa.ipc.new_file(file, table.schema, options=options) as writer,
+    ):
         writer.write_table(table.combine_chunks())
 
 

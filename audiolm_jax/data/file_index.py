@@ -64,6 +64,7 @@ class FileIndex:
     odd: tuple[OddLines, ...]  # what could not be read of transcripts and metadata
     undecoded: tuple[str, ...]  # paths as shown, all of them left out by `exclude`
     stamp: str = ""  # of this writing of the index, no other has it
+    packed: str | None = None  # of a pack what was done to the sound, "" if nothing; None: no pack
 
     def __len__(self) -> int:
         return len(self.columns["path"])
@@ -130,7 +131,7 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
         raise InputError(f"--data.source = {config.source}: no such folder")
     old = read_table(place / FILES)
     if old is not None and not looks_at_all and _is_current(root, old, config):
-        return _opened(old)
+        return opened_table(old)
     folder = walk(root, FORMATS)
     if not folder.wanted and not folder.left_out:
         raise InputError(
@@ -144,7 +145,7 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
     facts, undecoded = decode(root, folder.wanted, place, old, config.exclude)
     table = _with_metadata(root, folder, facts, undecoded)
     if old is not None and old.equals(table) and _about(old) == _about(table):
-        return _opened(old)
+        return opened_table(old)
     try:
         place.mkdir(parents=True, exist_ok=True)
         with atomic_path(place / FILES) as scratch:
@@ -156,12 +157,12 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
             f"{place}: cannot be written ({error.strerror or error}): every command will read all "
             "recordings again; name a folder for the index with --data.index"
         )
-        return _opened(table)
+        return opened_table(table)
     for part in parts_of(place):
         part.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (place / PARTS).rmdir()
-    return _opened(table)
+    return opened_table(table)
 
 
 def index_share(config: AudioDataConfig, worker: Worker) -> int:
@@ -193,10 +194,9 @@ def remembered(config: AudioDataConfig, stamp: str, key: str, compute: Callable[
     return values[key]
 
 
-def with_about(about: dict[str, Any]) -> pa.Schema:
+def with_about(about: dict[str, Any], stamp: str | None = None) -> pa.Schema:
     """The schema of an index written now, with what proves that it holds."""
-    stamp = uuid.uuid4().hex
-    words = {"about": json.dumps(about), "stamp": stamp}
+    words = {"about": json.dumps(about), "stamp": stamp or uuid.uuid4().hex}
     return _SCHEMA.with_metadata(
         FACTS.metadata | {k.encode(): v.encode() for k, v in words.items()}
     )
@@ -206,7 +206,34 @@ def _about(table: pa.Table) -> dict[str, Any]:
     return json.loads(table.schema.metadata[b"about"])
 
 
-def _opened(table: pa.Table) -> FileIndex:
+def table_of(files: FileIndex, stamp: str) -> pa.Table:
+    """The table of an index that holds for ever, the same bytes however the index came to be."""
+    columns = []
+    for field in _SCHEMA:
+        values = files.columns[field.name]
+        if isinstance(values, pa.DictionaryArray):
+            values = values.dictionary_decode().dictionary_encode()
+        columns.append(pa.array([0] * len(files), pa.int64()) if field.name == "time" else values)
+    about = _about_of(files.left_out, files.suffixes, files.odd, files.undecoded)
+    return pa.table(columns, schema=with_about(about | {"folders": {}, "lists": []}, stamp))
+
+
+def _about_of(
+    left_out: Sequence[BadFile],
+    suffixes: Sequence[tuple[str, int]],
+    odd: Sequence[OddLines],
+    undecoded: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "left_out": [dataclasses.astuple(bad) for bad in left_out],
+        "suffixes": suffixes,
+        "odd": [dataclasses.asdict(lines) for lines in odd],
+        "undecoded": undecoded,
+    }
+
+
+def opened_table(table: pa.Table) -> FileIndex:
+    """What a table holds."""
     about = _about(table)
     columns = dict(zip(table.column_names, table.columns, strict=True))
     return FileIndex(
@@ -255,12 +282,5 @@ def _with_metadata(root: Path, folder: Walk, facts: pa.Table, undecoded: Sequenc
         for name in sorted(metadata.lists)
         if (found := size_and_time(root / name))
     ]
-    about = {
-        "folders": folder.times,
-        "lists": lists,
-        "left_out": [dataclasses.astuple(bad) for bad in folder.left_out],
-        "suffixes": folder.suffixes,
-        "odd": [dataclasses.asdict(odd) for odd in metadata.odd],
-        "undecoded": undecoded,
-    }
-    return pa.table(columns, schema=with_about(about))
+    about = _about_of(folder.left_out, folder.suffixes, metadata.odd, undecoded)
+    return pa.table(columns, schema=with_about({"folders": folder.times, "lists": lists} | about))

@@ -17,11 +17,13 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.audio.files import iter_audio
 from audiolm_jax.audio.names import named, shown
-from audiolm_jax.audio.resample import read_resampled
+from audiolm_jax.audio.resample import read_resampled, resample
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
-from audiolm_jax.data.file_index import open_files, remembered
+from audiolm_jax.data.file_index import FileIndex, open_files, remembered
 from audiolm_jax.data.metadata import OddLines, first_folder
+from audiolm_jax.data.packs.read import check_covers, find_pack, pack_at
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import GAP_SECONDS
 from audiolm_jax.data.walk import BadFile
@@ -63,6 +65,7 @@ class ClipIndex:
     odd: tuple[OddLines, ...] = ()  # what could not be read of transcripts and metadata
     notes: tuple[BadFile, ...] = ()  # of files that are read although something is wrong with them
     stamp: str = dataclasses.field(default="", compare=False)  # `FileIndex.stamp`
+    packed: str | None = None  # `FileIndex.packed`
 
     def of(self, split: Split) -> Clips:
         """The clips of one split; InputError if there is none."""
@@ -125,6 +128,8 @@ class ClipIndex:
         for name, neutral in (("heldout_minutes", None), ("split_by", "file")):  # as before them
             if config[name] == neutral:
                 del config[name]
+        if self.packed:
+            config["packed"] = self.packed
         if len(self.clips) < _WORTH_REMEMBERING:
             return self._fingerprint(config)
         key = fingerprint(["clips", config])
@@ -184,7 +189,11 @@ def _json(value: object) -> str:
 
 def load_clip(config: AudioDataConfig, clip: ClipInfo) -> Float[np.ndarray, " s"]:
     """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
-    path = _unchanged(config, clip)
+    if clip.packed is not None:
+        start = round(clip.start_seconds * clip.source_rate_hz)
+        samples = pack_at(config.source).read(clip.packed, start, start + clip.source_samples)
+        return resample(samples, clip.source_rate_hz, config.sample_rate_hz, config.resampler)
+    path = unchanged_file(config, clip)
     seconds = clip.source_samples / clip.source_rate_hz
     return _checked(path, config, clip, clip.start_seconds, seconds, clip.num_samples)
 
@@ -193,25 +202,30 @@ def load_part(
     config: AudioDataConfig, clip: ClipInfo, start: int, stop: int
 ) -> Float[np.ndarray, " n"]:
     """`load_clip(...)[start:stop]`, of a clip that `can_seek` without decoding the rest."""
-    rate, path = clip.source_rate_hz, _unchanged(config, clip)
+    rate = clip.source_rate_hz
+    if clip.packed is not None:
+        first = round(clip.start_seconds * rate)
+        return pack_at(config.source).read(clip.packed, first + start, first + stop)
+    path = unchanged_file(config, clip)
     start_seconds = clip.start_seconds + start / rate
     return _checked(path, config, clip, start_seconds, (stop - start) / rate, stop - start)
 
 
 def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:
     """Whether any sample of a clip is reached without those before it, and needs none of them."""
-    is_exact = clip.codec.startswith("pcm_") or clip.codec == "flac"
+    is_exact = clip.packed is not None or clip.codec.startswith("pcm_") or clip.codec == "flac"
     return is_exact and clip.source_rate_hz == config.sample_rate_hz
 
 
-def _unchanged(config: AudioDataConfig, clip: ClipInfo) -> Path:
+def unchanged_file(config: AudioDataConfig, clip: ClipInfo) -> Path:
+    """The file of a clip; InputError if it is not the one that was indexed."""
     path = Path(config.source) / named(clip.path)
     try:
         status = os.stat(path)
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     if clip.file_state not in (None, (status.st_size, status.st_mtime_ns)):
-        raise _changed(path, config)
+        raise changed_file(config, clip)
     return path
 
 
@@ -220,20 +234,37 @@ def _checked(
 ) -> Float[np.ndarray, " n"]:
     samples = read_resampled(path, config.sample_rate_hz, config.resampler, start, seconds)
     if len(samples) != count:
-        raise _changed(path, config, f" (clip {clip.clip_id}: {len(samples)} for {count} samples)")
+        what = f" (clip {clip.clip_id}: {len(samples)} for {count} samples)"
+        raise changed_file(config, clip, what)
     return samples
 
 
-def _changed(path: Path, config: AudioDataConfig, what: str = "") -> InputError:
+def changed_file(config: AudioDataConfig, clip: ClipInfo, what: str = "") -> InputError:
+    """That the file of a clip is not the one that was indexed."""
+    path = Path(config.source) / named(clip.path)
     return InputError(
         f"{shown(path)}: the file changed since it was indexed{what}; start again with audiolm "
         f"index {config.source}"
     )
 
 
+def file_blocks(
+    config: AudioDataConfig, clip: ClipInfo, rate_hz: int, start: int
+) -> Iterator[tuple[Float[np.ndarray, " n"], int]]:
+    """The file that a clip is of, from a sample on: mono blocks and its rate, `rate_hz`."""
+    if clip.packed is not None:
+        return ((x, rate_hz) for x in pack_at(config.source).blocks(clip.packed, start))
+    return iter_audio(unchanged_file(config, clip), start / rate_hz, notes=[])
+
+
 def scan(config: AudioDataConfig) -> ClipIndex:
-    """`index_folder`, with at least one good clip; logs the files that cannot be used."""
-    index = index_folder(config)
+    """`usable` clips of a folder or pack."""
+    return usable(index_folder(config))
+
+
+def usable(index: ClipIndex) -> ClipIndex:
+    """The same, with at least one good clip; logs the files that cannot be used."""
+    config = index.config
     if not index.clips:
         raise InputError(
             f"--data.source = {config.source}: none of {len(index.bad)} audio files can be "
@@ -255,7 +286,21 @@ def scan(config: AudioDataConfig) -> ClipIndex:
 
 def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipIndex:
     """The clips and bad files of a folder; `looks_at_all` as `file_index.open_files` has it."""
-    files = open_files(config, looks_at_all)
+    index = index_of(files_of(config, looks_at_all), config)
+    if index.packed is not None:
+        check_covers(pack_at(config.source), index.clips, config)
+    return index
+
+
+def files_of(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
+    """What is known of the recordings of a folder or pack."""
+    if (pack := find_pack(config.source, looks_at_all)) is not None:
+        return pack.files
+    return open_files(config, looks_at_all)
+
+
+def index_of(files: FileIndex, config: AudioDataConfig) -> ClipIndex:
+    """The clips of some recordings by a config."""
     clips, below, left_out = list_clips(files, config)
     bad = sorted([*files.left_out, *left_out], key=lambda file: file.path)
     used = set(clips.files.tolist()) if len(noted := files.noted()) else set()
@@ -266,7 +311,15 @@ def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipInd
         for words in files.value("notes", row)
     )
     return ClipIndex(
-        config, clips, below, tuple(bad), files.suffixes, files.odd, notes, files.stamp
+        config,
+        clips,
+        below,
+        tuple(bad),
+        files.suffixes,
+        files.odd,
+        notes,
+        files.stamp,
+        files.packed,
     )
 
 

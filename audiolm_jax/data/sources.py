@@ -16,7 +16,8 @@ class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
     source: Place
-    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth."""
+    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; or a pack of
+    them (`audiolm pack`), which gives the same clips, to the bit."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""
     heldout_percent: int | float = 10  # an int stays one: hashes of configs tell 10 from 10.0

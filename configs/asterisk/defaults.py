@@ -9,7 +9,7 @@ DATA = AudioDataConfig(
 )
 # Synthetic speech with known phones: ./launch/flite.sh
 FLITE = {
-    "source": "data/flite",
+    "audio_dir": "data/flite",
     "items": "data/flite/triphones.item",
     "alignments": "data/flite/alignments.tsv",
 }

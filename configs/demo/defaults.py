@@ -15,7 +15,7 @@ DATA = AudioDataConfig(
 LEVELS, CODES, CLUSTERS = 8, 256, 64
 # Synthetic speech with known phones: ./launch/flite.sh
 FLITE = {
-    "source": "data/flite",
+    "audio_dir": "data/flite",
     "items": "data/flite/triphones.item",
     "alignments": "data/flite/alignments.tsv",
 }

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.audio_files import encoded
@@ -200,3 +201,15 @@ def test_hostile_bytes_end_in_samples_or_input_error(tmp_path_factory, suffix, c
         return
     assert np.isfinite(samples).all()
     assert 4000 <= rate <= 768000
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_any_sample_of_a_short_flac_file_is_reached(tmp_path, subtype):
+    """FFmpeg refuses to seek in many of those with few frames."""
+    rng = np.random.default_rng(0)
+    for length in (1, 100, 2515, 4096, 4097, 6048, 11310, 13300):
+        samples = rng.integers(-(2**15), 2**15, length) / 2**15
+        soundfile.write(tmp_path / "x.flac", samples, 8000, subtype=subtype)
+        for start in (0, *rng.integers(0, length, 4).tolist(), length - 1):
+            found, _ = read_audio(tmp_path / "x.flac", start / 8000)
+            np.testing.assert_array_equal(found, samples[start:].astype(np.float32))

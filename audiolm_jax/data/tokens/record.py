@@ -4,28 +4,15 @@ Fields: `id`, `dataset`, `speaker`, `text` (UTF-8), `acoustic` (uint16 little en
 `semantic` (uint16 little endian [u]), `frames` (t), `levels` (q), `source_rate_hz`.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from jaxtyping import Integer
 
-from audiolm_jax.artifacts.protobuf import Messages, message_class
-from audiolm_jax.errors import InputError
+from audiolm_jax.data.example import encode_example, features_of, naming, only
 
-# tensorflow/core/example/{example,feature}.proto, where Entry is a map's and comes by rising key.
-_MESSAGES: Messages = {
-    "BytesList": {"value": (1, ["bytes"])},
-    "Int64List": {"value": (1, ["int64"])},
-    "Feature": {"bytes_list": (1, "BytesList"), "int64_list": (3, "Int64List")},
-    "Entry": {"key": (1, "string"), "value": (2, "Feature")},
-    "Features": {"feature": (1, ["Entry"])},
-    "Example": {"features": (1, "Features")},
-}
-_Example = message_class(_MESSAGES, "Example")
 _TEXT_FIELDS = ("id", "dataset", "speaker", "text")
 _TOKEN_FIELDS = {"acoustic", "semantic", "frames", "levels"}
 
@@ -65,55 +52,32 @@ def encode_record(record: TokenRecord) -> bytes:
         "levels": levels,
         "source_rate_hz": record.source_rate_hz,
     }
-    example = _Example()
-    for name, value in sorted(values.items()):
-        feature = example.features.feature.add(key=name).value
-        (feature.bytes_list if isinstance(value, bytes) else feature.int64_list).value.append(value)
-    return example.SerializeToString(deterministic=True)
+    return encode_example(values)
 
 
 def decode_record(data: bytes, where: str) -> TokenRecord:
     """Inverse of `encode_record`; InputError at `where`, a file, if the bytes are no record."""
-    with _naming(where):
-        feature = {entry.key: entry.value for entry in _Example.FromString(data).features.feature}
+    with naming(where, "a token record", "tokenize again"):
+        feature = dict(features_of(data))
         clusters, codes = _tokens(feature)
-        texts = (_only(feature, name, "bytes_list").decode() for name in _TEXT_FIELDS)
+        texts = (only(feature, name, "bytes_list").decode() for name in _TEXT_FIELDS)
         clip_id, dataset, speaker, text = texts
-        rate = _only(feature, "source_rate_hz", "int64_list")
+        rate = only(feature, "source_rate_hz", "int64_list")
         return TokenRecord(clip_id, codes, clusters, dataset, speaker, text, rate)
 
 
 def decode_tokens(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Clusters and codes of a record alone, in half the time of `decode_record`."""
-    with _naming(where):
-        entries = _Example.FromString(data).features.feature
-        return _tokens({e.key: e.value for e in entries if e.key in _TOKEN_FIELDS})
+    with naming(where, "a token record", "tokenize again"):
+        return _tokens({key: value for key, value in features_of(data) if key in _TOKEN_FIELDS})
 
 
 def _tokens(feature: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    frames, levels = (_only(feature, name, "int64_list") for name in ("frames", "levels"))
-    codes = np.frombuffer(_only(feature, "acoustic", "bytes_list"), "<u2")
-    clusters = np.frombuffer(_only(feature, "semantic", "bytes_list"), "<u2")
+    frames, levels = (only(feature, name, "int64_list") for name in ("frames", "levels"))
+    codes = np.frombuffer(only(feature, "acoustic", "bytes_list"), "<u2")
+    clusters = np.frombuffer(only(feature, "semantic", "bytes_list"), "<u2")
     if min(frames, levels) < 1 or codes.size != frames * levels or not clusters.size:
         raise ValueError(f"{codes.size} codes are not {frames} frames of {levels} levels")
     if frames % clusters.size:
         raise ValueError(f"{frames} frames do not divide into {clusters.size} semantic tokens")
     return clusters, codes.reshape(frames, levels)
-
-
-@contextlib.contextmanager
-def _naming(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (DecodeError, ValueError) as error:
-        raise InputError(f"{where}: not a token record: {error}; tokenize again") from error
-
-
-def _only(feature: Mapping[str, Any], name: str, kind: str) -> Any:
-    """The single value of a feature."""
-    if name not in feature:
-        raise ValueError(f"field {name!r} is missing")
-    values = getattr(feature[name], kind).value
-    if len(values) != 1:
-        raise ValueError(f"field {name!r} holds {len(values)} values of {kind}, expected 1")
-    return values[0]

@@ -1,12 +1,10 @@
-"""The token store: ArrayRecord shards of token records, a JSON beside each, a manifest over all.
+"""The token store: shards of token records (`data.shards`), and a manifest over all.
 
-A shard counts as written once its JSON exists, a store once MANIFEST.json exists; each appears by
-an atomic rename, so a process killed at any time leaves nothing that looks whole and is not.
+A store counts as written once MANIFEST.json exists; it appears by an atomic rename, after all
+shards.
 """
 
 import dataclasses
-import errno
-import functools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,10 +13,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from audiolm_jax.artifacts.atomic import atomic_path, write_json
+from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
-from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.data.index import file_of
+from audiolm_jax.data.shards import (
+    ShardReader,
+    check_shards,
+    read_summary,
+    summary_path,
+    write_records,
+    write_summary,
+)
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
 from audiolm_jax.data.tokens.record import (
@@ -35,7 +40,7 @@ from audiolm_jax.stages import Sequence, StageConfig, build_sequence, deduplicat
 MANIFEST = "MANIFEST.json"
 # Stores up to this size are hashed in full when opened; larger ones by `verify` alone.
 HASH_ON_OPEN_BYTES = 4 << 30
-OPEN_SHARDS = 64  # of one store at a time, the least recently read closed first
+_REMEDY = "tokenize again"
 
 
 def shard_name(split: Split, index: int, count: int) -> str:
@@ -43,44 +48,29 @@ def shard_name(split: Split, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.array_record"
 
 
-def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The JSON beside a finished shard of the given fingerprint; None if it must be written."""
-    try:
-        summary = json.loads(_summary_path(path).read_text())
-        is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return summary if is_right else None
-
-
 def write_shard(
     path: Path, records: Iterable[TokenRecord], provenance: TokenProvenance
 ) -> dict[str, Any]:
     """Writes one shard and the JSON beside it, which it returns; same records, same bytes."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-
     sizes = provenance.sizes
     clusters = np.zeros(sizes.semantic_clusters, np.int64)
     codes = np.zeros((sizes.levels, sizes.codebook_size), np.int64)
     lengths: list[int] = []
     ids: list[str] = []
-    # Two writers on one name would lose records silently: a name of its own, then a rename.
-    with atomic_path(path) as scratch:
-        writer = ArrayRecordWriter(str(scratch), "group_size:1")
-        try:
-            for record in records:
-                check_record(record, sizes, str(path))
-                writer.write(encode_record(record))
-                kept = deduplicate(record.clusters.astype(np.int32))
-                clusters += np.bincount(kept, minlength=len(clusters))
-                for level, row in enumerate(codes):
-                    row += np.bincount(record.codes[:, level], minlength=len(row))
-                lengths.append(len(record.clusters))
-                ids.append(record.clip_id)
-        finally:
-            writer.close()
+
+    def encoded() -> Iterator[bytes]:
+        for record in records:
+            check_record(record, sizes, str(path))
+            yield encode_record(record)
+            kept = deduplicate(record.clusters.astype(np.int32))
+            clusters[:] += np.bincount(kept, minlength=len(clusters))
+            for level, row in enumerate(codes):
+                row += np.bincount(record.codes[:, level], minlength=len(row))
+            lengths.append(len(record.clusters))
+            ids.append(record.clip_id)
+
+    write_records(path, encoded())
     summary = {
-        "name": path.name,
         "fingerprint": provenance.fingerprint,
         "records": len(lengths),
         "frames": sum(lengths) * sizes.frames_per_semantic,
@@ -89,11 +79,8 @@ def write_shard(
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
     }
-    write_json(_summary_path(path), summary, sort_keys=True)
-    return summary
+    return write_summary(path, summary)
 
 
 def write_manifest(
@@ -105,7 +92,7 @@ def write_manifest(
         summaries = []
         for index in range(count):
             path = directory / shard_name(split, index, count)
-            if (summary := read_shard_summary(path, provenance.fingerprint)) is None:
+            if (summary := read_summary(path, provenance.fingerprint)) is None:
                 raise RuntimeError(f"{path}: was not written")
             summaries.append(summary)
         kept = ("name", "records", "frames", "bytes", "sha256")
@@ -159,8 +146,7 @@ class TokenStore:
         self.directory, self.provenance, self.manifest = directory, provenance, manifest
         self._lengths: dict[Split, np.ndarray] = {}
         self._edges: dict[Split, tuple[np.ndarray, np.ndarray]] = {}
-        # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
-        self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)
+        self._reader = ShardReader(_REMEDY)
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
             split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
@@ -205,14 +191,7 @@ class TokenStore:
 
     def verify(self, hashes: bool) -> None:
         """InputError unless all shards have the manifest's sizes and, if wanted, SHA-256 sums."""
-        for shard in self._all_shards():
-            path = self.directory / shard["name"]
-            size = path.stat().st_size if path.exists() else None
-            if size != shard["bytes"]:
-                state = "missing" if size is None else f"{size} bytes"
-                raise InputError(f"{path}: {state}, expected {shard['bytes']}; tokenize again")
-            if hashes and file_sha256(path) != shard["sha256"]:
-                raise InputError(f"{path}: content differs from {MANIFEST}; tokenize again")
+        check_shards(self.directory, self._all_shards(), hashes, MANIFEST, _REMEDY)
 
     def num_records(self, split: Split) -> int:
         """Clips in a split."""
@@ -259,12 +238,12 @@ class TokenStore:
     def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:
         for shard in self._shards.get(split, []):
             path = self.directory / shard["name"]
-            summary = read_shard_summary(path, self.fingerprint) or {}
+            summary = read_summary(path, self.fingerprint) or {}
             lengths = summary.get("semantic_lengths", [])
             ids, frames = summary.get("clip_ids", lengths), sum(lengths)
             sizes = len(lengths), len(ids), frames * self.sizes.frames_per_semantic
             if sizes != (shard["records"], shard["records"], shard["frames"]):
-                raise InputError(f"{_summary_path(path)}: missing or damaged; tokenize again")
+                raise InputError(f"{summary_path(path)}: missing or damaged; tokenize again")
             yield summary
 
     def record(self, split: Split, index: int) -> TokenRecord:
@@ -286,17 +265,8 @@ class TokenStore:
         number = int(np.searchsorted(self._ends[split], index, side="right"))
         shard = self._shards[split][number]
         count, path = shard["records"], f"{self.directory}/{shard['name']}"
-        try:
-            reader = self._reader(path)
-            if reader.num_records() != count:
-                raise InputError(
-                    f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
-                )
-            # Cheaper than a list of one, and than all that a shard holds of a batch.
-            reader.seek(index - (int(self._ends[split][number]) - count))
-            return reader.read(), path
-        except (RuntimeError, IndexError) as error:
-            raise InputError(f"{path}: cannot be read; tokenize again") from error
+        first = int(self._ends[split][number]) - count
+        return self._reader.read(path, index - first, count), path
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
         """All clips of a split, in order."""
@@ -314,23 +284,6 @@ class TokenStore:
 
     def _all_shards(self) -> list[dict[str, Any]]:
         return [shard for shards in self._shards.values() for shard in shards]
-
-
-def _open_shard(path: str) -> Any:
-    try:
-        from array_record.python.array_record_module import ArrayRecordReader
-    except ImportError as error:
-        raise InputError(f"{path}: {error}; pip install array-record to read it") from error
-
-    # One record at a time at random places: reading ahead would only cost.
-    reader = ArrayRecordReader(path, "readahead_buffer_size:0,max_parallelism:0")
-    if not reader.ok():  # it does not say why
-        try:
-            Path(path).open("rb").close()
-        except OSError as error:
-            hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
-            raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
-    return reader
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:
@@ -357,7 +310,3 @@ def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str,
 def _entropy_nats(counts: np.ndarray) -> float:
     share = counts[counts > 0] / counts.sum()
     return float(-np.sum(share * np.log(share)))
-
-
-def _summary_path(path: Path) -> Path:
-    return path.with_name(path.name + ".json")

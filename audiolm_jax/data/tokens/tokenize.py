@@ -23,6 +23,7 @@ from audiolm_jax.artifacts.writer import TakenError, only_writer
 from audiolm_jax.data.clips import ClipInfo, Clips
 from audiolm_jax.data.index import ClipIndex, load_clip
 from audiolm_jax.data.prefetch import prefetch
+from audiolm_jax.data.shards import read_summary, shard_counts
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
@@ -35,7 +36,6 @@ from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import (
     MANIFEST,
     TokenStore,
-    read_shard_summary,
     shard_name,
     write_manifest,
     write_shard,
@@ -119,13 +119,9 @@ def precompute(
 
 def plan_shards(index: ClipIndex, config: TokenizeConfig) -> tuple[list[Shard], dict[Split, int]]:
     """The shards of both splits, and how many each has."""
-    clips = {"heldout": int(index.clips.is_heldout.sum())}
+    clips: dict[Split, int] = {"heldout": int(index.clips.is_heldout.sum())}
     clips["train"] = len(index.clips) - clips["heldout"]
-    share = config.shards / max(1, clips["train"])
-    wanted = {"train": config.shards, "heldout": round(share * clips["heldout"])}
-    counts: dict[Split, int] = {
-        split: min(max(1, wanted[split]), clips[split]) for split in SPLITS if clips[split]
-    }
+    counts = shard_counts({split: clips[split] for split in SPLITS}, config.shards, "train")
     total = sum(counts.values())
     places = [(split, n, count) for split, count in counts.items() for n in range(count)]
     return [Shard(*p, f"{i + 1} of {total}") for i, p in enumerate(places)], counts
@@ -177,8 +173,7 @@ class ShardWriter:
 
     def is_written(self, shard: Shard) -> bool:
         """Whether it is there, of these tokenizers."""
-        fingerprint = self.provenance.fingerprint
-        return read_shard_summary(self.directory / shard.name, fingerprint) is not None
+        return read_summary(self.directory / shard.name, self.provenance.fingerprint) is not None
 
     def write(
         self, shard: Shard, index: ClipIndex, tokenizers: Tokenizers, stop: threading.Event

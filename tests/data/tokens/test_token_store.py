@@ -199,7 +199,7 @@ def many_shards(tmp_path):
 
 
 def test_few_shards_are_open_at_once_on_all_threads(many_shards, monkeypatch):
-    monkeypatch.setattr("audiolm_jax.data.tokens.store.OPEN_SHARDS", 3)
+    monkeypatch.setattr("audiolm_jax.data.shards.OPEN_SHARDS", 3)
     directory, records = many_shards
     store, shards = TokenStore.open(directory), f"{directory}/train-"
     for number, expected in enumerate(records):

@@ -1,0 +1,121 @@
+"""Files of records, of which token stores and packs are made: ArrayRecord, a JSON beside each.
+
+A shard counts as written once its JSON exists; each file appears by an atomic rename, so a process
+killed at any time leaves nothing that looks whole and is not.
+"""
+
+import errno
+import functools
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from audiolm_jax.artifacts.atomic import atomic_path, write_json
+from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.errors import InputError
+
+OPEN_SHARDS = 64  # of one store at a time, the least recently read closed first
+
+Key = TypeVar("Key")
+
+
+def shard_counts(items: Mapping[Key, int], shards: int, first: Key) -> dict[Key, int]:
+    """How many shards each split gets that has items: `shards` the `first` one, the others their
+    share, none more than its items."""
+    share = shards / max(1, items[first])
+    wanted = {key: shards if key == first else round(share * items[key]) for key in items}
+    return {key: min(max(1, wanted[key]), items[key]) for key in items if items[key]}
+
+
+def summary_path(path: Path) -> Path:
+    """The JSON beside a shard."""
+    return path.with_name(path.name + ".json")
+
+
+def read_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The JSON beside a finished shard of the given fingerprint; None if it must be written."""
+    try:
+        summary = json.loads(summary_path(path).read_text())
+        is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return summary if is_right else None
+
+
+def write_records(path: Path, records: Iterable[bytes], options: str = "") -> None:
+    """Writes records, each reached by its number, whole or not at all; same records, same bytes.
+    `options` are further ones of the writer."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    # Two writers on one name would lose records silently: a name of its own, then a rename.
+    with atomic_path(path) as scratch:
+        writer = ArrayRecordWriter(str(scratch), f"group_size:1{options}")
+        try:
+            for record in records:
+                writer.write(record)
+        finally:
+            writer.close()
+
+
+def write_summary(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Finishes a shard: writes the JSON beside it, with its name, size and SHA-256 among `facts`,
+    which must hold its fingerprint and the number of its records. Returns all of it."""
+    own = {"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    write_json(summary_path(path), facts | own, sort_keys=True)
+    return facts | own
+
+
+def check_shards(
+    directory: Path, shards: Iterable[dict[str, Any]], hashes: bool, manifest: str, remedy: str
+) -> None:
+    """InputError unless all shards have the sizes of a manifest and, if wanted, SHA-256 sums."""
+    for shard in shards:
+        path = directory / shard["name"]
+        size = path.stat().st_size if path.exists() else None
+        if size != shard["bytes"]:
+            state = "missing" if size is None else f"{size} bytes"
+            raise InputError(f"{path}: {state}, expected {shard['bytes']}; {remedy}")
+        if hashes and file_sha256(path) != shard["sha256"]:
+            raise InputError(f"{path}: content differs from {manifest}; {remedy}")
+
+
+class ShardReader:
+    """Reads single records of many shards, few of them open at a time; from any thread."""
+
+    def __init__(self, remedy: str):
+        """`remedy` is what to do about damage, for the messages."""
+        self._remedy = remedy
+        # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
+        self._open = functools.lru_cache(OPEN_SHARDS)(_open_shard)
+
+    def read(self, path: str, number: int, count: int) -> bytes:
+        """Record `number` of the `count` that a shard must have; InputError if it is damaged."""
+        try:
+            reader, lock = self._open(path)
+            if (found := reader.num_records()) != count:
+                raise InputError(f"{path}: {found} records, expected {count}; {self._remedy}")
+            with lock:  # a list of one costs three times as much, for small and for large records
+                reader.seek(number)
+                return reader.read()
+        except (RuntimeError, IndexError) as error:
+            raise InputError(f"{path}: cannot be read; {self._remedy}") from error
+
+
+def _open_shard(path: str) -> tuple[Any, Any]:
+    """A reader and its lock."""
+    try:
+        from array_record.python.array_record_module import ArrayRecordReader
+    except ImportError as error:
+        raise InputError(f"{path}: {error}; pip install array-record to read it") from error
+
+    # One record at a time at random places: reading ahead would only cost.
+    reader = ArrayRecordReader(path, "readahead_buffer_size:0,max_parallelism:0")
+    if not reader.ok():  # it does not say why
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
+            raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
+    return reader, threading.Lock()
