@@ -30,6 +30,26 @@ def merge_hosts(array: np.ndarray) -> np.ndarray:
     return merged.view(array.dtype).reshape(array.shape)
 
 
+def arrays_from_first_host(
+    make: Callable[[], dict[str, np.ndarray] | None],
+) -> dict[str, np.ndarray] | None:
+    """The arrays that `make` returns on the first host, which alone calls it, on every host."""
+    made: dict[str, np.ndarray] = {}
+
+    def describe() -> dict[str, Any] | None:
+        arrays = make()
+        if arrays is None:
+            return None
+        made.update(arrays)
+        return {name: [str(x.dtype), list(x.shape)] for name, x in made.items()}
+
+    described = from_first_host(describe)
+    if described is None:
+        return None
+    nothing = {n: np.zeros(shape, dtype) for n, (dtype, shape) in described.items()}
+    return {name: merge_hosts(made.get(name, nothing[name])) for name in described}
+
+
 def to_first_host(array: Array) -> np.ndarray | None:
     """The whole value of an array that is sharded in any way, on the first host; None on others.
     All must call it. Beside the value it takes the memory of one shard."""
