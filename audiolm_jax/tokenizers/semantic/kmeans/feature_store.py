@@ -204,7 +204,7 @@ class _Encoding(contextlib.AbstractContextManager["_Encoding"]):
         self._index, self._choice, self._layer, self._size = index, choice, layer, batch_size
         self._encoders = encoders
         self._pool = concurrent.futures.ThreadPoolExecutor(len(encoders))
-        self._last: tuple[int, np.ndarray] | None = None  # a clip that two blocks share
+        self._last: tuple[int, list[np.ndarray]] | None = None  # a batch that two blocks share
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -214,28 +214,29 @@ class _Encoding(contextlib.AbstractContextManager["_Encoding"]):
         first = int(np.searchsorted(ends, rows.start, side="right"))
         last = int(np.searchsorted(ends, rows.stop - 1, side="right"))
         found = []
-        for clip, features in self._clips(first, last + 1):
-            begin = int(ends[clip]) - len(features)
-            found.append(features[max(0, rows.start - begin) : rows.stop - begin])
+        for number, batch in self._batches(first // self._size, last // self._size + 1):
+            for clip, features in enumerate(batch, number * self._size):
+                begin = int(ends[clip]) - len(features)
+                found.append(features[max(0, rows.start - begin) : max(0, rows.stop - begin)])
         return np.concatenate(found)
 
-    def _clips(self, first: int, end: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _batches(self, first: int, end: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Features of batches of clips, which are the same whatever block and host needs them:
+        short clips share a call of the encoder's program, and threads on a CPU may round their rows
+        differently."""
         if self._last is not None and self._last[0] == first:
             yield self._last
             first += 1
-        batches = [(i, min(i + self._size, end)) for i in range(first, end, self._size)]
-        together = len(self._encoders)
-        for begin in range(0, len(batches), together):
-            some = batches[begin : begin + together]
-            for (clip, _), features in zip(
-                some, self._pool.map(self._encode, self._encoders, some), strict=True
-            ):
-                for number, x in enumerate(features, clip):
-                    self._last = number, x
-                    yield number, x
+        for begin in range(first, end, len(self._encoders)):
+            some = range(begin, min(begin + len(self._encoders), end))
+            encoders = self._encoders[: len(some)]
+            for batch in zip(some, self._pool.map(self._encode, encoders, some), strict=True):
+                self._last = batch
+                yield batch
 
-    def _encode(self, encoder: FrameEncoder, clips: tuple[int, int]) -> list[np.ndarray]:
-        chosen, used = (x[slice(*clips)] for x in (self._choice.clips, self._choice.frames))
+    def _encode(self, encoder: FrameEncoder, batch: int) -> list[np.ndarray]:
+        here = slice(batch * self._size, (batch + 1) * self._size)
+        chosen, used = self._choice.clips[here], self._choice.frames[here]
         audio = AudioBatch.from_clips([self._index.load(clip) for clip in chosen])
         features, _ = encoder.features(audio, self._layer)
         return [np.array(x[:n], np.float32) for x, n in zip(features, used, strict=True)]
