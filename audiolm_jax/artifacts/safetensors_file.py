@@ -66,4 +66,4 @@ class SafetensorsWriter:
 
 def bytes_of(array: np.ndarray) -> memoryview:
     """The bytes of a contiguous array of any dtype, not copied."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

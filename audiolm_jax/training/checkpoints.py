@@ -8,28 +8,27 @@ ever pickled.
 
 import contextlib
 import errno
+import functools
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
+from audiolm_jax.training.checksum import checksum, is_whole
 from audiolm_jax.training.distributed import from_all_hosts, from_first_host
-from audiolm_jax.types import Array
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "checkpoints_unreadable"
 _OVERHEAD_BYTES = 256 << 10  # of names, shapes and the record
-_SUMMED_TOGETHER = 1 << 20  # elements
 # Step and what is saved beside the arrays -> InputError for a checkpoint of something else.
 Check = Callable[[int, dict[str, Any]], None]
 # Name and shape of an array -> where to put it.
@@ -78,53 +77,6 @@ def name_arrays(state: Any) -> dict[str, Any]:
         raise ValueError("a Variable of the train state holds more or less than one array")
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     return dict(zip(names, leaves, strict=True))
-
-
-def checksum(arrays: Mapping[str, Array]) -> int:
-    """A 64-bit sum over all bits and their places, the same however the arrays are sharded; all
-    hosts sum a `jax.Array` together, each its own NumPy arrays."""
-    total = 0
-    for order, array in enumerate(arrays.values()):
-        strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
-        for values, index in _own_parts(array):
-            starts = tuple(part.start or 0 for part in index)
-            total += (2 * order + 1) * _weigh(values, starts, strides, 0)
-    if jax.process_count() > 1 and any(isinstance(x, jax.Array) for x in arrays.values()):
-        from jax.experimental import multihost_utils
-
-        halves = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
-        of_hosts = multihost_utils.process_allgather(halves).astype(object)
-        total = sum(int(high) << 32 | int(low) for high, low in of_hosts)
-    return total % 2**64
-
-
-def _own_parts(array: Array) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
-    if isinstance(array, np.ndarray):
-        yield array, (slice(None),) * array.ndim
-        return
-    for shard in array.addressable_shards:
-        if shard.replica_id == 0:
-            yield np.asarray(shard.data), shard.index
-
-
-def _weigh(values: np.ndarray, starts: tuple[int, ...], strides: np.ndarray, before: int) -> int:
-    """Sum over values that begin at `starts` of an array, whose first one is number `before`."""
-    if values.size > _SUMMED_TOGETHER:  # it takes 24 bytes an element
-        if len(values) == 1:
-            before += starts[0] * int(strides[0])
-            return _weigh(values[0], starts[1:], strides[1:], before)
-        rows = max(1, _SUMMED_TOGETHER * len(values) // values.size)
-        return sum(
-            _weigh(values[begin : begin + rows], (starts[0] + begin, *starts[1:]), strides, before)
-            for begin in range(0, len(values), rows)
-        )
-    places: Any = np.uint64(2 * before + 3)
-    for axis, (start, stride) in enumerate(zip(starts, strides, strict=False)):
-        along = np.arange(start, start + values.shape[axis], dtype=np.uint64) * (2 * stride)
-        places = places + along.reshape(-1, *[1] * (values.ndim - 1 - axis))
-    bits = values.astype(np.uint8) if values.dtype == bool else values
-    bits = bits.view(f"u{bits.dtype.itemsize}")
-    return int(np.sum(bits * places, dtype=np.uint64))
 
 
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
@@ -246,14 +198,14 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         for step in from_first_host(lambda: sorted(self._manager.all_steps(), reverse=True)):
             if only not in (None, step):
                 continue
-            saved, reason = from_first_host(lambda step=step: self._read_record(step, check))
-            arrays = None
-            if reason is None:
-                arrays, reason = self._read_arrays(step, saved, place)
-            if arrays is None:
-                damaged.append((step, reason))
+            saved: dict[str, Any] | str = from_first_host(
+                functools.partial(self._read_record, step, check)
+            )
+            arrays = saved if isinstance(saved, str) else self._read_arrays(step, saved, place)
+            if isinstance(saved, str) or isinstance(arrays, str):
+                damaged.append((step, str(arrays)))
                 continue
-            from_first_host(lambda step=step: self._leave_out(damaged, step))
+            from_first_host(functools.partial(self._leave_out, damaged, step))
             self._manager.reload()  # what was set aside is gone on every host
             return arrays, saved
         if not damaged:
@@ -266,20 +218,20 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             "delete the folder to train from the start"
         )
 
-    def _read_record(self, step: int, check: Check) -> tuple[dict[str, Any] | None, str | None]:
+    def _read_record(self, step: int, check: Check) -> dict[str, Any] | str:
         """What is saved beside the arrays, or why it cannot be read."""
         try:
             saved = read_saved(self._root.parent, step)
             check(step, saved)
-            return saved, None
+            return saved
         except InputError:
             raise
         except Exception as error:  # whatever a damaged file makes the reader raise
-            return None, _reason(error)
+            return _reason(error)
 
     def _read_arrays(
         self, step: int, saved: dict[str, Any], place: Place
-    ) -> tuple[dict[str, jax.Array] | None, str | None]:
+    ) -> dict[str, jax.Array] | str:
         """The arrays, each host its shards, or why they are not what was saved."""
         arrays, failure, reason = None, None, None
         try:
@@ -306,11 +258,11 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 raise InputError(f"{self._root / str(step)}: process {number} failed: {failed}")
         for _, unread in hosts:
             if unread is not None:
-                return None, unread
+                return unread
         assert arrays is not None
-        if f"{checksum(arrays):016x}" != saved["checksum"]:
-            return None, "the arrays do not match their checksum"
-        return arrays, None
+        if not is_whole(arrays, saved["checksum"]):
+            return "the arrays do not match their checksum"
+        return arrays
 
     def _leave_out(self, damaged: list[tuple[int, str]], step: int) -> None:
         for bad, why in damaged:

@@ -2,7 +2,7 @@
 for. A piece passes through every device once, as a sum to which one host alone contributes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -12,6 +12,7 @@ from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.types import Array
 
 Value = TypeVar("Value")
+Bounds = tuple[tuple[int, int], ...]
 
 _PIECE_BYTES = 4 << 20
 _SMALLEST_BYTES = 4 << 10  # sizes are powers of two, so that few programs are compiled
@@ -55,12 +56,12 @@ def to_first_host(array: Array) -> np.ndarray | None:
     All must call it. Beside the value it takes the memory of one shard."""
     if isinstance(array, np.ndarray):
         return array
-    own = {_bounds(shard.index, array.shape): shard.data for shard in array.addressable_shards}
-    owners = list(_owners(array))
+    own = {bounds_of(shard.index, array.shape): shard.data for shard in array.addressable_shards}
+    owners = owners_of(array)
     if len(owners) == 1:  # it has a copy
-        return np.asarray(own[owners[0][0]]) if is_first_host() else None
+        return np.asarray(own[next(iter(owners))]) if is_first_host() else None
     whole = np.empty(array.shape, array.dtype) if is_first_host() else None
-    for bounds, owner in owners:
+    for bounds, owner in owners.items():
         part = None
         if owner == jax.process_index():
             part = np.asarray(own[bounds])
@@ -105,6 +106,21 @@ def save_on_first_host(
     return from_first_host(make)
 
 
+def owners_of(array: jax.Array) -> dict[Bounds, int]:
+    """The parts of an array, and the lowest number of a host that has each; the same everywhere."""
+    owners: dict[Bounds, int] = {}
+    places: Mapping[Any, Any] = array.sharding.devices_indices_map(array.shape)
+    for device, index in places.items():
+        part = bounds_of(index, array.shape)
+        owners[part] = min(owners.get(part, device.process_index), device.process_index)
+    return dict(sorted(owners.items()))
+
+
+def bounds_of(index: Any, shape: tuple[int, ...]) -> Bounds:
+    """A shard's place in an array as begin and end along each dimension."""
+    return tuple(part.indices(size)[:2] for part, size in zip(index, shape, strict=True))
+
+
 class _Whole:
     """An array that is gathered when its value is asked for."""
 
@@ -114,19 +130,6 @@ class _Whole:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self._gather(self._name)
-
-
-def _owners(array: jax.Array) -> Iterator[tuple[tuple[tuple[int, int], ...], int]]:
-    """The parts of an array, and the lowest number of a host that has each; the same everywhere."""
-    owners: dict[tuple[tuple[int, int], ...], int] = {}
-    for device, index in array.sharding.devices_indices_map(array.shape).items():
-        bounds = _bounds(index, array.shape)
-        owners[bounds] = min(owners.get(bounds, device.process_index), device.process_index)
-    yield from sorted(owners.items())
-
-
-def _bounds(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    return tuple(part.indices(size)[:2] for part, size in zip(index, shape, strict=True))
 
 
 def _send(part: np.ndarray | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray | None:

@@ -107,7 +107,7 @@ def read_warm_start(config: WarmStartConfig, mesh: Mesh | None = None) -> WarmSt
     if from_first_host(lambda: latest_step(source)) is not None:
         with Checkpoints(source, keep=None) as checkpoints:
             arrays, saved = checkpoints.restore_arrays(mesh)
-        taken = {n: a for n, a in arrays.items() if n.startswith(_PARTS)}
+        taken: dict[str, Array] = {n: a for n, a in arrays.items() if n.startswith(_PARTS)}
         return WarmStart(config, taken, _facts_of_run(config, saved))
     if (source / MODEL_JSON).is_file():
         folder = load_model(source)

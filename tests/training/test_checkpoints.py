@@ -10,7 +10,8 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.checkpoints import Checkpoints, checksum, latest_step, name_arrays
+from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
+from audiolm_jax.training.checksum import checksum
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.mesh import make_mesh, replicated, rules_of, state_shardings
 from audiolm_jax.training.state import TrainState
@@ -263,7 +264,7 @@ def test_checksum_is_that_of_stored_checkpoints(monkeypatch):
         for place, value in enumerate(bits.view(f"u{bits.dtype.itemsize}").tolist()):
             expected += (2 * order + 1) * value * (2 * place + 3)
     for together in (1, 2, 6, 34, 35, 36, 1 << 20):
-        monkeypatch.setattr("audiolm_jax.training.checkpoints._SUMMED_TOGETHER", together)
+        monkeypatch.setattr("audiolm_jax.training.checksum._SUMMED_TOGETHER", together)
         assert checksum(arrays) == expected % 2**64
 
 

@@ -7,6 +7,7 @@ interrupted fit ends in the same bits as one that was not.
 import contextlib
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,13 @@ def read_state(directory: Path) -> KmeansState | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            values = {field.name: arrays[field.name] for field in dataclasses.fields(KmeansState)}
+            return _state_of(arrays)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it to fit from the start") from error
+
+
+def _state_of(arrays: Mapping[str, np.ndarray]) -> KmeansState:
+    values: dict[str, Any] = {x.name: arrays[x.name] for x in dataclasses.fields(KmeansState)}
     return KmeansState(**values | {"step": int(values["step"])})
 
 
@@ -112,7 +117,7 @@ def _agreed_state(directory: Path) -> KmeansState | None:
         return {n: np.asarray(x) for n, x in dataclasses.asdict(state).items()}
 
     arrays = arrays_from_first_host(read)
-    return None if arrays is None else KmeansState(**arrays | {"step": int(arrays["step"])})
+    return None if arrays is None else _state_of(arrays)
 
 
 class _Records:
