@@ -81,6 +81,7 @@ def save_model(
                 array = np.ascontiguousarray(np.asarray(arrays[name]))
                 fingerprint.update(name, array)
                 writer.write(name, array)
+                del array  # before the next one is made
         record = {
             "format": FORMAT,
             "kind": kind,
