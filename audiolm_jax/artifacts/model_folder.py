@@ -8,16 +8,17 @@ Nothing is ever unpickled.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
-from audiolm_jax.artifacts.disk_space import ask_disk
+from audiolm_jax.artifacts.safetensors_file import SafetensorsWriter, bytes_of
 from audiolm_jax.errors import InputError
 
 FORMAT = 1
@@ -36,41 +37,67 @@ class ModelFolder:
     provenance: dict[str, Any]  # run, steps, data, upstream fingerprints, license
 
 
-def compute_fingerprint(kind: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+class _Fingerprint:
+    """Of a kind, a config and arrays that are told one by one in the order of their names."""
+
+    def __init__(self, kind: str, config: dict[str, Any]) -> None:
+        self._digest = hashlib.sha256(json.dumps([FORMAT, kind, config], sort_keys=True).encode())
+
+    def update(self, name: str, array: np.ndarray) -> None:
+        self._digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
+        self._digest.update(bytes_of(array))
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def compute_fingerprint(kind: str, config: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """sha256 over kind, config, and name, dtype, shape and bytes of every array in name order."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps([FORMAT, kind, config], sort_keys=True).encode())
+    fingerprint = _Fingerprint(kind, config)
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+        fingerprint.update(name, np.ascontiguousarray(arrays[name]))
+    return fingerprint.hexdigest()
 
 
 def save_model(
     directory: Path,
     kind: str,
     config: Any,
-    arrays: dict[str, np.ndarray],
+    arrays: Mapping[str, Any],
     provenance: dict[str, Any],
 ) -> str:
-    """Writes a model folder, of a config or its fields, in one rename; returns its fingerprint."""
+    """Writes a model folder, of a config or its fields, in one rename; returns its fingerprint.
+
+    `arrays` have shape and dtype; `numpy.asarray` is asked for the value of each once, in the order
+    of their names, and none is kept: memory holds one at a time.
+    """
     fields = config if isinstance(config, dict) else config_to_dict(config)
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    fingerprint = compute_fingerprint(kind, fields, arrays)
-    record = {
-        "format": FORMAT,
-        "kind": kind,
-        "fingerprint": fingerprint,
-        "config": fields,
-        "provenance": provenance,
-    }
+    fingerprint = _Fingerprint(kind, fields)
     with atomic_path(directory) as scratch:
         scratch.mkdir()
-        with ask_disk(scratch, sum(array.nbytes for array in arrays.values())):
-            save_file(arrays, scratch / WEIGHTS)
+        with (scratch / WEIGHTS).open("wb") as file:
+            writer = SafetensorsWriter(file, {n: _Described(x) for n, x in arrays.items()})
+            for name in sorted(arrays):
+                array = np.ascontiguousarray(np.asarray(arrays[name]))
+                fingerprint.update(name, array)
+                writer.write(name, array)
+                del array  # before the next one is made
+        record = {
+            "format": FORMAT,
+            "kind": kind,
+            "fingerprint": fingerprint.hexdigest(),
+            "config": fields,
+            "provenance": provenance,
+        }
         write_json(scratch / MODEL_JSON, record)
-    return fingerprint
+    return fingerprint.hexdigest()
+
+
+class _Described:
+    """Shape and dtype that an array has in the file; there is no array without dimensions."""
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype = tuple(array.shape) or (1,), np.dtype(array.dtype)
 
 
 def load_model(directory: Path, kind: str | None = None) -> ModelFolder:

@@ -66,6 +66,7 @@ class KmeansExperiment(TrainedExperiment):
 
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.unheard import check_unheard, provenance_at
+        from audiolm_jax.tokenizers.semantic.kmeans.blocks import divide
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
             choose_clips,
             store_features,
@@ -75,37 +76,46 @@ class KmeansExperiment(TrainedExperiment):
             load_frame_encoder,
             save_semantic_tokenizer,
         )
+        from audiolm_jax.training.distributed import from_first_host, is_first_host
         from audiolm_jax.training.full_disk import name_full_disk
         from audiolm_jax.training.manifest import claim_run
         from audiolm_jax.training.mesh import make_mesh
+        from audiolm_jax.training.preemption import StopRequest
 
-        if jax.process_count() > 1:
-            raise InputError("k-means runs in one process; start it without --distributed")
         directory, encoder_folder = Path(self.directory), model_folder(self.encoder)
         config = self.kmeans
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
         self.check_data(index)
+        mesh = make_mesh(self.mesh)
         manifest = self.manifest(config.seed, audio_facts(index))
         features = directory / "features"
+        stop = StopRequest()
         with name_full_disk(directory), claim_run(directory, manifest):
             encoder = load_frame_encoder(encoder_folder, self.window)
+            encoders = [encoder] if mesh is None else [encoder.on(x) for x in jax.local_devices()]
             choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
-            config.check_available(sum(choice.frames))
+            config.check_available(count := sum(choice.frames))
             logger.info("k-means: %s", choice)
+            blocks = divide(count, config.block_frames, mesh)
             frames = store_features(
-                features, index, choice, encoder, config.layer, self.window, self.batch_size
-            )
-            result = fit_kmeans(frames, config, make_mesh(self.mesh), directory)
+                features, index, choice, encoders, config.layer, self.window, self.batch_size,
+                blocks, stop,
+            )  # fmt: skip
+            result = fit_kmeans(frames, config, mesh, directory, stop)
             inertia = [float(x) for x in result.inertia]
             logger.info(
                 f"k-means: {len(frames)} frames, {len(result.counts)} clusters, inertia "
                 f"{inertia[0]:.3f} to {inertia[-1]:.3f} in {len(inertia)} passes"
             )
             provenance = provenance_of(manifest, used=choice.facts, inertia=inertia)
-            save_semantic_tokenizer(
-                directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
+            from_first_host(
+                lambda: save_semantic_tokenizer(
+                    directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
+                )
             )
             # What the model folder was made of; it is written again if the model is deleted.
-            shutil.rmtree(features)
-            (directory / STATE).unlink()
+            if is_first_host():
+                (directory / STATE).unlink()
+            # Of a folder that hosts share they take what is left from under each other.
+            shutil.rmtree(features, ignore_errors=jax.process_count() > 1)

@@ -199,7 +199,8 @@ class StageExperiment(StepExperiment):
         config = GenerationConfig(context_seconds=min(_PROMPT_SECONDS, window / 2))
 
         def on_evaluate(step: int, state: "TrainState", writer: "MetricsWriter") -> None:
-            arrays = program.export(gather(dataclasses.replace(state, opt_state=())))
+            whole = gather(dataclasses.replace(state, opt_state=()))
+            arrays = {n: np.asarray(x) for n, x in program.export(whole).items()}
             folder = dataclasses.replace(bundle.stages[stage.name].folder, arrays=arrays)
             stages = bundle.stages | {stage.name: StageModel(self.model, folder)}
             with outside_mesh():

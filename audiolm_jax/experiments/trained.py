@@ -204,7 +204,7 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training.best import best_kept
         from audiolm_jax.training.distributed import from_first_host
         from audiolm_jax.training.full_disk import name_full_disk
-        from audiolm_jax.training.mesh import gather
+        from audiolm_jax.training.host_arrays import save_on_first_host
         from audiolm_jax.training.topology import peak_flops
 
         directory = Path(self.directory)
@@ -219,7 +219,7 @@ class StepExperiment(TrainedExperiment):
             model_flops=self.model_flops() if has_flops else None,
             filled=self.filled,
             describe=data.describe,
-            warm_start=warm_start,
+            warm_start=None if warm_start is None else warm_start.take,
             on_evaluate=data.on_evaluate,
         )
         state = loop.train(
@@ -232,22 +232,24 @@ class StepExperiment(TrainedExperiment):
             state = loop.load_state(program, directory, self.mesh, exported["steps"])
         provenance = provenance_of(manifest, **exported, **data.provenance)
         with name_full_disk(directory):
-            whole = gather(dataclasses.replace(state, opt_state=()))
+            arrays = program.export(state)
+            del state  # what is not exported takes no memory meanwhile
             model = (directory / MODEL, self.kind, self.model)
-            from_first_host(lambda: save_model(*model, program.export(whole), provenance))
+            save_on_first_host(arrays, lambda whole: save_model(*model, whole, provenance))
 
     def _warm_start(self) -> "tuple[WarmStart | None, dict[str, Any] | None]":
         """The weights to start from, read once, and what the manifest says of them."""
         from audiolm_jax.training.checkpoints import latest_step
         from audiolm_jax.training.distributed import from_first_host
         from audiolm_jax.training.manifest import read_manifest
+        from audiolm_jax.training.mesh import make_mesh
         from audiolm_jax.training.warm_start import read_warm_start
 
         directory = Path(self.directory)
         if self.warm_start is None:
             return None, None
         if from_first_host(lambda: latest_step(directory)) is None:
-            source = read_warm_start(self.warm_start)
+            source = read_warm_start(self.warm_start, make_mesh(self.mesh))
             return source, source.facts
         there = from_first_host(lambda: read_manifest(directory).get("warm_start"))
         return None, from_first_host(lambda: self._known_start(there))
@@ -255,11 +257,11 @@ class StepExperiment(TrainedExperiment):
     def _known_start(self, there: dict[str, Any] | None) -> dict[str, Any] | None:
         """What the manifest says of the weights that a run started from, if they are called so
         still: it has no more need of them. Otherwise what those say that are named now."""
-        from audiolm_jax.training.warm_start import read_warm_start
+        from audiolm_jax.training.warm_start import read_facts
 
         if self.warm_start is None or (there or {}).get("source") == self.warm_start.source:
             return there
-        return read_warm_start(self.warm_start).facts
+        return read_facts(self.warm_start)
 
 
 def _is_same_start(provenance: Mapping[str, Any], start: Mapping[str, Any] | None) -> bool:

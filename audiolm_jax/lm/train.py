@@ -14,7 +14,7 @@ from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.decoder import make_decoder
 from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
-from audiolm_jax.nn.state_arrays import flatten_state
+from audiolm_jax.nn.state_arrays import named_leaves
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
@@ -137,4 +137,4 @@ def program(
             sums[f"loss/{name}"], weights[f"loss/{name}"] = totals[row], counts[row]
         return Sums(sums, weights)
 
-    return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params))
+    return TrainProgram(init, step, evaluate, lambda state: named_leaves(state.params))

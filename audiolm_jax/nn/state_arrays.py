@@ -1,6 +1,6 @@
 """The arrays of an `nnx.State` by dotted name, as model folders hold them, and back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,14 +11,23 @@ from flax import nnx
 from audiolm_jax.errors import InputError
 
 
+def named_leaves(state: Any) -> dict[str, Any]:
+    """Arrays of a state (or of nested dicts of arrays), where and however sharded they are."""
+    pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state
+    return {
+        ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): x
+        for path, x in jax.tree_util.tree_leaves_with_path(pure)
+    }
+
+
 def flatten_state(state: Any) -> dict[str, np.ndarray]:
     """Arrays of a state (or of nested dicts of arrays), on the host."""
-    return {name: np.asarray(x) for name, x in _named_leaves(state)}
+    return {name: np.asarray(x) for name, x in named_leaves(state).items()}
 
 
 def flatten_shapes(state: nnx.State) -> dict[str, tuple[int, ...]]:
     """Shapes, in the order of the state's leaves."""
-    return {name: tuple(x.shape) for name, x in _named_leaves(state)}
+    return {name: tuple(x.shape) for name, x in named_leaves(state).items()}
 
 
 def unflatten_into(
@@ -43,9 +52,3 @@ def unflatten_into(
             raise InputError(f"{where}: array {name!r} {shapes}")
     names = iter(expected)
     return jax.tree.map(lambda _: place(arrays[next(names)]), state)
-
-
-def _named_leaves(state: Any) -> Iterator[tuple[str, Any]]:
-    pure = nnx.to_pure_dict(state) if isinstance(state, nnx.State) else state
-    for path, x in jax.tree_util.tree_leaves_with_path(pure):
-        yield ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path), x

@@ -1,27 +1,28 @@
 """Checkpoints: a whole train state and the record that belongs to it, written by Orbax.
 
 Writing is asynchronous and ends in a rename, so a checkpoint is complete or absent. A state is one
-flat set of named arrays, for any mesh. A checksum over every bit of it is compared before anything
-is restored: damage that the file format lets pass is noticed too. Nothing is ever pickled.
+flat set of named arrays, for any mesh. It is read once, each host its shards, and a checksum over
+every bit of them all is compared: damage that the file format lets pass is noticed too. Nothing is
+ever pickled.
 """
 
 import contextlib
 import errno
+import functools
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.distributed import from_first_host
-from audiolm_jax.types import Array
+from audiolm_jax.training.checksum import checksum, is_whole
+from audiolm_jax.training.distributed import from_all_hosts, from_first_host
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ UNREADABLE = "checkpoints_unreadable"
 _OVERHEAD_BYTES = 256 << 10  # of names, shapes and the record
 # Step and what is saved beside the arrays -> InputError for a checkpoint of something else.
 Check = Callable[[int, dict[str, Any]], None]
+# Name and shape of an array -> where to put it.
+Place = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
 
 
 def latest_step(directory: Path) -> int | None:
@@ -40,6 +43,26 @@ def latest_step(directory: Path) -> int | None:
 def saved_steps(directory: Path) -> list[int]:
     """Steps of the complete checkpoints of a run directory, in order; reads names only."""
     return sorted(int(d.name) for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit())
+
+
+def read_saved(directory: Path, step: int) -> dict[str, Any]:
+    """What is saved beside the arrays of a checkpoint: "record", "checksum", and the dtypes and
+    shapes of "arrays"; read by this host alone, and not compared with the arrays."""
+    import orbax.checkpoint as ocp
+
+    saved = ocp.JsonCheckpointHandler(**_alone()).restore(
+        directory.absolute() / CHECKPOINTS / str(step) / "record", args=ocp.args.JsonRestore()
+    )
+    return {name: saved[name] for name in ("record", "checksum", "arrays")}
+
+
+def _alone() -> dict[str, Any]:
+    """Has Orbax wait for no other host."""
+    import orbax.checkpoint as ocp
+
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+    return {"multiprocessing_options": options}
 
 
 def name_arrays(state: Any) -> dict[str, Any]:
@@ -56,43 +79,6 @@ def name_arrays(state: Any) -> dict[str, Any]:
     return dict(zip(names, leaves, strict=True))
 
 
-def checksum(arrays: Mapping[str, Array]) -> int:
-    """A 64-bit sum over all bits and their places, the same however the arrays are sharded; all
-    hosts sum a `jax.Array` together, each its own NumPy arrays."""
-    total = 0
-    for order, array in enumerate(arrays.values()):
-        strides = np.cumprod([1, *array.shape[:0:-1]], dtype=np.uint64)[::-1]
-        for values, index in _own_parts(array):
-            total += (2 * order + 1) * _weigh(values, index, strides)
-    if jax.process_count() > 1 and any(isinstance(x, jax.Array) for x in arrays.values()):
-        from jax.experimental import multihost_utils
-
-        halves = np.array([total >> 32 & 0xFFFFFFFF, total & 0xFFFFFFFF], np.uint32)
-        of_hosts = multihost_utils.process_allgather(halves).astype(object)
-        total = sum(int(high) << 32 | int(low) for high, low in of_hosts)
-    return total % 2**64
-
-
-def _own_parts(array: Array) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
-    if isinstance(array, np.ndarray):
-        yield array, (slice(None),) * array.ndim
-        return
-    for shard in array.addressable_shards:
-        if shard.replica_id == 0:
-            yield np.asarray(shard.data), shard.index
-
-
-def _weigh(values: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> int:
-    places: Any = np.uint64(1)
-    for axis, (part, stride) in enumerate(zip(index, strides, strict=False)):
-        start = part.start or 0
-        along = np.arange(start, start + values.shape[axis], dtype=np.uint64) * stride
-        places = places + along.reshape(-1, *[1] * (values.ndim - 1 - axis))
-    bits = values.astype(np.uint8) if values.dtype == bool else values
-    bits = bits.view(f"u{bits.dtype.itemsize}")
-    return int(np.sum(bits * (places * np.uint64(2) + np.uint64(1)), dtype=np.uint64))
-
-
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints of one run directory, in its folder `checkpoints`; the `keep` newest are
     kept, None opens them for reading only, safe beside a running trainer."""
@@ -106,9 +92,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._read_only = keep is None
         self._begun_bytes = 0  # of the last save
         self._protected: set[int] = set()
-        own = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
-        self._alone: dict[str, Any] = {"multiprocessing_options": alone}  # waits for no other host
         policies = ocp.checkpoint_managers
         self._newest = policies.LatestN(keep)
         self._preserved = policies.AnyPreservationPolicy([self._newest])
@@ -176,57 +159,55 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         if none can be read, the one of `step` is damaged, or they hold another model.
         """
         wanted = name_arrays(abstract_state)
-        whole = self._agree(lambda step, saved: self._check_layout(step, wanted, saved), step)
-        if whole is None:
+        target = dict(zip(wanted, jax.tree.leaves(shardings), strict=True))
+        found = self._newest_whole(
+            lambda step, saved: self._check_layout(step, wanted, saved),
+            lambda name, shape: target[name],
+            step,
+        )
+        if found is None:
             return None
-        step, saved = whole
-        target = {
-            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-            for (name, x), sharding in zip(wanted.items(), jax.tree.leaves(shardings), strict=True)
-        }
-        args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))
-        arrays = self._manager.restore(step, args=args)["state"]
+        arrays, saved = found
         leaves = [arrays[name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves), saved["record"]
 
-    def restore_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """All arrays of the newest whole checkpoint by name, and its "record" and "checksum"."""
-        whole = self._agree(lambda step, saved: None, None)
-        if whole is None:
+    def restore_arrays(
+        self, mesh: Mesh | None = None
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+        """All arrays of the newest whole checkpoint by name, divided over the devices of a mesh
+        wherever a dimension can be, and its "record" and "checksum"."""
+
+        def place(name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding:
+            if mesh is None:
+                return SingleDeviceSharding(jax.local_devices()[0])
+            fits = [axis for axis, size in enumerate(shape) if size and size % mesh.size == 0]
+            spec = [*[None] * fits[0], mesh.axis_names] if fits else []
+            return NamedSharding(mesh, PartitionSpec(*spec))
+
+        found = self._newest_whole(lambda step, saved: None, place, None)
+        if found is None:
             raise InputError(f"{self._root}: no checkpoint here; train first")
-        step, saved = whole
-        return self._read_arrays(step, saved), saved
+        return found
 
-    def _agree(self, check: Check, only: int | None) -> tuple[int, dict[str, Any]] | None:
-        """Step of the newest whole checkpoint and what is saved with it, as the first host sees."""
-        whole = from_first_host(lambda: self._newest_whole(check, only))
-        self._manager.reload()  # what was set aside is gone on every host
-        return whole
-
-    def _newest_whole(self, check: Check, only: int | None) -> tuple[int, dict[str, Any]] | None:
+    def _newest_whole(
+        self, check: Check, place: Place, only: int | None
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]] | None:
+        """Arrays of the newest whole checkpoint and what is saved with them. Which are there is
+        what the first host sees; one that any host cannot read is damaged for all."""
         damaged: list[tuple[int, str]] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in from_first_host(lambda: sorted(self._manager.all_steps(), reverse=True)):
             if only not in (None, step):
                 continue
-            try:
-                saved = self._ocp.JsonCheckpointHandler(**self._alone).restore(
-                    self._root / str(step) / "record", args=self._ocp.args.JsonRestore()
-                )
-                check(step, saved)
-                if f"{checksum(self._read_arrays(step, saved)):016x}" != saved["checksum"]:
-                    raise ValueError("the arrays do not match their checksum")
-            except InputError:
-                raise
-            except Exception as error:  # whatever a damaged file makes the reader raise
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                damaged.append((step, reason))
+            saved: dict[str, Any] | str = from_first_host(
+                functools.partial(self._read_record, step, check)
+            )
+            arrays = saved if isinstance(saved, str) else self._read_arrays(step, saved, place)
+            if isinstance(saved, str) or isinstance(arrays, str):
+                damaged.append((step, str(arrays)))
                 continue
-            for bad, why in damaged:
-                path = self._root / str(bad)
-                logger.warning("%s: damaged checkpoint (%s); taking step %d", path, why, step)
-                if not self._read_only:
-                    self._set_aside(bad)
-            return step, saved
+            from_first_host(functools.partial(self._leave_out, damaged, step))
+            self._manager.reload()  # what was set aside is gone on every host
+            return arrays, saved
         if not damaged:
             return None
         why = damaged[0][1]
@@ -236,6 +217,59 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
             "delete the folder to train from the start"
         )
+
+    def _read_record(self, step: int, check: Check) -> dict[str, Any] | str:
+        """What is saved beside the arrays, or why it cannot be read."""
+        try:
+            saved = read_saved(self._root.parent, step)
+            check(step, saved)
+            return saved
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            return _reason(error)
+
+    def _read_arrays(
+        self, step: int, saved: dict[str, Any], place: Place
+    ) -> dict[str, jax.Array] | str:
+        """The arrays, each host its shards, or why they are not what was saved."""
+        arrays, failure, reason = None, None, None
+        try:
+            target = {
+                name: jax.ShapeDtypeStruct(
+                    shape, jnp.dtype(dtype), sharding=place(name, tuple(shape))
+                )
+                for name, (dtype, shape) in saved["arrays"].items()
+            }
+            # Alone: a host that fails must not leave others waiting for it.
+            arrays = self._ocp.StandardCheckpointHandler(**_alone()).restore(
+                self._root / str(step) / "state", args=self._ocp.args.StandardRestore(target)
+            )
+            arrays = {name: arrays[name] for name in target}
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:  # no fault of the file
+            failure = error
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            reason = _reason(error)
+        hosts = from_all_hosts([None if failure is None else _reason(failure), reason])
+        if failure is not None:
+            raise failure
+        for number, (failed, _) in enumerate(hosts):
+            if failed is not None:
+                raise InputError(f"{self._root / str(step)}: process {number} failed: {failed}")
+        for _, unread in hosts:
+            if unread is not None:
+                return unread
+        assert arrays is not None
+        if not is_whole(arrays, saved["checksum"]):
+            return "the arrays do not match their checksum"
+        return arrays
+
+    def _leave_out(self, damaged: list[tuple[int, str]], step: int) -> None:
+        for bad, why in damaged:
+            path = self._root / str(bad)
+            logger.warning("%s: damaged checkpoint (%s); taking step %d", path, why, step)
+            if not self._read_only:
+                self._set_aside(bad)
 
     def _check_layout(self, step: int, wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         new = {name: [str(a.dtype), list(a.shape)] for name, a in wanted.items()}
@@ -248,18 +282,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 "directory or with the version that wrote it"
             )
 
-    def _read_arrays(self, step: int, saved: dict[str, Any]) -> dict[str, np.ndarray]:
-        """All arrays of a checkpoint, read by this host alone."""
-        place = SingleDeviceSharding(_cpu())
-        target = {
-            name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=place)
-            for name, (dtype, shape) in saved["arrays"].items()
-        }
-        arrays = self._ocp.StandardCheckpointHandler(**self._alone).restore(
-            self._root / str(step) / "state", args=self._ocp.args.StandardRestore(target)
-        )
-        return {name: np.asarray(arrays[name]) for name in target}
-
     def _set_aside(self, step: int) -> None:
         target = self._root.parent / UNREADABLE / str(step)
         target.parent.mkdir(exist_ok=True)
@@ -268,11 +290,5 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         (self._root / str(step)).rename(target)
 
 
-def _cpu() -> jax.Device:
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError as error:
-        platforms = jax.config.values["jax_platforms"]
-        raise InputError(
-            f"JAX_PLATFORMS = {platforms}: a checkpoint is checked on the CPU; set {platforms},cpu"
-        ) from error
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

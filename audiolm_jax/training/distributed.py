@@ -161,6 +161,20 @@ def wait_for_all(what: str) -> None:
         client.wait_at_barrier(name, timeout_in_ms=_PATIENCE_SECONDS * 1000)
 
 
+def from_all_hosts(value: Value) -> list[Value]:
+    """The JSON values that all hosts give, by number of the host, on every host."""
+    client = _client()
+    if client is None:
+        return [value]
+    key = f"audiolm_jax/from_all_hosts/{next(_calls)}"
+    client.key_value_set(f"{key}/{jax.process_index()}", json.dumps(value))
+
+    def get(host: int) -> Value:
+        return json.loads(client.blocking_key_value_get(f"{key}/{host}", _PATIENCE_SECONDS * 1000))
+
+    return from_first_host(lambda: [get(host) for host in range(jax.process_count())])
+
+
 def _client() -> Any:
     """JAX's connection to the other processes, which Orbax uses too; None if there are none."""
     from jax._src import distributed

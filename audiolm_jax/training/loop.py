@@ -44,7 +44,6 @@ from audiolm_jax.training.progress import Progress, StepClock
 from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
 from audiolm_jax.training.step import jit_step, make_init
 from audiolm_jax.training.topology import peak_flops
-from audiolm_jax.training.warm_start import WarmStart
 from audiolm_jax.training.watchdog import Watchdog
 
 # Never the number of a step, so no step shares its key with the initialization.
@@ -61,7 +60,8 @@ class LoopContext:
     # Rows of this host -> the shares of both that are no padding; the other hosts' are much alike.
     filled: Callable[[Batch], tuple[float, float]] = lambda rows: (1.0, 1.0)
     describe: Describe | None = None  # for the error of a loss that is not finite
-    warm_start: WarmStart | None = None  # weights to start from where there is no checkpoint yet
+    # Puts in the weights to start from, where there is no checkpoint yet.
+    warm_start: Callable[[TrainState], TrainState] | None = None
     # (step, state, writer), at the end of each evaluation: sounds to listen to.
     on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
 
@@ -106,7 +106,7 @@ def train(
         else:
             state = jax.jit(init, out_shardings=shardings)(init_key)
             if context.warm_start is not None:
-                state = context.warm_start.apply(state)
+                state = context.warm_start(state)
             done, saved = 0, None
         start = done
         writer = MetricsWriter(

@@ -6,11 +6,13 @@ over `data` and `fsdp`. With the preset `none` there is no mesh at all.
 """
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.experimental import mesh_utils
@@ -151,8 +153,8 @@ def host_rows(mesh: Mesh | None, batch_size: int, host: int | None = None) -> tu
     if mesh is None:
         return tuple(range(batch_size))
     batch_sharding(mesh, jax.ShapeDtypeStruct((batch_size,), np.int32))
-    size = batch_size // _count(mesh, _BATCH_AXES)
-    return tuple(part * size + row for part in _host_parts(mesh, host) for row in range(size))
+    size = batch_size // part_count(mesh)
+    return tuple(part * size + row for part in host_parts(mesh, host) for row in range(size))
 
 
 def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
@@ -161,7 +163,7 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
         return jax.device_put(batch, replicated(None))
     if jax.process_count() == 1:
         return jax.device_put(batch, batch_sharding(mesh, batch))
-    parts = _host_parts(mesh)
+    parts = host_parts(mesh)
 
     def place(rows: np.ndarray) -> jax.Array:
         size, rest = divmod(len(rows), len(parts))
@@ -171,7 +173,7 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
                 "those that host_rows names"
             )
         own = {part * size: first * size for first, part in enumerate(parts)}
-        shape = (size * _count(mesh, _BATCH_AXES), *rows.shape[1:])
+        shape = (size * part_count(mesh), *rows.shape[1:])
         sharding = batch_sharding(mesh, jax.ShapeDtypeStruct(shape, rows.dtype))
 
         def part_of(index: Any) -> np.ndarray:  # a slice for each dimension
@@ -183,6 +185,43 @@ def to_global(batch: Batch, mesh: Mesh | None) -> Batch:
     return jax.tree.map(place, batch)
 
 
+@functools.lru_cache(maxsize=16)  # equal steps and meshes are compiled once
+def on_each_part(step: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+    """Compiles `step(row, *shared) -> (divided, everywhere)`, two tuples of arrays, for a row for
+    each part of a batch: a part gives what one device by itself would give for its row.
+
+    What comes back takes the rows of this host's parts, NumPy arrays [own parts, ...], and what all
+    parts share, placed as `replicated`. It gives the arrays of all parts: the first, [k, ...], as
+    [parts, k', ...], filled up with zeros and divided along k', the others everywhere.
+    """
+    if mesh is None:
+        one = jax.jit(step)
+
+        def alone(rows: Any, *shared: Any) -> Any:
+            row = to_global(jax.tree.map(lambda x: x[0], rows), None)
+            return jax.tree.map(lambda x: x[None], one(row, *shared))
+
+        return alone
+    by_part, parts = PartitionSpec(_BATCH_AXES), part_count(mesh)
+
+    def own(rows: Any, *shared: Any) -> Any:
+        found = step(jax.tree.map(lambda x: x[0], rows), *shared)
+        return jax.tree.map(lambda x: x[None], found)
+
+    def fill(x: jax.Array) -> jax.Array:
+        return jnp.pad(x, [(0, 0), (0, -x.shape[1] % parts), *[(0, 0)] * (x.ndim - 2)])
+
+    def every(rows: Any, *shared: Any) -> Any:
+        specs = (by_part, *[PartitionSpec()] * len(shared))
+        mapped = jax.shard_map(own, mesh=mesh, in_specs=specs, out_specs=by_part)
+        divided, everywhere = mapped(rows, *shared)
+        return jax.tree.map(fill, divided), everywhere
+
+    divided = NamedSharding(mesh, PartitionSpec(None, _BATCH_AXES))
+    compiled = jax.jit(every, out_shardings=(divided, replicated(mesh)))
+    return lambda rows, *shared: compiled(to_global(rows, mesh), *shared)
+
+
 def gather(tree: Any) -> Any:
     """The whole values of global arrays as numpy arrays, on every host; all hosts must call it."""
     if jax.process_count() == 1:
@@ -192,8 +231,15 @@ def gather(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def _host_parts(mesh: Mesh, host: int | None = None) -> tuple[int, ...]:
-    """Numbers of the parts of a batch that lie on a host, counted along `data` and `fsdp`."""
+def part_count(mesh: Mesh | None) -> int:
+    """Parts that a batch is divided into: the devices along `data` and `fsdp`."""
+    return 1 if mesh is None else _count(mesh, _BATCH_AXES)
+
+
+def host_parts(mesh: Mesh | None, host: int | None = None) -> tuple[int, ...]:
+    """Numbers of the parts of a batch that lie on a host, None: this one."""
+    if mesh is None:
+        return (0,)
     grid = mesh.devices.reshape(-1, mesh.shape["model"])
     host = jax.process_index() if host is None else host
     return tuple(i for i, row in enumerate(grid) if any(d.process_index == host for d in row))

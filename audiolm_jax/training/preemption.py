@@ -67,9 +67,10 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def watch_signals() -> Iterator[StopRequest]:
-    """Turns the first SIGTERM or SIGINT into a request; a second one acts as usual."""
-    request = StopRequest()
+def watch_signals(request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Turns the first SIGTERM or SIGINT into a request, `request` or a new one; a second signal
+    acts as usual."""
+    request = StopRequest() if request is None else request
     # On many hosts the runtime's own preemption service takes the signal.
     if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
         yield request
@@ -90,3 +91,10 @@ def watch_signals() -> Iterator[StopRequest]:
         yield request
     finally:
         give_back()
+
+
+def reached_preemption(look: int) -> bool:
+    """Whether the cluster's preemption notice asks all hosts to stop at this look for it."""
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(look)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
+
+from audiolm_jax.types import Array
 
 Batch = Any  # a pytree of arrays whose leading dimension is the global batch
 Metrics = Mapping[str, jax.Array]  # scalars
@@ -42,7 +43,7 @@ class TrainProgram:
     # the batch are global sums, so the result does not depend on the mesh.
     step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
     evaluate: Callable[[TrainState, Batch], Sums]  # deterministic
-    # Arrays of the model folder by dotted name (numpy, float32 or integer).
-    export: Callable[[TrainState], dict[str, np.ndarray]]
+    # Arrays of the model folder by dotted name, float32 or integer, sharded as they are there.
+    export: Callable[[TrainState], Mapping[str, Array]]
     # Held-out means -> why training on is in vain, or None if it is not.
     verdict: Callable[[Mapping[str, float]], str | None] = lambda heldout: None

@@ -1,5 +1,6 @@
 """Starting from the weights of another run: which array of the new model comes from where."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -7,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from jax.sharding import Mesh
 
-from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
+from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model, read_model_json
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
+from audiolm_jax.training.checkpoints import (
+    Checkpoints,
+    latest_step,
+    name_arrays,
+    read_saved,
+    saved_steps,
+)
 from audiolm_jax.training.config import WarmStartConfig
+from audiolm_jax.training.distributed import from_first_host
 from audiolm_jax.training.state import TrainState
+from audiolm_jax.types import Array
 
 _PARTS = ("params.", "rest.", "ema.")
 
@@ -23,8 +32,14 @@ class WarmStart:
     """The weights of another run, read and verified."""
 
     config: WarmStartConfig
-    arrays: Mapping[str, np.ndarray]  # by old name
+    arrays: dict[str, Array]  # by old name
     facts: dict[str, Any]  # what the manifest and the model folder say of the source
+
+    def take(self, state: TrainState) -> TrainState:
+        """As `apply`, once: the weights take no memory from then on."""
+        state = self.apply(state)
+        self.arrays.clear()
+        return state
 
     def apply(self, state: TrainState) -> TrainState:
         """A freshly initialized state with the source's values, on the same devices."""
@@ -76,29 +91,58 @@ class WarmStart:
         return name
 
     def _put(self, name: str, fresh: jax.Array, old: str) -> jax.Array:
-        value = np.asarray(self.arrays[old])
+        value = self.arrays[old]
         if value.dtype != fresh.dtype:
             source = f"{old!r} of {self.config.source}"
             raise InputError(f"warm start: {name!r} is {fresh.dtype}, {source} is {value.dtype}")
+        if isinstance(value, jax.Array):  # copied, for a step overwrites what it gets
+            return jax.device_put(value, fresh.sharding).copy()
         return jax.make_array_from_callback(value.shape, fresh.sharding, lambda part: value[part])
 
 
-def read_warm_start(config: WarmStartConfig) -> WarmStart:
-    """Reads and verifies the source: a run with a whole checkpoint, or a model folder."""
+def read_warm_start(config: WarmStartConfig, mesh: Mesh | None = None) -> WarmStart:
+    """Reads and verifies the source: a run with a whole checkpoint, each host its share of it, or a
+    model folder. All hosts must call it."""
     source = Path(config.source)
-    facts: dict[str, Any] = {"source": config.source}
-    if latest_step(source) is not None:
+    if from_first_host(lambda: latest_step(source)) is not None:
         with Checkpoints(source, keep=None) as checkpoints:
-            arrays, saved = checkpoints.restore_arrays()
-        record = saved["record"]
-        facts |= {"step": record["step"], "checksum": saved["checksum"]}
-        facts["config_hash"] = record["manifest"]["config_hash"]
-        return WarmStart(config, {n: a for n, a in arrays.items() if n.startswith(_PARTS)}, facts)
+            arrays, saved = checkpoints.restore_arrays(mesh)
+        taken: dict[str, Array] = {n: a for n, a in arrays.items() if n.startswith(_PARTS)}
+        return WarmStart(config, taken, _facts_of_run(config, saved))
     if (source / MODEL_JSON).is_file():
         folder = load_model(source)
-        facts["fingerprint"] = folder.fingerprint
+        facts = _facts_of_model(config, folder.fingerprint)
         return WarmStart(config, {f"params.{n}": a for n, a in folder.arrays.items()}, facts)
-    raise InputError(
+    raise _no_source(config)
+
+
+def read_facts(config: WarmStartConfig) -> dict[str, Any]:
+    """`WarmStart.facts` as the files of the source state them, its weights unread; on any host."""
+    source = Path(config.source)
+    for step in reversed(saved_steps(source)):
+        with contextlib.suppress(Exception):  # whatever a damaged file makes the reader raise
+            return _facts_of_run(config, read_saved(source, step))
+    if (source / MODEL_JSON).is_file():
+        return _facts_of_model(config, read_model_json(source)["fingerprint"])
+    raise _no_source(config)
+
+
+def _facts_of_run(config: WarmStartConfig, saved: dict[str, Any]) -> dict[str, Any]:
+    record = saved["record"]
+    return {
+        "source": config.source,
+        "step": record["step"],
+        "checksum": saved["checksum"],
+        "config_hash": record["manifest"]["config_hash"],
+    }
+
+
+def _facts_of_model(config: WarmStartConfig, fingerprint: str) -> dict[str, Any]:
+    return {"source": config.source, "fingerprint": fingerprint}
+
+
+def _no_source(config: WarmStartConfig) -> InputError:
+    return InputError(
         f"--warm-start.source {config.source}: neither a run directory with a checkpoint nor a "
         f"model folder (no {MODEL_JSON}); name one of the two"
     )

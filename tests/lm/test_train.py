@@ -181,7 +181,7 @@ def test_evaluation_adds_up_over_batches_and_matches_the_exported_model(trainer,
         np.testing.assert_allclose(
             together.totals[name], sum(sums.totals[name] for sums in apart), rtol=1e-4
         )
-    graphdef, params = load_decoder(CONFIG, trainer.export(start))
+    graphdef, params = load_decoder(CONFIG, jax.device_get(trainer.export(start)))
     logits = jax.jit(lambda params: nnx.merge(graphdef, params)(whole.inputs))(params)
     losses = token_losses(logits, whole.targets).cross_entropy
     member = (whole.loss_weights > 0) & (whole.levels == 1)

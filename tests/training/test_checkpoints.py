@@ -4,12 +4,14 @@ import random
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.checkpoints import Checkpoints, checksum, latest_step, name_arrays
+from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
+from audiolm_jax.training.checksum import checksum
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.mesh import make_mesh, replicated, rules_of, state_shardings
 from audiolm_jax.training.state import TrainState
@@ -185,18 +187,31 @@ def test_nothing_readable_is_an_error_not_a_fresh_start(tmp_path):
     assert latest_step(tmp_path) == 2
 
 
-def test_without_a_cpu_nothing_is_taken_for_damaged(tmp_path, monkeypatch):
+def test_a_device_without_room_is_no_damage(tmp_path, monkeypatch):
+    save_all(tmp_path, [1, 2])
+
+    def full(*words, **more):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.StandardCheckpointHandler, "restore", full)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+            restore(tmp_path)
+    assert restore(tmp_path)[1]["step"] == 2
+
+
+def test_a_restore_reads_the_arrays_once(tmp_path, monkeypatch):
     save_all(tmp_path, [1])
+    reads = []
 
-    def none_of_that_kind(process_index=None, backend=None):
-        if backend == "cpu":
-            raise RuntimeError("Unknown backend cpu")
-        return jax.devices()
+    def counted(self, *words, kept=ocp.StandardCheckpointHandler.restore, **more):
+        reads.append(words[0].parent.name)
+        return kept(self, *words, **more)
 
-    monkeypatch.setattr(jax, "local_devices", none_of_that_kind)
-    with pytest.raises(InputError, match="JAX_PLATFORMS = cpu: a checkpoint is checked"):
-        restore(tmp_path)
-    assert latest_step(tmp_path) == 1
+    monkeypatch.setattr(ocp.StandardCheckpointHandler, "restore", counted)
+    state, _ = restore(tmp_path, "fsdp")
+    assert reads == ["1"]
+    assert_same_bits(state, make_state(1))
 
 
 def test_another_model_is_named_not_taken_for_damage(tmp_path):
@@ -232,6 +247,25 @@ def test_checksum_does_not_depend_on_sharding():
         for spec in [(), ("fsdp",), (None, "model"), ("model", None, "fsdp"), (("fsdp", "model"),)]
     }
     assert sums == {checksum({"x": x})}
+
+
+def test_checksum_is_that_of_stored_checkpoints(monkeypatch):
+    """In whatever pieces it is summed."""
+    rng = np.random.default_rng(5)
+    arrays = {
+        "a": rng.integers(0, 2**32, (3, 5, 7), np.uint32),
+        "b": rng.integers(0, 2**16, (1, 130), np.uint16),
+        "c": np.array([True, False, True]),
+        "d": np.full((), 1.5, np.float32),
+    }
+    expected = 0
+    for order, array in enumerate(arrays.values()):
+        bits = (array.astype(np.uint8) if array.dtype == bool else array).reshape(-1)
+        for place, value in enumerate(bits.view(f"u{bits.dtype.itemsize}").tolist()):
+            expected += (2 * order + 1) * value * (2 * place + 3)
+    for together in (1, 2, 6, 34, 35, 36, 1 << 20):
+        monkeypatch.setattr("audiolm_jax.training.checksum._SUMMED_TOGETHER", together)
+        assert checksum(arrays) == expected % 2**64
 
 
 def test_checksum_sees_bits_places_and_order():

@@ -1,11 +1,7 @@
 """Several real processes train as one, each on its share of the data."""
 
-import contextlib
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 from support import lm_run
 from support import training_toy as toy
+from support.hosts import LIMIT, finish, flags, free_port, hosts
 
 from audiolm_jax.training.checkpoints import saved_steps
 from audiolm_jax.training.config import MeshConfig
@@ -23,52 +20,6 @@ from audiolm_jax.training.metrics import read_metrics
 TESTS = Path(__file__).parents[1]
 # Started, never imported: it sets up a host of its own kind.
 WORKER = TESTS / "support/multihost_worker.py"
-LIMIT = 240  # seconds after which hosts that hang are killed
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def hosts(commands, devices=4, **variables):
-    """Processes with forced CPU devices, killed at the end of the block whatever happens."""
-    environment = os.environ | {
-        "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        **variables,
-    }
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for command in commands
-    ]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def finish(processes, status=0):
-    """What they printed; the status of each must be `status`."""
-    deadline = time.monotonic() + LIMIT
-    printed = []
-    for process in processes:
-        out, err = process.communicate(timeout=max(1, deadline - time.monotonic()))
-        printed.append((out.decode(), err.decode()))
-    assert [process.returncode for process in processes] == [status] * len(processes), printed
-    return printed
-
-
-def flags(count):
-    coordinator = f"localhost:{free_port()}"
-    return [
-        ["--distributed", coordinator, "--num-processes", str(count), "--process-id", str(index)]
-        for index in range(count)
-    ]
 
 
 def toy_hosts(directory, steps, heldout_batches=2, seconds_each=0.0):

@@ -114,7 +114,7 @@ def test_a_run_starts_from_it_and_goes_on_without_it(source, tmp_path):
         record = manifest.build_manifest(toy.ToyConfig(config), {"loop": 0}, {}, {})
         return loop.train(
             toy.make_program(), config, path, toy.batches, toy.heldout, record,
-            mesh or MeshConfig(), loop.LoopContext(warm_start=warm_start),
+            mesh or MeshConfig(), loop.LoopContext(warm_start=warm_start and warm_start.apply),
         )  # fmt: skip
 
     one = train(tmp_path / "one", 6, warm)

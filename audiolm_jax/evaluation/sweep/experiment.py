@@ -119,6 +119,8 @@ class SweepExperiment(Evaluation):
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures what is missing; writes cells/*.json, table.md and figures/."""
+        import jax
+
         from audiolm_jax.data.index import scan
         from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.evaluation.abx.features import encoder_features
@@ -126,6 +128,7 @@ class SweepExperiment(Evaluation):
         from audiolm_jax.evaluation.page.charts import write_charts
         from audiolm_jax.evaluation.page.training import summarize_run, training_charts
         from audiolm_jax.evaluation.sweep.layer import LayerSweep, cell_path
+        from audiolm_jax.tokenizers.semantic.kmeans.blocks import divide
         from audiolm_jax.tokenizers.semantic.kmeans.feature_store import (
             choose_clips,
             store_features,
@@ -156,16 +159,19 @@ class SweepExperiment(Evaluation):
             upstream=facts["upstream"],
         )
         enter_run(directory, manifest)
+        mesh = make_mesh(self.mesh)
+        encoders = [encoder] if mesh is None else [encoder.on(x) for x in jax.local_devices()]
         for layer in self.layers:
             wanted = {k: cell_path(directory, layer, k) for k in (None, *self.clusters)}
             if missing := [k for k, path in wanted.items() if not path.is_file()]:
                 folder, source = directory / "features" / layer, (encoder, layer)
+                blocks = divide(sum(choice.frames), self.kmeans.block_frames, mesh)
                 frames = store_features(
-                    folder, index, choice, *source, self.window, self.batch_size
+                    folder, index, choice, encoders, layer, self.window, self.batch_size, blocks
                 )
                 features = encoder_features(*source, recordings.paths, self.batch_size)
                 kmeans = dataclasses.replace(self.kmeans, layer=layer)
-                parts = (recordings, kmeans, self.abx, make_mesh(self.mesh), self.speaker_probe)
+                parts = (recordings, kmeans, self.abx, mesh, self.speaker_probe)
                 sweep = LayerSweep(directory, frames, features, *parts)
                 for clusters in missing:
                     cell = sweep.measure(clusters)

@@ -14,6 +14,7 @@ from audiolm_jax.evaluation.abx.results import Recordings, measure_features
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
 from audiolm_jax.evaluation.measures.semantic import evaluate_semantic
 from audiolm_jax.evaluation.sweep.speaker_probe import probe_speakers, token_shares
+from audiolm_jax.tokenizers.semantic.kmeans.blocks import Frames
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
@@ -30,7 +31,7 @@ class LayerSweep:
     """What the cells of one layer are measured with."""
 
     directory: Path  # of the sweep
-    frames: np.ndarray  # float [n, d] of the layer, to fit on
+    frames: Frames  # float [n, d] of the layer, to fit on
     features: FrameFeatures  # of the layer, to measure
     recordings: Recordings  # whose features these are
     kmeans: KmeansConfig  # with the layer; each cell has its own number of clusters

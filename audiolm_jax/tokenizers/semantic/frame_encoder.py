@@ -1,5 +1,6 @@
 """A module that turns audio into frames, compiled for few shapes: what every encoder shares."""
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -53,6 +54,12 @@ class ModuleEncoder:
         self.sample_rate_hz, self.hop_samples = config.sample_rate_hz, config.hop_samples
         self.layers = config.layer_names
         self._compiled = jax.jit(self.traceable, static_argnames="layer")
+
+    def on(self, device: jax.Device) -> "ModuleEncoder":
+        """The same encoder with its weights on another device, for a thread of its own."""
+        other = copy.copy(self)
+        other.params = jax.device_put(self.params, device)
+        return other
 
     def check_layer(self, layer: str) -> None:
         """Raises InputError if there is no such layer."""

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -16,7 +15,7 @@ from audiolm_jax.audio.spectral import zero_beyond
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.nn.partition import constrain
-from audiolm_jax.nn.state_arrays import flatten_state
+from audiolm_jax.nn.state_arrays import named_leaves
 from audiolm_jax.tokenizers.acoustic.codec import abstract_network
 from audiolm_jax.tokenizers.acoustic.soundstream import rvq
 from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
@@ -259,10 +258,9 @@ class _Trainer:
         totals["commitment_loss"] = quantized.commitment * frames
         return Sums(totals, counts | {"commitment_loss": frames})
 
-    def export(self, state: TrainState) -> dict[str, np.ndarray]:
+    def export(self, state: TrainState) -> dict[str, types.Array]:
         """encoder.* and decoder.* (the moving average if there is one), and the codebooks."""
-        vectors = np.asarray(state.rest["codebooks"].vectors)
-        return {**flatten_state(self._params(state)), CODEBOOKS: vectors}
+        return {**named_leaves(self._params(state)), CODEBOOKS: state.rest["codebooks"].vectors}
 
     def _params(self, state: TrainState) -> Any:
         """Of the generator as it is heard."""

@@ -25,7 +25,7 @@ class KmeansConfig:
     max_frames: int = 1_000_000
     """Most frames to fit on; of more, clips are drawn until there are so many."""
     block_frames: int = 8192
-    """Frames on the devices at once, must divide over them; memory beside: 2 x this x K floats."""
+    """Frames on a device at once; memory there beside them: 2 x this x K floats."""
 
     def __post_init__(self) -> None:
         numbers = "clusters iterations max_frames block_frames"

@@ -7,6 +7,7 @@ interrupted fit ends in the same bits as one that was not.
 import contextlib
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.kmeans.blocks import Frames
 from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering, KmeansConfig, KmeansResult
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, Sums, measure_scale
 from audiolm_jax.tokenizers.semantic.kmeans.seeding import initial_centroids, too_few_distinct
+from audiolm_jax.training.distributed import is_first_host
+from audiolm_jax.training.host_arrays import arrays_from_first_host
 from audiolm_jax.training.metrics import MetricsWriter
-from audiolm_jax.training.preemption import StopRequest, TrainingStopped, watch_signals
+from audiolm_jax.training.preemption import (
+    StopRequest,
+    TrainingStopped,
+    reached_preemption,
+    watch_signals,
+)
 from audiolm_jax.training.progress import Progress
 
 STATE = "kmeans_state.npz"
@@ -36,30 +45,34 @@ class KmeansState(Clustering):
 
 
 def fit_kmeans(
-    features: Float[np.ndarray, "n d"],
+    features: Frames,
     config: KmeansConfig,
     mesh: Mesh | None = None,
     directory: Path | None = None,
+    stop: StopRequest | None = None,
 ) -> KmeansResult:
     """Standardizes, draws the first centroids and runs Lloyd's algorithm.
 
-    Equal arguments give equal bits on the same devices; on others, results differ by rounding.
-    `directory` keeps state, metrics.jsonl (`inertia`, `empty` clusters) and timing.jsonl, from
-    which an interrupted fit goes on. The config's `layer` and `max_frames` are not read here.
-    Raises TrainingStopped after SIGTERM or SIGINT, with the state saved.
+    Equal arguments give equal bits on any number of equal devices and hosts, which all must call it
+    with a mesh of them. `directory` keeps, of the first host, state, metrics.jsonl (`inertia`,
+    `empty` clusters) and timing.jsonl, from which an interrupted fit goes on. The config's `layer`
+    and `max_frames` are not read here. Raises TrainingStopped after SIGTERM or SIGINT, or when
+    `stop` is noticed, with the state saved.
     """
     frames = len(features)
     config.check_available(frames)
-    state = None if directory is None else read_state(directory)
+    state = None if directory is None else _agreed_state(directory)
     block = config.block_frames
-    scale = measure_scale(features, block) if state is None else Scale(state.mean, state.std)
+    scale = measure_scale(features, block, mesh) if state is None else Scale(state.mean, state.std)
     passes = Passes(features, scale, block, mesh)
     if state is None:
         state = KmeansState(*scale, initial_centroids(passes, config), np.zeros(0), 0)
         if directory is not None:
             _save(directory, state)
     with contextlib.ExitStack() as stack:
-        records = None if directory is None else _Records(directory, config, state.step, stack)
+        records = None
+        if directory is not None:
+            records = _Records(directory, config, state.step, stack, stop)
         while True:
             sums = passes.lloyd(state.centroids)
             curve = np.append(state.inertia, sums.distances.mean(dtype=np.float64))
@@ -84,23 +97,45 @@ def read_state(directory: Path) -> KmeansState | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            values = {field.name: arrays[field.name] for field in dataclasses.fields(KmeansState)}
+            return _state_of(arrays)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it to fit from the start") from error
+
+
+def _state_of(arrays: Mapping[str, np.ndarray]) -> KmeansState:
+    values: dict[str, Any] = {x.name: arrays[x.name] for x in dataclasses.fields(KmeansState)}
     return KmeansState(**values | {"step": int(values["step"])})
+
+
+def _agreed_state(directory: Path) -> KmeansState | None:
+    """The state that the first host finds."""
+
+    def read() -> dict[str, np.ndarray] | None:
+        state = read_state(directory)
+        if state is None:
+            return None
+        return {n: np.asarray(x) for n, x in dataclasses.asdict(state).items()}
+
+    arrays = arrays_from_first_host(read)
+    return None if arrays is None else _state_of(arrays)
 
 
 class _Records:
     """State, metrics and progress of a fit, closed by `stack`."""
 
     def __init__(
-        self, directory: Path, config: KmeansConfig, step: int, stack: contextlib.ExitStack
+        self,
+        directory: Path,
+        config: KmeansConfig,
+        step: int,
+        stack: contextlib.ExitStack,
+        stop: StopRequest | None,
     ) -> None:
         self._directory, self._since = directory, time.monotonic()
         # The line of a step is written before the update, and so before the state after it.
         self._writer = stack.enter_context(MetricsWriter(directory, step - 1, tensorboard=False))
         self._progress = stack.enter_context(Progress(config.iterations, _PROGRESS_SECONDS))
-        self._stop: StopRequest = stack.enter_context(watch_signals())
+        self._stop: StopRequest = stack.enter_context(watch_signals(stop))
 
     def write(self, step: int, values: dict[str, Any], frames: int) -> None:
         self._writer.write(step, values)
@@ -111,7 +146,7 @@ class _Records:
     def save(self, state: KmeansState) -> None:
         self._writer.sync()
         _save(self._directory, state)
-        if self._stop.signal is not None:
+        if self._stop.seen(reached_preemption):
             words = f"stopped, saved at step {state.step}; run again to go on"
             self._progress.note(f"{self._directory}: {words}")
             raise TrainingStopped(self._stop.exit_status)
@@ -127,5 +162,7 @@ def _updated(passes: Passes, sums: Sums, empty: np.ndarray) -> Float[np.ndarray,
 
 
 def _save(directory: Path, state: KmeansState) -> None:
+    if not is_first_host():
+        return
     with atomic_path(directory / STATE) as scratch:
         np.savez(scratch, **dataclasses.asdict(state))

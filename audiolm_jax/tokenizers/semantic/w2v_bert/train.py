@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from audiolm_jax.nn.padding import valid_frames
-from audiolm_jax.nn.state_arrays import flatten_state
+from audiolm_jax.nn.state_arrays import named_leaves
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws, losses
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert
@@ -145,4 +145,4 @@ def program(
             "--train.diversity-weight, or use --model.objective best_rq, which cannot collapse"
         )
 
-    return TrainProgram(init, step, evaluate, lambda state: flatten_state(state.params), verdict)
+    return TrainProgram(init, step, evaluate, lambda state: named_leaves(state.params), verdict)

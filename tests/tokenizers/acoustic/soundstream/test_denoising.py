@@ -266,7 +266,7 @@ def test_evaluation_hears_what_the_codec_with_its_switch_on_gives(trainer, start
     )
     batch = mixed(7, pad=np.nan)
     sums = jax.jit(trainer.evaluate, compiler_options=QUICK)(state, batch)
-    codec = SoundStreamCodec(switched("encoder"), trainer.export(state), "0" * 64)
+    codec = SoundStreamCodec(switched("encoder"), jax.device_get(trainer.export(state)), "0" * 64)
     noisy = AudioBatch(batch.clean.samples + batch.noise, batch.clean.lengths)
     on = codec.with_denoising()
     heard = {

@@ -146,7 +146,7 @@ def test_training_brings_the_losses_down_and_exports_a_codec():
     assert history[37]["complex_loss"] < history[0]["complex_loss"]
     assert history[37]["commitment_loss"] < history[1]["commitment_loss"]
     assert history[37]["adversarial_loss"] == 0 < history[38]["adversarial_loss"]
-    SoundStreamCodec(CONFIG, trainer.export(state), "0" * 64)
+    SoundStreamCodec(CONFIG, jax.device_get(trainer.export(state)), "0" * 64)
 
 
 @pytest.mark.parametrize("seed", range(3))

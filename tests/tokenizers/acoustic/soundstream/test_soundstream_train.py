@@ -231,7 +231,7 @@ def test_average_of_the_generator_is_what_is_exported(run, trainer):
         )
         for x, y in zip(jax.tree.leaves(expected), jax.tree.leaves(after.ema), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7)
-    arrays = trainer.export(states[-1])
+    arrays = jax.device_get(trainer.export(states[-1]))
     kernel = states[-1].ema["encoder"]["first"]["kernel"][...]
     np.testing.assert_array_equal(arrays["encoder.first.kernel"], kernel)
     np.testing.assert_array_equal(arrays[CODEBOOKS], states[-1].rest["codebooks"].vectors)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.tokenizers.semantic.kmeans import fit, passes
+from audiolm_jax.tokenizers.semantic.kmeans import fit
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
@@ -87,35 +87,39 @@ def test_blocks_do_not_change_the_result():
     np.testing.assert_allclose(whole.centroids, blocks.centroids, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_eight_devices_equal_one():
-    features = noise(3000, 16)
-    config = KmeansConfig(40, iterations=12, block_frames=512)
-    one = fit_kmeans(features, config)
-    mesh = make_mesh(MeshConfig("dp"))
+def assert_same(one, two):
+    for field in dataclasses.fields(one):
+        expected = getattr(one, field.name)
+        np.testing.assert_array_equal(getattr(two, field.name), expected, strict=True)
+
+
+@pytest.mark.parametrize("sizes", [{"preset": "dp"}, {"preset": "fsdp_tp", "model": 2}])
+def test_eight_devices_equal_one_bit_for_bit(sizes):
+    features = noise(1000, 16)
+    config = KmeansConfig(13, iterations=4, block_frames=64)  # the last round is not full
+    mesh = make_mesh(MeshConfig(**sizes))
     assert mesh.size == 8
-    eight = fit_kmeans(features, config, mesh)
-    np.testing.assert_array_equal(one.mean, eight.mean)
-    np.testing.assert_allclose(one.centroids, eight.centroids, atol=1e-5)
-    np.testing.assert_allclose(one.inertia, eight.inertia, rtol=1e-6)
-    np.testing.assert_array_equal(one.counts, eight.counts)
+    assert_same(fit_kmeans(features, config), fit_kmeans(features, config, mesh))
 
 
-def test_each_device_holds_its_part_of_a_block(monkeypatch):
+def test_each_device_takes_a_block_of_its_own_and_adds_its_share_of_the_clusters():
+    source, mesh = noise(2048), make_mesh(MeshConfig("dp"))
+    table = Passes(source, measure_scale(source, 256), 256, mesh)
+    assert (table.blocks.rounds, table.blocks.parts, table.blocks.count) == (1, 8, 8)
     seen = []
 
-    def recorded(features, *rest, kept=passes._block_sums):
-        seen.append((features.sharding, rest[3].sharding))
-        return kept(features, *rest)
+    def recorded(rows, *shared, kept=table._sums):
+        found = kept(rows, *shared)
+        seen.append((rows[0].shape, shared[-1].sharding, found[0][0]))
+        return found
 
-    monkeypatch.setattr(passes, "_block_sums", recorded)
-    source = noise(512)
-    mesh = make_mesh(MeshConfig("dp"))
-    Passes(source, measure_scale(source, 512), 256, mesh).lloyd(noise(4))
-    assert len(seen) == 2
-    for block, centroids in seen:
-        assert block.shard_shape((256, 6)) == (32, 6)
-        assert centroids.is_fully_replicated
+    table._sums = recorded
+    table.lloyd(noise(12))
+    ((rows, centroids, sums),) = seen
+    assert rows == (8, 256, 6)
+    assert centroids.is_fully_replicated
+    assert sums.shape == (8, 16, 6)
+    assert sums.sharding.shard_shape(sums.shape) == (8, 2, 6)
 
 
 @pytest.mark.parametrize("stop", [1, 4])
@@ -137,9 +141,7 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch, sto
             fit_kmeans(features, config, directory=tmp_path / "cut")
     assert fit.read_state(tmp_path / "cut").step == stop - 1
     again = fit_kmeans(features, config, directory=tmp_path / "cut")
-    for field in dataclasses.fields(whole):
-        expected = getattr(whole, field.name)
-        np.testing.assert_array_equal(getattr(again, field.name), expected, strict=True)
+    assert_same(whole, again)
     metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
     assert metrics[0] == metrics[1]
     assert metrics[0].count('"inertia"') == len(whole.inertia)

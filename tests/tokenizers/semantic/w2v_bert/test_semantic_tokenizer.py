@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -45,7 +46,13 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, trainer, initial_state, tiny_config):
     root = tmp_path_factory.mktemp("semantic")
-    save_model(root / "encoder", "w2v_bert", tiny_config, trainer.export(initial_state), {"run": 1})
+    save_model(
+        root / "encoder",
+        "w2v_bert",
+        tiny_config,
+        jax.device_get(trainer.export(initial_state)),
+        {"run": 1},
+    )
     found, lengths = load_frame_encoder(root / "encoder").features(audio_with(0), "masked_1")
     features = [x[:n] for x, n in zip(found, lengths, strict=True)]
     result = fit_kmeans(np.concatenate(features), KMEANS)

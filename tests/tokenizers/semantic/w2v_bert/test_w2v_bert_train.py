@@ -208,7 +208,7 @@ def test_eight_devices_take_the_step_of_one(trainer, step, initial_state, fast_j
 
 
 def test_export_names_every_array(trainer, initial_state):
-    arrays = trainer.export(initial_state)
+    arrays = jax.device_get(trainer.export(initial_state))
     assert all(array.dtype == np.float32 for array in arrays.values())
     assert {"subsampling.kernel1", "quantizer.codebook", "head.kernel"} <= arrays.keys()
     total = sum(jnp.size(leaf) for leaf in jax.tree.leaves(initial_state.params))
