@@ -62,9 +62,7 @@ def data(root):
 @pytest.fixture(scope="module")
 def trained(root, data):
     """Every part, trained by its own experiment."""
-    discriminators = DiscriminatorConfig(
-        wave_scales=(1,), wave_width=4, wave_max_width=4, stft_width=2, stft_window=128, stft_hop=64
-    )
+    discriminators = DiscriminatorConfig(wave_scales=(), stft_width=2, stft_window=128, stft_hop=64)
     experiments = {
         "codec": CodecExperiment(
             directory=str(root / "codec"),
