@@ -5,7 +5,6 @@ an atomic rename, so a process killed at any time leaves nothing that looks whol
 """
 
 import dataclasses
-import errno
 import functools
 import json
 from collections.abc import Iterable, Iterator
@@ -15,9 +14,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from audiolm_jax.artifacts.array_record import DamagedRecords, RecordFile
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.storage import StorageError, at, each, files_below, is_remote
 from audiolm_jax.data.index import file_of
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.provenance import FORMAT_VERSION, TokenProvenance, TokenSizes
@@ -48,9 +49,18 @@ def read_shard_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         summary = json.loads(_summary_path(path).read_text())
         is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
+    except StorageError:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return summary if is_right else None
+
+
+def _summaries_of(paths: list[Path], fingerprint: str) -> Iterable[dict[str, Any] | None]:
+    """`read_shard_summary` of each; in a bucket several at a time."""
+    if not (paths and is_remote(paths[0])):
+        return (read_shard_summary(path, fingerprint) for path in paths)
+    return each(lambda path: read_shard_summary(path, fingerprint), paths)
 
 
 def write_shard(
@@ -79,6 +89,7 @@ def write_shard(
                 ids.append(record.clip_id)
         finally:
             writer.close()
+        size, digest = scratch.stat().st_size, file_sha256(scratch)
     summary = {
         "name": path.name,
         "fingerprint": provenance.fingerprint,
@@ -89,8 +100,8 @@ def write_shard(
         "semantic_deduplicated": int(clusters.sum()),
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
+        "bytes": size,
+        "sha256": digest,
     }
     write_json(_summary_path(path), summary, sort_keys=True)
     return summary
@@ -102,10 +113,10 @@ def write_manifest(
     """Writes MANIFEST.json over finished shards; `shards` is their number in each split."""
     splits = {}
     for split, count in shards.items():
+        paths = [directory / shard_name(split, index, count) for index in range(count)]
         summaries = []
-        for index in range(count):
-            path = directory / shard_name(split, index, count)
-            if (summary := read_shard_summary(path, provenance.fingerprint)) is None:
+        for path, summary in zip(paths, _summaries_of(paths, provenance.fingerprint), strict=True):
+            if summary is None:
                 raise RuntimeError(f"{path}: was not written")
             summaries.append(summary)
         kept = ("name", "records", "frames", "bytes", "sha256")
@@ -160,7 +171,7 @@ class TokenStore:
         self._lengths: dict[Split, np.ndarray] = {}
         self._edges: dict[Split, tuple[np.ndarray, np.ndarray]] = {}
         # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
-        self._reader = functools.lru_cache(OPEN_SHARDS)(_open_shard)
+        self._reader = functools.lru_cache(OPEN_SHARDS)(RecordFile)
         self._shards = {split: part["shards"] for split, part in manifest["splits"].items()}
         self._ends = {
             split: np.cumsum([shard["records"] for shard in shards], dtype=np.int64)
@@ -170,8 +181,8 @@ class TokenStore:
     @classmethod
     def open(cls, directory: Path | str, verify: bool = True) -> "TokenStore":
         """Opens a finished store and, if wanted, proves its shards whole; InputError if it is not.
-        SHA-256 sums are compared for stores up to `HASH_ON_OPEN_BYTES` only."""
-        directory = Path(directory)
+        SHA-256 sums are compared for stores up to `HASH_ON_OPEN_BYTES` only, in a bucket never."""
+        directory = at(directory)
         path = directory / MANIFEST
         if not path.exists():
             state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
@@ -190,7 +201,7 @@ class TokenStore:
         if provenance.fingerprint != manifest.get("fingerprint"):
             raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
         if verify:
-            store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
+            store.verify(hashes=total <= HASH_ON_OPEN_BYTES and not is_remote(directory))
         return store
 
     @property
@@ -205,9 +216,10 @@ class TokenStore:
 
     def verify(self, hashes: bool) -> None:
         """InputError unless all shards have the manifest's sizes and, if wanted, SHA-256 sums."""
+        there = files_below(self.directory)
         for shard in self._all_shards():
             path = self.directory / shard["name"]
-            size = path.stat().st_size if path.exists() else None
+            size = there[shard["name"]].st_size if shard["name"] in there else None
             if size != shard["bytes"]:
                 state = "missing" if size is None else f"{size} bytes"
                 raise InputError(f"{path}: {state}, expected {shard['bytes']}; tokenize again")
@@ -257,9 +269,11 @@ class TokenStore:
         return self._edges[split]
 
     def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:
-        for shard in self._shards.get(split, []):
-            path = self.directory / shard["name"]
-            summary = read_shard_summary(path, self.fingerprint) or {}
+        shards = self._shards.get(split, [])
+        paths = [self.directory / shard["name"] for shard in shards]
+        found = _summaries_of(paths, self.fingerprint)
+        for shard, path, summary in zip(shards, paths, found, strict=True):
+            summary = summary or {}
             lengths = summary.get("semantic_lengths", [])
             ids, frames = summary.get("clip_ids", lengths), sum(lengths)
             sizes = len(lengths), len(ids), frames * self.sizes.frames_per_semantic
@@ -274,6 +288,22 @@ class TokenStore:
         check_record(record, self.sizes, path)
         return record
 
+    def fetched(
+        self, split: Split, indices: Int[np.ndarray, " n"]
+    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """In a bucket the `tokens` of these numbers, asked for together; else nothing."""
+        if not is_remote(self.directory):
+            return {}
+        shards: dict[int, list[int]] = {}
+        for index in np.unique(indices).tolist():
+            shards.setdefault(self._shard_of(split, index), []).append(index)
+        read = lambda shard: self._read(split, shard, shards[shard])  # noqa: E731
+        return {
+            index: decode_tokens(data, self._path(split, shard))
+            for shard, found in zip(shards, each(read, list(shards)), strict=True)
+            for index, data in zip(shards[shard], found, strict=True)
+        }
+
     def tokens(self, split: Split, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Clusters and codes of `record`, whose ids nobody has checked against the sizes yet."""
         data, path = self._data(split, index)
@@ -281,21 +311,28 @@ class TokenStore:
 
     def _data(self, split: Split, index: int) -> tuple[bytes, str]:
         """A serialized record and its file."""
+        shard = self._shard_of(split, index)
+        return self._read(split, shard, [index])[0], self._path(split, shard)
+
+    def _shard_of(self, split: Split, index: int) -> int:
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
-        number = int(np.searchsorted(self._ends[split], index, side="right"))
-        shard = self._shards[split][number]
-        count, path = shard["records"], f"{self.directory}/{shard['name']}"
+        return int(np.searchsorted(self._ends[split], index, side="right"))
+
+    def _path(self, split: Split, shard: int) -> str:
+        return f"{self.directory}/{self._shards[split][shard]['name']}"
+
+    def _read(self, split: Split, shard: int, indices: list[int]) -> list[bytes]:
+        count, path = self._shards[split][shard]["records"], self._path(split, shard)
         try:
             reader = self._reader(path)
             if reader.num_records() != count:
                 raise InputError(
                     f"{path}: {reader.num_records()} records, expected {count}; tokenize again"
                 )
-            # Cheaper than a list of one, and than all that a shard holds of a batch.
-            reader.seek(index - (int(self._ends[split][number]) - count))
-            return reader.read(), path
-        except (RuntimeError, IndexError) as error:
+            first = int(self._ends[split][shard]) - count
+            return reader.read_many([index - first for index in indices])
+        except DamagedRecords as error:
             raise InputError(f"{path}: cannot be read; tokenize again") from error
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
@@ -314,23 +351,6 @@ class TokenStore:
 
     def _all_shards(self) -> list[dict[str, Any]]:
         return [shard for shards in self._shards.values() for shard in shards]
-
-
-def _open_shard(path: str) -> Any:
-    try:
-        from array_record.python.array_record_module import ArrayRecordReader
-    except ImportError as error:
-        raise InputError(f"{path}: {error}; pip install array-record to read it") from error
-
-    # One record at a time at random places: reading ahead would only cost.
-    reader = ArrayRecordReader(path, "readahead_buffer_size:0,max_parallelism:0")
-    if not reader.ok():  # it does not say why
-        try:
-            Path(path).open("rb").close()
-        except OSError as error:
-            hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
-            raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
-    return reader
 
 
 def _statistics(summaries: list[dict[str, Any]], sizes: TokenSizes) -> dict[str, Any]:
