@@ -7,6 +7,7 @@ begins. Sizes and counts are checked, the hashes (HighwayHash) are not: between 
 reader they are the store's affair.
 """
 
+import bisect
 import errno
 import struct
 import threading
@@ -26,7 +27,7 @@ _FAR = 1 << 16  # bytes between records that are not worth a request of their ow
 _CODECS = {ord("z"): "zstd", ord("b"): "brotli", ord("s"): "snappy"}
 
 
-class DamagedRecords(InputError):
+class DamagedRecordsError(InputError):
     """A file that is no ArrayRecord file, or no longer a whole one."""
 
 
@@ -35,7 +36,7 @@ class RecordFile:
     file of this machine is open until nobody has a reference to this."""
 
     def __init__(self, path: Path | str):
-        """InputError if it cannot be opened, DamagedRecords if it is no such file."""
+        """InputError if it cannot be opened, DamagedRecordsError if it is no such file."""
         self._path = at(path)
         self._shard: _Local | _Remote
         self._shard = (
@@ -47,7 +48,7 @@ class RecordFile:
         return self._shard.num_records()
 
     def read(self, number: int) -> bytes:
-        """One record; DamagedRecords if the file is damaged."""
+        """One record; DamagedRecordsError if the file is damaged."""
         return self.read_many([number])[0]
 
     def read_many(self, numbers: Sequence[int]) -> list[bytes]:
@@ -74,7 +75,7 @@ class _Local:
             except OSError as error:
                 hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
                 raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
-            raise DamagedRecords(f"{path}: damaged, or no ArrayRecord file")
+            raise DamagedRecordsError(f"{path}: damaged, or no ArrayRecord file")
 
     def num_records(self) -> int:
         return self._reader.num_records()
@@ -84,7 +85,7 @@ class _Local:
             with self._lock:
                 return [self._read(number) for number in numbers]
         except (RuntimeError, IndexError) as error:
-            raise DamagedRecords(f"{self._path}: damaged") from error
+            raise DamagedRecordsError(f"{self._path}: damaged") from error
 
     def _read(self, number: int) -> bytes:
         # Cheaper than a list of one, and than all that a shard holds of a batch.
@@ -112,14 +113,17 @@ class _Remote:
             self._offsets = np.array([*(entry.get(1, 0) for entry in entries), footer], np.int64)
             counts = np.array([entry.get(3, 0) for entry in entries], np.int64)
             self._ends = np.cumsum(counts)
-            if facts.get(1) != 1 or counts.sum() != self._count or (np.diff(self._offsets) < 0).any():
+            is_sorted = (np.diff(self._offsets) >= 0).all()
+            if facts.get(1) != 1 or counts.sum() != self._count or not is_sorted:
                 raise ValueError("a list of records that is not understood")
         except FileNotFoundError as error:
             raise InputError(f"{path}: cannot be opened: no such object") from error
         except (ValueError, KeyError, IndexError, TypeError, struct.error) as error:
             if isinstance(error, InputError):
                 raise
-            raise DamagedRecords(f"{path}: damaged, or no ArrayRecord file ({error})") from error
+            raise DamagedRecordsError(
+                f"{path}: damaged, or no ArrayRecord file ({error})"
+            ) from error
 
     def num_records(self) -> int:
         return self._count
@@ -135,12 +139,12 @@ class _Remote:
             ranges.append((start, stop))
         if not ranges:
             return []
-        found = dict(zip((start for start, _ in ranges), self._path.read_ranges(ranges), strict=True))
-        begins = np.array([start for start, _ in ranges])
+        begins = [start for start, _ in ranges]
+        found = dict(zip(begins, self._path.read_ranges(ranges), strict=True))
         chunks: dict[int, list[bytes]] = {}
         for chunk in wanted:
             start, stop = int(self._offsets[chunk]), int(self._offsets[chunk + 1])
-            base = int(begins[np.searchsorted(begins, start, side="right") - 1])
+            base = begins[bisect.bisect_right(begins, start) - 1]
             chunks[chunk] = self._chunk(chunk, found[base][start - base : stop - base], start)
         firsts = self._ends - np.diff(self._ends, prepend=0)
         places = zip(owners.tolist(), numbers, strict=True)
@@ -153,7 +157,7 @@ class _Remote:
                 raise ValueError(f"{len(records)} records")
             return records
         except (ValueError, KeyError, IndexError, OSError, struct.error) as error:
-            raise DamagedRecords(f"{self._path}: damaged ({error})") from error
+            raise DamagedRecordsError(f"{self._path}: damaged ({error})") from error
 
 
 def _records(data: bytes, position: int) -> list[bytes]:

@@ -20,7 +20,8 @@ ADDED = {"edge_share": 0.0}
 
 def described(config: Any) -> dict[str, Any]:
     """A config as JSON values: "config" its fields, and by dotted name "places", the absolute paths
-    or addresses of what it names, and "chosen", the fields that are not at the default of their class."""
+    or addresses of what it names, and "chosen", the fields that are not at the default of their
+    class."""
     return {
         "config": config_to_dict(config),
         "places": dict(_places("config", config)),

@@ -49,6 +49,12 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def forget(path: Path) -> None:
+    """Has the object fetched anew when it is asked for next, unless it is being read."""
+    if isinstance(path, BucketPath):
+        _copies().drop(str(path))
+
+
 class Copies:
     """Copies of objects in a folder, safe to use from several threads."""
 
@@ -83,6 +89,12 @@ class Copies:
                         self._fetching.pop(name, None)
                 self._shrink()
 
+    def drop(self, name: str) -> None:
+        """Keeps no copy of an address that nobody reads."""
+        with self._lock:
+            if name in self._sizes and name not in self._readers:
+                self._remove(name)
+
     def _fetch(self, path: BucketPath, name: str) -> None:
         status = path.stat()
         # Ends as the name does, of which the format of sound is known.
@@ -105,9 +117,12 @@ class Copies:
         for name in [x for x in self._sizes if x not in self._readers]:
             if self._bytes <= self._limit:
                 return
-            self._bytes -= self._sizes.pop(name)
-            self._fetching.pop(name, None)
-            self._files.pop(name).unlink(missing_ok=True)
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        self._bytes -= self._sizes.pop(name)
+        self._fetching.pop(name, None)
+        self._files.pop(name).unlink(missing_ok=True)
 
 
 @functools.cache

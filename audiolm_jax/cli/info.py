@@ -9,7 +9,8 @@ from typing import Any
 import tyro
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
-from audiolm_jax.audio.files import probe, read_wav_provenance
+from audiolm_jax.audio.files import probe
+from audiolm_jax.audio.wav import read_wav_provenance
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.tokens.store import MANIFEST as STORE_MANIFEST
 from audiolm_jax.data.tokens.store import TokenStore

@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.local_copy import local_copy
+from audiolm_jax.artifacts.storage import StorageError, at
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
@@ -205,9 +207,12 @@ def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:
 
 
 def _unchanged(config: AudioDataConfig, clip: ClipInfo) -> Path:
-    path = Path(config.source) / named(clip.path)
+    path = at(config.source) / named(clip.path)
     try:
-        status = os.stat(path)
+        with local_copy(path, is_kept=True) as file:
+            status = os.stat(file)
+    except StorageError:
+        raise
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     if clip.file_state not in (None, (status.st_size, status.st_mtime_ns)):

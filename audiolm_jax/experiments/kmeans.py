@@ -3,11 +3,11 @@
 import dataclasses
 import logging
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
@@ -81,7 +81,7 @@ class KmeansExperiment(TrainedExperiment):
 
         if jax.process_count() > 1:
             raise InputError("k-means runs in one process; start it without --distributed")
-        directory, encoder_folder = Path(self.directory), model_folder(self.encoder)
+        directory, encoder_folder = at(self.directory), model_folder(self.encoder)
         config = self.kmeans
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.config import TokenizeConfig
@@ -41,7 +42,7 @@ class TokenizeExperiment(Experiment):
 
     def run(self) -> Path:
         """Writes the token store, or what is left of it."""
-        with only_writer(Path(self.directory)):
+        with only_writer(at(self.directory)):
             return self._write()
 
     def _write(self) -> Path:
@@ -53,7 +54,7 @@ class TokenizeExperiment(Experiment):
         paths = {f"--{part} {getattr(self, part)}": getattr(self, part) for part in self.upstream()}
         check_unheard(index, {name: provenance_at(path) for name, path in paths.items()})
         load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
-        store = precompute(index, load, Path(self.directory), self.tokenize)
+        store = precompute(index, load, at(self.directory), self.tokenize)
         for split, part in store.manifest["splits"].items():
             facts = part["statistics"]
             logger.info(
@@ -76,5 +77,5 @@ class LoadTokenizers:
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
-        semantic = Path(self.semantic)
-        return load_acoustic_tokenizer(Path(self.codec)), load_semantic_tokenizer(semantic)
+        semantic = at(self.semantic)
+        return load_acoustic_tokenizer(at(self.codec)), load_semantic_tokenizer(semantic)

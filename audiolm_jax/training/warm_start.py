@@ -3,13 +3,13 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import Checkpoints, latest_step, name_arrays
 from audiolm_jax.training.config import WarmStartConfig
@@ -85,7 +85,7 @@ class WarmStart:
 
 def read_warm_start(config: WarmStartConfig) -> WarmStart:
     """Reads and verifies the source: a run with a whole checkpoint, or a model folder."""
-    source = Path(config.source)
+    source = at(config.source)
     facts: dict[str, Any] = {"source": config.source}
     if latest_step(source) is not None:
         with Checkpoints(source, keep=None) as checkpoints:

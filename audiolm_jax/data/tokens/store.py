@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from audiolm_jax.artifacts.array_record import DamagedRecords, RecordFile
+from audiolm_jax.artifacts.array_record import DamagedRecordsError, RecordFile
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.hashing import file_sha256
@@ -332,7 +332,7 @@ class TokenStore:
                 )
             first = int(self._ends[split][shard]) - count
             return reader.read_many([index - first for index in indices])
-        except DamagedRecords as error:
+        except DamagedRecordsError as error:
             raise InputError(f"{path}: cannot be read; tokenize again") from error
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
