@@ -26,6 +26,7 @@ from audiolm_jax.errors import InputError
 _DRIVERS = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3"), "memory": None}
 _TIMES = ("mtime", "updated", "LastModified", "created")  # what the drivers call it
 _AT_ONCE = 32  # requests under way together
+COMPLETE = "commit_success.txt"  # by which Orbax says that a checkpoint in a bucket is whole
 
 
 class StorageError(InputError, OSError):
@@ -264,7 +265,7 @@ def remove_tree(folder: Path) -> None:
 
 def upload(source: Path, target: BucketPath) -> None:
     """Puts a file, or a folder in place of all that is there. What says that a folder is whole, its
-    JSON, and of that what lies highest, is removed first and written last."""
+    JSON or `COMPLETE`, and of that what lies highest, is removed first and written last."""
     if not source.is_dir():
         target.put(source)
         return
@@ -274,6 +275,17 @@ def upload(source: Path, target: BucketPath) -> None:
         groups.setdefault(_rank(name), []).append(name)
     for rank in sorted(groups):
         each(lambda name: cast(BucketPath, target / name).put(source / name), groups[rank])
+
+
+def move_tree(source: Path, target: Path) -> None:
+    """Renames a folder, or copies objects and removes them."""
+    if not (isinstance(source, BucketPath) and isinstance(target, BucketPath)):
+        source.rename(target)
+        return
+    with _told(source, "cannot be copied"):
+        for name in files_below(source):
+            source._system.cp_file((source / name)._key, (target / name)._key)
+    remove_tree(source)
 
 
 def download(source: Path, target: Path) -> None:
@@ -299,7 +311,7 @@ def each(do: Any, items: Sequence[Any]) -> list[Any]:
 
 
 def _rank(name: str) -> tuple[bool, int]:
-    return name.endswith(".json"), -name.count("/")
+    return name.endswith((".json", COMPLETE)), -name.count("/")
 
 
 def _status(info: dict[str, Any]) -> os.stat_result:

@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
+from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.audio.files import probe
 from audiolm_jax.audio.wav import read_wav_provenance
 from audiolm_jax.cli.options import parse
@@ -65,6 +66,8 @@ def describe(path: Path) -> Iterator[str]:
         yield from _fields("manifest", json.loads((path / RUN_MANIFEST).read_text()))
     elif (path / STORE_MANIFEST).is_file():
         store = TokenStore.open(path)
+        if is_remote(path):
+            store.verify(hashes=True)
         yield f"token store {store.fingerprint}, verified"
         yield from _fields("provenance", dataclasses.asdict(store.provenance))
         for split, part in store.manifest["splits"].items():

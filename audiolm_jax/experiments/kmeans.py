@@ -1,13 +1,16 @@
 """Fitting k-means, which turns an encoder into the semantic tokenizer."""
 
+import contextlib
 import dataclasses
 import logging
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
-from audiolm_jax.artifacts.storage import at
+from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
@@ -87,8 +90,11 @@ class KmeansExperiment(TrainedExperiment):
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
         self.check_data(index)
         manifest = self.manifest(config.seed, audio_facts(index))
-        features = directory / "features"
-        with name_full_disk(directory), claim_run(directory, manifest):
+        with (
+            name_full_disk(directory),
+            claim_run(directory, manifest),
+            _place_of_features(directory) as features,
+        ):
             encoder = load_frame_encoder(encoder_folder, self.window)
             choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
             config.check_available(sum(choice.frames))
@@ -109,3 +115,11 @@ class KmeansExperiment(TrainedExperiment):
             # What the model folder was made of; it is written again if the model is deleted.
             shutil.rmtree(features)
             (directory / STATE).unlink()
+
+
+def _place_of_features(directory: Path) -> contextlib.AbstractContextManager[Path]:
+    """They are appended to and mapped into memory: of a bucket they lie on this machine, and an
+    interrupted run makes them anew."""
+    return (
+        scratch_folder() if is_remote(directory) else contextlib.nullcontext(directory / "features")
+    )

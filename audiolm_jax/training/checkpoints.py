@@ -19,8 +19,17 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from audiolm_jax.artifacts.disk_space import ask_disk
+from audiolm_jax.artifacts.storage import (
+    COMPLETE,
+    BucketPath,
+    StorageError,
+    is_remote,
+    move_tree,
+    remove_tree,
+)
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.distributed import from_first_host
+from audiolm_jax.training.staged import StagedSteps, is_refusal, orbax_path
 from audiolm_jax.types import Array
 
 logger = logging.getLogger(__name__)
@@ -39,7 +48,9 @@ def latest_step(directory: Path) -> int | None:
 
 def saved_steps(directory: Path) -> list[int]:
     """Steps of the complete checkpoints of a run directory, in order; reads names only."""
-    return sorted(int(d.name) for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit())
+    named = [d for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit()]
+    # Nothing is renamed in a bucket: there a file, the last of a checkpoint, says that it is whole.
+    return sorted(int(d.name) for d in named if not is_remote(d) or (d / COMPLETE).is_file())
 
 
 def name_arrays(state: Any) -> dict[str, Any]:
@@ -102,8 +113,16 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
-        self._root = directory.absolute() / CHECKPOINTS
+        self._named = directory.absolute() / CHECKPOINTS  # as it is told
         self._read_only = keep is None
+        self._staged: StagedSteps | None = None
+        self._root: Any = self._named  # as Orbax knows it
+        if isinstance(self._named, BucketPath):
+            if str(self._named).startswith("gs://"):
+                self._root = orbax_path(self._named)
+            else:
+                self._staged = StagedSteps(self._named, saved_steps(directory), self._read_only)
+                self._root = self._staged.folder
         self._begun_bytes = 0  # of the last save
         self._protected: set[int] = set()
         own = jax.process_index()
@@ -122,6 +141,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     def __exit__(self, *error: object) -> None:
         with self._asking_disk():
             self._manager.close()
+        if self._staged is not None:
+            self._staged.close()
 
     def protect(self, steps: Iterable[int]) -> None:
         """Keeps the checkpoints of these steps too, in place of those of the call before."""
@@ -131,6 +152,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         there = sorted(self._manager.all_steps())
         for step in sorted(before.intersection(there[: -self._newest.n]) - self._protected):
             self._manager.delete(step)
+        self._send()
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
         """Starts writing the state, which may then be donated, and its `record` of JSON values."""
@@ -143,7 +165,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         own = [s for a in arrays.values() for s in a.addressable_shards if s.replica_id == 0]
         self._begun_bytes = sum(shard.data.nbytes for shard in own) + _OVERHEAD_BYTES
         # Ahead of time, because a write that fails half-way leaves its threads in disarray.
-        if (free := shutil.disk_usage(self._root).free) < self._begun_bytes:
+        is_here = isinstance(self._root, Path)
+        if is_here and (free := shutil.disk_usage(self._root).free) < self._begun_bytes:
             needs = f"a checkpoint takes {self._begun_bytes:,} bytes, {free:,} bytes are free"
             raise OSError(errno.ENOSPC, f"No space left: {needs}")
         args = self._ocp.args
@@ -152,10 +175,28 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 step,
                 args=args.Composite(state=args.StandardSave(arrays), record=args.JsonSave(record)),
             )
+        self._send()
 
-    def _asking_disk(self) -> contextlib.AbstractContextManager[None]:
+    def _send(self) -> None:
+        """To a bucket that Orbax does not know."""
+        if self._staged is not None and not self._read_only:
+            with self._asking_disk():
+                self._manager.wait_until_finished()
+            self._staged.send()
+
+    @contextlib.contextmanager
+    def _asking_disk(self) -> Iterator[None]:
         # The library that Orbax writes with says only in words what went wrong.
-        return ask_disk(self._root, self._begun_bytes)
+        if isinstance(self._root, Path):
+            with ask_disk(self._root, self._begun_bytes):
+                yield
+            return
+        try:
+            yield
+        except Exception as error:
+            if is_refusal(error):
+                raise _refused(self._named, "cannot be written", error) from error
+            raise
 
     def reached_preemption(self, look: int) -> bool:
         """Whether the cluster's preemption notice asks all hosts to stop at this look for it."""
@@ -193,7 +234,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         """All arrays of the newest whole checkpoint by name, and its "record" and "checksum"."""
         whole = self._agree(lambda step, saved: None, None)
         if whole is None:
-            raise InputError(f"{self._root}: no checkpoint here; train first")
+            raise InputError(f"{self._named}: no checkpoint here; train first")
         step, saved = whole
         return self._read_arrays(step, saved), saved
 
@@ -209,6 +250,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             if only not in (None, step):
                 continue
             try:
+                if self._staged is not None:
+                    self._staged.fetch(step)
                 saved = self._ocp.JsonCheckpointHandler(**self._alone).restore(
                     self._root / str(step) / "record", args=self._ocp.args.JsonRestore()
                 )
@@ -218,11 +261,13 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             except InputError:
                 raise
             except Exception as error:  # whatever a damaged file makes the reader raise
+                if is_remote(self._named) and self._staged is None and is_refusal(error):
+                    raise _refused(self._named / str(step), "cannot be read", error) from error
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 damaged.append((step, reason))
                 continue
             for bad, why in damaged:
-                path = self._root / str(bad)
+                path = self._named / str(bad)
                 logger.warning("%s: damaged checkpoint (%s); taking step %d", path, why, step)
                 if not self._read_only:
                     self._set_aside(bad)
@@ -231,9 +276,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             return None
         why = damaged[0][1]
         if only is not None:
-            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({why})")
+            raise InputError(f"{self._named / str(only)}: damaged checkpoint ({why})")
         raise InputError(
-            f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
+            f"{self._named}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
             "delete the folder to train from the start"
         )
 
@@ -243,7 +288,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         if new != old:
             name = min(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
             raise InputError(
-                f"{self._root / str(step)}: array {name!r} is {old.get(name, 'absent')} in the "
+                f"{self._named / str(step)}: array {name!r} is {old.get(name, 'absent')} in the "
                 f"checkpoint and {new.get(name, 'absent')} in this program; train in another "
                 "directory or with the version that wrote it"
             )
@@ -261,11 +306,17 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return {name: np.asarray(arrays[name]) for name in target}
 
     def _set_aside(self, step: int) -> None:
-        target = self._root.parent / UNREADABLE / str(step)
+        target = self._named.parent / UNREADABLE / str(step)
         target.parent.mkdir(exist_ok=True)
         if target.exists():
-            shutil.rmtree(target)
-        (self._root / str(step)).rename(target)
+            remove_tree(target)
+        move_tree(self._named / str(step), target)
+        if self._staged is not None:
+            self._staged.drop(step)
+
+
+def _refused(path: Path, what: str, error: Exception) -> StorageError:
+    return StorageError(path, what, " ".join(str(error).split())[:200])
 
 
 def _cpu() -> jax.Device:

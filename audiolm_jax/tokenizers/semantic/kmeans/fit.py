@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.storage import StorageError
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering, KmeansConfig, KmeansResult
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, Sums, measure_scale
@@ -83,8 +84,10 @@ def read_state(directory: Path) -> KmeansState | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             values = {field.name: arrays[field.name] for field in dataclasses.fields(KmeansState)}
+    except StorageError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it to fit from the start") from error
     return KmeansState(**values | {"step": int(values["step"])})
