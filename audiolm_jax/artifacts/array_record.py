@@ -219,10 +219,10 @@ def _fields(message: bytes) -> dict[int, Any]:
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
-        value, place = _varint(message, place)
+        number, place = _varint(message, place)
+        fields[key >> 3] = number
         if key & 7 == 2:
-            value, place = message[place : place + value], place + value
+            fields[key >> 3], place = message[place : place + number], place + number
         elif key & 7:
             raise ValueError(f"a field of kind {key & 7}")
-        fields[key >> 3] = value
     return fields

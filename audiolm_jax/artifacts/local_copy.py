@@ -24,6 +24,7 @@ from audiolm_jax.artifacts.storage import BucketPath, StorageError
 from audiolm_jax.errors import InputError
 
 _PREFIX, _LOCK = "audiolm_scratch_", ".lock"
+_once = threading.RLock()  # several threads may be the first
 
 
 @contextlib.contextmanager
@@ -125,8 +126,18 @@ class Copies:
         self._files.pop(name).unlink(missing_ok=True)
 
 
-@functools.cache
 def _copies() -> Copies:
+    with _once:
+        return _made_copies()
+
+
+def _own_folder() -> Path:
+    with _once:
+        return _made_folder()
+
+
+@functools.cache
+def _made_copies() -> Copies:
     text = os.environ.get("AUDIOLM_SCRATCH_GIB", "8")
     try:
         limit = int(float(text) * 2**30)
@@ -138,7 +149,7 @@ def _copies() -> Copies:
 
 
 @functools.cache
-def _own_folder() -> Path:
+def _made_folder() -> Path:
     base = Path(os.environ.get("AUDIOLM_SCRATCH") or tempfile.gettempdir())
     base.mkdir(parents=True, exist_ok=True)
     for left in base.glob(f"{_PREFIX}*"):

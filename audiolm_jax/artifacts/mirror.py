@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.storage import BucketPath, files_below
@@ -34,7 +33,7 @@ class Mirror(contextlib.ExitStack):
         for name, status in files_below(self.folder).items():
             state = (status.st_size, status.st_mtime_ns)
             if self._sent.get(name) != state:
-                cast(BucketPath, self._target / name).put(self.folder / name)
+                (self._target / name).put(self.folder / name)
                 self._sent[name] = state
 
 

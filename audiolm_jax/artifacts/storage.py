@@ -15,10 +15,10 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from audiolm_jax.errors import InputError
 
@@ -140,7 +140,7 @@ class BucketPath(PosixPath):
         except FileNotFoundError:
             return None
 
-    def iterdir(self) -> Iterator["BucketPath"]:
+    def iterdir(self) -> Generator["BucketPath", None, None]:
         """What lies directly below."""
         try:
             with _told(self, "cannot be listed"):
@@ -150,13 +150,15 @@ class BucketPath(PosixPath):
         own = PurePosixPath(self._key).name
         for name in sorted(name.rstrip("/").rpartition("/")[2] for name in names):
             if name != own or len(names) > 1:
-                yield cast(BucketPath, self / name)
+                yield self / name
 
-    def glob(self, pattern: str, **options: Any) -> Iterator[Any]:
+    def glob(  # type: ignore[override]  # more options come with each Python
+        self, pattern: str, **options: Any
+    ) -> Generator["BucketPath", None, None]:
         """Of what lies directly below, what is called so."""
         if "/" in pattern:
             raise NotImplementedError(f"{self}: glob of {pattern!r}")
-        return (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
+        yield from (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
     def read_bytes(self) -> bytes:
         """All of it."""
@@ -187,7 +189,7 @@ class BucketPath(PosixPath):
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[Any]:
+    ) -> Any:
         """Reads all of it into memory."""
         if mode not in ("r", "rb", "rt"):
             raise ValueError(f"{self}: opened with {mode!r}; write through atomic_path")
@@ -274,7 +276,7 @@ def upload(source: Path, target: BucketPath) -> None:
     for name in files_below(source):
         groups.setdefault(_rank(name), []).append(name)
     for rank in sorted(groups):
-        each(lambda name: cast(BucketPath, target / name).put(source / name), groups[rank])
+        each(lambda name: (target / name).put(source / name), groups[rank])
 
 
 def move_tree(source: Path, target: Path) -> None:

@@ -107,8 +107,8 @@ def decode(
     undecoded: list[str] = []
     for path, name in names.items():
         row = row_of.get(path)
-        is_known = row is not None
-        if is_known and size_and_time(root, name, folder.states) == (sizes[row], times[row]):
+        known_as = None if row is None else (sizes[row], times[row])
+        if row is not None and size_and_time(root, name, folder.states) == known_as:
             kept.append(row)
         elif is_excluded(path, exclude):
             undecoded.append(path)

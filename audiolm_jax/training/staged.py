@@ -13,6 +13,7 @@ from audiolm_jax.errors import InputError
 
 # What Orbax and TensorStore say where a bucket, and no checkpoint, is at fault.
 _REFUSALS = ("UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED", "DEADLINE_EXCEEDED")
+_ABOUT = "_CHECKPOINT_METADATA"
 _DRIVERS = ("gcsfs", "google", "aiohttp")
 
 
@@ -38,8 +39,8 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 class StagedSteps:
-    """The checkpoints of a bucket as a folder of this machine: there are empty folders until they
-    are fetched."""
+    """The checkpoints of a bucket as a folder of this machine: until they are fetched, folders with
+    nothing but what Orbax reads of all."""
 
     def __init__(self, target: BucketPath, whole: Iterable[int], is_read_only: bool):
         if jax.process_count() > 1 and not is_read_only:
@@ -53,6 +54,9 @@ class StagedSteps:
         self._whole = set(whole)
         for step in self._whole:
             (self.folder / str(step)).mkdir()
+            about = target / str(step) / _ABOUT
+            if about.is_file():
+                about.fetch(self.folder / str(step) / _ABOUT)
         self._fetched: set[int] = set()
         if not is_read_only:
             for path in target.iterdir():
@@ -63,7 +67,7 @@ class StagedSteps:
         """Fills the folder of a step."""
         folder = self.folder / str(step)
         if step in self._whole - self._fetched and folder.is_dir():
-            folder.rmdir()
+            remove_tree(folder)
             download(self._target / str(step), folder)
             self._fetched.add(step)
 
