@@ -19,10 +19,13 @@ _DRIVERS = ("gcsfs", "google", "aiohttp")
 
 def orbax_path(folder: BucketPath) -> Any:
     """What Orbax calls a folder of a gs:// bucket."""
-    # Through gcsfs, as everything else: TensorFlow takes long to load, and may see an old listing.
+    # Through gcsfs, as everything else: TensorFlow takes long to load, has rules of its own for who
+    # may read what, and may see an old listing.
     os.environ.setdefault("EPATH_USE_TF", "false")
     from etils import epath
+    from etils.epath import gpath
 
+    gpath._is_tf_installed.cache_clear()  # asked before, of a path of this machine
     return epath.Path(str(folder))
 
 

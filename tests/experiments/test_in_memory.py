@@ -88,5 +88,5 @@ def test_the_whole_road(tmp_path, noted, capsys):
     assert load_bundle("memory://work/bundle").parts.keys() >= {"codec", "semantic"}
     assert noted()[before:] == []
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["scratch"]
-    assert not [path for path in (tmp_path / "scratch").rglob("work_*")]
+    assert not list((tmp_path / "scratch").rglob("work_*"))
     assert not [name for name in files_below(at("memory://work")) if name.endswith(".lock")]

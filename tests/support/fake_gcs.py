@@ -1,4 +1,6 @@
-"""A server that behaves like Google Cloud Storage, for gcsfs, TensorStore and Google's client."""
+"""A server that behaves like Google Cloud Storage, for gcsfs, TensorStore and Google's client: the
+package gcp_storage_emulator, with the generations and conditions that it leaves out. Started as a
+program it serves on the port that it is given."""
 
 import contextlib
 import importlib.util
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from http import HTTPStatus
 
 import pytest
 
@@ -23,14 +26,10 @@ def fake_gcs():
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     url = f"http://localhost:{port}"
-    command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "localhost"]
-    server = subprocess.Popen(
-        [*command, "--port", str(port), "--in-memory", "--default-bucket", BUCKET],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    silent = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, __file__, str(port)], stdout=silent, stderr=silent)
     try:
-        for _ in range(100):
+        for _ in range(300):
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{url}/storage/v1/b/{BUCKET}").close()
                 break
@@ -44,3 +43,32 @@ def fake_gcs():
     finally:
         server.kill()
         server.wait()
+
+
+def _conditional(handler):
+    def handle(request, response, storage, *rest, **options):
+        name = request.params.get("object_id") or request.query.get("name", [None])[0]
+        name = name or request.data["meta"]["name"]
+        try:
+            there = storage.get_file_obj(request.params["bucket_name"], name)["generation"]
+        except Exception:  # of a class of its own
+            there = "0"
+        if request.query.get("ifGenerationMatch", [there])[0] != there:
+            response.status = HTTPStatus.PRECONDITION_FAILED
+        elif request.query.get("ifGenerationNotMatch", [None])[0] == there:
+            response.status = HTTPStatus.NOT_MODIFIED
+        else:
+            response["x-goog-generation"] = there
+            handler(request, response, storage, *rest, **options)
+
+    return handle
+
+
+if __name__ == "__main__":
+    from gcp_storage_emulator.handlers import objects
+
+    for action in ("insert", "download", "delete"):
+        setattr(objects, action, _conditional(getattr(objects, action)))
+    from gcp_storage_emulator.server import create_server
+
+    create_server("localhost", int(sys.argv[1]), in_memory=True, default_bucket=BUCKET).run()
