@@ -12,7 +12,11 @@ from audiolm_jax.errors import InputError
 @contextlib.contextmanager
 def at_hand(path: Path) -> Iterator[Path]:
     """The file, or a copy of an object; what is said of the copy is said of the object."""
-    with local_copy(path, is_kept=True) as copy:
+    with contextlib.ExitStack() as stack:
+        try:
+            copy = stack.enter_context(local_copy(path, is_kept=True))
+        except FileNotFoundError as error:
+            raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
         try:
             yield copy
         except InputError as error:

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -230,10 +229,10 @@ def _is_current(root: Path, table: pa.Table, config: AudioDataConfig) -> bool:
     about = _about(table)
     try:
         for name, changed in about["folders"].items():
-            if os.stat(root / named(name)).st_mtime_ns != changed:
+            if (root / named(name)).stat().st_mtime_ns != changed:
                 return False
         for name, size, changed in () if is_remote(root) else about["lists"]:
-            status = os.stat(root / named(name))
+            status = (root / named(name)).stat()
             if (status.st_size, status.st_mtime_ns) != (size, changed):
                 return False
     except OSError:

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -210,7 +209,7 @@ def _unchanged(config: AudioDataConfig, clip: ClipInfo) -> Path:
     path = at(config.source) / named(clip.path)
     try:
         with local_copy(path, is_kept=True) as file:
-            status = os.stat(file)
+            status = file.stat()
     except StorageError:
         raise
     except OSError as error:

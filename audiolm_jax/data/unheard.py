@@ -23,7 +23,7 @@ def provenance_at(path: str | Path) -> Provenance:
     manifest = at(path) / "manifest.json"  # of a run that is not finished
     try:
         return json.loads(manifest.read_text()) if manifest.is_file() else {}
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{manifest}: damaged ({error}); name another run") from error
 
 
