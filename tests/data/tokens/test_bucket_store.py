@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from support.token_stores import CUT, LENGTHS, PROVENANCE, make_store, stage
@@ -38,8 +39,7 @@ def test_the_stream_is_the_same(stores, name):
         StageStream(TokenMixture.open(str(x)), stage(name), "train", 3, 0.5) for x in stores
     )
     for part in (POSITIONS, POSITIONS[:1]):
-        for a, b in zip(one.batch(part), two.batch(part), strict=True):
-            np.testing.assert_array_equal(a, b)
+        jax.tree.map(np.testing.assert_array_equal, one.batch(part), two.batch(part))
 
 
 def test_a_mixture_of_here_and_there(tmp_path, bucket):
@@ -52,8 +52,7 @@ def test_a_mixture_of_here_and_there(tmp_path, bucket):
         for x in (tmp_path, bucket)
     ]  # fmt: skip
     for _ in range(3):
-        for a, b in zip(*(next(x) for x in streams), strict=True):
-            np.testing.assert_array_equal(a, b)
+        jax.tree.map(np.testing.assert_array_equal, *(next(x) for x in streams))
 
 
 def test_a_batch_asks_each_shard_once(stores, monkeypatch):
