@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import uuid
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -31,6 +32,16 @@ def pytest_collection_finish(session):
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     gc.enable()
+
+
+@pytest.fixture
+def bucket():
+    """An address below which there is nothing yet; `memory://` is the same in all tests."""
+    from audiolm_jax.artifacts.storage import at, remove_tree
+
+    address = at(f"memory://test-{uuid.uuid4().hex}")
+    yield address
+    remove_tree(address)
 
 
 @pytest.fixture(scope="session")

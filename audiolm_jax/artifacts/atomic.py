@@ -9,12 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from audiolm_jax.artifacts.local_copy import scratch_folder
+from audiolm_jax.artifacts.storage import BucketPath, upload
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A scratch name beside `path` for a file or folder that replaces `path` in one rename, once
     the block ends and its bytes are on the disk; if the block fails, `path` stays as it was. Parent
-    folders are made. A folder that is replaced is gone between two renames, never a mixture."""
+    folders are made. A folder that is replaced is gone between two renames, never a mixture. Of an
+    address the scratch name lies on this machine and is uploaded: a folder's JSON, which says that
+    it is whole, at last."""
+    if isinstance(path, BucketPath):
+        with scratch_folder() as folder:
+            yield folder / path.name
+            upload(folder / path.name, path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Ends as the path does: some writers choose their format, or add a suffix, by the name. Of a
     # long name the end alone, for names have 255 bytes at most.
@@ -38,6 +48,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 file whole or not at all."""
+    if isinstance(path, BucketPath):
+        path.write_bytes(text.encode())
+        return
     with atomic_path(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 

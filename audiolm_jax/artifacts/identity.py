@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.storage import is_remote
 
 _PLACE = "place"
 Place = Annotated[str, _PLACE]
@@ -19,7 +20,8 @@ ADDED = {"edge_share": 0.0}
 
 def described(config: Any) -> dict[str, Any]:
     """A config as JSON values: "config" its fields, and by dotted name "places", the absolute paths
-    of what it names, and "chosen", the fields that are not at the default of their class."""
+    or addresses of what it names, and "chosen", the fields that are not at the default of their
+    class."""
     return {
         "config": config_to_dict(config),
         "places": dict(_places("config", config)),
@@ -66,7 +68,7 @@ def _is_place(hint: Any) -> bool:
 def _absolute(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_absolute(x) for x in value]
-    return os.path.realpath(value) if value else value
+    return os.path.realpath(value) if value and not is_remote(value) else value
 
 
 def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.local_copy import local_copy
 from audiolm_jax.artifacts.safetensors_file import SafetensorsWriter, bytes_of
 from audiolm_jax.errors import InputError
 
@@ -110,7 +111,8 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
             )
     try:
         record = json.loads((directory / MODEL_JSON).read_text())
-        arrays = load_file(directory / WEIGHTS)
+        with local_copy(directory / WEIGHTS) as weights:
+            arrays = load_file(weights)
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise InputError(f"{directory}: damaged model folder ({error}); copy it again") from error
     if record.get("format") != FORMAT:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 
 MODEL = "model"  # what the trained model is exported to, inside the run folder
@@ -10,7 +11,7 @@ MODEL = "model"  # what the trained model is exported to, inside the run folder
 
 def model_folder(path: str | Path) -> Path:
     """The model folder of a run folder, or the folder itself; InputError if there is none yet."""
-    path = Path(path)
+    path = at(path)
     for folder in (path, path / MODEL):
         if (folder / MODEL_JSON).is_file():
             return folder

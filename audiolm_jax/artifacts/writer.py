@@ -4,7 +4,9 @@ The lock is a file in the folder, which other machines may know by another path;
 in one rename, beside it. The kernel's lock on it ends with its process, so after a kill the next
 start goes on at once. Some network folders show that lock to no other machine, or
 have none: so the file also names its writer, who touches it all the time, and on another machine
-it counts as long as it is fresh by the file server's clock.
+it counts as long as it is fresh by the file server's clock. In a bucket such a file is all there
+is: it is put there if there is none, rewritten all the time, and one that is not fresh, or of a
+process of this machine that has ended, is replaced.
 """
 
 import contextlib
@@ -12,23 +14,31 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
 import tempfile
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from audiolm_jax.artifacts.storage import BucketPath
 from audiolm_jax.errors import InputError
 
 BEAT_SECONDS, FRESH_SECONDS = 10.0, 60.0
+SETTLE_SECONDS = 1.0  # in which all who replace a lock at once have written theirs
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+
+logger = logging.getLogger(__name__)
 
 
 def lock_file(path: Path, is_replaced: bool = False) -> Path:
     """Where the lock of an output lies."""
-    path = Path(os.path.abspath(path))
+    if not isinstance(path, BucketPath):
+        path = Path(os.path.abspath(path))
     if not is_replaced:
         return path / ".lock"
     name = os.fsencode(path.name)  # 255 bytes at most, as that of the lock
@@ -45,6 +55,10 @@ def only_writer(path: Path, is_replaced: bool = False) -> Iterator[None]:
     """Makes this process the only one that writes a folder, or replaces a file or folder;
     `TakenError` at once if another does. Missing folders are made, nothing of the lock is left."""
     place = lock_file(path, is_replaced)
+    if isinstance(place, BucketPath):
+        with _object_held(path, place):
+            yield
+        return
     is_new = not place.parent.exists()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +121,104 @@ def _is_at_work(owner: dict[str, str | int], file: TextIO, is_locked: bool) -> b
 
 def _owner(file: TextIO) -> dict[str, str | int]:
     """What a lock file says of its writer; empty if nothing, or only half of it yet."""
+    file.seek(0)
+    return _named(file.read())
+
+
+def _named(text: str) -> dict[str, Any]:
     try:
-        file.seek(0)
-        owner = json.load(file)
-        return {name: owner[name] for name in ("machine", "host", "pid")}
+        owner = json.loads(text)
+        return {name: owner[name] for name in ("machine", "host", "pid")} | owner
     except (ValueError, KeyError, TypeError):
         return {}
+
+
+@contextlib.contextmanager
+def _object_held(path: Path, place: BucketPath) -> Iterator[None]:
+    own = {"machine": _machine(), "host": platform.node(), "pid": os.getpid(), **_process()}
+    text = json.dumps(own | {"id": uuid.uuid4().hex})
+    _put(path, place, text)
+    ended, is_lost = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                if _read(place) == text:
+                    place.write_bytes(text.encode())
+                    continue
+                is_lost.set()
+                logger.error(str(_lost(path)))
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+        if is_lost.is_set():
+            raise _lost(path)
+    finally:
+        ended.set()
+        thread.join()
+        with contextlib.suppress(OSError):
+            if _read(place) == text:
+                place.unlink()
+
+
+def _put(path: Path, place: BucketPath, text: str) -> None:
+    """Puts a lock; InputError if there is one that counts."""
+    if there := _read(place):
+        if _is_working(there, place):
+            raise _taken(path, _named(there))
+        # Others may have come to the same end: of all who replace it the last one has it.
+        if _read(place) != there:
+            raise _taken(path, {})
+        place.write_bytes(text.encode())
+        time.sleep(SETTLE_SECONDS)
+    else:
+        with contextlib.suppress(FileExistsError):
+            place.create(text.encode())
+    if (there := _read(place)) != text:
+        raise _taken(path, _named(there))
+
+
+def _read(place: BucketPath) -> str:
+    try:
+        return place.read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _is_working(text: str, place: BucketPath) -> bool:
+    """Whether the writer that a lock in a bucket names writes still, for all that is known here."""
+    owner = _named(text)
+    if owner and owner["machine"] == _machine() and owner.get("space") == _process()["space"]:
+        return _process(owner["pid"]) == {name: owner.get(name) for name in _process()}
+    now = place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        now.write_bytes(b"")
+        age = now.stat().st_mtime - place.stat().st_mtime
+    except FileNotFoundError:  # it ended just now
+        return False
+    finally:
+        now.unlink(missing_ok=True)
+    return age < FRESH_SECONDS
+
+
+def _process(pid: int | str = "self") -> dict[str, str]:
+    """What tells a process from all others of its machine; nothing but the space if it is gone."""
+    space = contextlib.suppress(OSError)
+    found = {"space": "", "since": ""}
+    with space:
+        found["space"] = os.readlink("/proc/self/ns/pid")
+        found["since"] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return found
+
+
+def _lost(path: Path) -> InputError:
+    return InputError(
+        f"{path}: another process writes here since this one was not heard of for "
+        f"{FRESH_SECONDS:g} s; stop one of them, and start the other again"
+    )
 
 
 def _taken(path: Path, owner: dict[str, str | int]) -> TakenError:

@@ -23,6 +23,8 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.storage import at
+from audiolm_jax.audio.at_hand import at_hand
 from audiolm_jax.audio.frames import Scan, mp4_sound, mpeg_sound, ogg_sound
 from audiolm_jax.audio.kinds import mislabelled
 from audiolm_jax.audio.names import shown
@@ -53,7 +55,11 @@ class AudioInfo:
 
 def probe(path: Path | str) -> AudioInfo:
     """Reads the header only, and proves that a wav file is whole; InputError if it is no audio."""
-    path = Path(path)
+    with at_hand(at(path)) as copy:
+        return _probe(copy)
+
+
+def _probe(path: Path) -> AudioInfo:
     if (wav := _plain_wav(path)) is not None:
         seconds: float | None = wav.samples / wav.sample_rate_hz
         return AudioInfo(wav.sample_rate_hz, wav.channels, wav.codec, seconds)
@@ -70,22 +76,23 @@ def iter_audio(
 ) -> Iterator[tuple[Float[np.ndarray, " n"], int]]:
     """`read_audio` block by block; some of its errors show only after the last block. `notes` gets
     a line for each lie of a header and each damaged stretch that was left out; None logs them."""
-    path = Path(path)
+    path = at(path)
     found: list[str] = []
-    if (wav := _plain_wav(path)) is not None:
-        found += wav.notes
-        blocks = _wav_blocks(wav, start_seconds)
-    else:
-        blocks = _decoded_blocks(path, start_seconds, found)
     try:
-        for block, rate in blocks:
-            if not np.isfinite(block).all():
-                raise InputError(
-                    f"{shown(path)}: contains NaN or infinite samples, expected finite ones; "
-                    "remove it or save it again as 16-bit audio"
-                )
-            if len(block):
-                yield block, rate
+        with at_hand(path) as copy:
+            if (wav := _plain_wav(copy)) is not None:
+                found += wav.notes
+                blocks = _wav_blocks(wav, start_seconds)
+            else:
+                blocks = _decoded_blocks(copy, start_seconds, found)
+            for block, rate in blocks:
+                if not np.isfinite(block).all():
+                    raise InputError(
+                        f"{shown(copy)}: contains NaN or infinite samples, expected finite ones; "
+                        "remove it or save it again as 16-bit audio"
+                    )
+                if len(block):
+                    yield block, rate
     finally:  # also of a reader that stops early
         if notes is not None:
             notes += found
@@ -196,7 +203,7 @@ class WavWriter:
     def __init__(self, path: Path | str, sample_rate_hz: int, provenance: dict[str, Any] | None):
         self.samples = 0  # written so far
         self.clipped = 0  # of these, beyond [-1, 1]
-        self._path = Path(path)
+        self._path = at(path)
         header = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16)
         self._chunks = b"WAVE" + _chunk(b"fmt ", header)
         if provenance is not None:
@@ -237,27 +244,6 @@ class WavWriter:
         size = 2 * self.samples
         riff = struct.pack("<4sI", b"RIFF", len(self._chunks) + 8 + size)
         self._file.write(riff + self._chunks + struct.pack("<4sI", b"data", size))
-
-
-def read_wav_provenance(path: Path | str) -> dict[str, Any] | None:
-    """The comment left by `write_wav`; None for a wav file without one."""
-    path = Path(path)
-    for name, start, size in read_wav(path).chunks:
-        if name != b"LIST":
-            continue
-        with path.open("rb") as file:
-            file.seek(start)
-            body = file.read(size)
-        if body[:8] != b"INFOICMT":
-            continue
-        (length,) = struct.unpack_from("<I", body, 8)
-        try:
-            value = json.loads(body[12 : 12 + length].rstrip(b"\0"))
-        except ValueError:
-            continue  # somebody else's comment
-        if isinstance(value, dict):
-            return value
-    return None
 
 
 def _check_head(path: Path) -> None:

@@ -10,7 +10,7 @@ def shown(name: str | os.PathLike[str]) -> str:
     r"""One line of UTF-8 text for a path; `named` gives the path back. Most are the text itself; in
     a part of it with control characters or bytes that are no UTF-8, those bytes and every backslash
     are written as \xe9 (a backslash, x, two hexadecimal digits)."""
-    return "/".join(_shown(part) for part in os.fspath(name).split("/"))
+    return "/".join(_shown(part) for part in str(name).split("/"))  # addresses are no `fspath`
 
 
 def _shown(part: str) -> str:

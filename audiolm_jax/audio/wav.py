@@ -7,14 +7,17 @@ is there, with a note; samples that the header promises and the file lacks are a
 import dataclasses
 import functools
 import io
+import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped
 
+from audiolm_jax.artifacts.storage import at
+from audiolm_jax.audio.at_hand import at_hand
 from audiolm_jax.audio.names import shown
 from audiolm_jax.errors import InputError
 
@@ -97,6 +100,24 @@ def read_wav(path: Path) -> Wav:
     """The layout of a wav file; InputError if it is none, or ends before its samples do."""
     with path.open("rb") as file:
         return _Reader(path, file).wav()
+
+
+def read_wav_provenance(path: Path | str) -> dict[str, Any] | None:
+    """The comment left by `files.write_wav`; None for a wav file without one."""
+    with at_hand(at(path)) as copy, copy.open("rb") as file:
+        for name, start, size in _Reader(copy, file).wav().chunks:
+            file.seek(start)
+            body = file.read(size) if name == b"LIST" else b""
+            if body[:8] != b"INFOICMT":
+                continue
+            (length,) = struct.unpack_from("<I", body, 8)
+            try:
+                value = json.loads(body[12 : 12 + length].rstrip(b"\0"))
+            except ValueError:
+                continue  # somebody else's comment
+            if isinstance(value, dict):
+                return value
+    return None
 
 
 class _Reader:

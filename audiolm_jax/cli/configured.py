@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.options import parse, parse_known
 from audiolm_jax.errors import InputError
@@ -115,6 +116,6 @@ def configured(verb: str, arguments: Sequence[str]) -> Experiment:
             f"it is for audiolm {experiment.verb}"
         )
     experiment = parse(type(experiment), arguments[1:], f"audiolm {verb} {path}", experiment)
-    if "://" in experiment.directory:
-        raise InputError(f"--directory {experiment.directory}: expected a folder, no object store")
+    if verb == "evaluate" and is_remote(experiment.directory):
+        raise InputError(f"--directory {experiment.directory}: expected a folder of this machine")
     return experiment

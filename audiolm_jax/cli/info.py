@@ -9,7 +9,9 @@ from typing import Any
 import tyro
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
-from audiolm_jax.audio.files import probe, read_wav_provenance
+from audiolm_jax.artifacts.storage import is_remote
+from audiolm_jax.audio.files import probe
+from audiolm_jax.audio.wav import read_wav_provenance
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.packs.manifest import PACK
 from audiolm_jax.data.packs.read import Pack
@@ -67,6 +69,8 @@ def describe(path: Path) -> Iterator[str]:
         yield from _fields("manifest", json.loads((path / RUN_MANIFEST).read_text()))
     elif (path / STORE_MANIFEST).is_file():
         store = TokenStore.open(path)
+        if is_remote(path):
+            store.verify(hashes=True)
         yield f"token store {store.fingerprint}, verified"
         yield from _fields("provenance", dataclasses.asdict(store.provenance))
         for split, part in store.manifest["splits"].items():

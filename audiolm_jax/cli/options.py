@@ -4,13 +4,34 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 
 Options = TypeVar("Options")
+
+_PLACES = tyro.constructors.ConstructorRegistry()
+
+
+@_PLACES.primitive_rule
+def _path(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """A `Path` may be an address."""
+    if info.type is not Path:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: at(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
+
 
 _BOX = re.compile(r"[╭╮╰╯│─]+")
 
@@ -25,7 +46,7 @@ def parse(
     begins. SystemExit after `--help`; any other refusal is an InputError."""
     chosen = {} if default is None else {"default": default}
     with _one_line_errors(program):
-        return tyro.cli(cls, args=list(arguments), prog=program, **chosen)
+        return tyro.cli(cls, args=list(arguments), prog=program, registry=_PLACES, **chosen)
 
 
 def parse_known(
@@ -33,7 +54,9 @@ def parse_known(
 ) -> tuple[Options, list[str]]:
     """As `parse`, but what `cls` does not know comes back beside it, in order."""
     with _one_line_errors(program):
-        return tyro.cli(cls, args=list(arguments), prog=program, return_unknown_args=True)
+        return tyro.cli(
+            cls, args=list(arguments), prog=program, registry=_PLACES, return_unknown_args=True
+        )
 
 
 @contextlib.contextmanager

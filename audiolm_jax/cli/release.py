@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
 from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
@@ -39,7 +40,8 @@ class ReleaseOptions:
 def release(arguments: Sequence[str]) -> None:
     """`audiolm release`."""
     options = parse(ReleaseOptions, arguments, "audiolm release")
-    if options.out.suffix != ".zip" or not options.out.parent.is_dir():
+    is_there = is_remote(options.out) or options.out.parent.is_dir()
+    if options.out.suffix != ".zip" or not is_there:
         raise InputError(f"{options.out}: expected NAME.zip in a folder that is there")
     with only_writer(options.out, is_replaced=True):
         _release(options)
@@ -54,13 +56,11 @@ def _release(options: ReleaseOptions) -> None:
         "licence": options.licence,
         "rounded_from": source.fingerprint,
     }
-    with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
-        folder = Path(scratch) / options.out.stem
+    with atomic_path(options.out) as archive, scratch_folder() as scratch:
+        folder = scratch / options.out.stem
         fingerprint = save_model(folder, source.kind, source.config, arrays, provenance)
         (folder / README).write_text(_model_card(options, source, fingerprint))
-        archive = Path(scratch) / options.out.name
         _pack(folder, archive)
-        os.replace(archive, options.out)
     size = options.out.stat().st_size
     print(f"{options.out}: {source.kind} {fingerprint[:16]}, {size:,} bytes")
 

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ import pyarrow as pa
 
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.local_copy import forget, local_copy
+from audiolm_jax.artifacts.storage import StorageError
 from audiolm_jax.audio.files import iter_audio, probe
 from audiolm_jax.audio.names import named, shown
+from audiolm_jax.data.walk import Walk
 from audiolm_jax.errors import InputError
 
 PARTS = "parts"
@@ -61,10 +64,12 @@ def read_table(path: Path) -> pa.Table | None:
     Read as a whole: what is mapped would take the process along if it vanished from a network
     folder."""
     try:
-        with pa.OSFile(os.fspath(path)) as file:
+        with local_copy(path) as copy, pa.OSFile(os.fspath(copy)) as file:
             table = pa.ipc.open_file(file).read_all()
     except FileNotFoundError:
         return None
+    except StorageError:
+        raise
     except (OSError, pa.ArrowInvalid) as error:
         logger.warning(f"{shown(path)}: no index ({error}); made anew")
         return None
@@ -86,16 +91,16 @@ def write_table(path: Path, table: pa.Table, compression: str | None = None) -> 
 
 def decode(
     root: Path,
-    audio: Sequence[str],
+    folder: Walk,
     place: Path,
     old: pa.Table | None,
     exclude: Sequence[str],
     keeps_parts: bool = False,
 ) -> tuple[pa.Table, list[str]]:
-    """The facts of files below `root`, those unchanged taken over from `old` and from parts that an
-    earlier run left in `place`; and the paths that were not decoded because of `exclude`. What is
-    new is saved as parts now and then, with `keeps_parts` all of it."""
-    names = {shown(name): name for name in audio}
+    """The facts of what is wanted of a folder, those unchanged taken over from `old` and from parts
+    that an earlier run left in `place`; and the paths that were not decoded because of `exclude`.
+    What is new is saved as parts now and then, with `keeps_parts` all of it."""
+    names = {shown(name): name for name in folder.wanted}
     parts = [read_table(path) for path in parts_of(place)]
     there = [t.select(FACTS.names) for t in (old, *parts) if t is not None]
     known = pa.concat_tables([FACTS.empty_table(), *there])
@@ -106,7 +111,8 @@ def decode(
     undecoded: list[str] = []
     for path, name in names.items():
         row = row_of.get(path)
-        if row is not None and size_and_time(root / name) == (sizes[row], times[row]):
+        known_as = None if row is None else (sizes[row], times[row])
+        if row is not None and size_and_time(root, name, folder.states) == known_as:
             kept.append(row)
         elif is_excluded(path, exclude):
             undecoded.append(path)
@@ -177,10 +183,15 @@ def parts_of(place: Path) -> list[Path]:
     return sorted((place / PARTS).glob("[0-9a-f]*.arrow"))
 
 
-def size_and_time(path: Path) -> tuple[int, int] | None:
-    """Bytes of a file and the time of its last change; None if there is none."""
+def size_and_time(
+    root: Path, name: str, known: Mapping[str, tuple[int, int]] | None = None
+) -> tuple[int, int] | None:
+    """Bytes of a file and the time of its last change, if they are not `known`; None if there is
+    none."""
+    if known is not None:
+        return known.get(name)
     try:
-        status = path.stat()
+        status = (root / name).stat()
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
@@ -189,19 +200,27 @@ def size_and_time(path: Path) -> tuple[int, int] | None:
 def _file(root: Path, name: str) -> dict[str, Any]:
     """The facts of a file, decoded to its end, as headers prove nothing."""
     path, text = root / name, shown(name)
-    size, changed = size_and_time(path) or (0, 0)
-    facts: dict[str, Any] = {"path": text, "size": size, "time": changed, "reason": ""}
+    facts: dict[str, Any] = {"path": text, "size": 0, "time": 0, "reason": ""}
     facts |= {"samples": 0, "rate_hz": 0, "channels": 0, "codec": "", "energy": 0.0, "notes": []}
     facts["sha256"] = bytes(32)
     try:
-        info = probe(path)
-        facts |= {"rate_hz": info.sample_rate_hz, "channels": info.channels, "codec": info.codec}
-        for block, _ in iter_audio(path, notes=facts["notes"]):
-            facts["samples"] += len(block)
-            facts["energy"] += float(np.dot(block, block))
-        facts["sha256"] = bytes.fromhex(file_sha256(path))
+        forget(path)
+        with local_copy(path, is_kept=True) as copy:
+            _decode_into(facts, path, copy)
     except InputError as error:
+        if isinstance(error, StorageError):  # says nothing of the file
+            raise
         facts["reason"] = str(error).removeprefix(f"{shown(path)}: ")
     except OSError as error:
         facts["reason"] = f"cannot be read: {error.strerror}"
     return facts
+
+
+def _decode_into(facts: dict[str, Any], path: Path, copy: Path) -> None:
+    facts["size"], facts["time"] = size_and_time(copy.parent, copy.name) or (0, 0)
+    info = probe(path)
+    facts |= {"rate_hz": info.sample_rate_hz, "channels": info.channels, "codec": info.codec}
+    for block, _ in iter_audio(path, notes=facts["notes"]):
+        facts["samples"] += len(block)
+        facts["energy"] += float(np.dot(block, block))
+    facts["sha256"] = bytes.fromhex(file_sha256(copy))

@@ -1,7 +1,8 @@
 """What decoding found in each recording of a folder, kept on disk so that it is decoded once.
 
 The index is one Arrow file in the folder itself, or where `AudioDataConfig.index` says. It holds
-for as long as no folder has got or lost a file and no list of metadata has changed; then what is
+for as long as no folder has got or lost a file and no list of metadata has changed, of a bucket
+until `audiolm index` or `audit` looks at it; then what is
 new or of another size or time is decoded, and the rest is taken over. Nothing in it depends on a
 config, so one index serves every split, rate and length of clips.
 """
@@ -10,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
+from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.data.file_facts import (
@@ -120,13 +121,13 @@ def _offsets(values: pa.Array) -> np.ndarray:
 
 def index_place(config: AudioDataConfig) -> Path:
     """The folder of the index."""
-    return Path(config.index) if config.index else Path(config.source) / INDEX_FOLDER
+    return at(config.index) if config.index else at(config.source) / INDEX_FOLDER
 
 
 def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
     """The index of `source`, brought up to date; InputError if there is no audio by name. That a
     file was changed in its place is seen only if it `looks_at_all`, or when the file is read."""
-    root, place = Path(config.source), index_place(config)
+    root, place = at(config.source), index_place(config)
     if not root.is_dir():
         raise InputError(f"--data.source = {config.source}: no such folder")
     old = read_table(place / FILES)
@@ -138,11 +139,11 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
             f"--data.source = {config.source}: no audio among {len(folder.others)} files; "
             f"expected files ending in {' '.join(sorted(FORMATS))}"
         )
-    if not place.exists():
+    if not (is_remote(place) or place.exists()):
         with contextlib.suppress(OSError):
             place.mkdir(parents=True)
             folder = walk(root, FORMATS)  # whose time may be another now
-    facts, undecoded = decode(root, folder.wanted, place, old, config.exclude)
+    facts, undecoded = decode(root, folder, place, old, config.exclude)
     table = _with_metadata(root, folder, facts, undecoded)
     if old is not None and old.equals(table) and _about(old) == _about(table):
         return opened_table(old)
@@ -168,10 +169,11 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
 def index_share(config: AudioDataConfig, worker: Worker) -> int:
     """Decodes a worker's share of the files that the index lacks, and keeps what it found for
     whoever opens the index next; returns how many files it is answerable for."""
-    root, place = Path(config.source), index_place(config)
+    root, place = at(config.source), index_place(config)
     if not root.is_dir():
         raise InputError(f"--data.source = {config.source}: no such folder")
-    own, old = worker.share(walk(root, FORMATS).wanted), read_table(place / FILES)
+    folder, old = walk(root, FORMATS), read_table(place / FILES)
+    own = dataclasses.replace(folder, wanted=worker.share(folder.wanted))
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
     except OSError as error:
@@ -250,14 +252,15 @@ def opened_table(table: pa.Table) -> FileIndex:
 
 
 def _is_current(root: Path, table: pa.Table, config: AudioDataConfig) -> bool:
-    """Whether no folder or list has changed and nothing is asked for that was left out."""
+    """Whether no folder or list has changed and nothing is asked for that was left out. Of a bucket
+    nobody can tell without listing it, so there it holds."""
     about = _about(table)
     try:
         for name, changed in about["folders"].items():
-            if os.stat(root / named(name)).st_mtime_ns != changed:
+            if (root / named(name)).stat().st_mtime_ns != changed:
                 return False
-        for name, size, changed in about["lists"]:
-            status = os.stat(root / named(name))
+        for name, size, changed in () if is_remote(root) else about["lists"]:
+            status = (root / named(name)).stat()
             if (status.st_size, status.st_mtime_ns) != (size, changed):
                 return False
     except OSError:
@@ -280,7 +283,7 @@ def _with_metadata(root: Path, folder: Walk, facts: pa.Table, undecoded: Sequenc
     lists = [
         (shown(name), *found)
         for name in sorted(metadata.lists)
-        if (found := size_and_time(root / name))
+        if (found := size_and_time(root, name, folder.states))
     ]
     about = _about_of(folder.left_out, folder.suffixes, metadata.odd, undecoded)
     return pa.table(columns, schema=with_about({"folders": folder.times, "lists": lists} | about))

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.local_copy import local_copy
+from audiolm_jax.artifacts.storage import StorageError, at
 from audiolm_jax.audio.files import iter_audio
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled, resample
@@ -219,9 +220,12 @@ def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:
 
 def unchanged_file(config: AudioDataConfig, clip: ClipInfo) -> Path:
     """The file of a clip; InputError if it is not the one that was indexed."""
-    path = Path(config.source) / named(clip.path)
+    path = at(config.source) / named(clip.path)
     try:
-        status = os.stat(path)
+        with local_copy(path, is_kept=True) as file:
+            status = file.stat()
+    except StorageError:
+        raise
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     if clip.file_state not in (None, (status.st_size, status.st_mtime_ns)):

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from audiolm_jax.artifacts.storage import StorageError, each, is_remote
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import named
 
@@ -92,15 +93,17 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
     of_speakers: dict[str, Row] = {}
     lists: list[str] = []
     order = {"wav.scp": -1}  # before the lists that use its names
-    for name in sorted(others, key=lambda n: (order.get(_last(n), n.count("/")), n)):
+    others = sorted(others, key=lambda n: (order.get(_last(n), n.count("/")), n))
+    others = [name for name in others if _reader(_last(name)) or files.beside(name)]
+    for name, data in zip(others, _contents(root, others), strict=True):
         last, folder = _last(name), name.rpartition("/")[0]
         read = _reader(last)
         sidecar = [] if read else files.beside(name)
-        if not sidecar and not read:
-            continue
         lists.append(name)
         try:
-            content = _decoded((root / name).read_bytes())
+            if isinstance(data, OSError):
+                raise data
+            content = _decoded(data)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             odd.append(OddLines(name, f"not read: {reason}", 1, ""))
@@ -156,6 +159,20 @@ def _of_path(path: str, full: str) -> Row:
 def first_folder(path: str) -> str:
     """Below the audio folder, "" for files directly in it: who speaks, if nothing else tells."""
     return path.partition("/")[0] if "/" in path else ""
+
+
+def _contents(root: Path, names: list[str]) -> Iterable[bytes | OSError]:
+    """Of each list; in a bucket many are asked for at a time."""
+
+    def read(name: str) -> bytes | OSError:
+        try:
+            return (root / name).read_bytes()
+        except StorageError:
+            raise
+        except OSError as error:
+            return error
+
+    return each(read, names) if is_remote(root) else map(read, names)
 
 
 class _Files:

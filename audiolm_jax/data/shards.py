@@ -4,16 +4,16 @@ A shard counts as written once its JSON exists; each file appears by an atomic r
 killed at any time leaves nothing that looks whole and is not.
 """
 
-import errno
 import functools
 import json
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from audiolm_jax.artifacts.array_record import DamagedRecordsError, RecordFile
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.storage import StorageError, each, files_below, is_remote
 from audiolm_jax.errors import InputError
 
 OPEN_SHARDS = 64  # of one store at a time, the least recently read closed first
@@ -39,14 +39,23 @@ def read_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         summary = json.loads(summary_path(path).read_text())
         is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
+    except StorageError:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return summary if is_right else None
 
 
-def write_records(path: Path, records: Iterable[bytes], options: str = "") -> None:
+def read_summaries(paths: Sequence[Path], fingerprint: str) -> Iterable[dict[str, Any] | None]:
+    """`read_summary` of each; in a bucket several at a time."""
+    if not (paths and is_remote(paths[0])):
+        return (read_summary(path, fingerprint) for path in paths)
+    return each(lambda path: read_summary(path, fingerprint), paths)
+
+
+def write_records(path: Path, records: Iterable[bytes], options: str = "") -> dict[str, Any]:
     """Writes records, each reached by its number, whole or not at all; same records, same bytes.
-    `options` are further ones of the writer."""
+    `options` are further ones of the writer. Returns the file's name, size and SHA-256."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     # Two writers on one name would lose records silently: a name of its own, then a rename.
@@ -57,23 +66,28 @@ def write_records(path: Path, records: Iterable[bytes], options: str = "") -> No
                 writer.write(record)
         finally:
             writer.close()
+        return {
+            "name": path.name,
+            "bytes": scratch.stat().st_size,
+            "sha256": file_sha256(scratch),
+        }
 
 
 def write_summary(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Finishes a shard: writes the JSON beside it, with its name, size and SHA-256 among `facts`,
-    which must hold its fingerprint and the number of its records. Returns all of it."""
-    own = {"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    write_json(summary_path(path), facts | own, sort_keys=True)
-    return facts | own
+    """Finishes a shard: writes the JSON beside it, `facts`, among them what `write_records`
+    returned, its fingerprint and the number of its records. Returns all of it."""
+    write_json(summary_path(path), facts, sort_keys=True)
+    return facts
 
 
 def check_shards(
     directory: Path, shards: Iterable[dict[str, Any]], hashes: bool, manifest: str, remedy: str
 ) -> None:
     """InputError unless all shards have the sizes of a manifest and, if wanted, SHA-256 sums."""
+    there = files_below(directory)
     for shard in shards:
         path = directory / shard["name"]
-        size = path.stat().st_size if path.exists() else None
+        size = there[shard["name"]].st_size if shard["name"] in there else None
         if size != shard["bytes"]:
             state = "missing" if size is None else f"{size} bytes"
             raise InputError(f"{path}: {state}, expected {shard['bytes']}; {remedy}")
@@ -88,34 +102,18 @@ class ShardReader:
         """`remedy` is what to do about damage, for the messages."""
         self._remedy = remedy
         # Whoever reads a shard keeps it open: a reader closes with the last reference to it.
-        self._open = functools.lru_cache(OPEN_SHARDS)(_open_shard)
+        self._open = functools.lru_cache(OPEN_SHARDS)(RecordFile)
 
     def read(self, path: str, number: int, count: int) -> bytes:
         """Record `number` of the `count` that a shard must have; InputError if it is damaged."""
+        return self.read_many(path, [number], count)[0]
+
+    def read_many(self, path: str, numbers: Sequence[int], count: int) -> list[bytes]:
+        """Several of them; in a bucket together."""
         try:
-            reader, lock = self._open(path)
+            reader = self._open(path)
             if (found := reader.num_records()) != count:
                 raise InputError(f"{path}: {found} records, expected {count}; {self._remedy}")
-            with lock:  # a list of one costs three times as much, for small and for large records
-                reader.seek(number)
-                return reader.read()
-        except (RuntimeError, IndexError) as error:
+            return reader.read_many(numbers)
+        except DamagedRecordsError as error:
             raise InputError(f"{path}: cannot be read; {self._remedy}") from error
-
-
-def _open_shard(path: str) -> tuple[Any, Any]:
-    """A reader and its lock."""
-    try:
-        from array_record.python.array_record_module import ArrayRecordReader
-    except ImportError as error:
-        raise InputError(f"{path}: {error}; pip install array-record to read it") from error
-
-    # One record at a time at random places: reading ahead would only cost.
-    reader = ArrayRecordReader(path, "readahead_buffer_size:0,max_parallelism:0")
-    if not reader.ok():  # it does not say why
-        try:
-            Path(path).open("rb").close()
-        except OSError as error:
-            hint = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
-            raise InputError(f"{path}: cannot be opened: {error.strerror}{hint}") from error
-    return reader, threading.Lock()

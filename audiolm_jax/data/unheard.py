@@ -7,6 +7,7 @@ from typing import Any
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.artifacts.run_folder import MODEL
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.index import ClipIndex, file_of
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
@@ -16,13 +17,13 @@ Provenance = Mapping[str, Any]
 
 def provenance_at(path: str | Path) -> Provenance:
     """What a run directory or model folder says of its origin; empty if it says nothing."""
-    for folder in (Path(path), Path(path) / MODEL):
+    for folder in (at(path), at(path) / MODEL):
         if (folder / MODEL_JSON).is_file():
             return read_model_json(folder).get("provenance") or {}
-    manifest = Path(path) / "manifest.json"  # of a run that is not finished
+    manifest = at(path) / "manifest.json"  # of a run that is not finished
     try:
         return json.loads(manifest.read_text()) if manifest.is_file() else {}
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{manifest}: damaged ({error}); name another run") from error
 
 

@@ -6,12 +6,17 @@ import re
 import time
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from audiolm_jax.artifacts.storage import BucketPath, files_below
 from audiolm_jax.audio.kinds import UNREAD
 from audiolm_jax.audio.names import shown
 
 _TICK_SECONDS = 2  # the coarsest clock of a file system
+_HIDDEN = "hidden folder with {} audio files: left out; rename it to use it"
+_MACOS = "left out: a name with ._ is that of macOS metadata; rename it if it is sound"
+_UNREAD = "sound that is not read ({}); convert it to flac or wav"
+_NAMELESS = "left out: an empty part, . or .. in the name of an object; rename it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +40,13 @@ class Walk:
     others: list[str]
     left_out: list[BadFile]
     times: dict[str, int]  # of each folder, as shown, nanoseconds: what is added changes it; -1
-    # for one that changed just now, whose time may not tell what is added next
+    # for one that changed just now, whose time may not tell what is added next. Buckets have none.
+    states: dict[str, tuple[int, int]] | None = None  # in a bucket bytes and time of each file
 
     @property
     def suffixes(self) -> tuple[tuple[str, int], ...]:
         """(suffix, count) of `others`."""
-        counts = Counter(shown(Path(name).suffix.lower()) for name in self.others)
+        counts = Counter(shown(_suffix(name)) for name in self.others)
         return tuple(sorted(counts.items()))
 
 
@@ -53,12 +59,14 @@ def walk(root: Path, suffixes: Collection[str]) -> Walk:
     left_out: list[BadFile] = []
     times: dict[str, int] = {}
     seen = set()
+    if isinstance(root, BucketPath):
+        return _listed(root, suffixes)
 
     def is_wanted(name: str) -> bool:
-        return Path(name).suffix.lower() in suffixes
+        return _suffix(name) in suffixes
 
     def leave(path: str, words: str) -> None:
-        left_out.append(BadFile(shown(Path(path).relative_to(root)), words))
+        left_out.append(BadFile(shown(os.path.relpath(path, root)), words))
 
     def unread(error: OSError) -> None:
         leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
@@ -75,18 +83,47 @@ def walk(root: Path, suffixes: Collection[str]) -> Walk:
         for hidden in (name for name in subfolders if name.startswith(".")):
             below = os.path.join(folder, hidden)
             if count := sum(is_wanted(name) for _, _, inner in os.walk(below) for name in inner):
-                words = f"hidden folder with {count} audio files: left out; rename it to use it"
-                leave(below, words)
+                leave(below, _HIDDEN.format(count))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
             path = os.path.join(folder, name)
             if is_wanted(name) and name.startswith("._"):
-                words = "left out: a name with ._ is that of macOS metadata"
-                leave(path, f"{words}; rename it if it is sound")
+                leave(path, _MACOS)
             elif is_wanted(name):
                 wanted.append(os.path.relpath(path, root))
-            elif (suffix := Path(name).suffix.lower()) in UNREAD:
-                leave(path, f"sound that is not read ({suffix}); convert it to flac or wav")
+            elif (suffix := _suffix(name)) in UNREAD:
+                leave(path, _UNREAD.format(suffix))
             else:
                 others.append(os.path.relpath(path, root))
     return Walk(sorted(wanted, key=shown), sorted(others), left_out, times)
+
+
+def _listed(root: BucketPath, suffixes: Collection[str]) -> Walk:
+    """`walk` of what a bucket holds, by one listing."""
+    wanted: list[str] = []
+    others: list[str] = []
+    left_out: list[BadFile] = []
+    hidden: Counter[str] = Counter()
+    states = {name: (x.st_size, x.st_mtime_ns) for name, x in files_below(root).items()}
+    for name in states:
+        *folders, last = name.split("/")
+        is_wanted = _suffix(name) in suffixes
+        depth = next((n for n, folder in enumerate(folders) if folder.startswith(".")), None)
+        if {"", ".", ".."} & {*folders}:
+            left_out.append(BadFile(shown(name), _NAMELESS))
+        elif depth is not None:
+            hidden["/".join(folders[: depth + 1])] += is_wanted
+        elif is_wanted and last.startswith("._"):
+            left_out.append(BadFile(shown(name), _MACOS))
+        elif is_wanted:
+            wanted.append(name)
+        elif (suffix := _suffix(name)) in UNREAD:
+            left_out.append(BadFile(shown(name), _UNREAD.format(suffix)))
+        else:
+            others.append(name)
+    left_out += [BadFile(shown(name), _HIDDEN.format(n)) for name, n in hidden.items() if n]
+    return Walk(sorted(wanted, key=shown), sorted(others), left_out, {}, states)
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()

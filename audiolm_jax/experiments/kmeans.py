@@ -1,5 +1,6 @@
 """Fitting k-means, which turns an encoder into the semantic tokenizer."""
 
+import contextlib
 import dataclasses
 import logging
 import shutil
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
+from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
@@ -82,16 +85,19 @@ class KmeansExperiment(TrainedExperiment):
         from audiolm_jax.training.mesh import make_mesh
         from audiolm_jax.training.preemption import StopRequest
 
-        directory, encoder_folder = Path(self.directory), model_folder(self.encoder)
+        directory, encoder_folder = at(self.directory), model_folder(self.encoder)
         config = self.kmeans
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
         self.check_data(index)
         mesh = make_mesh(self.mesh)
         manifest = self.manifest(config.seed, audio_facts(index))
-        features = directory / "features"
         stop = StopRequest()
-        with name_full_disk(directory), claim_run(directory, manifest):
+        with (
+            name_full_disk(directory),
+            claim_run(directory, manifest),
+            _place_of_features(directory) as features,
+        ):
             encoder = load_frame_encoder(encoder_folder, self.window)
             encoders = [encoder] if mesh is None else [encoder.on(x) for x in jax.local_devices()]
             choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
@@ -119,3 +125,11 @@ class KmeansExperiment(TrainedExperiment):
                 (directory / STATE).unlink()
             # Of a folder that hosts share they take what is left from under each other.
             shutil.rmtree(features, ignore_errors=jax.process_count() > 1)
+
+
+def _place_of_features(directory: Path) -> contextlib.AbstractContextManager[Path]:
+    """They are appended to and mapped into memory: of a bucket they lie on this machine, and an
+    interrupted run makes them anew."""
+    return (
+        scratch_folder() if is_remote(directory) else contextlib.nullcontext(directory / "features")
+    )

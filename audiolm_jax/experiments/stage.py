@@ -182,7 +182,7 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.training.mesh import gather, outside_mesh
         from audiolm_jax.types import AcousticTokens
 
-        bundle, stage = load_bundle(Path(str(self.sample_bundle))), self.model.stage
+        bundle, stage = load_bundle(str(self.sample_bundle)), self.model.stage
         where = f"--sample-bundle {self.sample_bundle}"
         if bundle.parts["codec"] != fingerprint_of(self.codec):
             raise InputError(f"{where}: its codec is not --codec {self.codec}; take that one's")

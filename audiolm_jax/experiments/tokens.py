@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.config import TokenizeConfig
@@ -57,7 +58,7 @@ class TokenizeExperiment(Experiment):
         from audiolm_jax.data.tokens.store import TokenStore
         from audiolm_jax.training.distributed import wait_for_all
 
-        worker, directory = read_worker(self.worker), Path(self.directory)
+        worker, directory = read_worker(self.worker), at(self.directory)
         if (processes := jax.process_count()) > 1:
             if worker != ALONE:
                 raise InputError(f"--worker {self.worker}: with --distributed leave it out")
@@ -92,7 +93,7 @@ class TokenizeExperiment(Experiment):
         paths = {f"--{part} {getattr(self, part)}": getattr(self, part) for part in self.upstream()}
         check_unheard(index, {name: provenance_at(path) for name, path in paths.items()})
         load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
-        return precompute(index, load, Path(self.directory), self.tokenize, worker)
+        return precompute(index, load, at(self.directory), self.tokenize, worker)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,5 +108,5 @@ class LoadTokenizers:
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
-        semantic = Path(self.semantic)
-        return load_acoustic_tokenizer(Path(self.codec)), load_semantic_tokenizer(semantic)
+        semantic = at(self.semantic)
+        return load_acoustic_tokenizer(at(self.codec)), load_semantic_tokenizer(semantic)

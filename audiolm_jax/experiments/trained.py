@@ -13,6 +13,7 @@ from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.artifacts.identity import Place, changes, described, is_moved
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json, save_model
 from audiolm_jax.artifacts.run_folder import MODEL
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import lock_file, only_writer
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
@@ -41,7 +42,7 @@ class TrainedExperiment(Experiment):
         """Trains, or goes on training; returns the model folder."""
         from audiolm_jax.training.distributed import from_first_host
 
-        folder = Path(self.directory) / MODEL
+        folder = at(self.directory) / MODEL
 
         def look() -> bool:
             self._must_be_alone()
@@ -60,8 +61,8 @@ class TrainedExperiment(Experiment):
 
     def _must_be_alone(self) -> None:
         """InputError if another process trains here: before anything else takes time."""
-        if lock_file(Path(self.directory)).exists():
-            with only_writer(Path(self.directory)):
+        if lock_file(at(self.directory)).exists():
+            with only_writer(at(self.directory)):
                 pass
 
     def is_finished(self) -> bool:
@@ -69,7 +70,7 @@ class TrainedExperiment(Experiment):
         where they were or elsewhere."""
         from audiolm_jax.training.manifest import MANIFEST, read_manifest
 
-        directory = Path(self.directory)
+        directory = at(self.directory)
         if not (directory / MODEL / MODEL_JSON).is_file():
             return False
         there, now = read_model_json(directory / MODEL)["provenance"], described(self)
@@ -207,7 +208,7 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training.host_arrays import save_on_first_host
         from audiolm_jax.training.topology import peak_flops
 
-        directory = Path(self.directory)
+        directory = at(self.directory)
         data, program = self.open_data(), self.program()
         manifest = self.manifest(self.loop.seed, data.facts)
         warm_start, source = self._warm_start()
@@ -245,7 +246,7 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training.mesh import make_mesh
         from audiolm_jax.training.warm_start import read_warm_start
 
-        directory = Path(self.directory)
+        directory = at(self.directory)
         if self.warm_start is None:
             return None, None
         if from_first_host(lambda: latest_step(directory)) is None:

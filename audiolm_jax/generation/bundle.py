@@ -10,13 +10,13 @@ A codec whose levels are all coarse (as the paper's piano codec) has no `fine_lm
 import dataclasses
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model
+from audiolm_jax.artifacts.storage import at, download
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import KIND, StageModelConfig
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
@@ -93,7 +93,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     }
     with atomic_path(out) as scratch:
         for part, path in sources.items():
-            shutil.copytree(path, scratch / part)
+            download(path, scratch / part)
         write_text(scratch / "README.md", model_card)
         write_json(scratch / BUNDLE_JSON, record)
     return fingerprint
@@ -101,7 +101,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
 
 def load_bundle(directory: str | Path) -> Bundle:
     """Loads and verifies a bundle; every part is read and hashed once."""
-    directory = Path(directory)
+    directory = at(directory)
     record = read_record(directory)
     parts: dict[str, str] = record["parts"]
     codec = load_acoustic_tokenizer(directory / "codec")

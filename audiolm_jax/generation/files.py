@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax import __version__
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.resample import read_resampled
@@ -26,7 +27,7 @@ def read_prompt(
     """
     if seconds is not None and not seconds > 0:
         raise InputError(f"--prompt-seconds {seconds}: expected more than 0")
-    prompt = read_resampled(Path(path), rate_hz, "soxr_hq", seconds=seconds)
+    prompt = read_resampled(at(path), rate_hz, "soxr_hq", seconds=seconds)
     if seconds is not None and len(prompt) < round(seconds * rate_hz):
         there = f"{shown(path)} has only {len(prompt) / rate_hz:.2f} s"
         raise InputError(f"--prompt-seconds {seconds}: {there}; ask for less or leave the flag out")
@@ -37,7 +38,7 @@ def save_generated(
     path: str | Path, result: Generated, generator: Generator, seed: int, seconds: float | None
 ) -> None:
     """Writes a wav with its provenance inside; `seconds` is what was asked for, None if nothing."""
-    path, rate = Path(path), generator.sample_rate_hz
+    path, rate = at(path), generator.sample_rate_hz
     provenance = {
         "software": f"audiolm_jax {__version__}",
         "synthetic": True,

@@ -11,7 +11,7 @@ import errno
 import functools
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,19 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from audiolm_jax.artifacts.disk_space import ask_disk
+from audiolm_jax.artifacts.local_copy import local_folder
+from audiolm_jax.artifacts.storage import (
+    COMPLETE,
+    BucketPath,
+    StorageError,
+    is_remote,
+    move_tree,
+    remove_tree,
+)
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checksum import checksum, is_whole
 from audiolm_jax.training.distributed import from_all_hosts, from_first_host
+from audiolm_jax.training.staged import StagedSteps, is_refusal, orbax_path
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +52,9 @@ def latest_step(directory: Path) -> int | None:
 
 def saved_steps(directory: Path) -> list[int]:
     """Steps of the complete checkpoints of a run directory, in order; reads names only."""
-    return sorted(int(d.name) for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit())
+    named = [d for d in (directory / CHECKPOINTS).glob("*") if d.name.isdigit()]
+    # Nothing is renamed in a bucket: there a file, the last of a checkpoint, says that it is whole.
+    return sorted(int(d.name) for d in named if not is_remote(d) or (d / COMPLETE).is_file())
 
 
 def read_saved(directory: Path, step: int) -> dict[str, Any]:
@@ -50,9 +62,9 @@ def read_saved(directory: Path, step: int) -> dict[str, Any]:
     shapes of "arrays"; read by this host alone, and not compared with the arrays."""
     import orbax.checkpoint as ocp
 
-    saved = ocp.JsonCheckpointHandler(**_alone()).restore(
-        directory.absolute() / CHECKPOINTS / str(step) / "record", args=ocp.args.JsonRestore()
-    )
+    record = directory.absolute() / CHECKPOINTS / str(step) / "record"
+    with local_folder(record) as folder:
+        saved = ocp.JsonCheckpointHandler(**_alone()).restore(folder, args=ocp.args.JsonRestore())
     return {name: saved[name] for name in ("record", "checksum", "arrays")}
 
 
@@ -88,8 +100,16 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
-        self._root = directory.absolute() / CHECKPOINTS
+        self._named = directory.absolute() / CHECKPOINTS  # as it is told
         self._read_only = keep is None
+        self._staged: StagedSteps | None = None
+        self._root: Any = self._named  # as Orbax knows it
+        if isinstance(self._named, BucketPath):
+            if str(self._named).startswith("gs://"):
+                self._root = orbax_path(self._named)
+            else:
+                self._staged = StagedSteps(self._named, saved_steps(directory), self._read_only)
+                self._root = self._staged.folder
         self._begun_bytes = 0  # of the last save
         self._protected: set[int] = set()
         policies = ocp.checkpoint_managers
@@ -105,6 +125,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     def __exit__(self, *error: object) -> None:
         with self._asking_disk():
             self._manager.close()
+        if self._staged is not None:
+            self._staged.close()
 
     def protect(self, steps: Iterable[int]) -> None:
         """Keeps the checkpoints of these steps too, in place of those of the call before."""
@@ -114,6 +136,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         there = sorted(self._manager.all_steps())
         for step in sorted(before.intersection(there[: -self._newest.n]) - self._protected):
             self._manager.delete(step)
+        self._send()
 
     def save(self, step: int, state: Any, record: dict[str, Any]) -> None:
         """Starts writing the state, which may then be donated, and its `record` of JSON values."""
@@ -126,7 +149,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         own = [s for a in arrays.values() for s in a.addressable_shards if s.replica_id == 0]
         self._begun_bytes = sum(shard.data.nbytes for shard in own) + _OVERHEAD_BYTES
         # Ahead of time, because a write that fails half-way leaves its threads in disarray.
-        if (free := shutil.disk_usage(self._root).free) < self._begun_bytes:
+        is_here = isinstance(self._root, Path)
+        if is_here and (free := shutil.disk_usage(self._root).free) < self._begun_bytes:
             needs = f"a checkpoint takes {self._begun_bytes:,} bytes, {free:,} bytes are free"
             raise OSError(errno.ENOSPC, f"No space left: {needs}")
         args = self._ocp.args
@@ -135,10 +159,28 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 step,
                 args=args.Composite(state=args.StandardSave(arrays), record=args.JsonSave(record)),
             )
+        self._send()
 
-    def _asking_disk(self) -> contextlib.AbstractContextManager[None]:
+    def _send(self) -> None:
+        """To a bucket that Orbax does not know."""
+        if self._staged is not None and not self._read_only:
+            with self._asking_disk():
+                self._manager.wait_until_finished()
+            self._staged.send()
+
+    @contextlib.contextmanager
+    def _asking_disk(self) -> Iterator[None]:
         # The library that Orbax writes with says only in words what went wrong.
-        return ask_disk(self._root, self._begun_bytes)
+        if isinstance(self._root, Path):
+            with ask_disk(self._root, self._begun_bytes):
+                yield
+            return
+        try:
+            yield
+        except Exception as error:
+            if is_refusal(error):
+                raise _refused(self._named, "cannot be written", error) from error
+            raise
 
     def reached_preemption(self, look: int) -> bool:
         """Whether the cluster's preemption notice asks all hosts to stop at this look for it."""
@@ -186,7 +228,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
         found = self._newest_whole(lambda step, saved: None, place, None)
         if found is None:
-            raise InputError(f"{self._root}: no checkpoint here; train first")
+            raise InputError(f"{self._named}: no checkpoint here; train first")
         return found
 
     def _newest_whole(
@@ -212,16 +254,16 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             return None
         why = damaged[0][1]
         if only is not None:
-            raise InputError(f"{self._root / str(only)}: damaged checkpoint ({why})")
+            raise InputError(f"{self._named / str(only)}: damaged checkpoint ({why})")
         raise InputError(
-            f"{self._root}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
+            f"{self._named}: none of the {len(damaged)} checkpoints can be read (newest: {why}); "
             "delete the folder to train from the start"
         )
 
     def _read_record(self, step: int, check: Check) -> dict[str, Any] | str:
         """What is saved beside the arrays, or why it cannot be read."""
         try:
-            saved = read_saved(self._root.parent, step)
+            saved = read_saved(self._named.parent, step)
             check(step, saved)
             return saved
         except InputError:
@@ -235,6 +277,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         """The arrays, each host its shards, or why they are not what was saved."""
         arrays, failure, reason = None, None, None
         try:
+            if self._staged is not None:
+                self._staged.fetch(step)
             target = {
                 name: jax.ShapeDtypeStruct(
                     shape, jnp.dtype(dtype), sharding=place(name, tuple(shape))
@@ -246,16 +290,19 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 self._root / str(step) / "state", args=self._ocp.args.StandardRestore(target)
             )
             arrays = {name: arrays[name] for name in target}
-        except (MemoryError, jax.errors.JaxRuntimeError) as error:  # no fault of the file
-            failure = error
+        except (MemoryError, jax.errors.JaxRuntimeError, StorageError) as error:
+            failure = error  # no fault of the file
         except Exception as error:  # whatever a damaged file makes the reader raise
-            reason = _reason(error)
+            if is_remote(self._named) and is_refusal(error):
+                failure = _refused(self._named / str(step), "cannot be read", error)
+            else:
+                reason = _reason(error)
         hosts = from_all_hosts([None if failure is None else _reason(failure), reason])
         if failure is not None:
             raise failure
         for number, (failed, _) in enumerate(hosts):
             if failed is not None:
-                raise InputError(f"{self._root / str(step)}: process {number} failed: {failed}")
+                raise InputError(f"{self._named / str(step)}: process {number} failed: {failed}")
         for _, unread in hosts:
             if unread is not None:
                 return unread
@@ -266,7 +313,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def _leave_out(self, damaged: list[tuple[int, str]], step: int) -> None:
         for bad, why in damaged:
-            path = self._root / str(bad)
+            path = self._named / str(bad)
             logger.warning("%s: damaged checkpoint (%s); taking step %d", path, why, step)
             if not self._read_only:
                 self._set_aside(bad)
@@ -277,17 +324,23 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         if new != old:
             name = min(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
             raise InputError(
-                f"{self._root / str(step)}: array {name!r} is {old.get(name, 'absent')} in the "
+                f"{self._named / str(step)}: array {name!r} is {old.get(name, 'absent')} in the "
                 f"checkpoint and {new.get(name, 'absent')} in this program; train in another "
                 "directory or with the version that wrote it"
             )
 
     def _set_aside(self, step: int) -> None:
-        target = self._root.parent / UNREADABLE / str(step)
+        target = self._named.parent / UNREADABLE / str(step)
         target.parent.mkdir(exist_ok=True)
         if target.exists():
-            shutil.rmtree(target)
-        (self._root / str(step)).rename(target)
+            remove_tree(target)
+        move_tree(self._named / str(step), target)
+        if self._staged is not None:
+            self._staged.drop(step)
+
+
+def _refused(path: Path, what: str, error: Exception) -> StorageError:
+    return StorageError(path, what, " ".join(str(error).split())[:200])
 
 
 def _reason(error: Exception) -> str:

@@ -8,16 +8,18 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.append import Appender
 from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.artifacts.mirror import Mirror
+from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.errors import InputError
 
 METRICS = "metrics.jsonl"
@@ -52,12 +54,13 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
                 self.heldout[line["step"]] = means
         if wandb_project is not None and self._writes:
             self._wandb = _start_wandb(wandb_project, directory, run_config)
-        self._metrics = (directory / METRICS if self._writes else Path(os.devnull)).open("a")
-        self._timing = (directory / TIMING if self._writes else Path(os.devnull)).open("a")
+        self._metrics = Appender(directory / METRICS if self._writes else None)
+        self._timing = Appender(directory / TIMING if self._writes else None)
+        self._mirror = Mirror(directory / "tensorboard")
         if tensorboard and self._writes:
             from tensorboardX import SummaryWriter
 
-            folder = str(directory / "tensorboard")
+            folder = str(self._mirror.folder)
             self._events = SummaryWriter(folder, purge_step=restored_step + 1)
 
     def __exit__(self, *error: object) -> None:
@@ -65,6 +68,7 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
         self._timing.close()
         if self._events is not None:
             self._events.close()
+        self._mirror.close()
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if error[0] is None else 1)
 
@@ -76,13 +80,12 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
         """Appends one line of measured times."""
         self.write(step, values, self._timing)
 
-    def write(self, step: int, values: Mapping[str, Any], file: TextIO | None = None) -> None:
+    def write(self, step: int, values: Mapping[str, Any], file: Appender | None = None) -> None:
         """Appends one line; values become Python floats exactly, those not finite null."""
         file = file or self._metrics
         floats = {name: float(values[name]) for name in sorted(values)}
         line = {n: value if math.isfinite(value) else None for n, value in floats.items()}
         file.write(json.dumps({"step": step, **line}, allow_nan=False) + "\n")
-        file.flush()
         if self._events is not None:
             for name, value in floats.items():
                 self._events.add_scalar(name, value, step)
@@ -106,7 +109,10 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
     def sync(self) -> None:
         """Returns when the lines are on disk: no checkpoint may be ahead of its metrics."""
         if self._writes:
-            os.fsync(self._metrics.fileno())
+            self._metrics.sync()
+            if self._events is not None and self._mirror.is_remote:
+                self._events.flush()
+                self._mirror.send()
 
 
 def _start_wandb(project: str, directory: Path, config: Any) -> Any:
@@ -121,7 +127,7 @@ def _start_wandb(project: str, directory: Path, config: Any) -> Any:
     if not kept.exists():
         write_text(kept, hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:16])
     name = kept.read_text()
-    folder = str(directory)
+    folder = None if is_remote(directory) else str(directory)
     return wandb.init(
         project=project, dir=folder, name=directory.name, id=name, resume="allow", config=config
     )

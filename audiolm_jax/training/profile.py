@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from audiolm_jax.artifacts.mirror import mirrored
+
 PROFILE = "profile"
 
 
@@ -19,7 +21,8 @@ class Profile(contextlib.ExitStack):
     def before(self, step: int) -> None:
         """Begins the trace if update `step` is to be in it."""
         if step in self._steps and not self._tracing:
-            self.enter_context(jax.profiler.trace(str(self._directory)))
+            folder = self.enter_context(mirrored(self._directory))
+            self.enter_context(jax.profiler.trace(str(folder)))
             self._tracing = True
 
     def after(self, step: int, result: Any) -> None:

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model, read_model_json
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import (
     Checkpoints,
@@ -103,7 +103,7 @@ class WarmStart:
 def read_warm_start(config: WarmStartConfig, mesh: Mesh | None = None) -> WarmStart:
     """Reads and verifies the source: a run with a whole checkpoint, each host its share of it, or a
     model folder. All hosts must call it."""
-    source = Path(config.source)
+    source = at(config.source)
     if from_first_host(lambda: latest_step(source)) is not None:
         with Checkpoints(source, keep=None) as checkpoints:
             arrays, saved = checkpoints.restore_arrays(mesh)
@@ -118,7 +118,7 @@ def read_warm_start(config: WarmStartConfig, mesh: Mesh | None = None) -> WarmSt
 
 def read_facts(config: WarmStartConfig) -> dict[str, Any]:
     """`WarmStart.facts` as the files of the source state them, its weights unread; on any host."""
-    source = Path(config.source)
+    source = at(config.source)
     for step in reversed(saved_steps(source)):
         with contextlib.suppress(Exception):  # whatever a damaged file makes the reader raise
             return _facts_of_run(config, read_saved(source, step))

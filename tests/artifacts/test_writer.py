@@ -1,5 +1,6 @@
 """One writer at a time, whatever the lock of the folder is worth."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -7,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from audiolm_jax.artifacts import writer
+from audiolm_jax.artifacts.storage import files_below
 from audiolm_jax.artifacts.writer import lock_file, only_writer
 from audiolm_jax.errors import InputError
 
@@ -123,3 +127,85 @@ def test_a_name_may_be_as_long_as_the_system_lets_it(tmp_path):
         with pytest.raises(InputError, match=TAKEN), only_writer(path, is_replaced=True):
             pass
     assert not list(tmp_path.iterdir())
+
+
+def other(place, **fields):
+    own = {"machine": writer._machine(), "host": "far", "pid": 7, **writer._process(), "id": "x"}
+    place.write_bytes(json.dumps(own | fields).encode())
+
+
+def test_in_a_bucket_the_second_is_refused_and_nothing_is_left(bucket):
+    with only_writer(bucket / "out"):
+        with pytest.raises(InputError, match=rf"{TAKEN} \({os.getpid()} on .*write elsewhere"):
+            only_writer(bucket / "out").__enter__()
+        with only_writer(bucket / "out", is_replaced=True), only_writer(bucket / "other"):
+            assert len(files_below(bucket)) == 3
+    with only_writer(bucket / "out"):
+        pass
+    assert not files_below(bucket)
+
+
+@pytest.mark.parametrize("fields", [{"machine": "another kernel"}, {"space": "pid:[1]"}])
+def test_in_a_bucket_a_writer_elsewhere_counts_while_it_is_fresh(bucket, monkeypatch, fields):
+    monkeypatch.setattr(writer, "SETTLE_SECONDS", 0.0)
+    other(lock_file(bucket), **fields)
+    with pytest.raises(InputError, match=rf"{TAKEN} \(7 on far\)"):
+        only_writer(bucket).__enter__()
+    monkeypatch.setattr(writer, "FRESH_SECONDS", 0.0)
+    with only_writer(bucket):
+        assert json.loads(lock_file(bucket).read_text())["pid"] == os.getpid()
+    assert not files_below(bucket)
+
+
+def test_in_a_bucket_a_writer_of_this_machine_that_has_ended_does_not_count(bucket, monkeypatch):
+    """Nor one whose number another process has now."""
+    monkeypatch.setattr(writer, "SETTLE_SECONDS", 0.0)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    for pid, since in ((process.pid, "1"), (os.getpid(), "1")):
+        other(lock_file(bucket), pid=pid, since=since)
+        with only_writer(bucket):
+            pass
+    other(lock_file(bucket), pid=os.getpid())
+    with pytest.raises(InputError, match=TAKEN):
+        only_writer(bucket).__enter__()
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_in_a_bucket_of_many_at_once_one_writes(bucket, monkeypatch, is_stale):
+    monkeypatch.setattr(writer, "SETTLE_SECONDS", 0.3)
+    if is_stale:
+        other(lock_file(bucket), pid=1 << 30)
+    barrier, held = threading.Barrier(6), []
+
+    def compete(number):
+        barrier.wait()
+        with contextlib.suppress(InputError), only_writer(bucket):
+            held.append(number)
+            time.sleep(0.5)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(compete, range(6)))
+    assert len(held) == 1
+    assert not files_below(bucket)
+
+
+def test_in_a_bucket_a_writer_shows_that_it_lives_and_notices_another(bucket, monkeypatch, caplog):
+    monkeypatch.setattr(writer, "BEAT_SECONDS", 0.01)
+
+    def until(condition):
+        end = time.monotonic() + 10
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.01)
+        return condition()
+
+    place = lock_file(bucket)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(only_writer(bucket))
+        first = place.stat().st_mtime_ns
+        assert until(lambda: place.stat().st_mtime_ns > first)
+        other(place, machine="another kernel")
+        assert until(lambda: "another process writes here since" in caplog.text)
+        with pytest.raises(InputError, match="another process writes here since"):
+            stack.close()
+    assert json.loads(place.read_text())["host"] == "far"

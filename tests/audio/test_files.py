@@ -9,14 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.audio_files import encoded
 
-from audiolm_jax.audio.files import (
-    FORMATS,
-    iter_audio,
-    probe,
-    read_audio,
-    read_wav_provenance,
-    write_wav,
-)
+from audiolm_jax.audio.files import FORMATS, iter_audio, probe, read_audio, write_wav
+from audiolm_jax.audio.wav import read_wav_provenance
 from audiolm_jax.errors import InputError
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.tiny_models import CODES, voice, write_codec
 
-from audiolm_jax.audio.files import read_audio, read_wav_provenance, write_wav
+from audiolm_jax.audio.files import read_audio, write_wav
+from audiolm_jax.audio.wav import read_wav_provenance
 from audiolm_jax.cli import generate
 from audiolm_jax.cli.demo import DemoOptions, split_of, steps
 from audiolm_jax.cli.main import VERBS, main

@@ -74,10 +74,15 @@ BUNDLED = ("codec", "kmeans", "semantic_lm", "coarse_lm", "fine_lm")
 
 
 def write_configs(
-    folder: Path, data: Path, steps: int = 2, names: Sequence[str] = tuple(BODIES)
+    folder: Path,
+    data: Path | str,
+    steps: int = 2,
+    names: Sequence[str] = tuple(BODIES),
+    runs: str | None = None,
 ) -> dict[str, Path]:
-    """Config files in `folder`, by name, of runs below folder/runs that read `data`."""
-    places = {"data": str(data), "runs": str(folder / "runs"), "steps": steps}
+    """Config files in `folder`, by name, of runs below `runs`, None: folder/runs, that read
+    `data`."""
+    places = {"data": str(data), "runs": runs or str(folder / "runs"), "steps": steps}
     paths = {name: folder / f"{name}.py" for name in names}
     for name, path in paths.items():
         path.write_text(HEAD.format(**places) + BODIES[name].replace("{runs}", places["runs"]))

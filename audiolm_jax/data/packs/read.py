@@ -4,7 +4,6 @@ The list of files is that of the folder that was packed, so clips, splits and fi
 worked out from it as from a folder. What a clip needs is read from the records that hold it.
 """
 
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.audio.names import shown
 from audiolm_jax.data.clips import Clips
 from audiolm_jax.data.example import features_of, naming, only
@@ -153,10 +153,11 @@ _open: dict[str, Pack] = {}
 def find_pack(source: str, hashes: bool) -> Pack | None:
     """The pack at a path, opened anew, `hashes` proves its shards; None if there is something
     else."""
-    if os.path.isfile(os.path.join(source, PACK)):
-        _open[source] = Pack(Path(source), hashes)
+    place = at(source)
+    if (place / PACK).is_file():
+        _open[source] = Pack(place, hashes)
         return _open[source]
-    if os.path.isfile(os.path.join(source, UNFINISHED)):
+    if (place / UNFINISHED).is_file():
         raise InputError(
             f"--data.source = {shown(source)}: a pack that is not finished; run audiolm pack again"
         )

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.resample import resample_blocks, resampled_lengths
@@ -51,7 +52,7 @@ from audiolm_jax.data.packs.manifest import (
 )
 from audiolm_jax.data.packs.sound import ENCODINGS, encode_sound, quantised
 from audiolm_jax.data.packs.tfds_files import TEXTS, shard_name, write_tfds_files
-from audiolm_jax.data.shards import read_summary, shard_counts, write_records, write_summary
+from audiolm_jax.data.shards import read_summaries, shard_counts, write_records, write_summary
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig, Split
 from audiolm_jax.data.workers import ALONE, Worker
 from audiolm_jax.errors import InputError
@@ -98,7 +99,7 @@ def pack(
         if not _begin(directory, plan):
             return True
         _write_shards(directory, plan, worker.share(plan.shards))
-        found = [read_summary(directory / shard.name, plan.fingerprint) for shard in plan.shards]
+        found = _summaries(directory, plan, plan.shards)
         if missing := sum(summary is None for summary in found):
             logger.info(f"pack: {missing} of {len(found)} shards are left to other workers")
             return False
@@ -177,7 +178,7 @@ def _sha256(table: pa.Table) -> str:
 
 def _begin(directory: Path, plan: _Plan) -> bool:
     """Whether something is left to do; InputError if a folder holds anything but this pack."""
-    if Path(directory).resolve().is_relative_to(Path(plan.source.source).resolve()):
+    if directory.resolve().is_relative_to(at(plan.source.source).resolve()):
         raise InputError(
             f"--out {shown(directory)}: lies in the folder that is packed; choose another"
         )
@@ -203,9 +204,15 @@ def _begin(directory: Path, plan: _Plan) -> bool:
     )
 
 
+def _summaries(directory: Path, plan: _Plan, shards: list[_Shard]) -> list[dict[str, Any] | None]:
+    """Of the shards that are there."""
+    return list(read_summaries([directory / shard.name for shard in shards], plan.fingerprint))
+
+
 def _write_shards(directory: Path, plan: _Plan, shards: list[_Shard]) -> None:
     """Those that are not there yet; tells how it gets on."""
-    missing = [s for s in shards if read_summary(directory / s.name, plan.fingerprint) is None]
+    there = _summaries(directory, plan, shards)
+    missing = [shard for shard, summary in zip(shards, there, strict=True) if summary is None]
     if len(missing) < len(shards):
         logger.info(f"pack: {len(shards) - len(missing)} shards are there already")
     seconds = [float(shard.clips.source_seconds.sum()) for shard in missing]
@@ -216,8 +223,8 @@ def _write_shards(directory: Path, plan: _Plan, shards: list[_Shard]) -> None:
             for leftover in directory.glob(f".*.{shard.name[-40:]}"):  # of a run that was killed
                 leftover.unlink(missing_ok=True)
             writer = _Writer(plan, shard)
-            write_records(path, writer.records(), ",uncompressed")
-            summary = write_summary(path, writer.facts())
+            own = write_records(path, writer.records(), ",uncompressed")
+            summary = write_summary(path, writer.facts() | own)
         done += length
         speed = done / (time.monotonic() - begun)
         logger.info(

@@ -97,12 +97,17 @@ class StageStream:
         order = np.lexsort((crops.record, crops.store))
         order = order[crops.record[order] >= 0]
         now, frames = (-1, -1), self.stage.frames_per_semantic
+        fetched = [
+            part.store.fetched(self.split, crops.record[order][crops.store[order] == number])
+            for number, part in enumerate(self._stores)
+        ]
         columns = (order, *(field[order] for field in crops))
         for row, number, record, start, stop in zip(*(c.tolist() for c in columns), strict=True):
             part = self._stores[number]
             if now != (number, record):
                 now = number, record
-                clusters, codes = part.store.tokens(self.split, record)
+                read = fetched[number].get(record)
+                clusters, codes = read or part.store.tokens(self.split, record)
                 if codes.shape != (frames * len(clusters), self.stage.levels):
                     part.store.record(self.split, record)  # says so
             ends_here = stop == len(clusters) and part.is_last(record)

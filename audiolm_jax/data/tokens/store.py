@@ -15,11 +15,12 @@ from jaxtyping import Int
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
+from audiolm_jax.artifacts.storage import at, each, is_remote
 from audiolm_jax.data.index import file_of
 from audiolm_jax.data.shards import (
     ShardReader,
     check_shards,
-    read_summary,
+    read_summaries,
     summary_path,
     write_records,
     write_summary,
@@ -69,7 +70,7 @@ def write_shard(
             lengths.append(len(record.clusters))
             ids.append(record.clip_id)
 
-    write_records(path, encoded())
+    own = write_records(path, encoded())
     summary = {
         "fingerprint": provenance.fingerprint,
         "records": len(lengths),
@@ -80,7 +81,7 @@ def write_shard(
         "semantic_counts": clusters.tolist(),
         "acoustic_counts": codes.tolist(),
     }
-    return write_summary(path, summary)
+    return write_summary(path, summary | own)
 
 
 def write_manifest(
@@ -89,10 +90,10 @@ def write_manifest(
     """Writes MANIFEST.json over finished shards; `shards` is their number in each split."""
     splits = {}
     for split, count in shards.items():
+        paths = [directory / shard_name(split, index, count) for index in range(count)]
         summaries = []
-        for index in range(count):
-            path = directory / shard_name(split, index, count)
-            if (summary := read_summary(path, provenance.fingerprint)) is None:
+        for path, summary in zip(paths, read_summaries(paths, provenance.fingerprint), strict=True):
+            if summary is None:
                 raise RuntimeError(f"{path}: was not written")
             summaries.append(summary)
         kept = ("name", "records", "frames", "bytes", "sha256")
@@ -156,8 +157,8 @@ class TokenStore:
     @classmethod
     def open(cls, directory: Path | str, verify: bool = True) -> "TokenStore":
         """Opens a finished store and, if wanted, proves its shards whole; InputError if it is not.
-        SHA-256 sums are compared for stores up to `HASH_ON_OPEN_BYTES` only."""
-        directory = Path(directory)
+        SHA-256 sums are compared for stores up to `HASH_ON_OPEN_BYTES` only, in a bucket never."""
+        directory = at(directory)
         path = directory / MANIFEST
         if not path.exists():
             state = "is unfinished" if any(directory.glob("*.array_record*")) else "does not exist"
@@ -176,7 +177,7 @@ class TokenStore:
         if provenance.fingerprint != manifest.get("fingerprint"):
             raise InputError(f"{path}: fingerprint does not match its provenance; tokenize again")
         if verify:
-            store.verify(hashes=total <= HASH_ON_OPEN_BYTES)
+            store.verify(hashes=total <= HASH_ON_OPEN_BYTES and not is_remote(directory))
         return store
 
     @property
@@ -236,9 +237,11 @@ class TokenStore:
         return self._edges[split]
 
     def _summaries(self, split: Split) -> Iterator[dict[str, Any]]:
-        for shard in self._shards.get(split, []):
-            path = self.directory / shard["name"]
-            summary = read_summary(path, self.fingerprint) or {}
+        shards = self._shards.get(split, [])
+        paths = [self.directory / shard["name"] for shard in shards]
+        found = read_summaries(paths, self.fingerprint)
+        for shard, path, summary in zip(shards, paths, found, strict=True):
+            summary = summary or {}
             lengths = summary.get("semantic_lengths", [])
             ids, frames = summary.get("clip_ids", lengths), sum(lengths)
             sizes = len(lengths), len(ids), frames * self.sizes.frames_per_semantic
@@ -253,6 +256,22 @@ class TokenStore:
         check_record(record, self.sizes, path)
         return record
 
+    def fetched(
+        self, split: Split, indices: Int[np.ndarray, " n"]
+    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """In a bucket the `tokens` of these numbers, asked for together; else nothing."""
+        if not is_remote(self.directory):
+            return {}
+        shards: dict[int, list[int]] = {}
+        for index in np.unique(indices).tolist():
+            shards.setdefault(self._shard_of(split, index), []).append(index)
+        read = lambda shard: self._read(split, shard, shards[shard])  # noqa: E731
+        return {
+            index: decode_tokens(data, self._path(split, shard))
+            for shard, found in zip(shards, each(read, list(shards)), strict=True)
+            for index, data in zip(shards[shard], found, strict=True)
+        }
+
     def tokens(self, split: Split, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Clusters and codes of `record`, whose ids nobody has checked against the sizes yet."""
         data, path = self._data(split, index)
@@ -260,13 +279,22 @@ class TokenStore:
 
     def _data(self, split: Split, index: int) -> tuple[bytes, str]:
         """A serialized record and its file."""
+        shard = self._shard_of(split, index)
+        return self._read(split, shard, [index])[0], self._path(split, shard)
+
+    def _shard_of(self, split: Split, index: int) -> int:
         if not 0 <= index < self.num_records(split):
             raise IndexError(f"{split} record {index} of {self.num_records(split)}")
-        number = int(np.searchsorted(self._ends[split], index, side="right"))
-        shard = self._shards[split][number]
-        count, path = shard["records"], f"{self.directory}/{shard['name']}"
-        first = int(self._ends[split][number]) - count
-        return self._reader.read(path, index - first, count), path
+        return int(np.searchsorted(self._ends[split], index, side="right"))
+
+    def _path(self, split: Split, shard: int) -> str:
+        return f"{self.directory}/{self._shards[split][shard]['name']}"
+
+    def _read(self, split: Split, shard: int, indices: list[int]) -> list[bytes]:
+        count = self._shards[split][shard]["records"]
+        first = int(self._ends[split][shard]) - count
+        numbers = [index - first for index in indices]
+        return self._reader.read_many(self._path(split, shard), numbers, count)
 
     def records(self, split: Split) -> Iterator[TokenRecord]:
         """All clips of a split, in order."""

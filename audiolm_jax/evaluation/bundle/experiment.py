@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.lifecycle import Evaluation
@@ -68,7 +69,7 @@ class EvaluateExperiment(Evaluation):
         """Fingerprint of the bundle."""
         from audiolm_jax.generation.bundle import read_record
 
-        return {"bundle": read_record(Path(self.bundle))["fingerprint"]}
+        return {"bundle": read_record(at(self.bundle))["fingerprint"]}
 
     def check_data(self, index: "ClipIndex") -> None:
         """There must be a held-out clip as long as the prompts."""
@@ -104,13 +105,13 @@ class EvaluateExperiment(Evaluation):
         from audiolm_jax.generation.bundle import load_bundle, read_record
         from audiolm_jax.generation.pipeline import Generator
 
-        trainers = tuple(summarize_run(Path(run)) for run in self.runs)
+        trainers = tuple(summarize_run(at(run)) for run in self.runs)
         index, store = scan(self.data), TokenStore.open(self.tokens)
-        origins = read_record(Path(self.bundle))["provenance"]
+        origins = read_record(at(self.bundle))["provenance"]
         check_unheard(index, {f"{self.bundle}/{part}": of for part, of in origins.items()})
         check_untrained(index, store, {n: of for n, of in origins.items() if n.endswith("_lm")})
         self.check_data(index)
-        bundle = load_bundle(Path(self.bundle))
+        bundle = load_bundle(self.bundle)
         generator = Generator(bundle, self.generation)
         if (rate_hz := self.data.sample_rate_hz) != generator.sample_rate_hz:
             expected = f"the bundle's models take {generator.sample_rate_hz}"

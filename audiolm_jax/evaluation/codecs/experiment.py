@@ -12,6 +12,7 @@ from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import OPUS, ORIGINAL, opus_differences, summarize
@@ -154,7 +155,7 @@ class CodecEvaluateExperiment(Evaluation):
         not_measured = self._not_measured()
         index = scan(self.data)
         check_unheard(index, {path: provenance_at(path) for _, path in self.codecs})
-        trainers = tuple(summarize_run(Path(run)) for run in self.runs)
+        trainers = tuple(summarize_run(at(run)) for run in self.runs)
         self.check_data(index)
         codecs = load_codecs(self.codecs, self.levels)
         for name, reason in not_measured.items():

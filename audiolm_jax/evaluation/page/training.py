@@ -11,6 +11,7 @@ import numpy as np
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.artifacts.run_folder import fingerprint_of
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.page.charts import Chart, Line, curve
 from audiolm_jax.training.metrics import HELDOUT, METRICS, TIMING, read_metrics
@@ -62,9 +63,9 @@ def summarize_run(directory: Path) -> TrainerSummary:
 def run_facts(runs: Sequence[str]) -> list[list[str]]:
     """What tells finished runs apart: their names, models and curves."""
     return [
-        [Path(run).name, fingerprint_of(run), file_sha256(Path(run) / METRICS)]
+        [at(run).name, fingerprint_of(run), file_sha256(at(run) / METRICS)]
         for run in runs
-        if (Path(run) / METRICS).is_file()  # `summarize_run` refuses the others
+        if (at(run) / METRICS).is_file()  # `summarize_run` refuses the others
     ]
 
 

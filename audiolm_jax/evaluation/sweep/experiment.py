@@ -12,6 +12,7 @@ from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import AbxConfig
@@ -106,7 +107,7 @@ class SweepExperiment(Evaluation):
     def facts(self) -> dict[str, Any]:
         """Fingerprint of the encoder, hashes of items and alignments."""
         files = {"items": self.items, "alignments": self.alignments}
-        hashes = {name: file_sha256(Path(path)) for name, path in files.items() if path}
+        hashes = {name: file_sha256(at(path)) for name, path in files.items() if path}
         return {"upstream": self.upstream(), "files": hashes, "curves": run_facts(self.runs)}
 
     def data_facts(self) -> dict[str, Any]:
@@ -141,7 +142,7 @@ class SweepExperiment(Evaluation):
         encoder = load_frame_encoder(model_folder(self.encoder), self.window)
         if unknown := [layer for layer in self.layers if layer not in encoder.layers]:
             raise InputError(f"--layers {unknown[0]}: this encoder has {', '.join(encoder.layers)}")
-        trainers = [summarize_run(Path(run)) for run in self.runs]
+        trainers = [summarize_run(at(run)) for run in self.runs]
         recordings = read_recordings(self.audio_dir, self.items, self.alignments, self.abx.part)
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.local_copy import local_copy
+from audiolm_jax.artifacts.storage import StorageError
 from audiolm_jax.errors import InputError
 from audiolm_jax.types import AcousticTokenizer
 
@@ -46,9 +48,11 @@ def write_codes(path: Path, file: CodeFile, codec: AcousticTokenizer) -> None:
 def read_codes(path: Path, codec: AcousticTokenizer) -> CodeFile:
     """Reads codes that this very codec wrote."""
     try:
-        with safe_open(path, framework="numpy") as file:
+        with local_copy(path) as copy, safe_open(copy, framework="numpy") as file:
             metadata = file.metadata() or {}
             codes = file.get_tensor("codes") if "codes" in file.keys() else None  # noqa: SIM118
+    except StorageError:
+        raise
     except (SafetensorError, OSError, struct.error) as error:
         raise InputError(f"{path}: not a code file ({error})") from error
     if metadata.get("format") != FORMAT or codes is None or codes.ndim != 2:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.storage import StorageError
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.blocks import Frames
 from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering, KmeansConfig, KmeansResult
@@ -96,8 +97,10 @@ def read_state(directory: Path) -> KmeansState | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _state_of(arrays)
+    except StorageError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it to fit from the start") from error
 
