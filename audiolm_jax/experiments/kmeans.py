@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import logging
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
-from audiolm_jax.artifacts.storage import at, is_remote
+from audiolm_jax.artifacts.storage import at, is_remote, remove_tree
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
@@ -113,7 +112,7 @@ class KmeansExperiment(TrainedExperiment):
                 directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
             )
             # What the model folder was made of; it is written again if the model is deleted.
-            shutil.rmtree(features)
+            remove_tree(features)
             (directory / STATE).unlink()
 
 
