@@ -18,7 +18,7 @@ import stat
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from audiolm_jax.errors import InputError
 
@@ -152,9 +152,7 @@ class BucketPath(PosixPath):
             if name != own or len(names) > 1:
                 yield self / name
 
-    def glob(  # type: ignore[override]  # more options come with each Python
-        self, pattern: str, **options: Any
-    ) -> Generator["BucketPath", None, None]:
+    def glob(self, pattern: str, **options: Any) -> Generator["BucketPath", None, None]:
         """Of what lies directly below, what is called so."""
         if "/" in pattern:
             raise NotImplementedError(f"{self}: glob of {pattern!r}")
@@ -182,7 +180,7 @@ class BucketPath(PosixPath):
                 [self._key] * len(ranges), list(starts), list(stops), on_error="raise"
             )
 
-    def open(  # type: ignore[override]
+    def open(
         self,
         mode: str = "r",
         buffering: int = -1,
@@ -298,7 +296,7 @@ def download(source: Path, target: Path) -> None:
 
     def fetch(name: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        cast(BucketPath, source / name).fetch(target / name)
+        (source / name).fetch(target / name)
 
     target.mkdir(parents=True)
     each(fetch, list(files_below(source)))
