@@ -18,7 +18,7 @@ import stat
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from audiolm_jax.errors import InputError
 
@@ -152,9 +152,7 @@ class BucketPath(PosixPath):
             if name != own or len(names) > 1:
                 yield self / name
 
-    def glob(  # type: ignore[override]  # more options come with each Python
-        self, pattern: str, **options: Any
-    ) -> Generator["BucketPath", None, None]:
+    def glob(self, pattern: str, **options: Any) -> Generator["BucketPath", None, None]:
         """Of what lies directly below, what is called so."""
         if "/" in pattern:
             raise NotImplementedError(f"{self}: glob of {pattern!r}")
@@ -182,7 +180,7 @@ class BucketPath(PosixPath):
                 [self._key] * len(ranges), list(starts), list(stops), on_error="raise"
             )
 
-    def open(  # type: ignore[override]
+    def open(
         self,
         mode: str = "r",
         buffering: int = -1,
@@ -253,10 +251,11 @@ def files_below(folder: Path) -> dict[str, os.stat_result]:
     }
 
 
-def remove_tree(folder: Path) -> None:
-    """Removes a folder, or all objects below an address, those that say that it is whole first."""
+def remove_tree(folder: Path, may_vanish: bool = False) -> None:
+    """Removes a folder, of which others may remove parts meanwhile, or all objects below an
+    address, those that say that it is whole first."""
     if not isinstance(folder, BucketPath):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=may_vanish)
         return
     groups: dict[tuple[bool, int], list[str]] = {}
     for name in files_below(folder):
@@ -298,7 +297,7 @@ def download(source: Path, target: Path) -> None:
 
     def fetch(name: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        cast(BucketPath, source / name).fetch(target / name)
+        (source / name).fetch(target / name)
 
     target.mkdir(parents=True)
     each(fetch, list(files_below(source)))

@@ -245,7 +245,7 @@ def _checked(
 
 def changed_file(config: AudioDataConfig, clip: ClipInfo, what: str = "") -> InputError:
     """That the file of a clip is not the one that was indexed."""
-    path = Path(config.source) / named(clip.path)
+    path = at(config.source) / named(clip.path)
     return InputError(
         f"{shown(path)}: the file changed since it was indexed{what}; start again with audiolm "
         f"index {config.source}"

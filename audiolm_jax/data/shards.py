@@ -53,6 +53,13 @@ def read_summaries(paths: Sequence[Path], fingerprint: str) -> Iterable[dict[str
     return each(lambda path: read_summary(path, fingerprint), paths)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed writers of a shard left behind; for who alone writes it now."""
+    for name in (path.name, summary_path(path).name):
+        for leftover in path.parent.glob(f".*.{name[-40:]}"):  # as `atomic_path` calls them
+            leftover.unlink(missing_ok=True)
+
+
 def write_records(path: Path, records: Iterable[bytes], options: str = "") -> dict[str, Any]:
     """Writes records, each reached by its number, whole or not at all; same records, same bytes.
     `options` are further ones of the writer. Returns the file's name, size and SHA-256."""

@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import logging
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.run_folder import MODEL, fingerprint_of, model_folder
-from audiolm_jax.artifacts.storage import at, is_remote
+from audiolm_jax.artifacts.storage import at, is_remote, remove_tree
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.audio import audio_facts
@@ -124,7 +123,7 @@ class KmeansExperiment(TrainedExperiment):
             if is_first_host():
                 (directory / STATE).unlink()
             # Of a folder that hosts share they take what is left from under each other.
-            shutil.rmtree(features, ignore_errors=jax.process_count() > 1)
+            remove_tree(features, may_vanish=jax.process_count() > 1)
 
 
 def _place_of_features(directory: Path) -> contextlib.AbstractContextManager[Path]:

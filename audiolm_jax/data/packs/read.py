@@ -127,8 +127,8 @@ class Pack:
         gaps = np.cumsum(np.concatenate([[False], begins[1:] != ends[:-1]]))
         file, start, stop = clips.stretches()
         covered = np.zeros(len(clips), bool)
-        for at in range(0, len(clips), _AT_ONCE):
-            own = slice(at, at + _AT_ONCE)
+        for row in range(0, len(clips), _AT_ONCE):
+            own = slice(row, row + _AT_ONCE)
             is_long = stop[own] >= length
             place = file[own] * length
             first, last = place + start[own], place + np.minimum(stop[own], length - 1)

@@ -52,7 +52,13 @@ from audiolm_jax.data.packs.manifest import (
 )
 from audiolm_jax.data.packs.sound import ENCODINGS, encode_sound, quantised
 from audiolm_jax.data.packs.tfds_files import TEXTS, shard_name, write_tfds_files
-from audiolm_jax.data.shards import read_summaries, shard_counts, write_records, write_summary
+from audiolm_jax.data.shards import (
+    read_summaries,
+    remove_leftovers,
+    shard_counts,
+    write_records,
+    write_summary,
+)
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig, Split
 from audiolm_jax.data.workers import ALONE, Worker
 from audiolm_jax.errors import InputError
@@ -220,8 +226,7 @@ def _write_shards(directory: Path, plan: _Plan, shards: list[_Shard]) -> None:
     for shard, length in zip(missing, seconds, strict=True):
         path = directory / shard.name
         with only_writer(path, is_replaced=True):
-            for leftover in directory.glob(f".*.{shard.name[-40:]}"):  # of a run that was killed
-                leftover.unlink(missing_ok=True)
+            remove_leftovers(path)
             writer = _Writer(plan, shard)
             own = write_records(path, writer.records(), ",uncompressed")
             summary = write_summary(path, writer.facts() | own)

@@ -23,7 +23,7 @@ from audiolm_jax.artifacts.writer import TakenError, only_writer
 from audiolm_jax.data.clips import ClipInfo, Clips
 from audiolm_jax.data.index import ClipIndex, load_clip
 from audiolm_jax.data.prefetch import prefetch
-from audiolm_jax.data.shards import read_summary, shard_counts
+from audiolm_jax.data.shards import read_summary, remove_leftovers, shard_counts
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
@@ -245,6 +245,7 @@ def _write_here(
                         logger.info("tokenize: shard %s: already written", shard.label)
                         continue
                     tokenizers = tokenizers or tokenizers_on(load, number)
+                    remove_leftovers(writer.directory / shard.name)
                     seconds = writer.write(shard, index, tokenizers, stop)
                     progress.tell(shard, seconds, todo.qsize())
 
