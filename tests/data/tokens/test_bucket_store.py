@@ -9,10 +9,11 @@ from support.token_stores import CUT, LENGTHS, PROVENANCE, make_store, stage
 
 from audiolm_jax.artifacts import storage
 from audiolm_jax.artifacts.storage import BucketPath, files_below, upload
+from audiolm_jax.data.shards import read_summary
 from audiolm_jax.data.tokens.batches import StageStream
 from audiolm_jax.data.tokens.loader import token_batches
 from audiolm_jax.data.tokens.mixture import TokenMixture
-from audiolm_jax.data.tokens.store import TokenStore, read_shard_summary, shard_name, write_shard
+from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_shard
 from audiolm_jax.errors import InputError
 
 POSITIONS = np.random.default_rng(0).integers(0, 10**9, 64)
@@ -123,10 +124,10 @@ def test_a_killed_shard_is_written_again(stores, bucket, monkeypatch):
         with pytest.raises(Killed):
             write_shard(path, records, PROVENANCE)
         assert len(files_below(bucket / "new")) == allowed
-        assert read_shard_summary(path, PROVENANCE.fingerprint) is None
+        assert read_summary(path, PROVENANCE.fingerprint) is None
     written[:] = [None] * 2
     assert write_shard(path, records, PROVENANCE)["records"] == len(records)
-    assert read_shard_summary(path, PROVENANCE.fingerprint)
+    assert read_summary(path, PROVENANCE.fingerprint)
 
 
 def test_stores_move_between_folders_and_buckets(stores, bucket, tmp_path):
