@@ -16,6 +16,7 @@ from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.file_index import index_share
 from audiolm_jax.data.index import index_folder
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.workers import Worker
 from audiolm_jax.errors import InputError
 
 FOUND = "a.wav", "b/c.flac", "b/d.ogg", "e/f/g h.wav"
@@ -105,7 +106,7 @@ def test_a_file_that_changed_behind_its_index_is_named_when_it_is_read(corpus):
 def test_workers_share_a_bucket(corpus, decoded, bucket):
     rules = {"index": str(bucket / "index")}
     for worker in range(3):
-        index_share(config(corpus[1], **rules), worker, 3)
+        index_share(config(corpus[1], **rules), Worker(worker, 3))
     assert len(decoded) == 6
     assert index_folder(config(corpus[1], **rules)).fingerprint == (
         index_folder(config(corpus[0])).fingerprint

@@ -65,7 +65,9 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(RULES)))
+@pytest.mark.parametrize(
+    "number", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, len(RULES)))]
+)
 def test_a_pack_is_its_folder(number, tmp_path):
     rules, questions = RULES[number]
     config = dataclasses.replace(make_corpus(tmp_path / "audio", number, 9), **rules)

@@ -40,7 +40,7 @@ CASES = {
 LENGTHS = np.array([9137, 4001, 1, 0, 640, 641], np.int32)
 
 
-SLOW = dict.fromkeys(("hubert_large", "hubert_25hz", "best_rq"), pytest.mark.slow)
+SLOW = dict.fromkeys(("hubert", "hubert_large", "hubert_25hz", "best_rq"), pytest.mark.slow)
 
 
 @pytest.fixture(

@@ -33,6 +33,9 @@ def write_dac(directory):
     return save_model(directory, KIND, CONFIG, random_arrays(CONFIG), provenance)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     return write_tiny_bundle(tmp_path_factory.mktemp("dac"), write_dac)
@@ -53,7 +56,6 @@ def test_workers_of_tokenize_load_it(bundle):
     assert semantic.hop_samples % codec.hop_samples == 0
 
 
-@pytest.mark.slow
 def test_files_and_continuations(bundle, tmp_path):
     prompt = tmp_path / "prompt.wav"
     write_wav(prompt, voice(1.0, 130), 16000, None)
@@ -73,7 +75,6 @@ def test_files_and_continuations(bundle, tmp_path):
     assert len(samples) == 1.4 * 16000
 
 
-@pytest.mark.slow
 def test_bad_files_are_one_line_and_leave_nothing(bundle, tmp_path, capsys):
     """What the two kinds of codec check differently: their own fingerprints and streams."""
     import soundfile
@@ -105,7 +106,6 @@ def test_bad_files_are_one_line_and_leave_nothing(bundle, tmp_path, capsys):
         assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.slow
 def test_six_channels_at_192_khz(bundle, tmp_path):
     """What is encoded is the mean of the channels at the codec's rate."""
     import soundfile

@@ -153,7 +153,7 @@ def test_codes_are_those_of_the_definition(arrays, clips, encoded):
     assert len(np.unique(encoded.codes)) == CONFIG.codebook_size
 
 
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_samples_are_those_of_the_definition(codec, arrays, encoded, levels):
     reference = Reference(CONFIG, arrays)
     outside = np.arange(encoded.codes.shape[1])[None, :, None] >= encoded.lengths[:, None, None]
@@ -171,6 +171,7 @@ def test_samples_are_those_of_the_definition(codec, arrays, encoded, levels):
     assert loudest > 0.1
 
 
+@pytest.mark.slow
 def test_windows_give_the_whole_recording(codec, arrays, clips, encoded):
     whole = DacCodec(CONFIG, arrays, "0" * 64, window_frames=4 * WINDOW)
     alone = whole.encode(pack(clips[-1:], SIZES[-1]))
@@ -182,7 +183,9 @@ def test_windows_give_the_whole_recording(codec, arrays, clips, encoded):
     )
 
 
-@pytest.mark.parametrize("strides", [(2, 5), (3,), (2, 4, 5, 8)])
+@pytest.mark.parametrize(
+    "strides", [(3,), *(pytest.param(x, marks=pytest.mark.slow) for x in ((2, 5), (2, 4, 5, 8)))]
+)
 def test_context_is_the_reach_of_the_layers(strides):
     """By the definition: nothing beyond the context matters, and something at its edge does."""
     config = DacConfig(1, strides, 1, 2 ** len(strides), 1, 1, 2, 1)
