@@ -25,7 +25,7 @@ _COLUMNS = {
     "gender": ("gender", "sex"),
     "split": ("split", "partition", "subset"),
 }
-_GENDERS = {"m": "male", "f": "female", "male_masculine": "male", "female_feminine": "female"}
+GENDERS = {"m": "male", "f": "female", "male_masculine": "male", "female_feminine": "female"}
 # S/C/S-C-... of LibriSpeech, LibriTTS and MLS; Libri-Light; VCTK; LJSpeech; Common Voice.
 _BOOKS = re.compile(r"(.*/|)(\d+)/(\d+)/\2[-_]\3[-_][^/]*")
 _BOOK_SPLIT = re.compile(r"(?:train|dev|test)(?:-(?:clean|other)(?:-\d+)?)?")
@@ -129,7 +129,7 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
         for column, value in of_speakers.get(row["speaker"], {}).items():
             row.setdefault(column, value)
         if "gender" in row:
-            row["gender"] = _GENDERS.get(row["gender"].lower(), row["gender"].lower())
+            row["gender"] = GENDERS.get(row["gender"].lower(), row["gender"].lower())
     return Metadata(rows, tuple(odd), tuple(lists))
 
 
