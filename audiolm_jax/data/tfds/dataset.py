@@ -176,9 +176,9 @@ def _missing(folder: Path, info: Any, path: Path, error: OSError) -> InputError:
     if (kind := info.get("fileFormat", "tfrecord")) == FORMAT:
         return InputError(f"{shown(path)}: {error.strerror}; prepare the dataset again")
     return InputError(
-        f"{shown(folder)}: prepared as {kind}, which cannot be read at random places; tfds "
-        f"convert_format --dataset_version_dir={shown(folder)} --out_file_format={FORMAT} adds "
-        "what can"
+        f"{shown(folder)}: prepared as {kind}, which cannot be read at random places; python -c "
+        '"from tensorflow_datasets.scripts.cli.convert_format_utils import convert_dataset; '
+        f"convert_dataset(None, '{FORMAT}', dataset_version_dir='{shown(folder)}')\" adds what can"
     )
 
 

@@ -94,8 +94,9 @@ def _unprepared(source: str, found: re.Match[str], root: str, is_given: bool) ->
     what = f" (there are {', '.join(there)})" if there else ""
     name = found["name"] + (f"/{found['config']}" if found["config"] else "")
     name += f":{found['version']}" if found["version"] else ""
-    where = f" --data_dir={shown(root)}" if is_given else ""
+    where = f", data_dir='{shown(root)}'" if is_given else ""
     return InputError(
         f"--data.source = {shown(source)}: not prepared in {shown(root)}{what}; nothing is "
-        f"downloaded here: tfds build {name} --file_format=array_record{where}"
+        f'downloaded here: python -c "import tensorflow_datasets as tfds; tfds.builder('
+        f"'{name}', file_format='array_record'{where}).download_and_prepare()\" does"
     )
