@@ -304,7 +304,7 @@ def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipInd
 def files_of(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
     """What is known of the recordings of a source."""
     if (pack := find_pack(config.source, looks_at_all)) is not None:
-        return pack.files
+        return pack.hand_over_files()
     if is_dataset(config.source):
         return open_examples(config).files
     return open_files(config, looks_at_all)

@@ -170,13 +170,14 @@ def _values(
     channels, dtype = sound.channels, np.dtype(sound.dtype).newbyteorder("<")
     first, end = start * channels, None if stop is None else stop * channels
     if sound.stored == "numbers":
-        feature = fields.get(sound.field)
+        feature, kind = fields.get(sound.field), "float" if dtype.kind == "f" else "int64"
+        if feature is None or _kind(feature) != f"{kind}_list":
+            raise ValueError(f"its field {sound.field!r} holds no {kind} numbers")
         if dtype.kind == "f":
-            raw = feature.float_list.value if feature is not None else b""
-            values = np.frombuffer(raw, "<f4")
+            values = np.frombuffer(feature.float_list.value, "<f4")
             total, values = len(values), values[first:end]
         else:
-            raw = np.frombuffer(feature.int64_list.value if feature is not None else b"", np.uint8)
+            raw = np.frombuffer(feature.int64_list.value, np.uint8)
             ends = np.flatnonzero(raw < 128) + 1
             total = len(ends)
             last = total if end is None else min(end, total)
