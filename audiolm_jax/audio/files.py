@@ -103,7 +103,7 @@ def iter_audio(
 
 def _wav_blocks(wav: Wav, start_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
     for values in wav.blocks(round(start_seconds * wav.sample_rate_hz)):
-        yield _mono(values.T), wav.sample_rate_hz
+        yield mono(values.T), wav.sample_rate_hz
 
 
 def _decoded_blocks(
@@ -140,7 +140,7 @@ def _decoded_blocks(
                                 "copy the file anew"
                             )
                     position = position or 0
-                    block = _mono(_values(frame, path))
+                    block = mono(_values(frame, path))
                     position += len(block)
                     yield block[max(0, len(block) - max(0, position - skip)) :], rate
         except (av.FFmpegError, ValueError, OSError) as error:
@@ -346,7 +346,7 @@ def _values(frame: av.AudioFrame, path: Path) -> np.ndarray:
     return values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
 
 
-def _mono(values: np.ndarray) -> np.ndarray:
+def mono(values: np.ndarray) -> np.ndarray:
     """float32 [n] in [-1, 1] from samples [c, n] of any type."""
     if values.dtype == np.uint8:
         values = (values.astype(np.float32) - 128) / 128

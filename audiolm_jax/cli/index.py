@@ -7,9 +7,12 @@ import tyro
 
 from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
-from audiolm_jax.data.file_index import index_place, index_share, open_files
+from audiolm_jax.data.file_index import index_place, index_share
+from audiolm_jax.data.index import files_of
 from audiolm_jax.data.packs.read import find_pack
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tfds.index import index_dataset_share
+from audiolm_jax.data.tfds.names import is_dataset
 from audiolm_jax.data.workers import ALONE, read_worker
 from audiolm_jax.errors import InputError
 
@@ -40,12 +43,15 @@ def index(arguments: Sequence[str]) -> None:
     config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
     if worker != ALONE:
-        count = index_share(config, worker)
-        print(f"{place}: {count} files by worker {options.worker}; join them with audiolm index")
+        is_of_tfds = is_dataset(config.source)
+        count = (index_dataset_share if is_of_tfds else index_share)(config, worker)
+        done = f"{count} recordings by worker {options.worker}"
+        print(f"{place}: {done}; join them with audiolm index")
         return
-    files = open_files(config, looks_at_all=True)
+    files = files_of(config, looks_at_all=True)
     good = ~files.is_given("reason")
     rates = files.numbers("rate_hz")[good]
     hours = (files.numbers("samples")[good] / rates).sum() / 3600
     bad = len(files) - int(good.sum()) + len(files.left_out)
-    print(f"{place}: {int(good.sum())} files, {hours:.2f} h; {bad} bad, audiolm audit names them")
+    found = f"{int(good.sum())} recordings, {hours:.2f} h"
+    print(f"{place}: {found}; {bad} bad, audiolm audit names them")

@@ -118,8 +118,7 @@ def decode(
             undecoded.append(path)
         else:
             todo.append(name)
-    saver = _Saver(place, len(todo))
-    with contextlib.closing(saver):
+    with Saver(place, len(todo)) as saver:
         threads = os.cpu_count() or 1
         pool = ThreadPoolExecutor(threads)  # FFmpeg and hashing release the interpreter lock
         try:
@@ -135,18 +134,21 @@ def decode(
     return facts.sort_by("path").combine_chunks(), undecoded
 
 
-class _Saver:
-    """Keeps what was decoded, as parts on disk if it takes long, and tells how far it is."""
+class Saver:
+    """Keeps what was decoded, as parts on disk if it takes long, and tells how far it is; a context
+    whose end saves what an error would lose."""
 
-    def __init__(self, place: Path, total: int):
+    def __init__(self, place: Path, total: int, schema: pa.Schema = FACTS, things: str = "files"):
+        """`total` things in rows of `schema`, with the columns of `FACTS` at least."""
         self.tables: list[pa.Table] = []
-        self._place, self._total = place, total
+        self._place, self._total, self._schema, self._things = place, total, schema, things
         self._unsaved: list[pa.Table] = []
         self._done, self._seconds = 0, 0.0
         self._begun = self._saved = self._told = time.monotonic()
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        table = pa.Table.from_pylist(rows, FACTS)
+        """What was found of some more."""
+        table = pa.Table.from_pylist(rows, self._schema)
         self.tables.append(table)
         self._unsaved.append(table)
         self._done += len(rows)
@@ -158,8 +160,9 @@ class _Saver:
             self._told, speed = now, self._seconds / (now - self._begun)
             left = (now - self._begun) * (self._total / self._done - 1)
             logger.info(
-                f"index: {self._done:,} of {self._total:,} files, {self._seconds / 3600:.2f} h of "
-                f"audio at {speed:,.0f} x real time, {left / 60:.0f} min left"
+                f"index: {self._done:,} of {self._total:,} {self._things}, "
+                f"{self._seconds / 3600:.2f} h of audio at {speed:,.0f} x real time, "
+                f"{left / 60:.0f} min left"
             )
 
     def save(self, is_needed: bool = False) -> None:
@@ -172,8 +175,10 @@ class _Saver:
                 self._unsaved.clear()
         self._saved = time.monotonic()
 
-    def close(self) -> None:
-        """Before it is all there, whatever ends the run."""
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         if self._done < self._total:
             self.save()
 

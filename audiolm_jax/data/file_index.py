@@ -35,6 +35,7 @@ from audiolm_jax.data.file_facts import (
 )
 from audiolm_jax.data.metadata import OddLines, read_metadata
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.data.tfds.names import is_dataset, place_of
 from audiolm_jax.data.walk import BadFile, Walk, walk
 from audiolm_jax.data.workers import Worker
 from audiolm_jax.errors import InputError
@@ -121,7 +122,10 @@ def _offsets(values: pa.Array) -> np.ndarray:
 
 def index_place(config: AudioDataConfig) -> Path:
     """The folder of the index."""
-    return at(config.index) if config.index else at(config.source) / INDEX_FOLDER
+    if config.index:
+        return at(config.index)
+    source = place_of(config.source).folder if is_dataset(config.source) else at(config.source)
+    return source / INDEX_FOLDER
 
 
 def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
@@ -147,6 +151,12 @@ def open_files(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex
     table = _with_metadata(root, folder, facts, undecoded)
     if old is not None and old.equals(table) and _about(old) == _about(table):
         return opened_table(old)
+    return kept(config, table)
+
+
+def kept(config: AudioDataConfig, table: pa.Table) -> FileIndex:
+    """What a table holds, once it is written where the index lies, if that can be done."""
+    place = index_place(config)
     try:
         place.mkdir(parents=True, exist_ok=True)
         with atomic_path(place / FILES) as scratch:
@@ -216,16 +226,29 @@ def table_of(files: FileIndex, stamp: str) -> pa.Table:
         if isinstance(values, pa.DictionaryArray):
             values = values.dictionary_decode().dictionary_encode()
         columns.append(pa.array([0] * len(files), pa.int64()) if field.name == "time" else values)
-    about = _about_of(files.left_out, files.suffixes, files.odd, files.undecoded)
+    about = about_of(files.left_out, files.suffixes, files.odd, files.undecoded)
     return pa.table(columns, schema=with_about(about | {"folders": {}, "lists": []}, stamp))
 
 
-def _about_of(
+def in_schema(table: pa.Table, about: dict[str, Any], *more: pa.Field) -> pa.Table:
+    """Rows whose columns are those of an index, words spelled out, and `more`; as one written
+    now."""
+    schema = pa.schema([*_SCHEMA, *more], with_about(about).metadata)
+    columns = []
+    for field in schema:
+        column = table[field.name].combine_chunks()
+        is_spelled_out = pa.types.is_dictionary(field.type) and column.type != field.type
+        columns.append(column.dictionary_encode() if is_spelled_out else column)
+    return pa.table(columns, schema=schema)
+
+
+def about_of(
     left_out: Sequence[BadFile],
     suffixes: Sequence[tuple[str, int]],
     odd: Sequence[OddLines],
     undecoded: Sequence[str],
 ) -> dict[str, Any]:
+    """What an index tells beside its rows."""
     return {
         "left_out": [dataclasses.astuple(bad) for bad in left_out],
         "suffixes": suffixes,
@@ -285,5 +308,5 @@ def _with_metadata(root: Path, folder: Walk, facts: pa.Table, undecoded: Sequenc
         for name in sorted(metadata.lists)
         if (found := size_and_time(root, name, folder.states))
     ]
-    about = _about_of(folder.left_out, folder.suffixes, metadata.odd, undecoded)
+    about = about_of(folder.left_out, folder.suffixes, metadata.odd, undecoded)
     return pa.table(columns, schema=with_about({"folders": folder.times, "lists": lists} | about))

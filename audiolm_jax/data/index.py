@@ -24,9 +24,11 @@ from audiolm_jax.audio.resample import read_resampled, resample
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
 from audiolm_jax.data.file_index import FileIndex, open_files, remembered
 from audiolm_jax.data.metadata import OddLines, first_folder
-from audiolm_jax.data.packs.read import check_covers, find_pack, pack_at
+from audiolm_jax.data.packs.read import Pack, check_covers, find_pack, pack_at
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import GAP_SECONDS
+from audiolm_jax.data.tfds.index import Examples, examples_at, open_examples
+from audiolm_jax.data.tfds.names import is_dataset
 from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 
@@ -192,7 +194,7 @@ def load_clip(config: AudioDataConfig, clip: ClipInfo) -> Float[np.ndarray, " s"
     """float32 [clip.num_samples], mono at the config's rate; InputError if the file changed."""
     if clip.packed is not None:
         start = round(clip.start_seconds * clip.source_rate_hz)
-        samples = pack_at(config.source).read(clip.packed, start, start + clip.source_samples)
+        samples = _stored(config).read(clip.packed, start, start + clip.source_samples)
         return resample(samples, clip.source_rate_hz, config.sample_rate_hz, config.resampler)
     path = unchanged_file(config, clip)
     seconds = clip.source_samples / clip.source_rate_hz
@@ -206,10 +208,17 @@ def load_part(
     rate = clip.source_rate_hz
     if clip.packed is not None:
         first = round(clip.start_seconds * rate)
-        return pack_at(config.source).read(clip.packed, first + start, first + stop)
+        return _stored(config).read(clip.packed, first + start, first + stop)
     path = unchanged_file(config, clip)
     start_seconds = clip.start_seconds + start / rate
     return _checked(path, config, clip, start_seconds, (stop - start) / rate, stop - start)
+
+
+def _stored(config: AudioDataConfig) -> Pack | Examples:
+    """What holds the recordings of a source that are no files of their own."""
+    if (examples := examples_at(config)) is not None:
+        return examples
+    return pack_at(config.source)
 
 
 def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:
@@ -257,7 +266,7 @@ def file_blocks(
 ) -> Iterator[tuple[Float[np.ndarray, " n"], int]]:
     """The file that a clip is of, from a sample on: mono blocks and its rate, `rate_hz`."""
     if clip.packed is not None:
-        return ((x, rate_hz) for x in pack_at(config.source).blocks(clip.packed, start))
+        return ((x, rate_hz) for x in _stored(config).blocks(clip.packed, start))
     return iter_audio(unchanged_file(config, clip), start / rate_hz, notes=[])
 
 
@@ -291,15 +300,17 @@ def usable(index: ClipIndex) -> ClipIndex:
 def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipIndex:
     """The clips and bad files of a folder; `looks_at_all` as `file_index.open_files` has it."""
     index = index_of(files_of(config, looks_at_all), config)
-    if index.packed is not None:
-        check_covers(pack_at(config.source), index.clips, config)
+    if index.packed is not None and isinstance(pack := _stored(config), Pack):
+        check_covers(pack, index.clips, config)
     return index
 
 
 def files_of(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
-    """What is known of the recordings of a folder or pack."""
+    """What is known of the recordings of a source."""
     if (pack := find_pack(config.source, looks_at_all)) is not None:
-        return pack.files
+        return pack.hand_over_files()
+    if is_dataset(config.source):
+        return open_examples(config).files
     return open_files(config, looks_at_all)
 
 

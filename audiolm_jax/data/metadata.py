@@ -5,6 +5,7 @@ All of it is optional. Whatever cannot be read is passed over and kept in `Metad
 
 import csv
 import dataclasses
+import json
 import re
 import unicodedata
 from collections import defaultdict
@@ -18,7 +19,10 @@ from audiolm_jax.audio.names import named
 Row = dict[str, str]  # column -> value
 # What the columns of a table are called, the first one that is there.
 _COLUMNS = {
-    "path": ("path", "file", "file_name", "filename", "audio", "audio_path", "wav", "clip", "id"),
+    "path": (
+        *("path", "file", "file_name", "filename", "audio", "audio_path", "wav", "clip", "id"),
+        "audio_filename",
+    ),
     "text": ("text", "sentence", "transcript", "transcription", "normalized_text"),
     "speaker": ("speaker", "client_id", "speaker_id", "spk"),
     "accent": ("accent", "accents"),
@@ -26,14 +30,16 @@ _COLUMNS = {
     "gender": ("gender", "sex"),
     "split": ("split", "partition", "subset"),
 }
-_GENDERS = {"m": "male", "f": "female", "male_masculine": "male", "female_feminine": "female"}
-# S/C/S-C-... of LibriSpeech, LibriTTS and MLS; Libri-Light; VCTK; LJSpeech; Common Voice.
+GENDERS = {"m": "male", "f": "female", "male_masculine": "male", "female_feminine": "female"}
+# S/C/S-C-... of LibriSpeech, LibriTTS and MLS; Libri-Light; VCTK; LJSpeech; Common Voice; MAESTRO.
 _BOOKS = re.compile(r"(.*/|)(\d+)/(\d+)/\2[-_]\3[-_][^/]*")
 _BOOK_SPLIT = re.compile(r"(?:train|dev|test)(?:-(?:clean|other)(?:-\d+)?)?")
 _LIBRILIGHT = re.compile(r"(?:.*/)?(?:small|medium|large|duplicate)/(\d+)/[^/]+/[^/]+")
 _VCTK = re.compile(r"(?:.*/)?([ps]\d+)/\1_\d+[^/]*")
 _LJSPEECH = re.compile(r"(?:.*/)?wavs/LJ\d{3}-\d{4}\.\w+")
 _COMMON_VOICE = re.compile(r"(?:.*/)?clips/common_voice_[^/]+")
+_MAESTRO = re.compile(r"(?:.*/)?20\d\d/[^/]*MIDI[^/]*")
+_MAESTRO_LIST = re.compile(r"maestro-v[^/]*\.csv")
 _MICROPHONE = re.compile(r"_mic\d$")
 _SIDECARS = (".normalized.txt", ".txt", ".lab")
 _TEXT_FOLDERS = {"txt", "text", "texts", "transcript", "transcripts", "lab", "labels"}
@@ -81,7 +87,8 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
     deeper in the folders is believed more than one above it. Knows transcripts.txt ("stem: text",
     or with a tab or "|"), tables with a header (.tsv, .csv), metadata.csv of LJSpeech, *.trans.txt,
     Kaldi's text, utt2spk, spk2gender and wav.scp, SPEAKERS.TXT, metainfo.txt (MLS),
-    speaker-info.txt (VCTK), and one .txt or .lab a recording."""
+    speaker-info.txt (VCTK), maestro-v*.csv, and one .txt or .lab a recording, or the .json of
+    Libri-Light, of which `lists` has none."""
     names = sorted(audio)
     others = sorted(name for name in others if not _last(name).startswith("."))
     rows = {name: _of_path(name, f"{root.resolve().name}/{name}") for name in names}
@@ -98,8 +105,10 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
     for name, data in zip(others, _contents(root, others), strict=True):
         last, folder = _last(name), name.rpartition("/")[0]
         read = _reader(last)
+        is_json = name.endswith(".json")
         sidecar = [] if read else files.beside(name)
-        lists.append(name)
+        if not is_json:  # one for each of 200,000 recordings, which nobody edits
+            lists.append(name)
         try:
             if isinstance(data, OSError):
                 raise data
@@ -108,7 +117,9 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             odd.append(OddLines(name, f"not read: {reason}", 1, ""))
             continue
-        for path in sidecar:
+        if is_json and (problem := _of_librilight(content, [rows[path] for path in sidecar])):
+            odd.append(OddLines(name, problem, 1, ""))
+        for path in sidecar if not is_json else ():
             rows[path]["text"] = " ".join(content.split())
         strange, unknown = list[_Line](), list[_Line]()
         for line in read(name, re.split("\r\n|\r|\n", content)) if read else ():
@@ -132,7 +143,7 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
         for column, value in of_speakers.get(row["speaker"], {}).items():
             row.setdefault(column, value)
         if "gender" in row:
-            row["gender"] = _GENDERS.get(row["gender"].lower(), row["gender"].lower())
+            row["gender"] = GENDERS.get(row["gender"].lower(), row["gender"].lower())
     return Metadata(rows, tuple(odd), tuple(lists))
 
 
@@ -151,7 +162,7 @@ def _of_path(path: str, full: str) -> Row:
             return {"speaker": found[1]}
     if _LJSPEECH.fullmatch(full):
         return {"speaker": "LJ"}
-    if _COMMON_VOICE.fullmatch(full):
+    if _COMMON_VOICE.fullmatch(full) or _MAESTRO.fullmatch(full):
         return {"speaker": ""}
     return {"speaker": first_folder(path)}
 
@@ -211,6 +222,8 @@ class _Files:
     def beside(self, name: str) -> list[str]:
         """The recordings that a text file is the transcript of, by its name: in the same folder,
         or with the same folder and name in another tree, such as VCTK's txt."""
+        if name.endswith(".json"):
+            return self._by_stem.get(_stem(name.removesuffix(".json")), [])
         suffix = next((suffix for suffix in _SIDECARS if name.endswith(suffix)), None)
         if suffix is None:
             return []
@@ -300,6 +313,7 @@ def _table(name: str, lines: list[str]) -> Iterator[_Line]:
         for column, names in _COLUMNS.items()
     }
     is_ours = _last(name).startswith("metadata.") or "client_id" in header
+    is_ours |= "canonical_composer" in header
     if places["path"] is None or not is_ours:
         if _last(name) == "metadata.csv":
             for number, line in enumerate(lines, 1):
@@ -329,6 +343,28 @@ def _table(name: str, lines: list[str]) -> Iterator[_Line]:
         yield _Line(number, row.pop("path"), row, line)
 
 
+def _of_librilight(content: str, rows: Iterable[Row]) -> str:
+    """Adds what Libri-Light's JSON tells of a recording to its rows; why it cannot be read, "" if
+    it can or is another kind of file."""
+    try:
+        facts = json.loads(content)
+    except ValueError:
+        return "not JSON"
+    if not isinstance(facts, dict) or not isinstance(book := facts.get("book_meta"), dict):
+        return ""
+    found = {
+        "speaker": facts.get("speaker"),
+        "snr": facts.get("snr"),
+        "book": book.get("id"),
+        "title": book.get("title"),
+        "genre": book.get("meta_genre"),
+        "language": book.get("language"),
+    }
+    for row in rows:
+        row |= {name: str(value) for name, value in found.items() if value not in (None, "")}
+    return ""
+
+
 def _cells(line: str) -> list[str]:
     try:
         return next(csv.reader([line]), [])
@@ -354,4 +390,5 @@ _READERS: dict[str, _Reader] = {
 def _reader(last: str) -> _Reader | None:
     if last.endswith(".trans.txt"):
         return _READERS["text"]
-    return _table if last.endswith(".tsv") else _READERS.get(last)
+    is_table = last.endswith(".tsv") or _MAESTRO_LIST.fullmatch(last)
+    return _table if is_table else _READERS.get(last)

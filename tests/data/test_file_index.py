@@ -173,7 +173,7 @@ def test_workers_share_the_files(folder, decoded, capsys, tmp_path):
     assert main(["index", str(folder)]) == 0
     assert len(decoded) == 6
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said.endswith(f"{INDEX_FOLDER}: 6 files, 0.00 h; 0 bad, audiolm audit names them")
+    assert said.endswith(f"{INDEX_FOLDER}: 6 recordings, 0.00 h; 0 bad, audiolm audit names them")
     assert same(index_folder(config(folder)), fresh(folder, tmp_path))
     for words in ("4/4", "1", "x/2"):
         assert main(["index", str(folder), "--worker", words]) == 2

@@ -1,5 +1,6 @@
 """Who says what: the layouts and lists of the usual corpora, and lines that say nothing."""
 
+import json
 import shutil
 
 import pytest
@@ -236,3 +237,47 @@ def test_other_tables_are_left_alone(tmp_path):
     metadata = found(tmp_path, ["a.wav"], lists=lists)
     assert metadata.rows == {"a.wav": {"speaker": ""}}
     assert not metadata.odd
+
+
+def test_maestro(tmp_path):
+    """Its list names composer, piece and official part; no folder of a year is a voice."""
+    head = "canonical_composer,canonical_title,split,year,midi_filename,audio_filename,duration"
+    rows = [
+        '"Alban Berg","Sonata, Op. 1",train,2018,2018/MIDI-A.midi,2018/MIDI-A_wav--1.wav,698.6',
+        "Franz Liszt,Etude,validation,2004,2004/ORIG-MIDI_1.midi,2004/ORIG-MIDI_1.wav,9.5",
+        "Franz Liszt,Etude,test,2004,2004/MIDI-C.midi,2004/MIDI-C.wav,9.5",
+    ]
+    files = ["2018/MIDI-A_wav--1.wav", "2004/ORIG-MIDI_1.wav"]
+    lists = {"maestro-v3.0.0.csv": "\n".join([head, *rows]), "maestro-v3.0.0.json": "{}"}
+    lists["other-v3.0.0.csv"] = "\n".join([head, rows[0].replace("Berg", "Wrong")])
+    metadata = found(tmp_path, files, lists=lists)
+    names = ("speaker", "split", "canonical_composer", "canonical_title", "year")
+    assert columns(metadata, *names) == {
+        files[0]: ("", "train", "Alban Berg", "Sonata, Op. 1", "2018"),
+        files[1]: ("", "validation", "Franz Liszt", "Etude", "2004"),
+    }
+    (odd,) = metadata.odd
+    assert (odd.path, odd.count, odd.is_elsewhere) == ("maestro-v3.0.0.csv", 1, True)
+
+
+def test_the_json_beside_recordings_of_librilight(tmp_path):
+    """What it tells are columns; no other JSON counts, and what is damaged is named."""
+    book = {"id": "2512", "title": "Sea\nFairies", "meta_genre": "Literature"}
+    book |= {"language": "English", "authors": [{"id": 1}], "totaltimesecs": 9}
+    whole = {"speaker": "100", "book_meta": book, "snr": 7.25, "voice_activity": [[0.5, 2]]}
+    base = "large/100/sea_fairies_64kb_mp3"
+    lists = {
+        f"{base}/01_sea.json": json.dumps(whole),
+        f"{base}/02_sea.json": json.dumps({"book_meta": {}, "snr": None}),
+        f"{base}/03_sea.json": "{",
+        f"{base}/04_sea.json": json.dumps([whole]),
+        f"{base}/nobody.json": json.dumps(whole),
+    }
+    files = [f"{base}/0{n}_sea.flac" for n in range(1, 5)]
+    metadata = found(tmp_path, files, lists=lists)
+    known = columns(metadata, "speaker", "snr", "book", "title", "genre", "language", "text")
+    empty = ("100", *[""] * 6)
+    first = ("100", "7.25", "2512", "Sea\nFairies", "Literature", "English", "")
+    assert known == dict(zip(files, [first, empty, empty, empty], strict=True))
+    assert [str(odd) for odd in metadata.odd] == [f"{base}/03_sea.json: not JSON"]
+    assert metadata.lists == ()

@@ -34,6 +34,7 @@ from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 from audiolm_jax.errors import InputError
 
 _READ_FIELDS = {"audio", "crc32", "encoding", "sha256", "start", "samples"}
+_NEEDED = {"path", "samples", "sha256"}  # columns of the files
 _AT_ONCE = 1 << 20  # clips whose places are in memory together
 
 
@@ -61,6 +62,12 @@ class Pack:
         self._end = self._start + numbers["samples"]
         self._shard, self._position = (columns[n].to_numpy() for n in ("shard", "position"))
         self._reader = ShardReader(REMEDY)
+
+    def hand_over_files(self) -> FileIndex:
+        """All that is known of the files, of which the pack keeps what reading takes."""
+        files = self.files
+        self.files = files.without(*(set(files.columns) - _NEEDED))
+        return files
 
     def read(self, file: int, start: int, stop: int) -> Float[np.ndarray, " n"]:
         """Samples of a file from `start` to `stop` at the rate of `files`, mono; InputError if they

@@ -1,0 +1,1 @@
+"""Datasets of TensorFlow Datasets, read where they lie without it."""
