@@ -183,7 +183,7 @@ def index_share(config: AudioDataConfig, worker: Worker) -> int:
     if not root.is_dir():
         raise InputError(f"--data.source = {config.source}: no such folder")
     folder, old = walk(root, FORMATS), read_table(place / FILES)
-    own = dataclasses.replace(folder, wanted=worker.share(folder.wanted))
+    own = dataclasses.replace(folder, wanted=[*worker.share(folder.wanted)])
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
     except OSError as error:

@@ -24,7 +24,7 @@ from audiolm_jax.audio.resample import read_resampled, resample
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
 from audiolm_jax.data.file_index import FileIndex, open_files, remembered
 from audiolm_jax.data.metadata import OddLines, first_folder
-from audiolm_jax.data.packs.read import Pack, check_covers, find_pack, pack_at
+from audiolm_jax.data.packs.read import Pack, check_covers, find_pack, known_pack, pack_at
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import GAP_SECONDS
 from audiolm_jax.data.tfds.index import Examples, examples_at, open_examples
@@ -216,9 +216,7 @@ def load_part(
 
 def _stored(config: AudioDataConfig) -> Pack | Examples:
     """What holds the recordings of a source that are no files of their own."""
-    if (examples := examples_at(config)) is not None:
-        return examples
-    return pack_at(config.source)
+    return known_pack(config.source) or examples_at(config) or pack_at(config.source)
 
 
 def can_seek(config: AudioDataConfig, clip: ClipInfo) -> bool:

@@ -59,7 +59,7 @@ class Road:
         paths = [f"{self.configs[name.partition(':')[0]]}{''.join(name.partition(':')[1:])}"
                  for name in names]  # fmt: skip
         worker = [sys.executable, str(TESTS / "support/road_worker.py"), f"localhost:{port}", "2"]
-        # JAX writes its cache from the first process alone: that would find what the other compiles,
+        # JAX writes its cache from the first process alone: it would find what the other compiles,
         # and Gloo waits for no more than 30 s.
         environment = {n: v for n, v in self.environment.items() if "COMPILATION_CACHE" not in n}
         return finish([[*worker, str(index), *paths] for index in range(2)], environment)

@@ -171,9 +171,14 @@ def find_pack(source: str, hashes: bool) -> Pack | None:
     return None
 
 
+def known_pack(source: str) -> Pack | None:
+    """The pack at a path that was opened before in this process; no file is looked at."""
+    return _open.get(source)
+
+
 def pack_at(source: str) -> Pack:
     """The pack at a path, opened before in this process, or now."""
-    if (pack := _open.get(source) or find_pack(source, hashes=False)) is None:
+    if (pack := known_pack(source) or find_pack(source, hashes=False)) is None:
         raise InputError(f"{shown(source)}: the pack is there no more; {REMEDY}")
     return pack
 

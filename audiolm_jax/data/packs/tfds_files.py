@@ -9,8 +9,10 @@ from audiolm_jax.data.sources import Split
 
 VERSION = "1.0.0"
 # Fields of `ClipInfo` in a record; then those of text and of numbers that are no fields of it.
-TEXTS = ("path", "sha256", "split", "speaker", "text", "accent", "language", "gender", "group")
-TEXTS += ("codec",)
+TEXTS = (
+    *("path", "sha256", "split", "speaker", "text", "accent", "language", "gender", "group"),
+    "codec",
+)
 _TEXTS = (*TEXTS, "dataset", "encoding", "id")
 _NUMBERS = ("channels", "crc32", "rate_hz", "samples", "source_rate_hz", "start")
 _FEATURES = "tensorflow_datasets.core.features"
