@@ -9,7 +9,17 @@ from audiolm_jax.data.sources import Split
 
 VERSION = "1.0.0"
 # Fields of `ClipInfo` in a record; then those of text and of numbers that are no fields of it.
-TEXTS = ("path", "sha256", "split", "speaker", "text", "accent", "language", "gender", "group")
+TEXTS: tuple[str, ...] = (
+    "path",
+    "sha256",
+    "split",
+    "speaker",
+    "text",
+    "accent",
+    "language",
+    "gender",
+    "group",
+)
 TEXTS += ("codec",)
 _TEXTS = (*TEXTS, "dataset", "encoding", "id")
 _NUMBERS = ("channels", "crc32", "rate_hz", "samples", "source_rate_hz", "start")

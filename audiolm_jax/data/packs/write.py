@@ -97,7 +97,7 @@ def pack(
         plan = _planned(source, config)
         if not _begin(directory, plan):
             return True
-        _write_shards(directory, plan, worker.share(plan.shards))
+        _write_shards(directory, plan, list(worker.share(plan.shards)))
         found = [read_summary(directory / shard.name, plan.fingerprint) for shard in plan.shards]
         if missing := sum(summary is None for summary in found):
             logger.info(f"pack: {missing} of {len(found)} shards are left to other workers")
