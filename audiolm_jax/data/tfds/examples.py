@@ -149,7 +149,7 @@ def _is_text(feature: Any) -> bool:
 
 
 def _only_bytes(fields: dict[str, Any], name: str) -> bytes:
-    values = fields[name].bytes_list.value if name in fields else ()
+    values: Any = fields[name].bytes_list.value if name in fields else ()
     if len(values) != 1:
         raise ValueError(f"its field {name!r} holds {len(values)} files, expected 1")
     return values[0]
