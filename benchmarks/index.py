@@ -59,8 +59,8 @@ def write_index(folder: Path, count: int) -> None:
 
 def as_pack(folder: Path, shards: int = 1024) -> None:
     """Makes a pack of an index: its tables, and shards without anything."""
-    (folder / INDEX_FOLDER / FILES).rename(folder / manifest.FILES)
-    table = read_table(folder / manifest.FILES)
+    table = read_table(folder / INDEX_FOLDER / FILES)
+    write_table(folder / manifest.FILES, table, manifest.COMPRESSION)
     count = len(table)
     shard, position = np.divmod(np.arange(count), -(-count // shards))
     columns = {
@@ -76,7 +76,7 @@ def as_pack(folder: Path, shards: int = 1024) -> None:
     codes = pa.array(np.zeros(count, np.int8))
     arrays["encoding"] = pa.DictionaryArray.from_arrays(codes, ["flac16"])
     records = pa.table([arrays[name] for name in schema.names], schema=schema)
-    write_table(folder / manifest.RECORDS, records)
+    write_table(folder / manifest.RECORDS, records, manifest.COMPRESSION)
     known = []
     for number, records_there in enumerate(np.bincount(shard).tolist()):
         (folder / f"{number}").touch()

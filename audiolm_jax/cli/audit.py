@@ -21,8 +21,8 @@ class AuditOptions:
     """Look at every file of a folder, decode what no index tells of, and report on it."""
 
     source: tyro.conf.Positional[str]
-    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; or a pack,
-    whose files are then compared with their SHA-256."""
+    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; a pack,
+    whose files are then compared with their SHA-256; or a dataset of TFDS, tfds:NAME."""
     heldout_percent: int | float = _DEFAULTS.heldout_percent
     """Share of the files that training would never see; chosen by content."""
     heldout_minutes: float | None = _DEFAULTS.heldout_minutes

@@ -24,9 +24,10 @@ class IndexOptions:
     was added or removed, and otherwise decodes nothing."""
 
     source: tyro.conf.Positional[str]
-    """Folder of recordings, searched in depth."""
+    """Folder of recordings, searched in depth; or a dataset of TFDS, tfds:NAME."""
     index: str | None = None
-    """Folder of the index, for --data.index of a config; None: .audiolm_index in source."""
+    """Folder of the index, for --data.index of a config; None: .audiolm_index in source, for
+    tfds:NAME in the folder of the dataset."""
     exclude: tuple[str, ...] = ()
     """Patterns of files that are not to be decoded, as --data.exclude has them."""
     worker: str = "0/1"

@@ -22,7 +22,7 @@ class PackOptions(PackConfig):
     config. Stopped, it goes on where it was."""
 
     source: tyro.conf.Positional[str] = tyro.MISSING
-    """Folder of recordings, or a pack."""
+    """Folder of recordings, a pack, or a dataset of TFDS, tfds:NAME."""
     out: Path = tyro.MISSING
     """Folder of the pack."""
     worker: str = "0/1"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import fingerprint
@@ -300,6 +301,7 @@ def index_folder(config: AudioDataConfig, looks_at_all: bool = False) -> ClipInd
     index = index_of(files_of(config, looks_at_all), config)
     if index.packed is not None and isinstance(pack := _stored(config), Pack):
         check_covers(pack, index.clips, config)
+    pa.default_memory_pool().release_unused()  # what opening took, hundreds of MB of millions
     return index
 
 

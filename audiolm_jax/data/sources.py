@@ -16,8 +16,9 @@ class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
     source: Place
-    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; or a pack of
-    them (`audiolm pack`), which gives the same clips, to the bit."""
+    """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; a pack of
+    them (`audiolm pack`), which gives the same clips, to the bit; or a dataset that TFDS has
+    prepared, tfds:librispeech/lazy_decode:2.1.2 or its folder (docs/guide/corpora.md)."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""
     heldout_percent: int | float = 10  # an int stays one: hashes of configs tell 10 from 10.0
@@ -29,9 +30,10 @@ class AudioDataConfig:
     split_by: int | str = "file"
     """What is held out as a whole: a "file"; a "speaker", named by the corpus, by metadata.tsv or
     by the first folder below source; the first so many folders, such as 2 for speaker/book; or
-    all that has the same entry in a column of metadata.tsv, such as "story"; each chosen by its
-    name. "time": the end of each long file, for few files. "official": what a corpus calls dev or
-    test; heldout_percent and heldout_minutes then count for nothing."""
+    all that has the same entry in a column of metadata.tsv, such as "story", or a field of a
+    dataset of TFDS; each chosen by its name. "time": the end of each long file, for few files.
+    "official": what a corpus calls dev or test; heldout_percent and heldout_minutes then count for
+    nothing."""
     min_seconds: float = 0.3
     """Shorter files are refused and listed as bad."""
     max_seconds: float = 60.0

@@ -9,8 +9,7 @@ from support.audio_files import container
 from audiolm_jax.artifacts import local_copy
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.storage import BucketPath, StorageError, files_below, upload
-from audiolm_jax.audio.files import WavWriter, probe, read_audio, write_wav
-from audiolm_jax.audio.files import FORMATS
+from audiolm_jax.audio.files import FORMATS, WavWriter, probe, read_audio, write_wav
 from audiolm_jax.audio.wav import read_wav_provenance
 from audiolm_jax.data import file_facts
 from audiolm_jax.data.crops import AudioCrops

@@ -95,7 +95,7 @@ def hear(fields: dict[str, Any], sound: Sound) -> Heard:
         raise ValueError("contains NaN or infinite samples, expected finite ones")
     letter = {"i": "s", "u": "u", "f": "f"}[values.dtype.kind]
     codec = f"pcm_{letter}{8 * values.dtype.itemsize}le".replace("8le", "8")
-    digest = hashlib.sha256(np.ascontiguousarray(values)).digest()
+    digest = hashlib.sha256(values.tobytes()).digest()
     return Heard(samples, sound.rate_hz, sound.channels, codec, digest)
 
 
@@ -131,11 +131,12 @@ def _text(feature: Any, labels: list[str] | None) -> str:
         return str(float(np.frombuffer(raw, "<f4")[0])) if len(raw) == 4 else ""
     if kind != "int64_list" or len(raw := feature.int64_list.value) > _LONGEST_VARINT:
         return ""
-    if len(numbers := _varints(np.frombuffer(raw, np.uint8))) != 1:
+    numbers = _varints(np.frombuffer(raw, np.uint8)).tolist()
+    if len(numbers) != 1:
         return ""
     if labels is None:
         return str(numbers[0])
-    number = int(numbers[0])  # -1 is a label that nobody gave
+    number = numbers[0]  # -1 is a label that nobody gave
     return labels[number] if 0 <= number < len(labels) else str(number) if number >= 0 else ""
 
 
@@ -148,7 +149,7 @@ def _is_text(feature: Any) -> bool:
 
 
 def _only_bytes(fields: dict[str, Any], name: str) -> bytes:
-    values = fields[name].bytes_list.value if name in fields else ()
+    values: Any = fields[name].bytes_list.value if name in fields else ()
     if len(values) != 1:
         raise ValueError(f"its field {name!r} holds {len(values)} files, expected 1")
     return values[0]
