@@ -5,7 +5,7 @@ the bit what the whole recording gives, in bounded memory.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -62,7 +62,7 @@ Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
 def over_time(
-    blocks: Iterable[Float[np.ndarray, " n"]], networks: list[Probabilities]
+    blocks: Iterable[Float[np.ndarray, " n"]], networks: Sequence[Probabilities]
 ) -> list[Float[np.ndarray, " t"]]:
     """What each network says of a recording at 16 kHz, one frame for each 10 ms that begin in it;
     the same however it comes in blocks."""
