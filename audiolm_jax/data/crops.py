@@ -7,6 +7,7 @@ start, uniform over where a whole crop fits, gives the crop. Clips no longer tha
 whole and padded with zeros.
 """
 
+import contextlib
 import itertools
 import os
 import threading
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.feed import Feed
 from audiolm_jax.data.index import ClipIndex, can_seek, load_part
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.data.sources import Split
@@ -48,7 +50,7 @@ class AudioCrops:
         """`batch_size` counts crops over all hosts; `rows` of each batch are read, a host's share
         (`training.mesh.host_rows`), None all; `cache_bytes` of decoded clips are kept."""
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
-        self._clips = index.of(split)
+        self._config, self._clips = index.config, index.of(split)
         self._lengths = self._clips.num_samples
         self._ends = np.cumsum(self._lengths).astype(np.float64)  # a search for a float wants it
         has_room = 4 * int(self._ends[-1]) <= cache_bytes
@@ -67,7 +69,9 @@ class AudioCrops:
             [self.locate(step * self._batch_size + row) for row in self._rows]
             for step in itertools.count(start_step)
         )
-        return self._read(places, is_in_order=False)
+        seconds = len(self._rows) * self.crop_samples / self._config.sample_rate_hz
+        feed = Feed(self._config.dataset, seconds, DECODE_THREADS)
+        return self._read(places, is_in_order=False, feed=feed)
 
     def heldout_batches(self, limit: int | None = None) -> Generator[AudioBatch, None, None]:
         """Every clip of the split exactly once, in order, in even windows of at most the crop; if
@@ -96,7 +100,10 @@ class AudioCrops:
         return number, start, start + self.crop_samples
 
     def _read(
-        self, batches: Iterable[list[tuple[int, int, int]]], is_in_order: bool
+        self,
+        batches: Iterable[list[tuple[int, int, int]]],
+        is_in_order: bool,
+        feed: Feed | None = None,
     ) -> Generator[AudioBatch, None, None]:
         """Decodes windows on threads, some batches ahead; of clips whose windows are asked for one
         after the other, the whole."""
@@ -104,7 +111,9 @@ class AudioCrops:
         def read() -> Iterator[AudioBatch]:
             with ThreadPoolExecutor(DECODE_THREADS) as pool:
                 for windows in batches:
-                    yield self._batch(windows, pool, is_in_order)
+                    with feed.reading() if feed else contextlib.nullcontext():
+                        batch = self._batch(windows, pool, is_in_order)
+                    yield batch
 
         return prefetch(read, PREFETCH_BATCHES)
 

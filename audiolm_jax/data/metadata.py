@@ -207,6 +207,8 @@ class _Files:
         audio folder, or by the name alone if that is unique below it, or `anywhere`."""
         if (folder, key) in self._named:
             return self._named[folder, key]
+        if found := self._by_stem.get(_stem(f"{folder}/{named(key)}" if folder else named(key))):
+            return found  # a name may have backslashes
         stem = _stem(named(key).replace("\\", "/").removeprefix("./"))
         for base in (PurePosixPath(folder), PurePosixPath()):
             if found := self._by_stem.get(str(base / stem)):
