@@ -37,7 +37,7 @@ def experiment():
 """
 BODIES = {
     "codec": """
-    discriminators = DiscriminatorConfig(wave_scales=(1,), wave_width=4, wave_max_width=4,
+    discriminators = DiscriminatorConfig(wave_scales=(),
                                          stft_width=2, stft_window=128, stft_hop=64)
     return CodecExperiment(
         directory="{runs}/codec", data=DATA, loop=LOOP, crop_seconds=0.4, batch_size=4,
