@@ -211,6 +211,7 @@ def test_level_music_and_silence(tmp_path):
         spoken = sound[np.abs(sound) > 1e-6]
         assert 20 * np.log10(np.sqrt(np.mean(spoken**2))) == pytest.approx(-23, abs=0.4)
     assert records["peak.wav"].is_limited
+    assert 0.9 * 10 ** (records["peak.wav"].gain_db / 20) == pytest.approx(1, abs=0.001)
     peaks = [np.abs(read_audio(p)[0]).max() for p in (tmp_path / "out/peak.wav").glob("*.flac")]
     assert 0.99 < max(peaks) < 1
     assert "limited by their peaks: 1" in str(report)
