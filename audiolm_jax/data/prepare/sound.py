@@ -38,8 +38,8 @@ class Levels:
         edges = np.arange(frame, end + 1) * self._rate // FRAMES_HZ
         edges = np.minimum(edges - edges[0], len(held))
         magnitude = np.abs(held[: edges[-1]]).astype(np.float64)
-        self._energy.append(np.add.reduceat(magnitude**2, edges[:-1]))
-        self._peak.append(np.maximum.reduceat(magnitude, edges[:-1]))
+        self._energy.append(np.add.reduceat(magnitude**2, edges[:-1]).astype(np.float32))
+        self._peak.append(np.maximum.reduceat(magnitude, edges[:-1]).astype(np.float32))
         return end, held[edges[-1] :]
 
     def gain(
@@ -55,7 +55,7 @@ class Levels:
         spoken, kept = energy[:size][is_spoken[:size]], peak[:size][is_kept[:size]]
         if level_db is None or not spoken.sum():
             return 1.0, False
-        rms = np.sqrt(spoken.mean() / (self._rate / FRAMES_HZ))
+        rms = np.sqrt(spoken.mean(dtype=np.float64) / (self._rate / FRAMES_HZ))
         wanted, most = 10 ** (level_db / 20) / rms, _HIGHEST / max(kept.max(initial=0), 1e-9)
         return float(min(wanted, most)), bool(wanted > most)
 

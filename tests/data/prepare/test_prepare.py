@@ -115,15 +115,9 @@ def test_clips_are_those_of_the_recordings(made):
         folder, _, name = clip.path.rpartition("/")
         start, end = (int(x) for x in name.removesuffix(".flac").split("-"))
         assert clip.source_samples == pytest.approx((end - start) * 16, abs=160)
-        assert named(named(clip.group)) == named(
-            folder.replace("b/_.hid", "b/.hid")
-        )  # of a recording
+        recording = named(folder.replace("b/_.hid", "b/.hid"))
+        assert named(named(clip.group)) == recording
         sides.setdefault(clip.group, set()).add(clip.split)
-        sound, rate = read_audio(out / os.fsdecode(folder.encode()) / name) if (
-            "xe9" not in folder and "slash" not in folder) else (None, 16000)  # fmt: skip
-        assert rate == 16000
-        if sound is not None and clip.group != "whole.wav":
-            assert np.abs(sound).max() < 1
     assert all(len(splits) == 1 for splits in sides.values())
     assert {split for splits in sides.values() for split in splits} == {"train", "heldout"}
 
@@ -217,6 +211,7 @@ def test_level_music_and_silence(tmp_path):
         spoken = sound[np.abs(sound) > 1e-6]
         assert 20 * np.log10(np.sqrt(np.mean(spoken**2))) == pytest.approx(-23, abs=0.4)
     assert records["peak.wav"].is_limited
+    assert 0.9 * 10 ** (records["peak.wav"].gain_db / 20) == pytest.approx(1, abs=0.001)
     peaks = [np.abs(read_audio(p)[0]).max() for p in (tmp_path / "out/peak.wav").glob("*.flac")]
     assert 0.99 < max(peaks) < 1
     assert "limited by their peaks: 1" in str(report)
