@@ -27,6 +27,7 @@ WRITERS = {
     "import w2v-bert-2": (["w2v-bert-2", "none"], "--out", "model", True),
     "import hubert": (["hubert", "none"], "--out", "model", True),
     "pack": (["folder"], "--out", "pack", False),
+    "prepare": (["folder"], "--out", "clips", False),
     "items flite": (["flite", "none"], "--out", "items", False),
 }
 OTHERS = {"demo", "audit", "plan", "info"}  # they write nothing of their own, or leave it to others

@@ -118,6 +118,7 @@ def test_a_small_cache_changes_nothing(tmp_path, monkeypatch, suffix, rate_hz):
     np.testing.assert_array_equal(take(starved.batches(0), 20)[0], whole)
     assert bool(loaded) == (suffix == "mp3" or rate_hz != 16000)
     # In order the windows of a clip follow each other: it is decoded as a whole.
+    starved = AudioCrops(index, "train", CROP, 4, seed=3, cache_bytes=1)
     loaded.clear()
     rows = [row for batch in starved.heldout_batches() for row in zip(*batch, strict=True)]
     assert {clip.clip_id for clip in loaded} == {clip.clip_id for clip in index.clips}

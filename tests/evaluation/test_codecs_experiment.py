@@ -85,6 +85,7 @@ def words_apart(transcript, heard):
     return TextErrors(len(pairs), wrong, len(transcript), wrong)
 
 
+@pytest.mark.slow
 def test_the_whole_road(experiment, monkeypatch, caplog, root):
     caplog.set_level("INFO")
     monkeypatch.setattr(codec_evaluation, "Recognizer", Deaf)

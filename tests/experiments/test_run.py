@@ -37,7 +37,7 @@ from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
 from audiolm_jax.training.config import LoopConfig, WarmStartConfig
 from audiolm_jax.training.metrics import read_metrics
 
-LOOP = LoopConfig(steps=2, evaluate_every=2, checkpoint_every=1, tensorboard=False)
+LOOP = LoopConfig(steps=2, evaluate_every=2, checkpoint_every=2, tensorboard=False)
 
 
 NO_SIZES = {"semantic_clusters": 0, "codebook_size": 0, "levels": 0}

@@ -56,7 +56,9 @@ def sample_on(preset, experiment, directory):
     return read_audio(directory / "samples" / "continuation_step_1.wav")[0]
 
 
-@pytest.mark.parametrize("preset", ["none", "dp", pytest.param("fsdp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "preset", ["dp", *(pytest.param(x, marks=pytest.mark.slow) for x in ("none", "fsdp"))]
+)
 def test_samples_are_made_outside_the_mesh_of_the_loop(experiment, tmp_path, monkeypatch, preset):
     """Whose axes are not the names that the parameters of a stage are born with."""
 

@@ -86,7 +86,7 @@ def generate(decoder, prompts, offsets, steps, keys=None, temperature=1.0, allow
     [
         {},
         pytest.param({"compute_dtype": "bfloat16"}, marks=pytest.mark.slow),
-        {"position": "rope", "tied_embeddings": True},
+        pytest.param({"position": "rope", "tied_embeddings": True}, marks=pytest.mark.slow),
         {"qk_norm": True, "attention": "flash", "remat": "full"},
     ],
     ids=lambda options: "+".join(options) or "paper",

@@ -86,8 +86,8 @@ def random_ids(seed, shape):
 OPTIONS = [
     {},
     {"position": "rope", "tied_embeddings": True},
-    {"qk_norm": True, "remat": "dots"},
-    {"remat": "full", "scan_layers": False},
+    pytest.param({"qk_norm": True, "remat": "dots"}, marks=pytest.mark.slow),
+    pytest.param({"remat": "full", "scan_layers": False}, marks=pytest.mark.slow),
 ]
 
 
