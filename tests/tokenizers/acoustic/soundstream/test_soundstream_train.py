@@ -149,6 +149,7 @@ def test_adversarial_losses_reach_the_generator(run):
     assert_equal(with_gan.rest, without.rest)
 
 
+@pytest.mark.slow
 def test_weights_and_depths_reach_the_step_and_commitment_is_lowered(run, evaluate, monkeypatch):
     """With the spectral loss off and discriminators that say nothing, it is commitment alone."""
     losses = LossConfig(
