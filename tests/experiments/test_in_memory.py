@@ -66,7 +66,7 @@ def test_the_whole_road(tmp_path, noted, capsys):
     for i in range(24):
         sound = voice(1.0 + 0.1 * i, 80 + 15 * i, i)
         write_wav(f"memory://corpus/voices/{i % 3}/clip_{i}.wav", sound, 16000, None)
-    assert "24 files" in run("index", "memory://corpus/voices")
+    assert "24 recordings" in run("index", "memory://corpus/voices")
     assert "24 good files" in run("audit", "memory://corpus/voices")
     for name in ("codec", "encoder", "kmeans"):
         run("train", configs[name])
