@@ -46,6 +46,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
+def remove_leftovers(*paths: Path) -> None:
+    """Removes what killed writers of files left beside them; for who alone writes them now."""
+    left: dict[Path, set[str]] = {}
+    for path in paths:
+        if not isinstance(path, BucketPath):  # beside an object nothing is written
+            left.setdefault(path.parent, set()).add(path.name[-40:])
+    for folder, names in left.items():
+        for leftover in folder.glob(".????????????.*"):  # as `atomic_path` calls them
+            if leftover.name[14:] in names:
+                leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 file whole or not at all."""
     if isinstance(path, BucketPath):

@@ -155,7 +155,7 @@ class BucketPath(PosixPath):
     def glob(self, pattern: str, **options: Any) -> Generator["BucketPath", None, None]:
         """Of what lies directly below, what is called so."""
         if "/" in pattern:
-            raise NotImplementedError(f"{self}: glob of {pattern!r}")
+            raise ValueError(f"{self}: glob of {pattern!r}; a pattern is of one name")
         yield from (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
     def read_bytes(self) -> bytes:

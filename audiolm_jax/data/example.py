@@ -10,7 +10,7 @@ from audiolm_jax.artifacts.protobuf import Messages, message_class
 from audiolm_jax.errors import InputError
 
 # tensorflow/core/example/{example,feature}.proto, where Entry is a map's and comes by rising key.
-_MESSAGES: Messages = {
+MESSAGES: Messages = {
     "BytesList": {"value": (1, ["bytes"])},
     "Int64List": {"value": (1, ["int64"])},
     "Feature": {"bytes_list": (1, "BytesList"), "int64_list": (3, "Int64List")},
@@ -18,7 +18,7 @@ _MESSAGES: Messages = {
     "Features": {"feature": (1, ["Entry"])},
     "Example": {"features": (1, "Features")},
 }
-_Example = message_class(_MESSAGES, "Example")
+_Example = message_class(MESSAGES, "Example")
 
 
 def encode_example(values: Mapping[str, bytes | int]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from audiolm_jax.artifacts.array_record import DamagedRecordsError, RecordFile
-from audiolm_jax.artifacts.atomic import atomic_path, write_json
+from audiolm_jax.artifacts.atomic import atomic_path, remove_leftovers, write_json
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.storage import StorageError, each, files_below, is_remote
 from audiolm_jax.errors import InputError
@@ -53,11 +53,9 @@ def read_summaries(paths: Sequence[Path], fingerprint: str) -> Iterable[dict[str
     return each(lambda path: read_summary(path, fingerprint), paths)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Removes what killed writers of a shard left behind; for who alone writes it now."""
-    for name in (path.name, summary_path(path).name):
-        for leftover in path.parent.glob(f".*.{name[-40:]}"):  # as `atomic_path` calls them
-            leftover.unlink(missing_ok=True)
+def remove_unfinished(*paths: Path) -> None:
+    """Removes what killed writers of shards left behind, once all are written."""
+    remove_leftovers(*paths, *(summary_path(path) for path in paths))
 
 
 def write_records(path: Path, records: Iterable[bytes], options: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
+from audiolm_jax.artifacts.atomic import atomic_path, remove_leftovers, write_json, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -60,3 +60,18 @@ def test_a_name_may_be_as_long_as_the_system_lets_it(tmp_path, name):
     with atomic_path(tmp_path / name) as scratch:
         scratch.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    left = {}
+    for name in ("a.json", "b.json", "x.a.json", 50 * "long" + ".json"):
+        with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / name) as scratch:
+            raise KeyboardInterrupt
+        left[name] = scratch
+    others = [tmp_path / name for name in (".a.json.lock", "a.json", *left)]
+    for path in (*left.values(), *others):
+        path.write_bytes(b"x")  # as of processes that could not clean up
+    written = ["a.json", 50 * "long" + ".json"]
+    remove_leftovers(*(tmp_path / name for name in written), tmp_path / "none" / "a.json")
+    stays = {*others, *(path for name, path in left.items() if name not in written)}
+    assert set(tmp_path.iterdir()) == stays

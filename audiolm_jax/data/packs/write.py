@@ -12,7 +12,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import only_writer
+from audiolm_jax.audio.blocks import stretches
 from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.resample import resample_blocks, resampled_lengths
 from audiolm_jax.data.clips import ClipInfo, Clips
@@ -54,7 +55,7 @@ from audiolm_jax.data.packs.sound import ENCODINGS, encode_sound, quantised
 from audiolm_jax.data.packs.tfds_files import TEXTS, shard_name, write_tfds_files
 from audiolm_jax.data.shards import (
     read_summaries,
-    remove_leftovers,
+    remove_unfinished,
     shard_counts,
     write_records,
     write_summary,
@@ -166,7 +167,7 @@ def _edges(samples: Int[np.ndarray, " n"], count: int) -> list[int]:
 
 
 def _sha256(table: pa.Table) -> str:
-    """Of a table as `write_table` writes it."""
+    """Of a table as `write_table` writes it without compression."""
     digest = hashlib.sha256()
 
     class Sink(io.RawIOBase):
@@ -226,7 +227,6 @@ def _write_shards(directory: Path, plan: _Plan, shards: list[_Shard]) -> None:
     for shard, length in zip(missing, seconds, strict=True):
         path = directory / shard.name
         with only_writer(path, is_replaced=True):
-            remove_leftovers(path)
             writer = _Writer(plan, shard)
             own = write_records(path, writer.records(), ",uncompressed")
             summary = write_summary(path, writer.facts() | own)
@@ -263,7 +263,7 @@ class _Writer:
             numbers = list(group)
             spans = [(int(starts[n]), int(stops[n])) for n in numbers]
             clip, own_rate = clips[numbers[0]], int(self._plan.own_rates[file])
-            sounds = _stretches(self._blocks(clip, own_rate, spans[0][0]), spans)
+            sounds = self._sounds(clip, own_rate, spans)
             for number, (start, _), sound in zip(numbers, spans, sounds, strict=False):
                 if len(sound) != spans[number - numbers[0]][1] - start:
                     raise changed_file(self._plan.source, clip)
@@ -272,13 +272,18 @@ class _Writer:
                     self._clipped += clipped
                 yield self._encoded(clips[number], own_rate, start, sound)
 
-    def _blocks(self, clip: ClipInfo, own_rate: int, start: int) -> Iterator[np.ndarray]:
-        """The sound of a file as it is packed, from a sample on."""
-        source = self._plan.source
+    def _sounds(
+        self, clip: ClipInfo, own_rate: int, spans: list[tuple[int, int]]
+    ) -> Iterator[Float[np.ndarray, " s"]]:
+        """Stretches of a file as it is packed."""
+        source, first = self._plan.source, spans[0][0]
         if self._plan.config.sample_rate_hz is None:
-            return (block for block, _ in file_blocks(source, clip, own_rate, start))
-        blocks = file_blocks(source, clip, own_rate, 0)
-        return _from(start, resample_blocks(blocks, clip.source_rate_hz, source.resampler))
+            blocks = (block for block, _ in file_blocks(source, clip, own_rate, first))
+            return stretches(blocks, [(start - first, stop - first) for start, stop in spans])
+        blocks = resample_blocks(
+            file_blocks(source, clip, own_rate, 0), clip.source_rate_hz, source.resampler
+        )
+        return stretches(blocks, spans)
 
     def _encoded(
         self, clip: ClipInfo, own_rate: int, start: int, sound: Float[np.ndarray, " s"]
@@ -299,30 +304,6 @@ class _Writer:
         }
         encoded = {name: text.encode() for name, text in texts.items()}
         return encode_example({"audio": file, **encoded, **numbers})
-
-
-def _from(start: int, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """What follows so many samples."""
-    for block in blocks:
-        if start < len(block):
-            yield block[start:]
-        start = max(0, start - len(block))
-
-
-def _stretches(
-    blocks: Iterator[np.ndarray], spans: list[tuple[int, int]]
-) -> Iterator[Float[np.ndarray, " s"]]:
-    """Stretches, one after the other, of blocks that begin where the first does; what is missing
-    at the end is left out."""
-    at, held = spans[0][0], np.zeros(0, np.float32)
-    for start, stop in spans:
-        parts, end = [held], at + len(held)
-        while end < stop and (block := next(blocks, None)) is not None:
-            parts.append(block)
-            end += len(block)
-        held = np.concatenate(parts)
-        yield held[start - at : stop - at]
-        at, held = stop, held[stop - at :]
 
 
 def _join(directory: Path, plan: _Plan, summaries: list[dict[str, Any]]) -> None:
@@ -376,6 +357,6 @@ def _join(directory: Path, plan: _Plan, summaries: list[dict[str, Any]]) -> None
     }
     if clipped := facts["clipped_samples"]:
         logger.warning(f"pack: {clipped} samples beyond full scale after conversion were clipped")
+    remove_unfinished(*(directory / shard.name for shard in plan.shards))
     write_manifest(directory, facts)
-    for leftover in (directory / UNFINISHED, *directory.glob(".*.array_record-*")):
-        leftover.unlink(missing_ok=True)
+    (directory / UNFINISHED).unlink(missing_ok=True)

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.audio.blocks import stretches
 from audiolm_jax.audio.resample import resample_blocks
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import changed_file, file_blocks
 from audiolm_jax.data.prepare.config import PrepareConfig
 from audiolm_jax.data.prepare.cuts import SPEECH, Cut, cut
 from audiolm_jax.data.prepare.detect import FRAMES_HZ, RATE_HZ, Detector, over_time
-from audiolm_jax.data.prepare.sound import Levels, flac, stretches
+from audiolm_jax.data.prepare.sound import Levels, flac
 from audiolm_jax.data.sources import AudioDataConfig
 
 _MUSIC = 0.5  # probability of a frame, and share of a clip, from which on it is music

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from audiolm_jax.artifacts.atomic import write_json
+from audiolm_jax.artifacts.atomic import remove_leftovers, write_json
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.artifacts.storage import at, remove_tree
 from audiolm_jax.artifacts.writer import TakenError, only_writer
@@ -196,7 +196,7 @@ def _cut(source: AudioDataConfig, config: PrepareConfig, detector: Detector, job
     try:
         with contextlib.suppress(FileNotFoundError):
             remove_tree(job.folder)
-        _remove_scratch(job.record)
+        remove_leftovers(job.record)
         try:
             record = prepare_recording(
                 source, job.clip, config, detector, job.folder, job.fingerprint
@@ -208,12 +208,6 @@ def _cut(source: AudioDataConfig, config: PrepareConfig, detector: Detector, job
     except OSError as error:
         where = shown(error.filename or job.folder)
         raise InputError(f"{where}: cannot be written: {error.strerror or error}") from error
-
-
-def _remove_scratch(path: Path) -> None:
-    """What a killed run left of a file that it was writing."""
-    for leftover in path.parent.glob(f".????????????.{path.name}"):
-        leftover.unlink(missing_ok=True)
 
 
 class _Progress:
@@ -255,7 +249,7 @@ def _join(
 ) -> PrepareReport:
     """Writes what tells of all clips."""
     with only_writer(directory / "metadata.tsv", is_replaced=True):
-        _remove_scratch(directory / "metadata.tsv")
+        remove_leftovers(directory / "metadata.tsv")
         rows = [files.row(job.row) for job in jobs]
         folders = [clip_folder(job.clip.path) for job in jobs]
         write_metadata(directory / "metadata.tsv", folders, rows, records)

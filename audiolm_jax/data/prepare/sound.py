@@ -1,7 +1,7 @@
 """The sound of a recording on its way into clips: how loud it is, and its stretches."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -58,24 +58,6 @@ class Levels:
         rms = np.sqrt(spoken.mean(dtype=np.float64) / (self._rate / FRAMES_HZ))
         wanted, most = 10 ** (level_db / 20) / rms, _HIGHEST / max(kept.max(initial=0), 1e-9)
         return float(min(wanted, most)), bool(wanted > most)
-
-
-def stretches(
-    blocks: Iterable[Float[np.ndarray, " n"]], spans: Sequence[tuple[int, int]]
-) -> Iterator[Float[np.ndarray, " s"]]:
-    """Stretches (first sample, end), one after the other, of a recording; what lies between them
-    is not kept in memory."""
-    feed, at, held = iter(blocks), 0, np.zeros(0, np.float32)
-    for start, end in spans:
-        parts = list[np.ndarray]()
-        while at < end:
-            if not len(held) and len(held := next(feed, held)) == 0:
-                break
-            skip = min(max(0, start - at), len(held))
-            part = held[skip : end - at]
-            parts.append(part)
-            at, held = at + skip + len(part), held[skip + len(part) :]
-        yield np.concatenate([np.zeros(0, np.float32), *parts])
 
 
 def flac(samples: Float[np.ndarray, " s"], rate_hz: int, gain: float) -> bytes:

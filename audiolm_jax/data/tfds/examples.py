@@ -10,26 +10,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from audiolm_jax.artifacts.protobuf import Messages, message_class
+from audiolm_jax.artifacts.protobuf import message_class
 from audiolm_jax.audio.files import mono
 from audiolm_jax.audio.names import one_line
+from audiolm_jax.data.example import MESSAGES
 from audiolm_jax.data.metadata import GENDERS
 from audiolm_jax.data.tfds.dataset import Dataset, Sound
 
-# tensorflow/core/example/{example,feature}.proto. Packed numbers are declared as the bytes they are
-# on the wire, of which no more are turned into numbers than it takes.
-_MESSAGES: Messages = {
-    "BytesList": {"value": (1, ["bytes"])},
+# Packed numbers are declared as the bytes they are on the wire, of which no more are turned into
+# numbers than it takes.
+_MESSAGES = MESSAGES | {
     "FloatList": {"value": (1, "bytes")},
     "Int64List": {"value": (1, "bytes")},
-    "Feature": {
-        "bytes_list": (1, "BytesList"),
-        "float_list": (2, "FloatList"),
-        "int64_list": (3, "Int64List"),
-    },
-    "Entry": {"key": (1, "string"), "value": (2, "Feature")},
-    "Features": {"feature": (1, ["Entry"])},
-    "Example": {"features": (1, "Features")},
+    "Feature": MESSAGES["Feature"] | {"float_list": (2, "FloatList")},
 }
 _Example = message_class(_MESSAGES, "Example")
 _LONGEST_VARINT = 10

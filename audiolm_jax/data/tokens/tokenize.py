@@ -23,7 +23,7 @@ from audiolm_jax.artifacts.writer import TakenError, only_writer
 from audiolm_jax.data.clips import ClipInfo, Clips
 from audiolm_jax.data.index import ClipIndex, load_clip
 from audiolm_jax.data.prefetch import prefetch
-from audiolm_jax.data.shards import read_summary, remove_leftovers, shard_counts
+from audiolm_jax.data.shards import read_summaries, read_summary, remove_unfinished, shard_counts
 from audiolm_jax.data.sources import SPLITS, Split
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.data.tokens.provenance import (
@@ -99,6 +99,7 @@ def precompute(
     directory.mkdir(parents=True, exist_ok=True)
     shards, counts = plan_shards(index, config)
     writer = ShardWriter(directory, config.batch_clips, provenance)
+    paths = [directory / shard.name for shard in shards]
     if config.beam_options:
         from audiolm_jax.data.tokens.beam import run_pipeline
 
@@ -107,12 +108,10 @@ def precompute(
         run_pipeline(shards, writer, index.config, load_tokenizers, config.beam_options)
     else:
         _write_here(shards, writer, index, load_tokenizers, worker)
-    left = [shard for shard in shards if not writer.is_written(shard)]
-    if left:
-        logger.info(f"tokenize: {len(left)} of {len(shards)} shards are others' work, not done yet")
+    if left := sum(x is None for x in read_summaries(paths, provenance.fingerprint)):
+        logger.info(f"tokenize: {left} of {len(shards)} shards are others' work, not done yet")
         return None
-    for leftover in directory.glob(".*.array_record"):  # of processes that were killed
-        leftover.unlink(missing_ok=True)
+    remove_unfinished(*paths)
     write_manifest(directory, provenance, counts, index.bad)
     return TokenStore.open(directory)
 
@@ -245,7 +244,6 @@ def _write_here(
                         logger.info("tokenize: shard %s: already written", shard.label)
                         continue
                     tokenizers = tokenizers or tokenizers_on(load, number)
-                    remove_leftovers(writer.directory / shard.name)
                     seconds = writer.write(shard, index, tokenizers, stop)
                     progress.tell(shard, seconds, todo.qsize())
 

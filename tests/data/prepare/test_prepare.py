@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiolm_jax.audio.blocks import stretches
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.cli.main import main
@@ -21,7 +22,7 @@ from audiolm_jax.data.prepare import detect, run
 from audiolm_jax.data.prepare.config import PrepareConfig
 from audiolm_jax.data.prepare.detect import FireRed, over_time
 from audiolm_jax.data.prepare.run import prepare
-from audiolm_jax.data.prepare.sound import Levels, stretches
+from audiolm_jax.data.prepare.sound import Levels
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.workers import Worker
 from audiolm_jax.errors import InputError
