@@ -278,12 +278,11 @@ class _Writer:
         """Stretches of a file as it is packed."""
         source, first = self._plan.source, spans[0][0]
         if self._plan.config.sample_rate_hz is None:
-            blocks = (block for block, _ in file_blocks(source, clip, own_rate, first))
-            return stretches(blocks, [(start - first, stop - first) for start, stop in spans])
-        blocks = resample_blocks(
-            file_blocks(source, clip, own_rate, 0), clip.source_rate_hz, source.resampler
-        )
-        return stretches(blocks, spans)
+            own = (block for block, _ in file_blocks(source, clip, own_rate, first))
+            return stretches(own, [(start - first, stop - first) for start, stop in spans])
+        blocks = file_blocks(source, clip, own_rate, 0)
+        converted = resample_blocks(blocks, clip.source_rate_hz, source.resampler)
+        return stretches(converted, spans)
 
     def _encoded(
         self, clip: ClipInfo, own_rate: int, start: int, sound: Float[np.ndarray, " s"]
