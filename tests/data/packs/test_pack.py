@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from support.corpora import make_corpus, make_pack
 
+from audiolm_jax.artifacts.array_record import RecordFile
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.audio.names import named
 from audiolm_jax.audio.resample import resample
@@ -23,6 +24,7 @@ from audiolm_jax.data.packs.manifest import PACK, UNFINISHED
 from audiolm_jax.data.packs.read import Pack
 from audiolm_jax.data.packs.sound import quantised
 from audiolm_jax.data.packs.write import pack
+from audiolm_jax.data.shards import write_records
 from audiolm_jax.data.sources import SPLITS
 from audiolm_jax.data.workers import Worker
 from audiolm_jax.errors import InputError
@@ -254,6 +256,24 @@ def test_damage_is_found_before_training_or_at_the_record(tmp_path):
                     np.testing.assert_array_equal(one, other)
         path.write_bytes(data)
     read_all()
+
+
+def test_sound_that_was_changed_within_a_whole_file_is_found(tmp_path):
+    """As where a bucket is read, in which the sums of ArrayRecord itself are not looked at."""
+    config = make_corpus(tmp_path / "audio", 13, 5)
+    make_pack(config, tmp_path / "pack", 1)
+    packed = dataclasses.replace(config, source=str(tmp_path / "pack"))
+    shard = next((tmp_path / "pack").glob("*-train.array_record-*[0-9]"))
+    reader = RecordFile(shard)
+    records = [bytearray(reader.read(n)) for n in range(reader.num_records())]
+    for record in records:
+        sound = max(record.find(b"fLaC"), record.find(b"RIFF"))
+        record[sound + 60] ^= 4
+    write_records(shard, map(bytes, records), ",uncompressed")
+    again = index_folder(packed)
+    clip = again.of("train")[0]
+    with pytest.raises(InputError, match="its sound fails its checksum; pack again"):
+        again.load(clip)
 
 
 def test_a_record_in_the_place_of_another_is_found(tmp_path):

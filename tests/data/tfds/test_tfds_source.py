@@ -203,6 +203,7 @@ def test_floats_that_are_none(tmp_path):
 
 def test_a_dataset_that_changes(tmp_path):
     config, _ = small(tmp_path)
+    config = dataclasses.replace(config, index=str(tmp_path / "index"))  # which outlives it
     found = index_folder(config)
     shutil.rmtree(tmp_path / "mine")
     write_dataset(tmp_path, FEATURES, {"train": [example("z1", 9000), example("z2")]})
