@@ -3,7 +3,6 @@ package gcp_storage_emulator, with the generations and conditions that it leaves
 program it serves on the port that it is given."""
 
 import contextlib
-import importlib.util
 import socket
 import subprocess
 import sys
@@ -11,17 +10,12 @@ import time
 import urllib.request
 from http import HTTPStatus
 
-import pytest
-
 BUCKET = "audiolm-test"
 
 
 @contextlib.contextmanager
 def fake_gcs():
     """The environment in which gs://audiolm-test is an empty bucket of this machine's memory."""
-    for package in ("gcsfs", "gcp_storage_emulator"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
