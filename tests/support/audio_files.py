@@ -10,7 +10,9 @@ import soundfile
 def encoded(container: str, codec: str, samples: np.ndarray, rate_hz: int) -> bytes:
     """A file of mono sound, float in [-1, 1], in FFmpeg's container and codec."""
     file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
+    # Without the version of FFmpeg, whose length moves what follows it.
+    options = {"fflags": "+bitexact"}
+    with av.open(file, "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout="mono")
         pcm = (samples * 32767).astype(np.int16)[None, :]
         frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
