@@ -21,7 +21,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import KIND, StageModelConfig
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
-from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
+from audiolm_jax.types import SemanticTokenizer, StreamingTokenizer
 
 FORMAT = 1
 BUNDLE_JSON = "bundle.json"
@@ -40,7 +40,7 @@ class StageModel:
 class Bundle:
     """Everything that generation needs."""
 
-    codec: AcousticTokenizer
+    codec: StreamingTokenizer
     semantic_tokenizer: SemanticTokenizer
     stages: dict[str, StageModel]  # semantic, coarse and, unless all levels are coarse, fine
     semantic_tokens_per_second: float  # mean rate after de-duplication over the training tokens

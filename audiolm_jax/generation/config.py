@@ -2,32 +2,50 @@
 
 import dataclasses
 import functools
+import math
 from typing import Literal
 
 from audiolm_jax.errors import check_fields
+
+Weights = Literal["trained", "float32", "bfloat16", "int8"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the tokens of a stage are drawn."""
+
+    temperature: float = 1.0
+    """0 takes the likeliest token."""
+    top_k: int = 0
+    """Draws from the k likeliest tokens; 0 from all, as in the paper."""
+    top_p: float = 1.0
+    """Draws from the fewest tokens that have this probability together; 1 from all, as in the
+    paper."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GenerationConfig:
     """How the three stages are sampled."""
 
-    semantic_temperature: float = 0.6
-    """Of stage 1 (paper: 0.6). 0 takes the likeliest token."""
-    coarse_temperature: float = 0.8
-    """Of stage 2 (paper: 0.8)."""
-    fine_temperature: float = 0.6
-    """Of stage 3 (paper: 0.6)."""
+    semantic: Sampling = Sampling(0.6)
+    """Stage 1 (paper: temperature 0.6)."""
+    coarse: Sampling = Sampling(0.8)
+    """Stage 2 (paper: temperature 0.8)."""
+    fine: Sampling = Sampling(0.6)
+    """Stage 3 (paper: temperature 0.6)."""
     context_seconds: float = 3.0
     """Sound that prompts each window of the coarse stage, where prompt and continuation do not fit
-    into one."""
+    into one; more where the last window leaves room."""
+    first_seconds: float = 1.0
+    """Sound that is finished first, so that a stream starts early."""
     stop: Literal["duration", "end_token"] = "duration"
     """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""
+    weights: Weights = "trained"
+    """Numbers that the weights are kept in: as trained, or fewer bits for speed and memory."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--generation", between=" ")
-        temperatures = "semantic_temperature coarse_temperature fine_temperature"
-        check(temperatures, lambda x: x >= 0, "0 or more")
-        check("context_seconds", lambda x: x > 0, "more than 0")
+        check("context_seconds first_seconds", lambda x: 0 < x < math.inf, "a number above 0")
 
 
 DEFAULT = GenerationConfig()

@@ -30,6 +30,7 @@ class Continuation(NamedTuple):
     """What one row generated."""
 
     ids: np.ndarray  # int32, new ids of the stage's vocabulary without EOS
+    log_probs: np.ndarray  # float32, of each under the model
     ended: bool  # whether the row stopped at EOS rather than at the number of steps asked for
 
 

@@ -1,278 +1,340 @@
-"""The road from a prompt to a waveform (AudioLM section III-D): continue, sample, revoice.
+"""The road from a prompt to a waveform (AudioLM section III-D): continue, sample, revoice, stream.
 
-Sound is made in windows no longer than the coarse stage was trained on: in one, prompted by all of
-the prompt, if both fit; otherwise each is prompted by the last `context_seconds` so far, as
-SoundStorm's authors ran AudioLM beyond its crop. The semantic stage keeps its own, longer history.
+Every road makes the windows and chunks of one `schedule`. Stage 1 writes the tokens of a window,
+then stages 2 and 3 its codes, at once or chunk by chunk, and the codec goes on decoding. The next
+window is told the tokens heard in the sound of its context, and after them those that stage 1 has
+written and the sound has not spoken yet.
 """
 
 import dataclasses
-import itertools
+from collections.abc import Callable, Iterator, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.acoustics import Acoustics
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig
 from audiolm_jax.generation.decode import StageDecoder
-from audiolm_jax.stages import (
-    BOS,
-    FIRST_ID,
-    condition_tokens,
-    deduplicate,
-    flatten_levels,
-    semantic_ids,
-    unflatten_levels,
-)
-from audiolm_jax.types import AcousticTokens, Array, AudioBatch
+from audiolm_jax.generation.sampling import seed_key
+from audiolm_jax.generation.schedule import Schedule, Window
+from audiolm_jax.generation.sound import Sound
+from audiolm_jax.generation.track import Job, Track, window_key
+from audiolm_jax.stages import BOS, FIRST_ID, deduplicate, semantic_ids
+from audiolm_jax.types import AcousticTokens, AudioBatch
+
+# Told (stage, tokens that it has just written, seconds of sound that are there, of all results).
+Progress = Callable[[str, int, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
     """One result."""
 
-    samples: np.ndarray  # float32 [s], prompt and continuation decoded together
-    codes: np.ndarray  # int32 [t, q]
+    samples: np.ndarray  # float32 [s], prompt and continuation, decoded in one stream
     prompt_samples: int  # how many of the samples are the prompt, 0 without one
+    codes: np.ndarray  # int32 [t, q]
+    semantic: np.ndarray  # int32 [n] clusters, de-duplicated: the prompt's, then stage 1's
+    log_probs: dict[str, np.ndarray]  # of the tokens that each stage wrote, float32 [n], in nats
     ended: bool  # whether the models ended the recording before the asked duration
 
 
-@dataclasses.dataclass
-class _Track:
-    """What has been made so far for one item."""
-
-    codes: np.ndarray  # [t, q]
-    samples: np.ndarray  # [t * hop]
-    semantic: np.ndarray  # [n] clusters, de-duplicated
-    key: jax.Array
-    frames: int = 0  # of codes in the end, the prompt's included
-    ended: bool = False
-
-
 class Generator:
-    """A bundle made ready to generate: compiled once, used for many prompts."""
+    """A bundle made ready to generate: compiled once, used for many prompts.
+
+    A result depends on its own prompt, seconds and seed alone, bit for bit, whatever it is made
+    together with. Samples are mono at `sample_rate_hz`; seeds are integers from 0 to 2 ** 64 - 1.
+    """
 
     def __init__(self, bundle: Bundle, config: GenerationConfig = DEFAULT):
-        """Unstacks the weights; InputError if the context fills the coarse stage's window."""
+        """InputError if the context fills the coarse stage's window."""
         self.bundle = bundle
         self.config = config
+        self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
-        self._decoders = {
-            name: StageDecoder(model.config, model.folder.arrays)
+        self._ratio = self._stages["coarse"].frames_per_semantic
+        self._schedule = self._make_schedule()
+        decoders = {
+            name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
             for name, model in bundle.stages.items()
         }
-        self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
-        coarse = self._stages["coarse"]
-        self._ratio = coarse.frames_per_semantic
+        sampling = {name: getattr(config, name) for name in decoders}
+        self._semantic_decoder = decoders["semantic"]
+        self._acoustics = Acoustics(decoders, sampling)
+
+    def _make_schedule(self) -> Schedule:
+        coarse, config = self._stages["coarse"], self.config
         if config.context_seconds >= coarse.crop_seconds:
             flag = f"--generation.context-seconds {config.context_seconds}"
             window = f"the coarse stage's window of {coarse.crop_seconds} s"
             raise InputError(f"{flag}: expected less than {window}")
-        self._context_frames = self._semantic_frames(config.context_seconds) * self._ratio
+        context, first = (
+            self._semantic_frames(seconds) * self._ratio
+            for seconds in (config.context_seconds, config.first_seconds)
+        )
+        # Without a fine stage chunks decide only how sound is streamed.
+        chunk = self._stages["fine"].crop_frames if "fine" in self._stages else context
+        return Schedule(coarse.crop_frames, context, chunk, first)
+
+    def continue_audio(
+        self,
+        prompts: Sequence[Float[np.ndarray, " _"]],
+        seconds: float,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Generated]:
+        """Goes on for `seconds` from each prompt.
+
+        Prompts are cut to whole semantic frames (40 ms at 25 Hz), at least one, and only then
+        tokenized: nothing of what follows leaks into their tokens.
+        """
+        return self._run(self._prompted(prompts, seeds, self._frames_of(seconds)), progress)
+
+    def sample(
+        self, seconds: float, seeds: Sequence[int], progress: Progress | None = None
+    ) -> list[Generated]:
+        """Sound from nothing, one result for each seed."""
+        frames = self._frames_of(seconds)
+        return self._run([self._empty_track(seed, frames) for seed in seeds], progress)
+
+    def revoice(
+        self, speech: Float[np.ndarray, " s"], seed: int, progress: Progress | None = None
+    ) -> Generated:
+        """The paper's acoustic generation: the speech's own semantic tokens, sampled acoustics.
+
+        Speech is at least one semantic frame, and cut to whole frames.
+        """
+        semantic = self._hear(self._whole_frames(speech, "speech"))
+        track = self._empty_track(seed, len(semantic) * self._ratio)
+        for number, window in enumerate(track.windows):
+            first = (len(track.codes) - window.context) // self._ratio
+            last = (len(track.codes) + window.frames) // self._ratio
+            job = Job(track, window, number, semantic[first:last], may_end=False)
+            self._write_acoustics([job], progress)
+        return self._result(track, 0)
+
+    def stream(
+        self,
+        prompt: Float[np.ndarray, " s"],
+        seconds: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> "Streaming":
+        """The samples of `continue_audio` piece by piece as they are made, the prompt's first."""
+        (track,) = self._prompted([prompt], [seed], self._frames_of(seconds))
+        return Streaming(self, track, progress)
+
+    def encode(
+        self, samples: Float[np.ndarray, " s"]
+    ) -> tuple[Int[np.ndarray, "t q"], Int[np.ndarray, " u"]]:
+        """Codes and semantic clusters, not de-duplicated, of sound cut to whole frames."""
+        cut = self._whole_frames(samples, "audio")
+        codes, lengths = self.bundle.codec.encode(AudioBatch.from_clips([cut]))
+        return np.asarray(codes)[0, : lengths[0]], self._hear(cut)
+
+    def decode(self, codes: Int[np.ndarray, "t q"]) -> Float[np.ndarray, " s"]:
+        """Samples of the first levels of codes, or of all."""
+        lengths = np.array([len(codes)], np.int32)
+        return np.asarray(self.bundle.codec.decode(AcousticTokens(codes[None], lengths)).samples)[0]
+
+    # Tracks.
 
     def _semantic_frames(self, seconds: float) -> int:
         return max(1, round(seconds * self._stages["coarse"].semantic_rate_hz))
 
-    def continue_audio(
-        self, prompts: list[Float[np.ndarray, " _"]], seconds: float, seeds: list[int]
-    ) -> list[Generated]:
-        """Goes on for `seconds` from each prompt; its result depends on its own seed alone.
+    def _frames_of(self, seconds: float) -> int:
+        if not 0 < seconds < float("inf"):
+            raise InputError(f"--seconds {seconds}: expected a number above 0")
+        return self._semantic_frames(seconds) * self._ratio
 
-        Prompts, mono at `sample_rate_hz`, are cut to whole semantic frames (40 ms at 25 Hz), at
-        least one, and only then tokenized: nothing of what follows leaks into their tokens.
-        """
+    def _whole_frames(self, samples: Float[np.ndarray, " s"], what: str) -> np.ndarray:
         hop = self.bundle.semantic_tokenizer.hop_samples
-        cut = [prompt[: len(prompt) // hop * hop] for prompt in prompts]
-        for i, prompt in enumerate(cut):
-            if not len(prompt):
-                least = f"at least {hop} ({hop / self.sample_rate_hz:.2f} s)"
-                raise InputError(f"prompt {i} has {len(prompts[i])} samples, expected {least}")
-        codes = _rows(*self.bundle.codec.encode(AudioBatch.from_clips(cut)))
-        semantic = [deduplicate(ids) for ids in self._encode_semantic(cut)]
-        tracks = [
-            _Track(c, p, z, jax.random.key(s))
-            for c, p, z, s in zip(codes, cut, semantic, seeds, strict=True)
-        ]
-        return self._extend(tracks, seconds)
+        if len(samples) < hop:
+            least = f"at least {hop} ({hop / self.sample_rate_hz:.2f} s)"
+            raise InputError(f"{what} has {len(samples)} samples, expected {least}")
+        return samples[: len(samples) // hop * hop]
 
-    def sample(self, seconds: float, seeds: list[int]) -> list[Generated]:
-        """Sound from nothing, one result for each seed."""
-        nothing = np.zeros(0, np.int32)
-        return self._extend([self._empty_track(nothing, seed) for seed in seeds], seconds)
+    def _hear(self, samples: Float[np.ndarray, " s"]) -> Int[np.ndarray, " u"]:
+        if not len(samples):
+            return np.zeros(0, np.int32)
+        ids, lengths = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips([samples]))
+        return np.asarray(ids)[0, : lengths[0]]
 
-    def _empty_track(self, semantic: Int[np.ndarray, " n"], seed: int) -> _Track:
-        codes = np.zeros((0, self.bundle.codec.levels), np.int32)
-        return _Track(codes, np.zeros(0, np.float32), semantic, jax.random.key(seed))
+    def _prompted(
+        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], frames: int
+    ) -> list[Track]:
+        tracks = []
+        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            name = "prompt" if len(prompts) == 1 else f"prompt {number}"
+            cut = self._whole_frames(prompt, name)
+            codes, semantic = self.encode(cut)
+            tracks.append(self._track(seed, frames, cut, codes, semantic))
+        return tracks
 
-    def revoice(self, speech: Float[np.ndarray, " s"], seed: int) -> Generated:
-        """The paper's acoustic generation: the speech's own semantic tokens, sampled acoustics.
-
-        Speech is mono at `sample_rate_hz`, at least one semantic frame, and cut to whole frames.
-        """
-        hop = self.bundle.semantic_tokenizer.hop_samples
-        if len(speech) < hop:
-            raise InputError(f"speech has {len(speech)} samples, expected at least {hop}")
-        semantic = self._encode_semantic([speech[: len(speech) // hop * hop]])[0]
-        track = self._empty_track(semantic, seed)
-        window, total = 0, len(semantic) * self._ratio
-        while len(track.codes) < total:
-            context = min(len(track.codes), self._context_frames)
-            frames = min(total - len(track.codes), self._stages["coarse"].crop_frames - context)
-            start = (len(track.codes) - context) // self._ratio
-            z = semantic[start : start + (context + frames) // self._ratio]
-            self._add_acoustics([track], [z], [context], [frames], window, may_end=False)
-            window += 1
-        samples = self._decode([track.codes])[0]
-        return Generated(samples, track.codes, 0, ended=False)
-
-    def _extend(self, tracks: list[_Track], seconds: float) -> list[Generated]:
-        if not seconds > 0:
-            raise InputError(f"--seconds {seconds}: expected more than 0")
-        prompt_samples = [len(track.samples) for track in tracks]
-        for track in tracks:
-            track.frames = len(track.codes) + self._semantic_frames(seconds) * self._ratio
-        may_end = self.config.stop == "end_token"
-        for window in itertools.count():
-            live = [t for t in tracks if len(t.codes) < t.frames and not t.ended]
-            if not live:
-                break
-            contexts = [self._context(track) for track in live]
-            most = self._stages["coarse"].crop_frames
-            frames = [
-                min(t.frames - len(t.codes), most - c) for t, c in zip(live, contexts, strict=True)
-            ]
-            conditions = self._window_semantics(live, contexts, frames, window, may_end)
-            self._add_acoustics(live, conditions, contexts, frames, window, may_end)
-            for track, samples in zip(live, self._decode([t.codes for t in live]), strict=True):
-                track.samples = samples
-        return [
-            Generated(track.samples, track.codes, prompt, len(track.codes) < track.frames)
-            for track, prompt in zip(tracks, prompt_samples, strict=True)
-        ]
-
-    def _context(self, track: _Track) -> int:
-        """Frames that prompt the next window: all, if all to come fit beside them."""
-        if track.frames <= self._stages["coarse"].crop_frames:
-            return len(track.codes)
-        return min(len(track.codes), self._context_frames)
-
-    def _window_semantics(
+    def _track(
         self,
-        tracks: list[_Track],
-        contexts: list[int],
-        frames: list[int],
-        window: int,
-        may_end: bool,
-    ) -> list[Int[np.ndarray, " _"]]:
-        """Stage 1: extends each track's history; returns clusters of context and new window. A
-        track that it ends has no window after this one."""
-        stage = self._stages["semantic"]
-        rate = self.bundle.semantic_tokens_per_second
-        steps = [max(1, round(count / stage.acoustic_rate_hz * rate)) for count in frames]
-        histories = [
-            track.semantic[-max(1, stage.crop_semantic - count) :]
-            for track, count in zip(tracks, steps, strict=True)
-        ]
-        results = self._decoders["semantic"].generate(
-            prompts=[np.append([BOS], semantic_ids(h, stage)) for h in histories],
-            target_offset=[len(h) for h in histories],
-            steps=steps,
-            keys=jnp.stack([_key(track, window, 0) for track in tracks]),
-            temperature=self.config.semantic_temperature,
-            allow_end=may_end,
+        seed: int,
+        frames: int,
+        prompt: Float[np.ndarray, " s"],
+        codes: Int[np.ndarray, "t q"],
+        semantic: Int[np.ndarray, " u"],
+    ) -> Track:
+        """A track that `frames` shall be added to."""
+        sound = Sound(self.bundle.codec, self._ratio)
+        sound.push(codes)
+        total = len(codes) + frames
+        windows = self._schedule.windows(len(codes), total)
+        semantic = deduplicate(semantic)
+        return Track(seed_key(seed), prompt, sound, codes, total, windows, semantic)
+
+    def _empty_track(self, seed: int, frames: int) -> Track:
+        codes, semantic = np.zeros((0, self.bundle.codec.levels), np.int32), np.zeros(0, np.int32)
+        return self._track(seed, frames, np.zeros(0, np.float32), codes, semantic)
+
+    def _run(self, tracks: list[Track], progress: Progress | None) -> list[Generated]:
+        prompt_frames = [len(track.codes) for track in tracks]
+        number = 0
+        while jobs := self._next_jobs(tracks, number, progress):
+            self._write_acoustics(jobs, progress)
+            number += 1
+        return [self._result(*pair) for pair in zip(tracks, prompt_frames, strict=True)]
+
+    def _result(self, track: Track, prompt_frames: int) -> Generated:
+        track.sound.finish()
+        return Generated(
+            track.sound.samples,
+            prompt_frames * self.bundle.codec.hop_samples,
+            track.codes,
+            track.semantic,
+            {name: np.concatenate(parts) for name, parts in track.log_probs.items()},
+            len(track.codes) < track.frames,
         )
-        hop = self.bundle.codec.hop_samples
-        recent = [
-            track.samples[len(track.samples) - c * hop :]
-            for track, c in zip(tracks, contexts, strict=True)
+
+    # Windows.
+
+    def _next_jobs(self, tracks: list[Track], number: int, progress: Progress | None) -> list[Job]:
+        """Stage 1 for the next window of every track that has one."""
+        live = []
+        for track in tracks:
+            if track.has_ended or (window := next(track.windows, None)) is None:
+                continue
+            track.hear(self._heard(track, window.context))
+            # Where stage 1 has ended, and all that it wrote is spoken, the recording ends.
+            track.has_ended = track.is_written and not len(track.waiting)
+            if not track.has_ended:
+                live.append((track, window))
+        written = self._write_semantics(live, number)
+        self._report(progress, "semantic", written, [track for track, _ in live])
+        may_end = self.config.stop == "end_token"
+        return [
+            Job(
+                track,
+                window,
+                number,
+                track.tell(window.frames // self._ratio),
+                may_end and track.is_written and not len(track.waiting),
+            )
+            for track, window in live
         ]
-        conditions = []
-        rows = zip(tracks, self._encode_semantic(recent), results, strict=True)
-        for track, context, result in rows:
+
+    def _heard(self, track: Track, context: int) -> Int[np.ndarray, " n"]:
+        """Clusters of the last `context` frames, de-duplicated: of the prompt as it was given, of
+        the rest as the codec decodes it."""
+        hop = self.bundle.codec.hop_samples
+        made = len(track.codes) - len(track.prompt) // hop
+        sound = track.sound.recent(min(context, made))
+        if context > made:
+            sound = np.concatenate([track.prompt[-(context - made) * hop :], sound])
+        return deduplicate(self._hear(sound))
+
+    def _write_semantics(self, live: list[tuple[Track, Window]], number: int) -> int:
+        """Stage 1 for as many tokens as the windows speak at the mean rate, beside those that wait;
+        returns how many it wrote."""
+        stage = self._stages["semantic"]
+        rate = self.bundle.semantic_tokens_per_second / stage.acoustic_rate_hz
+        rows = [
+            (track, steps)
+            for track, window in live
+            if not track.is_written
+            if (steps := max(1, round(window.frames * rate)) - len(track.waiting)) > 0
+        ]
+        if not rows:
+            return 0
+        histories = [
+            track.semantic[-max(1, stage.crop_semantic - steps) :] for track, steps in rows
+        ]
+        results = self._semantic_decoder.generate(
+            [np.append([BOS], semantic_ids(history, stage)) for history in histories],
+            [len(history) for history in histories],
+            [steps for _, steps in rows],
+            jnp.stack([window_key(track, number, 0) for track, _ in rows]),
+            self.config.semantic,
+            [self.config.stop == "end_token"] * len(rows),
+        )
+        for (track, _), result in zip(rows, results, strict=True):
             new = result.ids - FIRST_ID
             track.semantic = np.concatenate([track.semantic, new])
-            track.ended = result.ended
-            conditions.append(np.concatenate([context, new]))
-        return conditions
+            track.waiting = np.concatenate([track.waiting, new])
+            track.is_written = result.ended
+            track.keep_log_probs("semantic", result.log_probs)
+        return sum(len(result.ids) for result in results)
 
-    def _add_acoustics(
-        self,
-        tracks: list[_Track],
-        conditions: list[Int[np.ndarray, " _"]],
-        contexts: list[int],
-        frames: list[int],
-        window: int,
-        may_end: bool,
+    def _write_acoustics(self, jobs: list[Job], progress: Progress | None) -> None:
+        for _ in self._stream_acoustics(jobs, progress, is_streamed=False):
+            pass
+
+    def _stream_acoustics(
+        self, jobs: list[Job], progress: Progress | None, is_streamed: bool
+    ) -> Iterator[None]:
+        for written in self._acoustics.write(jobs, is_streamed):
+            self._report(progress, "acoustic", written, [job.track for job in jobs])
+            yield
+
+    def _report(
+        self, progress: Progress | None, stage: str, tokens: int, tracks: list[Track]
     ) -> None:
-        """Stages 2 and 3: appends up to so many `frames` to each track's codes."""
-        stage = self._stages["coarse"]
-        levels = stage.coarse_levels
-        recent = [
-            t.codes[len(t.codes) - c :, :levels] for t, c in zip(tracks, contexts, strict=True)
-        ]
-        results = self._decoders["coarse"].generate(
-            prompts=[
-                np.concatenate([condition_tokens(z, codes, stage), flatten_levels(codes, 0, stage)])
-                for z, codes in zip(conditions, recent, strict=True)
-            ],
-            target_offset=[codes.size for codes in recent],
-            steps=[count * levels for count in frames],
-            keys=jnp.stack([_key(track, window, 1) for track in tracks]),
-            temperature=self.config.coarse_temperature,
-            allow_end=may_end,
-        )
-        coarse = [unflatten_levels(r.ids, stage.target_levels, stage) for r in results]
-        full = self._add_fine_levels(tracks, coarse, window) if "fine" in self._stages else coarse
-        for track, new, result in zip(tracks, full, results, strict=True):
-            track.codes = np.concatenate([track.codes, new])
-            track.ended |= result.ended
-
-    def _add_fine_levels(
-        self, tracks: list[_Track], coarse: list[Int[np.ndarray, "_ _"]], window: int
-    ) -> list[Int[np.ndarray, "_ _"]]:
-        """Stage 3 on chunks that do not overlap, all in one batch; the last may be shorter."""
-        stage = self._stages["fine"]
-        chunks = [
-            (row, codes[start : start + stage.crop_frames], start)
-            for row, codes in enumerate(coarse)
-            for start in range(0, len(codes), stage.crop_frames)
-        ]
-        width = len(stage.target_levels)
-        results = self._decoders["fine"].generate(
-            prompts=[condition_tokens(np.zeros(0, int), chunk, stage) for _, chunk, _ in chunks],
-            target_offset=[0] * len(chunks),
-            steps=[len(chunk) * width for _, chunk, _ in chunks],
-            keys=jnp.stack(
-                [jax.random.fold_in(_key(tracks[r], window, 2), start) for r, _, start in chunks]
-            ),
-            temperature=self.config.fine_temperature,
-            allow_end=False,
-        )
-        rows = [[codes[:0, :0].reshape(0, stage.levels)] for codes in coarse]
-        for (row, chunk, _), result in zip(chunks, results, strict=True):
-            fine = unflatten_levels(result.ids, stage.target_levels, stage)
-            rows[row].append(np.concatenate([chunk, fine], axis=1))
-        return [np.concatenate(parts) for parts in rows]
-
-    def _encode_semantic(self, clips: list[np.ndarray]) -> list[Int[np.ndarray, " _"]]:
-        if not any(len(clip) for clip in clips):
-            return [np.zeros(0, np.int32) for _ in clips]
-        return _rows(*self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips(clips)))
-
-    def _decode(self, codes: list[np.ndarray]) -> list[Float[np.ndarray, " _"]]:
-        lengths = np.array([len(c) for c in codes], np.int32)
-        padded = np.zeros((len(codes), lengths.max(), self.bundle.codec.levels), np.int32)
-        for i, c in enumerate(codes):
-            padded[i, : len(c)] = c
-        return _rows(*self.bundle.codec.decode(AcousticTokens(padded, lengths)))
+        if progress is not None:
+            frames = sum(len(track.codes) for track in tracks)
+            hop = self.bundle.codec.hop_samples
+            progress(stage, tokens, frames * hop / self.sample_rate_hz)
 
 
-def _rows(padded: Array, lengths: Array) -> list[np.ndarray]:
-    rows = zip(np.asarray(padded), np.asarray(lengths), strict=True)
-    return [row[:length] for row, length in rows]
+class Streaming(Iterator[Float[np.ndarray, " _"]]):
+    """Pieces of samples, float32, that are together those of the result."""
 
+    def __init__(self, generator: Generator, track: Track, progress: Progress | None):
+        self._pieces = self._make(generator, track, progress)
+        self._result: Generated | None = None
 
-def _key(track: _Track, window: int, stage: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.fold_in(track.key, window), stage)
+    def __next__(self) -> Float[np.ndarray, " _"]:
+        """The next piece, once it is made: of the prompt, then of each chunk, not empty."""
+        return next(self._pieces)
+
+    @property
+    def result(self) -> Generated:
+        """All of it, once the last piece is out."""
+        if self._result is None:
+            raise ValueError("the stream has not come to its end")
+        return self._result
+
+    def _make(
+        self, generator: Generator, track: Track, progress: Progress | None
+    ) -> Iterator[np.ndarray]:
+        prompt_frames, out, number = len(track.codes), 0, 0
+
+        def ready() -> Iterator[np.ndarray]:
+            nonlocal out
+            samples = track.sound.since(out)
+            out += len(samples)
+            if len(samples):
+                yield samples
+
+        yield from ready()
+        while jobs := generator._next_jobs([track], number, progress):
+            for _ in generator._stream_acoustics(jobs, progress, is_streamed=True):
+                yield from ready()
+            number += 1
+        self._result = generator._result(track, prompt_frames)
+        yield from ready()

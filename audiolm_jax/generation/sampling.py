@@ -67,3 +67,10 @@ def sample(
     """
     noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], jnp.float32))(keys)
     return jnp.argmax(mask_logits(logits, legal) + temperature * noise, axis=-1).astype(jnp.int32)
+
+
+def seed_key(seed: int) -> Key[Array, ""]:
+    """The key of an integer from 0 to 2 ** 64 - 1; no two seeds share one."""
+    if not 0 <= seed < 2**64:
+        raise InputError(f"--seed {seed}: expected 0 to 2 ** 64 - 1")
+    return jax.random.wrap_key_data(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))

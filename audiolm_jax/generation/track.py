@@ -1,0 +1,75 @@
+"""What has been made so far for one item, and its share of the window that is being made."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from audiolm_jax.generation.schedule import Window, spoken_tokens
+from audiolm_jax.generation.sound import Sound
+
+
+def _no_tokens() -> np.ndarray:
+    return np.zeros(0, np.int32)
+
+
+@dataclasses.dataclass(eq=False)
+class Track:
+    """What has been made so far for one item."""
+
+    key: jax.Array
+    prompt: np.ndarray  # float32 [s], as it was given
+    sound: Sound  # of all codes
+    codes: np.ndarray  # int32 [t, q], the prompt's first
+    frames: int  # of codes in the end
+    windows: Iterator[Window]
+    semantic: np.ndarray  # int32 [n] clusters, de-duplicated, that stage 1 has read or written
+    # Clusters heard in the context of the newest window, those that the window was told to speak,
+    # and those of stage 1 that no window has been told yet.
+    context: np.ndarray = dataclasses.field(default_factory=_no_tokens)
+    told: np.ndarray = dataclasses.field(default_factory=_no_tokens)
+    waiting: np.ndarray = dataclasses.field(default_factory=_no_tokens)
+    is_written: bool = False  # whether stage 1 has ended
+    has_ended: bool = False
+    log_probs: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def keep_log_probs(self, stage: str, values: np.ndarray) -> None:
+        """Of the next tokens that the stage wrote."""
+        self.log_probs.setdefault(stage, []).append(values)
+
+    def hear(self, heard: Int[np.ndarray, " m"]) -> None:
+        """Begins a window after the last one's sound, of whose end `heard` are the clusters.
+
+        What the last window was told and has not spoken waits again.
+        """
+        spoken = spoken_tokens(np.concatenate([self.context, self.told]), heard)
+        unspoken = self.told[max(0, spoken - len(self.context)) :]
+        self.waiting = np.concatenate([unspoken, self.waiting])
+        self.context, self.told = heard, _no_tokens()
+
+    def tell(self, most: int) -> np.ndarray:
+        """Takes up to `most` of the clusters that wait into the window; returns its condition."""
+        self.told, self.waiting = self.waiting[:most], self.waiting[most:]
+        return np.concatenate([self.context, self.told])
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A track's share of a window; the jobs of a window are done together."""
+
+    track: Track
+    window: Window
+    number: int  # of the window
+    condition: np.ndarray  # clusters of context and window, for stage 2
+    may_end: bool  # whether stage 2 may end the recording
+
+    def key(self, stage: int) -> jax.Array:
+        """Decides all that a stage, counted from 0, draws in this window."""
+        return window_key(self.track, self.number, stage)
+
+
+def window_key(track: Track, number: int, stage: int) -> jax.Array:
+    """Decides all that a stage, counted from 0, draws in a window."""
+    return jax.random.fold_in(jax.random.fold_in(track.key, number), stage)
