@@ -20,6 +20,7 @@ from audiolm_jax.generation.config import DEFAULT, GenerationConfig
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.generation.schedule import Schedule, Window
+from audiolm_jax.generation.score import score_tokens
 from audiolm_jax.generation.sound import Sound
 from audiolm_jax.generation.track import Job, Track, window_key
 from audiolm_jax.stages import BOS, FIRST_ID, deduplicate, semantic_ids
@@ -61,7 +62,7 @@ class Generator:
             for name, model in bundle.stages.items()
         }
         sampling = {name: getattr(config, name) for name in decoders}
-        self._semantic_decoder = decoders["semantic"]
+        self._decoders = decoders
         self._acoustics = Acoustics(decoders, sampling)
 
     def _make_schedule(self) -> Schedule:
@@ -125,6 +126,11 @@ class Generator:
         """The samples of `continue_audio` piece by piece as they are made, the prompt's first."""
         (track,) = self._prompted([prompt], [seed], self._frames_of(seconds))
         return Streaming(self, track, progress)
+
+    def score(self, samples: Float[np.ndarray, " s"]) -> dict[str, Float[np.ndarray, " _"]]:
+        """Log-probability of each token that a stage would have written to say these samples, at
+        least a semantic frame and cut to whole ones; see `score_tokens`."""
+        return score_tokens(self._decoders, *self.encode(samples))
 
     def encode(
         self, samples: Float[np.ndarray, " s"]
@@ -265,7 +271,7 @@ class Generator:
         histories = [
             track.semantic[-max(1, stage.crop_semantic - steps) :] for track, steps in rows
         ]
-        results = self._semantic_decoder.generate(
+        results = self._decoders["semantic"].generate(
             [np.append([BOS], semantic_ids(history, stage)) for history in histories],
             [len(history) for history in histories],
             [steps for _, steps in rows],
