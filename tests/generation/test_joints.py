@@ -234,11 +234,13 @@ def _told(call: dict) -> np.ndarray:
 
 
 def _say_slowly(monkeypatch, frames_of_token: int) -> None:
-    """Stage 2 speaks each token after the prompt's 20 for so many frames."""
+    """Stage 2 speaks each token that its context has not spoken for so many frames."""
 
     def says(prompt: np.ndarray, frames: int) -> np.ndarray:
-        told = prompt[21 : list(prompt).index(SEP)] - FIRST_ID
-        return np.resize(np.repeat(told, frames_of_token), frames)
+        stage, end = STAGES["coarse"], list(prompt).index(SEP)
+        told, context = prompt[1:end] - FIRST_ID, prompt[end + 1 :: COARSE] - stage.acoustic_start
+        spoken = np.searchsorted(told, context[-1], "right") if len(context) else 0
+        return np.resize(np.repeat(told[spoken:], frames_of_token), frames)
 
     monkeypatch.setattr(Recorder, "says", staticmethod(says))
 
@@ -263,17 +265,28 @@ def test_a_window_is_told_no_more_than_its_time_can_hold(calls, monkeypatch):
     np.testing.assert_array_equal(result.semantic[20:], np.arange(1000, 1024))
 
 
+def test_tokens_that_wait_for_two_windows_keep_their_order(calls, monkeypatch):
+    _say_slowly(monkeypatch, 10)
+    recorded_generator().sample(4.0, [0])
+    # Windows of 100, 50 and 50 frames. 10 of 40 tokens are spoken, 25 are told again, 5 wait; then
+    # 5 of the 25 are spoken.
+    heard, told = np.arange(1005, 1010), np.arange(1010, 1035)
+    assert list(_told(of_stage(calls, "coarse")[1])) == [*heard, *told]
+    assert list(_told(of_stage(calls, "coarse")[2])) == list(range(1010, 1040))
+
+
 def test_what_waits_after_the_end_of_stage_1_is_spoken_before_the_recording_ends(
     calls, monkeypatch
 ):
     _say_slowly(monkeypatch, 6)
     Recorder.ends = {"semantic": 20}
     result = recorded_generator(stop="end_token").continue_audio([numbered(40)], 4.0, [3])[0]
-    first, second = of_stage(calls, "coarse")
-    assert (first["end"], second["end"]) == ([True], [True])
+    first, second, third = of_stage(calls, "coarse")
+    assert [call["end"] for call in (first, second, third)] == [[True]] * 3
     assert list(_told(second)) == list(range(1001, 1020))  # those heard in 50 frames, and the rest
+    assert list(_told(third)[-2:]) == [1018, 1019]
     assert result.ended
-    assert len(result.codes) == 40 + 60 + 50
+    assert len(result.codes) == 40 + 60 + 50 + 50
 
 
 def test_log_probabilities_stand_in_the_order_of_the_tokens(calls):

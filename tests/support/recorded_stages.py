@@ -1,5 +1,7 @@
-"""Stages that record what they are asked, and sound made of numbers: a sample says which frame it is
-of, so that every token and every code of a prompt can be traced to its place.
+"""Stages that record what they are asked, and sound made of numbers.
+
+A sample says which frame it is of, so that every token and every code of a prompt can be traced to
+its place.
 """
 
 from typing import Any
