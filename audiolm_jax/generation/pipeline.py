@@ -56,7 +56,7 @@ class Generator:
         self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._ratio = self._stages["coarse"].frames_per_semantic
-        self._schedule = self._make_schedule()
+        self.schedule = self._make_schedule()  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
             for name, model in bundle.stages.items()
@@ -191,7 +191,7 @@ class Generator:
         sound = Sound(self.bundle.codec, self._ratio)
         sound.push(codes)
         total = len(codes) + frames
-        windows = self._schedule.windows(len(codes), total)
+        windows = self.schedule.windows(len(codes), total)
         semantic = deduplicate(semantic)
         return Track(seed_key(seed), prompt, sound, codes, total, windows, semantic)
 
