@@ -6,9 +6,9 @@ python benchmarks/seams.py BUNDLE PROMPTS --json out.json
 PROMPTS is a folder of recordings, of whose beginnings the first --count in their names' order are
 continued. Between every two frames of 20 ms: the jump of the energy in dB, and the spectral flux,
 the mean rise of the log magnitude of a bin, in dB. A seam is the border of two windows of the
-coarse stage, or of two chunks of the fine stage within one. Frames below -60 dB of the loudest and those
-next to them are left out: silence jumps by chance. Printed are quantiles, and the share of seams
-that lie above 95 of 100 other frames; 5 % is what no seam at all would give.
+coarse stage, or of two chunks of the fine stage within one. Frames below -60 dB of the loudest and
+those next to them are left out: silence jumps by chance. Printed are quantiles, and the share of
+seams that lie above 95 of 100 other frames; 5 % is what no seam at all would give.
 """
 
 import argparse
