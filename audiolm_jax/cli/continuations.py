@@ -103,7 +103,7 @@ def _continue_batch(
             results = pipeline.continue_many(prompts, wishes.seconds, seeds, progress=line)
     except InputError as error:
         if len(batch) == 1:
-            failed(error)
+            failed(InputError(f"{items[0].source}: {error}"))
             return
         for one in batch:  # the others need not suffer
             _continue_batch(pipeline, [one], wishes, failed)

@@ -131,6 +131,7 @@ def continue_(arguments: Sequence[str]) -> None:
         _check_file(options.out, options.prompt)
         with only_writer(options.out, is_replaced=True):
             pipeline = load(options.models, options.generation)
+            pipeline.check(options.seconds)
             prompt = pipeline.take(options.prompt, first_seconds=options.prompt_seconds)
             prompt_seconds = len(prompt.samples) / pipeline.sample_rate_hz
             size = _bytes(prompt_seconds + options.seconds, pipeline.sample_rate_hz)
@@ -155,6 +156,7 @@ def _continue_stream(options: ContinueOptions) -> None:
             _check_file(out, options.prompt)
             stack.enter_context(only_writer(out, is_replaced=True))
         pipeline = load(options.models, options.generation)
+        pipeline.check(options.seconds)
         item = Item(options.prompt, out, options.seed)
         wishes = Wishes(options.seconds, options.prompt_seconds)
         stream_item(pipeline, item, wishes, to, is_kept=options.out is not None)
@@ -176,6 +178,7 @@ def _continue_many(options: ContinueOptions) -> None:
     ]
     with only_writer(out):
         pipeline = load(options.models, options.generation)
+        pipeline.check(options.seconds)
         size = len(items) * _bytes(options.seconds, pipeline.sample_rate_hz)
         check_output_folder(out, size)
         wishes = Wishes(options.seconds, options.prompt_seconds)
@@ -194,6 +197,7 @@ def sample(arguments: Sequence[str]) -> None:
     check_output_folder(options.out)
     with only_writer(options.out):
         pipeline = load(options.models, options.generation)
+        pipeline.check(options.seconds)
         size = options.count * _bytes(options.seconds, pipeline.sample_rate_hz)
         check_output_folder(options.out, size)
         seeds = [options.seed + i for i in range(options.count)]

@@ -234,7 +234,7 @@ class Pipeline:
         hearing = Hearing(self.sample_rate_hz, least, limit)
         return take_prompt(audio, rate_hz, hearing, first_seconds, name)
 
-    def check(self, seconds: float | None, seeds: Sequence[int]) -> None:
+    def check(self, seconds: float | None, seeds: Sequence[int] = ()) -> None:
         """InputError for seconds, None where none are asked for, or seeds that are not taken."""
         for seed in seeds:
             if not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
