@@ -20,7 +20,7 @@ from typing import Any
 
 import av
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.storage import at
@@ -63,7 +63,7 @@ def _probe(path: Path) -> AudioInfo:
     if (wav := _plain_wav(path)) is not None:
         seconds: float | None = wav.samples / wav.sample_rate_hz
         return AudioInfo(wav.sample_rate_hz, wav.channels, wav.codec, seconds)
-    with _open(path, []) as (container, stream):
+    with open_sound(path, []) as (container, stream):
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
         if container.format.name == "g722":  # headerless: 4 bits a sample
             seconds = path.stat().st_size * 2 / stream.sample_rate
@@ -111,7 +111,7 @@ def _decoded_blocks(
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Through FFmpeg. FLAC alone lands on the sample it is asked for: block-coded sound, delays and
     padding make all others decode from the start."""
-    with _open(path, notes) as (container, stream):
+    with open_sound(path, notes) as (container, stream):
         rate = stream.sample_rate
         skip = round(start_seconds * rate)
         is_flac = container.format.name == "flac"
@@ -191,7 +191,8 @@ def write_wav(
 ) -> int:
     """Writes 16-bit PCM mono, whole or not at all; the same arguments give the same bytes. Returns
     how many samples were clipped to [-1, 1]; nothing is rescaled, which would change the level of a
-    prompt. The provenance, JSON values, is kept in the file's INFO/ICMT comment."""
+    prompt. The provenance, JSON values, is kept in the file's INFO/ICMT comment, its "software" in
+    INFO/ISFT too."""
     with WavWriter(path, sample_rate_hz, provenance) as wav:
         wav.write(samples)
     return wav.clipped
@@ -207,8 +208,10 @@ class WavWriter:
         header = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16)
         self._chunks = b"WAVE" + _chunk(b"fmt ", header)
         if provenance is not None:
-            comment = json.dumps(provenance, sort_keys=True, separators=(",", ":")).encode() + b"\0"
-            self._chunks += _chunk(b"LIST", b"INFO" + _chunk(b"ICMT", comment))
+            fields = _chunk(b"ICMT", comment_of(provenance).encode() + b"\0")
+            if isinstance(software := provenance.get("software"), str):
+                fields += _chunk(b"ISFT", software.encode() + b"\0")
+            self._chunks += _chunk(b"LIST", b"INFO" + fields)
 
     def __enter__(self) -> "WavWriter":
         with contextlib.ExitStack() as stack:
@@ -220,21 +223,19 @@ class WavWriter:
 
     def write(self, samples: Float[np.ndarray, " s"]) -> None:
         """Appends finite samples, nominally in [-1, 1]; InputError beyond 4 GiB in all."""
-        samples = np.asarray(samples, np.float64)
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise ValueError(f"expected finite samples [s], got shape {samples.shape}")
-        self.samples += len(samples)
-        if 2 * self.samples + len(self._chunks) + 8 > UNKNOWN_SIZE:
+        pcm, clipped = pcm16(samples)
+        if 2 * (self.samples + len(pcm)) + len(self._chunks) + 8 > UNKNOWN_SIZE:
             raise InputError(
                 f"{shown(self._path)}: a wav file holds 4 GiB at most; cut the recording"
             )
-        self.clipped += int(np.sum(np.abs(samples) > 1))
-        pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2")
         self._file.write(pcm.tobytes())
+        self.clipped += clipped
+        self.samples += len(pcm)  # at last: a piece that Ctrl-C cuts does not count
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if kind is None:
             with self._stack:
+                self._file.truncate(8 + len(self._chunks) + 8 + 2 * self.samples)
                 self._file.seek(0)
                 self._write_header()  # now that the sizes are known
         else:
@@ -244,6 +245,20 @@ class WavWriter:
         size = 2 * self.samples
         riff = struct.pack("<4sI", b"RIFF", len(self._chunks) + 8 + size)
         self._file.write(riff + self._chunks + struct.pack("<4sI", b"data", size))
+
+
+def pcm16(samples: Float[np.ndarray, " s"]) -> tuple[Int[np.ndarray, " s"], int]:
+    """Little-endian int16 of finite samples, and how many were beyond [-1, 1]."""
+    samples = np.asarray(samples, np.float64)
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+        raise ValueError(f"expected finite samples [s], got shape {samples.shape}")
+    pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2")
+    return pcm, int(np.sum(np.abs(samples) > 1))
+
+
+def comment_of(provenance: dict[str, Any]) -> str:
+    """JSON of what made a file, as it stands in its comment."""
+    return json.dumps(provenance, sort_keys=True, separators=(",", ":"))
 
 
 def _check_head(path: Path) -> None:
@@ -272,18 +287,19 @@ def _plain_wav(path: Path) -> Wav | None:
     if path.suffix.lower() not in (".wav", ".w64"):
         return None
     wav = read_wav(path)
-    _check_rate(path, wav.sample_rate_hz)
+    check_rate(shown(path), wav.sample_rate_hz)
     return wav if wav.codec else None
 
 
-def _check_rate(path: Path, rate: int) -> None:
+def check_rate(name: str, rate: int) -> None:
+    """InputError, with the name of what has it, for a rate in Hz that is not taken for sound."""
     if not _LOWEST_RATE_HZ <= (rate or 0) <= _HIGHEST_RATE_HZ:
         limits = f"{_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz"
-        raise InputError(f"{shown(path)}: sample rate {rate} Hz is outside {limits}; resample it")
+        raise InputError(f"{name}: sample rate {rate} Hz is outside {limits}; resample it")
 
 
 @contextlib.contextmanager
-def _open(path: Path, notes: list[str]) -> Iterator[tuple[Any, Any]]:
+def open_sound(path: Path, notes: list[str]) -> Iterator[tuple[Any, Any]]:
     """(container, audio stream) of a checked file after every check a header allows."""
     suffix = path.suffix.lower()
     demuxer, source = FORMATS[suffix], None
@@ -307,7 +323,7 @@ def _open(path: Path, notes: list[str]) -> Iterator[tuple[Any, Any]]:
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise InputError(f"{shown(path)}: not {suffix} audio that FFmpeg knows; convert it")
-        _check_rate(path, stream.sample_rate)
+        check_rate(shown(path), stream.sample_rate)
         if demuxer == "flac":
             stream.codec_context.options = _STRICT
         yield container, stream

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
 from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.options import parse, parse_known
@@ -81,13 +82,16 @@ def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
     with joined(processes.config):
         if not is_first_host():
             show_errors_alone()
+        use_compilation_cache()
         experiment.run()
 
 
 def evaluate(arguments: Sequence[str]) -> None:
     """`audiolm evaluate`."""
     if not _asks_for_help("evaluate", arguments):
-        configured("evaluate", arguments).run()
+        experiment = configured("evaluate", arguments)
+        use_compilation_cache()
+        experiment.run()
 
 
 def _asks_for_help(verb: str, arguments: Sequence[str]) -> bool:

@@ -10,15 +10,15 @@ import tyro
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.artifacts.storage import is_remote
-from audiolm_jax.audio.files import probe
-from audiolm_jax.audio.wav import read_wav_provenance
+from audiolm_jax.audio.files import AudioInfo, probe
+from audiolm_jax.audio.output import SUFFIXES, read_provenance
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.packs.manifest import PACK
 from audiolm_jax.data.packs.read import Pack
 from audiolm_jax.data.tokens.store import MANIFEST as STORE_MANIFEST
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.bundle import BUNDLE_JSON, load_bundle
+from audiolm_jax.generation.bundle import BUNDLE_JSON, is_archive, load_bundle
 from audiolm_jax.training.best import read_best
 from audiolm_jax.training.checkpoints import latest_step
 from audiolm_jax.training.manifest import MANIFEST as RUN_MANIFEST
@@ -30,7 +30,7 @@ class InfoOptions:
     way."""
 
     path: tyro.conf.Positional[Path]
-    """A run directory, model folder, bundle, token store, pack or wav file."""
+    """A run directory, model folder, bundle or its archive, token store, pack, wav or flac file."""
 
 
 def info(arguments: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ def describe(path: Path) -> Iterator[str]:
     """Lines about a path; InputError if it is damaged or nothing of ours."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if (path / BUNDLE_JSON).is_file():
+    if (path / BUNDLE_JSON).is_file() or is_archive(path):
         bundle = load_bundle(path)
         yield f"bundle {bundle.fingerprint}, verified"
         for part, fingerprint in bundle.parts.items():
@@ -87,16 +87,20 @@ def describe(path: Path) -> Iterator[str]:
                 f"  {split}: {part['clips']} clips, {part['seconds'] / 3600:.2f} h, {size:.2f} GB "
                 f"in {len(part['shards'])} shards"
             )
-    elif path.suffix.lower() == ".wav":
-        facts = probe(path)
-        yield f"wav, {facts.sample_rate_hz} Hz, {facts.channels} channel, {facts.seconds:.2f} s"
-        if (provenance := read_wav_provenance(path)) is None:
+    elif path.suffix.lower() in SUFFIXES:
+        facts, kind = probe(path), path.suffix.lower()[1:]
+        yield f"{kind}, {facts.sample_rate_hz} Hz, {facts.channels} channel, {_length(facts)}"
+        if (provenance := read_provenance(path)) is None:
             yield "  no provenance: not written by this program"
         else:
             yield from _fields("provenance", provenance)
     else:
-        kinds = "run directory, model, bundle, token store, pack or wav file"
+        kinds = "run directory, model, bundle, token store, pack, wav or flac file"
         raise InputError(f"{path}: not a {kinds}")
+
+
+def _length(facts: AudioInfo) -> str:
+    return "of unknown length" if facts.seconds is None else f"{facts.seconds:.2f} s"
 
 
 def _fields(title: str, fields: dict[str, Any]) -> Iterator[str]:

@@ -33,7 +33,8 @@ def _path(
     )
 
 
-_BOX = re.compile(r"[╭╮╰╯│─]+")
+_BOX = re.compile(r"[╭╮╰╯│─]+|-{8,}")  # dashes where the terminal's encoding has no frames
+_CLASS = re.compile(r"^Error parsing [A-Z]\w*: ")  # of fields, before what their own class says
 
 
 def parse(
@@ -80,4 +81,4 @@ def _one_line(box: str) -> str:
                 break
             continue
         message.append(line)
-    return re.sub(r"\s+", " ", " ".join(message))
+    return _CLASS.sub("", re.sub(r"\s+", " ", " ".join(message)))

@@ -2,35 +2,38 @@
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tyro
 
+from audiolm_jax.artifacts.archive import pack
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
 from audiolm_jax.artifacts.run_folder import model_folder
-from audiolm_jax.artifacts.storage import is_remote
+from audiolm_jax.artifacts.storage import download, is_remote
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.bundle import BUNDLE_JSON, load_bundle
 
 README = "README.md"
 
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseOptions:
-    """Write a zip archive of one model folder, weights rounded to 16 bits, with a model card.
+    """Write a zip archive of one model folder, weights rounded to 16 bits, with a model card; or
+    of a bundle, as it is.
 
-    Unpacked it is a model folder like any other, with a fingerprint of its own, for rounding
-    makes it another model. The same model gives the same bytes.
+    Unpacked a model is a folder like any other, with a fingerprint of its own, for rounding makes
+    it another model; the parts of a bundle know each other by fingerprint, so its weights stay.
+    The archive of a bundle is taken wherever the bundle is. The same model gives the same bytes.
     """
 
     model: tyro.conf.Positional[Path]
-    """Run directory or model folder."""
+    """Run directory, model folder or bundle."""
     out: Path
     """Archive to write, NAME.zip; it holds the folder NAME."""
     licence: str
@@ -44,7 +47,22 @@ def release(arguments: Sequence[str]) -> None:
     if options.out.suffix != ".zip" or not is_there:
         raise InputError(f"{options.out}: expected NAME.zip in a folder that is there")
     with only_writer(options.out, is_replaced=True):
-        _release(options)
+        if (options.model / BUNDLE_JSON).is_file():
+            _release_bundle(options)
+        else:
+            _release(options)
+
+
+def _release_bundle(options: ReleaseOptions) -> None:
+    fingerprint = load_bundle(options.model).fingerprint
+    with atomic_path(options.out) as archive, scratch_folder() as scratch:
+        folder = scratch / options.out.stem
+        download(options.model, folder)
+        card = (folder / README).read_text() if (folder / README).is_file() else ""
+        (folder / README).write_text(f"{card}\nLicence of this archive: {options.licence}\n")
+        pack(folder, archive)
+    size = options.out.stat().st_size
+    print(f"{options.out}: bundle {fingerprint[:16]}, {size:,} bytes")
 
 
 def _release(options: ReleaseOptions) -> None:
@@ -60,7 +78,7 @@ def _release(options: ReleaseOptions) -> None:
         folder = scratch / options.out.stem
         fingerprint = save_model(folder, source.kind, source.config, arrays, provenance)
         (folder / README).write_text(_model_card(options, source, fingerprint))
-        _pack(folder, archive)
+        pack(folder, archive)
     size = options.out.stat().st_size
     print(f"{options.out}: {source.kind} {fingerprint[:16]}, {size:,} bytes")
 
@@ -88,12 +106,3 @@ def _model_card(options: ReleaseOptions, source: ModelFolder, fingerprint: str) 
         "`audiolm info THIS_FOLDER` shows everything it was made from.\n",
     ]
     return "\n".join(lines)
-
-
-def _pack(folder: Path, archive: Path) -> None:
-    """Everything that decides the bytes of an archive is fixed but the zlib version."""
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path in sorted(folder.iterdir()):
-            entry = zipfile.ZipInfo(f"{folder.name}/{path.name}")  # of 1980 unless told otherwise
-            entry.external_attr = 0o644 << 16
-            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)

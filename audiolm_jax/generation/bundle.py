@@ -7,12 +7,15 @@
 A codec whose levels are all coarse (as the paper's piano codec) has no `fine_lm`.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from audiolm_jax.artifacts.archive import SUFFIX, unpacked
 from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model
@@ -25,6 +28,7 @@ from audiolm_jax.types import SemanticTokenizer, StreamingTokenizer
 
 FORMAT = 1
 BUNDLE_JSON = "bundle.json"
+_NEEDED = ("codec", "semantic", "semantic_lm", "coarse_lm")
 STAGE_PARTS = {"semantic": "semantic_lm", "coarse": "coarse_lm", "fine": "fine_lm"}
 
 
@@ -62,7 +66,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     A bundle of the same parts is left as it is. A missing part, or a stage that was trained on
     tokens of another tokenizer, is an InputError.
     """
-    for part in ("codec", "semantic", "semantic_lm", "coarse_lm"):
+    for part in _NEEDED:
         if part not in sources:
             raise InputError(f"bundle: no run given for {part}; name a finished run of it")
     folders = {part: load_model(path) for part, path in sources.items()}
@@ -81,7 +85,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     rates = {stage.folder.provenance["semantic_tokens_per_second"] for stage in stages.values()}
     if len(rates) != 1:
         raise InputError("bundle: the stages were trained on different token stores")
-    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    fingerprint = _fingerprint(parts)
     if (out / BUNDLE_JSON).exists() and read_record(out)["fingerprint"] == fingerprint:
         return fingerprint
     record = {
@@ -99,11 +103,47 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     return fingerprint
 
 
-def load_bundle(directory: str | Path) -> Bundle:
-    """Loads and verifies a bundle; every part is read and hashed once."""
-    directory = at(directory)
+def load_bundle(place: str | Path) -> Bundle:
+    """Loads and verifies a bundle: a folder, an address or a zip archive of one. Every part is read
+    and hashed once."""
+    place = at(place)
+    if not is_archive(place):
+        return _load_checked(place)
+    with unpacked(place, BUNDLE_JSON) as folder, said_of(place, folder):
+        return _load_checked(folder)
+
+
+def is_archive(place: Path) -> bool:
+    """Whether a path names a zip archive rather than a folder."""
+    return place.suffix.lower() == SUFFIX and not place.is_dir()
+
+
+@contextlib.contextmanager
+def said_of(place: Path, folder: Path) -> Iterator[None]:
+    """What is wrong in an unpacked folder is said of its archive."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(folder), str(place))) from error
+
+
+def _load_checked(directory: Path) -> Bundle:
+    try:
+        return _load_folder(directory)
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"{directory}: damaged bundle ({what}); copy it again") from error
+
+
+def _load_folder(directory: Path) -> Bundle:
     record = read_record(directory)
     parts: dict[str, str] = record["parts"]
+    if missing := [part for part in _NEEDED if part not in parts]:
+        raise InputError(f"{directory / BUNDLE_JSON}: names no {missing[0]}; bundle again")
+    if record["fingerprint"] != _fingerprint(parts):
+        raise InputError(f"{directory / BUNDLE_JSON}: fingerprint of other parts; bundle again")
     codec = load_acoustic_tokenizer(directory / "codec")
     semantic = load_semantic_tokenizer(directory / "semantic")
     stages = {
@@ -125,7 +165,10 @@ def load_bundle(directory: str | Path) -> Bundle:
         if sizes != wanted:
             words = f"tokenizers have (levels, codes, clusters) = {sizes}"
             raise InputError(f"{directory}: {words}, the {name} stage expects {wanted}")
-    rate = record["semantic_tokens_per_second"]
+    rate, most = record["semantic_tokens_per_second"], stages["semantic"].config.stage
+    if not 0 < rate <= most.semantic_rate_hz:
+        words = f"semantic_tokens_per_second = {rate}: expected up to {most.semantic_rate_hz}"
+        raise InputError(f"{directory / BUNDLE_JSON}: {words}; bundle again")
     return Bundle(codec, semantic, stages, rate, record["fingerprint"], parts)
 
 
@@ -136,11 +179,17 @@ def read_record(directory: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not found; `audiolm bundle` writes a folder that has it")
     try:
         record = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); copy the bundle again") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: damaged (no object); copy the bundle again")
     if record.get("format") != FORMAT:
         raise InputError(f"{path}: format {record.get('format')}, this program reads {FORMAT}")
     return record
+
+
+def _fingerprint(parts: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _check_upstream(path: Path, stage: ModelFolder, parts: dict[str, str]) -> None:

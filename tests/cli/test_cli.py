@@ -8,7 +8,6 @@ from support.tiny_models import CODES, voice, write_codec
 
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.audio.wav import read_wav_provenance
-from audiolm_jax.cli import generate
 from audiolm_jax.cli.demo import DemoOptions, split_of, steps
 from audiolm_jax.cli.main import VERBS, main
 
@@ -230,27 +229,6 @@ def test_unexpected_errors_are_one_line_too(capsys, monkeypatch, tmp_path):
     assert err.count("\n") == 1
     with pytest.raises(RuntimeError):
         call(capsys, "info", tmp_path, "--debug")
-
-
-def test_samples_take_the_seeds_from_the_first_on(monkeypatch, tmp_path):
-    written = []
-
-    class Recorder:
-        def __init__(self, bundle, config):
-            self.config = config
-
-        def sample(self, seconds, seeds):
-            return [(seconds, seed) for seed in seeds]
-
-    def write(path, result, generator, seed, seconds):
-        written.append((path.name, result, seed, seconds))
-
-    monkeypatch.setattr(generate, "load_bundle", lambda path: None)
-    monkeypatch.setattr(generate, "Generator", Recorder)
-    monkeypatch.setattr(generate, "save_generated", write)
-    words = ["--models", "m", "--out", str(tmp_path), "--seed", "7", "--count", "3"]
-    generate.sample([*words, "--seconds", "2"])
-    assert written == [(f"sample_{n}.wav", (2.0, n), n, 2.0) for n in (7, 8, 9)]
 
 
 def recordings(folder, lengths):

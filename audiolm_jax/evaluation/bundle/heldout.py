@@ -1,6 +1,7 @@
 """What a bundle makes of held-out recordings: continuations, and the measures of every part."""
 
 import dataclasses
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
@@ -23,7 +24,7 @@ from audiolm_jax.evaluation.measures.likelihood import StageLikelihood, stage_li
 from audiolm_jax.evaluation.measures.semantic import SemanticReport, evaluate_semantic
 from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.generation.bundle import StageModel
-from audiolm_jax.generation.files import save_generated
+from audiolm_jax.generation.files import provenance_of, save_sound
 from audiolm_jax.generation.pipeline import Generated, Generator
 from audiolm_jax.lm.config import StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder, portable
@@ -74,9 +75,14 @@ class ContinuedClip:
     def write(self, directory: Path, generator: Generator, seconds: float) -> None:
         """Writes each continuation, `seconds` of it asked for, as wav with its provenance."""
         name = self.clip.clip_id.replace("/", "_").replace("#", "_")
+        sha256 = hashlib.sha256(self.samples[: self.prompt_samples].tobytes()).hexdigest()
         for seed, continuation in self.continuations.items():
             wav = directory / f"{name}_seed{seed}.wav"
-            save_generated(wav, continuation, generator, seed, seconds)
+            prompt_seconds = continuation.prompt_samples / generator.sample_rate_hz
+            provenance = provenance_of(
+                generator.bundle, generator.config, seed, seconds, prompt_seconds, sha256
+            )
+            save_sound(wav, continuation.samples, generator.sample_rate_hz, provenance)
 
 
 def continue_clips(

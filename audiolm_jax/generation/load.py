@@ -1,0 +1,58 @@
+"""From a path, an archive or an address to models that are ready."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from audiolm_jax.artifacts.archive import unpacked
+from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.storage import at
+from audiolm_jax.generation.api import Pipeline
+from audiolm_jax.generation.bundle import BUNDLE_JSON, is_archive, load_bundle, said_of
+from audiolm_jax.generation.config import DEFAULT, GenerationConfig
+from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
+from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
+from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
+
+
+def load(place: str | Path, config: GenerationConfig = DEFAULT) -> Pipeline:
+    """A bundle ready to speak.
+
+    Args:
+        place: folder of a bundle, zip archive of one (`audiolm release`), or the address of either
+            (gs://, s3://).
+        config: how the stages are sampled.
+
+    Compiled programs are kept from one start to the next (docs/guide/generation.md).
+
+    Raises:
+        InputError: nothing there, damaged, of parts that do not belong together; one line.
+    """
+    use_compilation_cache()
+    return Pipeline(load_bundle(place), config)
+
+
+def load_codec(place: str | Path) -> AcousticTokenizer:
+    """The codec of a bundle, a run, a model folder, or the archive of one."""
+    with _part(place, "codec") as folder:
+        return load_acoustic_tokenizer(folder)
+
+
+def load_semantic(place: str | Path) -> SemanticTokenizer:
+    """The semantic tokenizer of a bundle, a run, a model folder, or the archive of one."""
+    with _part(place, "semantic") as folder:
+        return load_semantic_tokenizer(folder)
+
+
+@contextlib.contextmanager
+def _part(place: str | Path, part: str) -> Iterator[Path]:
+    place = at(place)
+    with contextlib.ExitStack() as stack:
+        folder = place
+        if is_archive(place):
+            folder = stack.enter_context(unpacked(place, BUNDLE_JSON, MODEL_JSON))
+            stack.enter_context(said_of(place, folder))
+        is_bundle = (folder / BUNDLE_JSON).is_file()
+        yield folder / part if is_bundle else model_folder(folder)
