@@ -111,9 +111,12 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
             )
     try:
         record = json.loads((directory / MODEL_JSON).read_text())
+        missing = {"format", "kind", "config", "fingerprint", "provenance"} - set(record)
+        if missing or not isinstance(record, dict):
+            raise ValueError(f"{MODEL_JSON} holds no {min(missing, default='object')}")
         with local_copy(directory / WEIGHTS) as weights:
             arrays = load_file(weights)
-    except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
+    except (ValueError, TypeError, RecursionError, SafetensorError) as error:
         raise InputError(f"{directory}: damaged model folder ({error}); copy it again") from error
     if record.get("format") != FORMAT:
         raise InputError(f"{directory}: format {record.get('format')}, this program reads {FORMAT}")
@@ -139,5 +142,5 @@ def read_model_json(directory: Path) -> dict[str, Any]:
         return record
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a model folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); copy the folder again") from error

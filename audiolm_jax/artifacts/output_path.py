@@ -55,8 +55,8 @@ def _status(path: Path, named: str) -> os.stat_result | None:
     if "\0" in str(path):
         raise InputError(f"{named}: holds a zero byte; choose another name")
     try:
-        # The scratch name beside it may be longer than its own.
-        path.with_name(f"{'.' * 14}{path.name[-40:]}").lstat()
+        if path.name:  # the scratch name beside it may be longer than its own
+            path.with_name(f"{'.' * 14}{path.name[-40:]}").lstat()
     except FileNotFoundError:
         pass
     except OSError as error:

@@ -17,7 +17,7 @@ from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.data.walk import BadFile, walk
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import Pipeline
-from audiolm_jax.generation.files import tell
+from audiolm_jax.generation.files import check_replaced, tell
 from audiolm_jax.generation.prompts import Prompt
 
 
@@ -76,6 +76,7 @@ def continue_items(pipeline: Pipeline, items: Sequence[Item], wishes: Wishes, ba
                 if (owner := owners.setdefault(item.out, item.source)) != item.source:
                     raise InputError(f"{item.source}: {owner} becomes {item.out}; rename one")
                 check_output_file(item.out, sources, where=f"{item.source}:")
+                check_replaced(item.out, where=f"{item.source}:")
                 if isinstance(prompt := heard(item.source), InputError):
                     raise prompt
             except InputError as error:

@@ -25,6 +25,7 @@ from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import SEEDS, check_seconds
 from audiolm_jax.generation.config import GenerationConfig
+from audiolm_jax.generation.files import check_replaced
 from audiolm_jax.generation.load import load
 
 _MOST_COUNT = 100_000
@@ -201,12 +202,16 @@ def sample(arguments: Sequence[str]) -> None:
         size = options.count * _bytes(options.seconds, pipeline.sample_rate_hz)
         check_output_folder(options.out, size)
         seeds = [options.seed + i for i in range(options.count)]
+        outs = {seed: options.out / f"sample_{seed}.wav" for seed in seeds}
+        for out in outs.values():
+            check_output_file(out)
+            check_replaced(out)
         for start in range(0, len(seeds), options.batch):
             batch = seeds[start : start + options.batch]
             with ProgressLine(0.0, len(batch) * options.seconds) as line:
                 results = pipeline.sample_many(options.seconds, batch, line)
             for seed, result in zip(batch, results, strict=True):
-                result.save(options.out / f"sample_{seed}.wav")
+                result.save(outs[seed])
 
 
 def revoice(arguments: Sequence[str]) -> None:
@@ -227,6 +232,7 @@ def _check_file(out: Path, source: Path, size: int = 0) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {out}: expected a name ending in {' or '.join(SUFFIXES)}")
     check_output_file(out, [source], size)
+    check_replaced(out)
 
 
 def _bytes(seconds: float, rate_hz: int) -> int:

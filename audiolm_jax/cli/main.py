@@ -26,14 +26,14 @@ VERBS = {
     "import": Verb("import_model:import_model", "public weights into a model folder"),
     "items": Verb("items:items", "phones to tell apart in an ABX test, from alignments or flite"),
     "bundle": Verb("bundle:bundle", "trained parts into one folder that can be shared"),
-    "release": Verb("release:release", "one trained model as a small archive to publish"),
+    "release": Verb("release:release", "a trained model or a bundle as an archive to publish"),
     "continue": Verb("generate:continue_", "go on from a recording in its own voice"),
     "sample": Verb("generate:sample", "sound from nothing"),
     "revoice": Verb("generate:revoice", "the same words in a sampled voice"),
     "codec": Verb("codec:codec", "encode, decode or roundtrip audio with a trained codec"),
     "evaluate": Verb("configured:evaluate", "measure parts on held-out audio, write the page"),
     "plan": Verb("plan:plan", "compile a training step for TPU slices: memory, traffic, time"),
-    "info": Verb("info:info", "what a run, model, bundle, token store or wav is and came from"),
+    "info": Verb("info:info", "what a run, model, bundle, token store or sound is and came from"),
 }
 
 USAGE = """usage: audiolm VERB [ARGUMENT ...] [--debug]

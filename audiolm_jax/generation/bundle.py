@@ -133,6 +133,7 @@ def _load_checked(directory: Path) -> Bundle:
     except InputError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        # Whatever a changed record leads to: only its parts are held against fingerprints.
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(f"{directory}: damaged bundle ({what}); copy it again") from error
 

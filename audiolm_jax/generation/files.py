@@ -11,7 +11,7 @@ from jaxtyping import Float
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.audio.names import shown
-from audiolm_jax.audio.output import SUFFIXES, SoundWriter, open_writer
+from audiolm_jax.audio.output import SUFFIXES, SoundWriter, open_writer, read_provenance
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig
@@ -39,6 +39,19 @@ def provenance_of(
         "parts": bundle.parts,
         "generation": dataclasses.asdict(config),
     }
+
+
+def check_replaced(path: Path, where: str = "--out") -> None:
+    """InputError for a file that is there and was not generated: it may be a recording."""
+    if not path.is_file():
+        return
+    try:
+        is_generated = (read_provenance(path) or {}).get("synthetic") is True
+    except InputError:  # damaged, or no sound
+        is_generated = False
+    if not is_generated:
+        words = "is there and was not generated; choose another name, or remove it"
+        raise InputError(f"{where} {shown(path)}: {words}")
 
 
 def save_sound(

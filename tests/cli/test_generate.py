@@ -186,6 +186,32 @@ def test_bad_wishes_are_one_line_and_leave_nothing(capsys, words, fragment):
     assert Path("a.wav").read_bytes() == sound
 
 
+def test_recordings_are_not_replaced(capsys):
+    folder_of_prompts()
+    before = {name: Path(name).read_bytes() for name in names() if Path(name).is_file()}
+    write_wav("sample_1.wav", voice(0.5, 100), 16000, None)
+    write_wav("a_0.wav", voice(0.5, 100), 16000, {"seed": 3})
+    Path("b_1.wav").write_bytes(b"half a recording")
+    for words, fragments in (
+        (["continue", "in/b.flac", "--out", "a.wav"], ["--out a.wav: is there and was not gen"]),
+        (["continue", "in/b.flac", "--out", "b_1.wav", "--stream"], ["b_1.wav: is there and"]),
+        (["revoice", "in/b.flac", "--out", "a.wav"], ["--out a.wav: is there"]),
+        (["sample", "--out", ".", "--count", "2"], ["--out sample_1.wav: is there"]),
+        (["continue", "in/a.wav", "--out", ".", "--count", "1", "--seed", "2"], ["is a folder"]),
+        (["continue", "in/a.wav", "--out", "", "--count", "2"], ["in/a.wav: a_0.wav: is there"]),
+        (["continue", "in/b.flac", "--out", ".", "--count", "2"], ["b_1.wav: is there"]),
+    ):
+        status, said = run(capsys, *words, *MODELS, "--seconds", "0.4")
+        assert status == 2
+        assert any(fragment in line for line in said for fragment in fragments), said
+    assert {name: Path(name).read_bytes() for name in before} == before
+    assert Path("b_1.wav").read_bytes() == b"half a recording"
+    for seed in ("1", "2"):  # what was generated is
+        words = ["--out", "b_0.wav", "--seconds", "0.4", "--seed", seed]
+        assert run(capsys, "continue", "in/b.flac", *MODELS, *words)[0] == 0
+    assert read_provenance("b_0.wav")["seed"] == 2
+
+
 def test_folders_of_output_that_would_harm(capsys):
     folder_of_prompts()
     before = names()
@@ -265,11 +291,12 @@ def test_a_stream_that_stops_keeps_what_was_heard(capfdbinary, monkeypatch, erro
 
 
 def test_a_stream_that_stops_before_it_begins_leaves_what_was_there(monkeypatch):
-    Path("s.wav").write_bytes(b"old")
+    offline()
+    old = Path("off.wav").read_bytes()
     monkeypatch.setattr(FakeStream, "fail_after", (0, KeyboardInterrupt))
-    assert main(["continue", "a.wav", *MODELS, "--stream", "--out", "s.wav"]) == 130
-    assert Path("s.wav").read_bytes() == b"old"
-    assert names() == ["a.wav", "s.wav"]
+    assert main(["continue", "a.wav", *MODELS, "--stream", "--out", "off.wav"]) == 130
+    assert Path("off.wav").read_bytes() == old
+    assert names() == ["a.wav", "off.wav"]
 
 
 def test_no_sound_goes_to_a_terminal(capsys, monkeypatch):
