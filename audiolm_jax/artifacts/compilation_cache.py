@@ -25,9 +25,10 @@ def use_compilation_cache() -> None:
     alone. Several processes may share it."""
     import jax
 
-    if not jax.config.jax_enable_compilation_cache:
+    settings = jax.config.values
+    if not settings["jax_enable_compilation_cache"]:
         return
-    chosen = jax.config.jax_compilation_cache_dir
+    chosen = settings["jax_compilation_cache_dir"]
     if chosen is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         chosen = str(_usual_folder())
     if not chosen:

@@ -12,7 +12,7 @@ from typing import Literal
 from audiolm_jax.artifacts.output_path import check_output_file
 from audiolm_jax.audio.files import FORMATS, pcm16
 from audiolm_jax.audio.names import one_line, shown
-from audiolm_jax.audio.output import open_writer, wav_header
+from audiolm_jax.audio.output import SoundWriter, open_writer, wav_header
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.data.walk import BadFile, walk
 from audiolm_jax.errors import InputError
@@ -128,11 +128,12 @@ def stream_item(
         prompt_seconds = len(prompt.samples) / rate
         line = stack.enter_context(ProgressLine(prompt_seconds, wishes.seconds))
         pieces = pipeline.stream(prompt, wishes.seconds, item.seed, progress=line)
-        file = None
+        file: SoundWriter | None = None
         if is_kept:
             size = round((prompt_seconds + wishes.seconds) * rate) * 2
             check_output_file(item.out, [item.source], size)
-            file = stack.enter_context(open_writer(item.out, rate, pieces.provenance))
+            file = open_writer(item.out, rate, pieces.provenance)
+            stack.enter_context(file)
         try:
             if to == "wav":
                 sys.stdout.buffer.write(wav_header(rate))

@@ -16,12 +16,14 @@ from audiolm_jax.generation.config import DEFAULT, GenerationConfig
 from audiolm_jax.generation.files import provenance_of, save_sound
 from audiolm_jax.generation.pipeline import Generated, Generator
 from audiolm_jax.generation.prompts import Hearing, Prompt, take_prompt
+from audiolm_jax.types import Array
 
 SEEDS = 2**64
 _ALL_SECONDS = 1e7
 _FILE_BYTES = 2**32 - 2**16  # of samples in a wav file, which no result may exceed
 
-Audio = str | Path | np.ndarray
+Audio = str | Path | Array
+Seconds = float | int
 # Told (stage, tokens that it has just written, seconds of sound that are there, of all results).
 Progress = Callable[[str, int, float], None]
 
@@ -90,7 +92,7 @@ class Stream(Iterator[Float[np.ndarray, " _"]]):
         return self._finish(self._pieces.result)
 
 
-def check_seconds(seconds: float) -> None:
+def check_seconds(seconds: Seconds) -> None:
     """InputError unless it is a duration."""
     if not 0 < seconds < math.inf:
         raise InputError(f"--seconds {seconds}: expected more than 0, and an end")
@@ -119,7 +121,7 @@ class Pipeline:
     def continue_audio(
         self,
         prompt: Audio,
-        seconds: float,
+        seconds: Seconds,
         seed: int = 0,
         rate_hz: int | None = None,
         progress: Progress | None = None,
@@ -130,7 +132,7 @@ class Pipeline:
     def continue_many(
         self,
         prompts: Sequence[Audio | Prompt],
-        seconds: float,
+        seconds: Seconds,
         seeds: Sequence[int],
         rate_hz: int | None = None,
         progress: Progress | None = None,
@@ -155,12 +157,12 @@ class Pipeline:
             for generated, seed, prompt in zip(made, seeds, taken, strict=True)
         ]
 
-    def sample(self, seconds: float, seed: int = 0, progress: Progress | None = None) -> Result:
+    def sample(self, seconds: Seconds, seed: int = 0, progress: Progress | None = None) -> Result:
         """Sound from nothing."""
         return self.sample_many(seconds, [seed], progress)[0]
 
     def sample_many(
-        self, seconds: float, seeds: Sequence[int], progress: Progress | None = None
+        self, seconds: Seconds, seeds: Sequence[int], progress: Progress | None = None
     ) -> list[Result]:
         """Sound from nothing, one result for each seed, all in one batch."""
         self.check(seconds, seeds)
@@ -193,7 +195,7 @@ class Pipeline:
     def stream(
         self,
         prompt: Audio | Prompt,
-        seconds: float,
+        seconds: Seconds,
         seed: int = 0,
         rate_hz: int | None = None,
         progress: Progress | None = None,
@@ -234,7 +236,7 @@ class Pipeline:
         hearing = Hearing(self.sample_rate_hz, least, limit)
         return take_prompt(audio, rate_hz, hearing, first_seconds, name)
 
-    def check(self, seconds: float | None, seeds: Sequence[int] = ()) -> None:
+    def check(self, seconds: Seconds | None, seeds: Sequence[int] = ()) -> None:
         """InputError for seconds, None where none are asked for, or seeds that are not taken."""
         for seed in seeds:
             if not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
@@ -247,14 +249,15 @@ class Pipeline:
             raise InputError(f"--seconds {seconds:g}: {words}; go on from its end in a second run")
 
     def _provenance(
-        self, seed: int, seconds: float | None, prompt: Prompt | None = None
+        self, seed: int, seconds: Seconds | None, prompt: Prompt | None = None
     ) -> dict[str, Any]:
         heard, sha256 = 0.0, None
         if prompt is not None:
             frame = self.bundle.semantic_tokenizer.hop_samples
             heard = len(prompt.samples) // frame * frame / self.sample_rate_hz
             sha256 = prompt.sha256
-        return provenance_of(self.bundle, self.config, int(seed), seconds, heard, sha256)
+        asked = None if seconds is None else float(seconds)
+        return provenance_of(self.bundle, self.config, int(seed), asked, heard, sha256)
 
     def _result(
         self, made: Generated, provenance: dict[str, Any], notes: tuple[str, ...] = ()
