@@ -8,6 +8,33 @@ from audiolm_jax.errors import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next token of a stage is drawn."""
+
+    temperature: float
+    """Of the softmax that is drawn from; 0 takes the likeliest token."""
+    top_k: int = 0
+    """Draw among so many likeliest tokens alone; 0, as in the paper, among all."""
+    top_p: float = 1.0
+    """Draw among the fewest likeliest tokens, of those that top-k leaves, that together have this
+    probability; 1, as in the paper, among all."""
+
+    def check(self, flag: str) -> None:
+        """InputError, naming the option below `flag`, unless all values make sense."""
+        check = functools.partial(check_fields, self, flag, between=" ")
+        finite = "a finite number of 0 or more; the paper: 0.6 to 0.8"
+        check("temperature", lambda x: 0 <= x < float("inf"), finite)
+        whole = "a whole number of 0 or more; 0 turns it off"
+        check("top_k", lambda x: type(x) is int and 0 <= x < 2**31, whole)
+        check("top_p", lambda x: 0 < x <= 1, "more than 0 and at most 1, which turns it off")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether unlikely tokens are cut off."""
+        return self.top_k > 0 or self.top_p < 1
+
+
+@dataclasses.dataclass(frozen=True)
 class GenerationConfig:
     """How the three stages are sampled."""
 

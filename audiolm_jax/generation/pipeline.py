@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import Bundle
-from audiolm_jax.generation.config import DEFAULT, GenerationConfig
+from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
+from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.stages import (
     BOS,
     FIRST_ID,
@@ -92,7 +93,7 @@ class Generator:
         codes = _rows(*self.bundle.codec.encode(AudioBatch.from_clips(cut)))
         semantic = [deduplicate(ids) for ids in self._encode_semantic(cut)]
         tracks = [
-            _Track(c, p, z, jax.random.key(s))
+            _Track(c, p, z, seed_key(s))
             for c, p, z, s in zip(codes, cut, semantic, seeds, strict=True)
         ]
         return self._extend(tracks, seconds)
@@ -104,7 +105,7 @@ class Generator:
 
     def _empty_track(self, semantic: Int[np.ndarray, " n"], seed: int) -> _Track:
         codes = np.zeros((0, self.bundle.codec.levels), np.int32)
-        return _Track(codes, np.zeros(0, np.float32), semantic, jax.random.key(seed))
+        return _Track(codes, np.zeros(0, np.float32), semantic, seed_key(seed))
 
     def revoice(self, speech: Float[np.ndarray, " s"], seed: int) -> Generated:
         """The paper's acoustic generation: the speech's own semantic tokens, sampled acoustics.
@@ -180,8 +181,8 @@ class Generator:
             target_offset=[len(h) for h in histories],
             steps=steps,
             keys=jnp.stack([_key(track, window, 0) for track in tracks]),
-            temperature=self.config.semantic_temperature,
-            allow_end=may_end,
+            sampling=Sampling(self.config.semantic_temperature),
+            allow_end=[may_end] * len(tracks),
         )
         hop = self.bundle.codec.hop_samples
         recent = [
@@ -220,8 +221,8 @@ class Generator:
             target_offset=[codes.size for codes in recent],
             steps=[count * levels for count in frames],
             keys=jnp.stack([_key(track, window, 1) for track in tracks]),
-            temperature=self.config.coarse_temperature,
-            allow_end=may_end,
+            sampling=Sampling(self.config.coarse_temperature),
+            allow_end=[may_end] * len(tracks),
         )
         coarse = [unflatten_levels(r.ids, stage.target_levels, stage) for r in results]
         full = self._add_fine_levels(tracks, coarse, window) if "fine" in self._stages else coarse
@@ -247,8 +248,8 @@ class Generator:
             keys=jnp.stack(
                 [jax.random.fold_in(_key(tracks[r], window, 2), start) for r, _, start in chunks]
             ),
-            temperature=self.config.fine_temperature,
-            allow_end=False,
+            sampling=Sampling(self.config.fine_temperature),
+            allow_end=[False] * len(chunks),
         )
         rows = [[codes[:0, :0].reshape(0, stage.levels)] for codes in coarse]
         for (row, chunk, _), result in zip(chunks, results, strict=True):

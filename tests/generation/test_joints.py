@@ -84,14 +84,15 @@ class _Recorder:
     def __init__(self, config: StageModelConfig, arrays: dict) -> None:
         self._stage = config.stage
 
-    def generate(self, prompts, target_offset, steps, keys, temperature, allow_end):
+    def generate(self, prompts, target_offset, steps, keys, sampling, allow_end):
         name = self._stage.name
         call = {"stage": name, "prompts": prompts, "offsets": target_offset, "steps": steps}
         data = [tuple(row) for row in np.asarray(jax.random.key_data(keys)).tolist()]
-        self.calls.append({**call, "keys": data, "temperature": temperature, "end": allow_end})
+        how = {"temperature": sampling.temperature, "end": all(allow_end)}
+        self.calls.append({**call, "keys": data, **how})
         results = []
         for prompt, count in zip(prompts, steps, strict=True):
-            end = self.ends.pop(name, None) if allow_end else None
+            end = self.ends.pop(name, None) if all(allow_end) else None
             count = count if end is None else min(end, count)
             width, first = len(self._stage.target_levels), self._stage.target_levels.start
             if name == "fine":  # levels that name the frame of the coarse ones
@@ -104,7 +105,8 @@ class _Recorder:
             else:
                 codes = numbers[:, None] + np.arange(first, first + width)
                 ids = flatten_levels(codes, first, self._stage)
-            results.append(Continuation(np.asarray(ids, np.int32), end is not None))
+            ids = np.asarray(ids, np.int32)
+            results.append(Continuation(ids, np.zeros(len(ids), np.float32), end is not None))
         return results
 
 
