@@ -164,7 +164,7 @@ class StageDecoder:
             if (pairs := done.get(read.tobytes())) is None:
                 pairs = done[read.tobytes()] = self._run_prompt(read)[1]
             caches = [
-                loop.insert(cache, key, value, np.int32(row), how=self._how)
+                loop.insert(cache, key, value, np.int32(row), how=self._how.of_one_layer())
                 for cache, (key, value) in zip(caches, pairs, strict=True)
             ]
         carry = loop.Carry(
@@ -180,9 +180,9 @@ class StageDecoder:
     def _run_prompt(self, ids: np.ndarray) -> tuple[Array, list[tuple[Array, Array]]]:
         """The last layer's columns, and every layer's keys and values."""
         x = loop.embed(self._weights, ids, how=self._how)
-        pairs = []
+        pairs, how = [], self._how.of_one_layer()
         for weights in self._weights.layers:
-            x, pair = loop.prompt_layer(weights, x, self._weights.distance_bias, how=self._how)
+            x, pair = loop.prompt_layer(weights, x, self._weights.distance_bias, how=how)
             pairs.append(pair)
         return x, pairs
 

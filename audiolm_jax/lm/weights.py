@@ -67,6 +67,10 @@ class Arithmetic:
     by_lanes: bool  # how columns are multiplied (nn/columns.py)
     rules: tuple[tuple[str, MeshAxes], ...] | None  # of the mesh
 
+    def of_one_layer(self) -> "Arithmetic":
+        """What the program of a single layer depends on."""
+        return dataclasses.replace(self, decoder=dataclasses.replace(self.decoder, layers=1))
+
 
 def arithmetic(config: DecoderConfig, precision: Precision, rules: Rules | None) -> Arithmetic:
     """Products of "float32" weights are float32; others keep the dtype that the model has."""

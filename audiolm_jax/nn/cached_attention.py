@@ -44,7 +44,7 @@ def single_query_attention(
     """Softmax attention of one scaled query per row to a cache.
 
     `bias`, of g = h heads or one for all, is added to the scores; it is minus infinity at slots
-    that the row must not see, not all.
+    that the row must not see, which are not all.
     """
     scores_RxHxS = sum_float32("rhk,rhsk->rhs", query, cache.keys) + bias
     weights_RxHxS = jax.nn.softmax(scores_RxHxS, axis=-1)
