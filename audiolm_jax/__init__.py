@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from audiolm_jax.errors import InputError
     from audiolm_jax.generation.api import Pipeline, Result, Stream, Tokens
     from audiolm_jax.generation.bundle import Bundle
-    from audiolm_jax.generation.config import GenerationConfig
+    from audiolm_jax.generation.config import GenerationConfig, Sampling
     from audiolm_jax.generation.load import load, load_codec, load_semantic
     from audiolm_jax.types import AcousticTokens, AudioBatch, SemanticTokens
 
@@ -33,6 +33,7 @@ _PLACES = {
     "InputError": "errors",
     "Pipeline": "generation.api",
     "Result": "generation.api",
+    "Sampling": "generation.config",
     "SemanticTokens": "types",
     "Stream": "generation.api",
     "Tokens": "generation.api",
@@ -48,6 +49,7 @@ __all__ = [
     "InputError",
     "Pipeline",
     "Result",
+    "Sampling",
     "SemanticTokens",
     "Stream",
     "Tokens",

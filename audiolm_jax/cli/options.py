@@ -27,10 +27,16 @@ def _path(
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: at(words[0]),
+        instance_from_str=_place,
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda path: [str(path)],
     )
+
+
+def _place(words: list[str]) -> Path:
+    if not words[0]:  # an empty variable of a shell, not the current folder
+        raise ValueError("an empty path; name a file or folder")
+    return at(words[0])
 
 
 _BOX = re.compile(r"[╭╮╰╯│─]+|-{8,}")  # dashes where the terminal's encoding has no frames

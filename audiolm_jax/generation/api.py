@@ -1,7 +1,6 @@
 """What a program uses: paths or arrays in, results out that can be saved, one seed for each."""
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig
 from audiolm_jax.generation.files import provenance_of, save_sound
-from audiolm_jax.generation.pipeline import Generated, Generator
+from audiolm_jax.generation.pipeline import Generated, Generator, Progress
 from audiolm_jax.generation.prompts import Hearing, Prompt, take_prompt
 from audiolm_jax.types import Array
 
@@ -24,8 +23,6 @@ _FILE_BYTES = 2**32 - 2**16  # of samples in a wav file, which no result may exc
 
 Audio = str | Path | Array
 Seconds = float | int
-# Told (stage, tokens that it has just written, seconds of sound that are there, of all results).
-Progress = Callable[[str, int, float], None]
 
 
 class Tokens(NamedTuple):
@@ -150,8 +147,9 @@ class Pipeline:
             else self.take(prompt, rate_hz, name=f"prompt {i}" if len(prompts) > 1 else "prompt")
             for i, prompt in enumerate(prompts)
         ]
-        run = self.generator.continue_audio
-        made = run([p.samples for p in taken], seconds, list(seeds), **_told(run, progress))
+        made = self.generator.continue_audio(
+            [p.samples for p in taken], float(seconds), list(seeds), progress
+        )
         return [
             self._result(generated, self._provenance(seed, seconds, prompt), prompt.notes)
             for generated, seed, prompt in zip(made, seeds, taken, strict=True)
@@ -168,8 +166,7 @@ class Pipeline:
         self.check(seconds, seeds)
         if not seeds:
             return []
-        run = self.generator.sample
-        made = run(seconds, list(seeds), **_told(run, progress))
+        made = self.generator.sample(float(seconds), list(seeds), progress)
         return [
             self._result(generated, self._provenance(seed, seconds))
             for generated, seed in zip(made, seeds, strict=True)
@@ -187,8 +184,7 @@ class Pipeline:
         taken = speech
         if not isinstance(taken, Prompt):
             taken = self.take(taken, rate_hz, name="speech", is_whole=True)
-        run = self.generator.revoice
-        generated = run(taken.samples, seed, **_told(run, progress))
+        generated = self.generator.revoice(taken.samples, seed, progress)
         provenance = self._provenance(seed, None, taken) | {"prompt_seconds": 0.0}
         return self._result(generated, provenance, taken.notes)
 
@@ -203,8 +199,7 @@ class Pipeline:
         """The samples of `continue_audio` piece by piece, each as soon as it can be heard."""
         self.check(seconds, [seed])
         taken = prompt if isinstance(prompt, Prompt) else self.take(prompt, rate_hz)
-        run = self.generator.stream
-        pieces = run(taken.samples, seconds, seed, **_told(run, progress))
+        pieces = self.generator.stream(taken.samples, float(seconds), seed, progress)
         provenance = self._provenance(seed, seconds, taken)
         return Stream(pieces, lambda g: self._result(g, provenance, taken.notes), provenance)
 
@@ -219,7 +214,7 @@ class Pipeline:
 
     def score(self, audio: Audio, rate_hz: int | None = None) -> dict[str, np.ndarray]:
         """Log-probability of each token of the sound by stage, float32 [n] in nats."""
-        return self.generator.score(self.take(audio, rate_hz, "audio").samples)
+        return self.generator.score(self.take(audio, rate_hz, "audio", True).samples)
 
     def take(
         self,
@@ -263,10 +258,7 @@ class Pipeline:
         self, made: Generated, provenance: dict[str, Any], notes: tuple[str, ...] = ()
     ) -> Result:
         levels = self.bundle.stages["coarse"].config.stage.coarse_levels
-        # SHIM until Generated has them: made.semantic, made.log_probs
-        semantic = getattr(made, "semantic", np.zeros(0, np.int32))
-        log_probs = getattr(made, "log_probs", {})
-        tokens = {"semantic": semantic, "coarse": made.codes[:, :levels]}
+        tokens = {"semantic": made.semantic, "coarse": made.codes[:, :levels]}
         if "fine" in self.bundle.stages:
             tokens["fine"] = made.codes[:, levels:]
         return Result(
@@ -275,14 +267,8 @@ class Pipeline:
             made.prompt_samples,
             made.codes,
             tokens,
-            log_probs,
+            made.log_probs,
             made.ended,
             notes,
             provenance,
         )
-
-
-def _told(run: Callable[..., Any], progress: Progress | None) -> dict[str, Any]:
-    # SHIM until Generator takes progress: return {"progress": progress}
-    takes = "progress" in inspect.signature(run).parameters
-    return {"progress": progress} if takes else {}

@@ -6,21 +6,34 @@ import math
 from typing import Literal
 
 from audiolm_jax.errors import check_fields
-
-Weights = Literal["trained", "float32", "bfloat16", "int8"]
+from audiolm_jax.lm.config import Precision
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How the tokens of a stage are drawn."""
+    """How the next token of a stage is drawn."""
 
-    temperature: float = 1.0
-    """0 takes the likeliest token."""
+    temperature: float
+    """Of the softmax that is drawn from; 0 takes the likeliest token."""
     top_k: int = 0
-    """Draws from the k likeliest tokens; 0 from all, as in the paper."""
+    """Draw among so many likeliest tokens alone; 0, as in the paper, among all."""
     top_p: float = 1.0
-    """Draws from the fewest tokens that have this probability together; 1 from all, as in the
-    paper."""
+    """Draw among the fewest likeliest tokens, of those that top-k leaves, that together have this
+    probability; 1, as in the paper, among all."""
+
+    def check(self, flag: str) -> None:
+        """InputError, naming the option below `flag`, unless all values make sense."""
+        check = functools.partial(check_fields, self, flag, between=" ")
+        finite = "a finite number of 0 or more; the paper: 0.6 to 0.8"
+        check("temperature", lambda x: 0 <= x < float("inf"), finite)
+        whole = "a whole number of 0 or more; 0 turns it off"
+        check("top_k", lambda x: type(x) is int and 0 <= x < 2**31, whole)
+        check("top_p", lambda x: 0 < x <= 1, "more than 0 and at most 1, which turns it off")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether unlikely tokens are cut off."""
+        return self.top_k > 0 or self.top_p < 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +53,14 @@ class GenerationConfig:
     """Sound that is finished first, so that a stream starts early."""
     stop: Literal["duration", "end_token"] = "duration"
     """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""
-    weights: Weights = "trained"
+    weights: Precision = "trained"
     """Numbers that the weights are kept in: as trained, or fewer bits for speed and memory."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--generation", between=" ")
         check("context_seconds first_seconds", lambda x: 0 < x < math.inf, "a number above 0")
+        for stage in ("semantic", "coarse", "fine"):
+            getattr(self, stage).check(f"--generation.{stage}")
 
 
 DEFAULT = GenerationConfig()

@@ -1,119 +1,122 @@
-"""Autoregressive decoding of a stage: compiled once per size, a cache per layer, seeded per row.
+"""Autoregressive decoding of a stage: few programs, a cache per layer, a seed per row.
 
-Slots of the cache. Rows have prompts of different lengths, padded on the right to one length P.
-A row's prompt occupies slots 0 ... length - 1, the padding up to P is never visible, and the i-th
-generated token of every row stands in slot P + i. So one write at one slot serves all rows, and
-the compiler updates the caches in place; each row still counts its own positions.
+A row's result depends on its own prompt, key and settings alone, bit for bit: its prompt is run by
+itself, and it decodes only with rows of equal sizes, whose number changes nothing. Nor does it
+matter in how many pieces a decoding advances.
 
-Sizes. P and the room for generated tokens are rounded up to multiples of `BUCKET`; one program is
-compiled for each (rows, P, room). How many steps actually run is decided inside it.
+Sizes. The slots for a prompt and the room for its tokens are rounded up to multiples of `BUCKET`,
+rows to powers of two. How many steps run is decided inside the program (loop.py).
 """
 
-from typing import Any, NamedTuple
+import contextlib
+import dataclasses
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
-from audiolm_jax.generation.sampling import check_temperature, legal_next, legal_table, sample
-from audiolm_jax.lm.config import StageModelConfig
-from audiolm_jax.lm.decoder import UnstackedDecoder, distance_bias, load_decoder, output_logits
-from audiolm_jax.nn.attention import KVCache, cached_attention, causal_attention, empty_cache
+from audiolm_jax.generation import loop
+from audiolm_jax.generation.config import Sampling
+from audiolm_jax.generation.sampling import draw_of, legal_table
+from audiolm_jax.lm.config import Precision, StageModelConfig
+from audiolm_jax.lm.weights import arithmetic, decoding_weights
+from audiolm_jax.nn.partition import Rules, parts_along
 from audiolm_jax.stages import EOS, PAD
 
 BUCKET = 256
+MOST_ROWS = 32  # decoded together; more are decoded in groups
 
 
 class Continuation(NamedTuple):
     """What one row generated."""
 
     ids: np.ndarray  # int32, new ids of the stage's vocabulary without EOS
-    log_probs: np.ndarray  # float32, of each under the model
+    log_probs: np.ndarray  # float32, of each id under the model: legal ids and EOS, temperature 1
     ended: bool  # whether the row stopped at EOS rather than at the number of steps asked for
 
 
+@dataclasses.dataclass
+class _Group:
+    """Rows that decode together, and where they stand."""
+
+    rows: list[int]  # their places in the request
+    request: loop.Request
+    carry: loop.Carry
+    reached: int = 0  # tokens asked of the device so far
+
+
 def round_up(length: int) -> int:
-    """The smallest positive multiple of `BUCKET` that holds `length`."""
-    return max(1, -(-length // BUCKET)) * BUCKET
-
-
-def prefill(
-    model: UnstackedDecoder, prompts: Int[Array, "b p"], room: int
-) -> tuple[Float[Array, "b p d"], list[KVCache]]:
-    """Runs all prompts, padded on the right with any ids, in one pass.
-
-    Returns what `output_logits` takes, and for each layer a cache of p + `room` slots with the
-    prompts in slots 0 ... p - 1.
-    """
-    bias = distance_bias(model)
-    x = model.embedding(prompts)
-    caches: list[KVCache] = []
-    for block in model.blocks:
-
-        def attend(query: Array, key: Array, value: Array) -> tuple[Array, KVCache]:
-            batch, length, heads, head_width = key.shape
-            cache = empty_cache(batch, heads, length + room, head_width, key.dtype)
-            written = cache.write(key, value, jnp.zeros((), jnp.int32))
-            return causal_attention(query, key, value, bias), written
-
-        filled: KVCache
-        x, filled = block(x, attend)
-        caches.append(filled)
-    return x, caches
-
-
-def decode_step(
-    model: UnstackedDecoder,
-    tokens: Int[Array, " b"],
-    index: Int[Array, ""],
-    lengths: Int[Array, " b"],
-    caches: list[KVCache],
-    prompt_slots: int,
-) -> tuple[Float[Array, "b v"], list[KVCache]]:
-    """Feeds the generated tokens number `index` (from 0), returns the logits of those after them.
-
-    `lengths` are the valid prompt tokens of each row, at least 1; `prompt_slots` is the module's P.
-    """
-    slot = jnp.arange(caches[0].keys.shape[2])[None, :]
-    in_prompt = slot < prompt_slots
-    distances = jnp.where(in_prompt, lengths[:, None] + index - slot, index - slot + prompt_slots)
-    visible = jnp.where(in_prompt, slot < lengths[:, None], distances >= 0)
-    bias = distance_bias(model)
-    positions = (lengths + index)[:, None]
-    x = model.embedding(tokens[:, None])
-    updated = []
-    for block, cache in zip(model.blocks, caches, strict=True):
-
-        def attend(
-            query: Array, key: Array, value: Array, cache: KVCache = cache
-        ) -> tuple[Array, KVCache]:
-            written = cache.write(key, value, prompt_slots + index)
-            return cached_attention(query, written, distances, visible, bias), written
-
-        filled: KVCache
-        x, filled = block(x, attend, positions=positions)
-        updated.append(filled)
-    return output_logits(model, x)[:, 0], updated
+    """The smallest multiple of `BUCKET` that holds `length`."""
+    return -(-length // BUCKET) * BUCKET
 
 
 class StageDecoder:
     """A trained stage, ready to write tokens."""
 
     def __init__(
-        self, config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
+        self,
+        config: StageModelConfig,
+        arrays: dict[str, np.ndarray],
+        where: str = "stage model",
+        weights: Precision = "trained",
+        mesh: Mesh | None = None,
+        rules: Rules | None = None,
     ):
-        """Takes config and arrays of a "stage" model folder; InputError if they do not fit."""
+        """Takes config and arrays of a "stage" model folder; InputError if they do not fit.
+
+        `weights` is how matrices are stored (`decoding_weights`). On a `mesh`, weights, caches and
+        rows are divided by its `rules`; results then equal those of one device up to rounding.
+        """
         self.config = config
-        self._table = jnp.asarray(legal_table(config.stage))
-        graphdef, params = load_decoder(config, arrays, where)
-        # Slicing and casting on the host compiles nothing.
-        model = UnstackedDecoder(nnx.merge(graphdef, jax.tree.map(np.asarray, params)))
-        # Compiled code receives a plain state, and builds the module from it while tracing.
-        self._graphdef, state = nnx.split(model)
-        self._state = jax.device_put(_cast_matrices(state, config))
-        self._run = jax.jit(self._decode, static_argnames="room")
+        self._mesh = mesh
+        self._how = arithmetic(config.decoder, weights, rules)
+        self._table = legal_table(config.stage)
+        self._weights = decoding_weights(config, arrays, where, weights, mesh, rules)
+        self._parts = 1 if mesh is None or rules is None else parts_along("batch", mesh, rules)
+
+    def open(
+        self,
+        prompts: list[Int[np.ndarray, " _"]],
+        target_offset: list[int],
+        steps: list[int],
+        keys: Key[Array, " b"],
+        sampling: Sampling,
+        allow_end: list[bool],
+    ) -> "Decoding":
+        """Reads every prompt; the decoding that is returned then writes up to `steps` tokens each.
+
+        A prompt, as `stages` builds it, ends in the `target_offset` target tokens known already.
+        `keys` are one a row (`sampling.seed_key`), and where `allow_end` a row may stop at EOS
+        where a frame may begin. InputError for a sampling that makes no sense.
+        """
+        sampling.check(f"--generation.{self.config.stage.name}")
+        self._check_rows(prompts, target_offset, steps, keys, allow_end)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            if steps[row]:
+                sizes = round_up(len(prompt) - 1), round_up(steps[row])
+                groups.setdefault(sizes, []).append(row)
+        words = np.asarray(jax.random.key_data(keys)) if prompts else np.zeros((0, 2), np.uint32)
+        opened = []
+        with self._on_mesh():
+            for (start, room), rows in groups.items():
+                for first in range(0, len(rows), MOST_ROWS):
+                    members = rows[first : first + MOST_ROWS]
+                    known = [target_offset[row] for row in members]
+                    ends = [allow_end[row] for row in members]
+                    carry, size = self._read([prompts[row] for row in members], start, room)
+                    request = loop.Request(
+                        _fill([len(prompts[row]) - 1 for row in members], size, np.int32),
+                        np.int32(start),
+                        _fill(known, size, np.int32),
+                        _fill(words[members], size, np.uint32),
+                        _fill(ends, size, np.bool_),
+                        draw_of(sampling),
+                    )
+                    opened.append(_Group(members, request, carry))
+        return Decoding(self, opened, steps, sampling.truncates)
 
     def generate(
         self,
@@ -121,100 +124,148 @@ class StageDecoder:
         target_offset: list[int],
         steps: list[int],
         keys: Key[Array, " b"],
-        temperature: float,
-        allow_end: bool,
+        sampling: Sampling,
+        allow_end: list[bool],
     ) -> list[Continuation]:
-        """Continues every prompt; a row's result depends on its own prompt, key and offset alone.
+        """All that `open` asks for, at once."""
+        decoding = self.open(prompts, target_offset, steps, keys, sampling, allow_end)
+        decoding.advance(steps)
+        return decoding.results()
 
-        A prompt, as `stages` builds it, ends in the `target_offset` target tokens known already.
-        `steps` are the most tokens wanted, `keys` come from `sampling.row_keys`, temperature 0 is
-        greedy, and with `allow_end` a row may stop at EOS where a frame may begin.
-        """
-        check_temperature(temperature)
-        self._check_rows(prompts, target_offset, steps, keys)
-        if not prompts or max(steps) == 0:
-            return [Continuation(np.zeros(0, np.int32), False) for _ in prompts]
-        lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-        padded = np.full((len(prompts), round_up(int(lengths.max()))), PAD, np.int32)
+    def score(self, tokens: Int[np.ndarray, " l"], target_start: int) -> Float[np.ndarray, " _"]:
+        """Log-probabilities, as in `Continuation`, of tokens from `target_start` >= 1 on, in one
+        pass; the target stream begins there. Minus infinity for an illegal one."""
+        if not 1 <= target_start <= len(tokens):
+            raise ValueError(
+                f"target_start {target_start} of {len(tokens)} tokens: expected 1 or more"
+            )
+        if target_start == len(tokens):
+            return np.zeros(0, np.float32)
+        self._check_ids(tokens)
+        size = round_up(len(tokens) - 1)
+        read, following = (_fill(part, size, np.int32) for part in (tokens[:-1], tokens[1:]))
+        positions = np.maximum(np.arange(size, dtype=np.int32) - (target_start - 1), 0)
+        with self._on_mesh():
+            x = self._run_prompt(read)[0]
+            stage = self.config.stage
+            arguments = self._weights, self._table, x, read, following, positions
+            found = loop.score(*arguments, how=self._how, stage=stage)
+        return np.asarray(found)[target_start - 1 : len(tokens) - 1]
+
+    def _read(self, prompts: list[np.ndarray], start: int, room: int) -> tuple[loop.Carry, int]:
+        """A group that has read all but the last token of its prompts, and its number of rows."""
+        size = max(1 << (len(prompts) - 1).bit_length(), self._parts)
+        caches = loop.empty_caches(how=self._how, rows=size, slots=start + room)
+        done: dict[bytes, list] = {}  # equal prompts are read once
         for row, prompt in enumerate(prompts):
-            padded[row, : len(prompt)] = prompt
-        offsets, most = np.array(target_offset, np.int32), np.array(steps, np.int32)
-        how = (keys, np.float32(temperature), np.bool_(allow_end))
-        room = round_up(max(steps))
-        results = self._run(self._state, padded, lengths, offsets, most, *how, room=room)
-        ids, counts, ended = jax.device_get(results)
-        rows = zip(ids, counts, ended, strict=True)
-        return [Continuation(row[:count].copy(), bool(end)) for row, count, end in rows]
-
-    def _check_rows(self, prompts: list, offsets: list[int], steps: list[int], keys: Array) -> None:
-        sizes = [len(prompts), len(offsets), len(steps), len(keys)]
-        if len(set(sizes)) > 1:
-            raise ValueError(f"{sizes} prompts, offsets, steps and keys: expected one each a row")
-        vocab_size = self.config.stage.vocab_size
-        for row, (prompt, offset, count) in enumerate(zip(prompts, offsets, steps, strict=True)):
-            if not len(prompt) or min(prompt) < 0 or max(prompt) >= vocab_size:
-                raise ValueError(f"prompt {row}: expected BOS first and ids in [0, {vocab_size})")
-            if not 0 <= offset < len(prompt) or count < 0:
-                raise ValueError(f"row {row}: offset {offset}, steps {count}, {len(prompt)} ids")
-
-    def _decode(
-        self,
-        state: nnx.State,
-        prompts: Int[Array, "b p"],
-        lengths: Int[Array, " b"],
-        offsets: Int[Array, " b"],
-        steps: Int[Array, " b"],
-        keys: Key[Array, " b"],
-        temperature: Float[Array, ""],
-        allow_end: Array,
-        *,
-        room: int,
-    ) -> tuple[Array, Array, Array]:
-        """Ids [b, room], how many of them count [b], and whether the row ended [b]."""
-        model = nnx.merge(self._graphdef, state)
-        prompt_slots = prompts.shape[1]
-
-        def choose(logits: Array, index: Array, previous: Array) -> Array:
-            legal = legal_next(self._table, offsets + index, previous, allow_end, self.config.stage)
-            now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
-            return sample(logits, legal, now, temperature)
-
-        def unfinished(carry: tuple) -> Array:
-            index, _, _, _, ended, _ = carry
-            return jnp.any(~ended & (index < steps))
-
-        def advance(carry: tuple) -> tuple:
-            index, previous, logits, ids, ended, caches = carry
-            tokens = choose(logits, index, previous)
-            ended |= (tokens == EOS) & (index < steps)
-            ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[:, None], index, 1)
-            logits, caches = decode_step(model, tokens, index, lengths, caches, prompt_slots)
-            return index + 1, tokens, logits, ids, ended, caches
-
-        x, caches = prefill(model, prompts, room)
-        last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
-        carry: Any = (
-            jnp.zeros((), jnp.int32),
-            jnp.take_along_axis(prompts, (lengths - 1)[:, None], axis=1)[:, 0],
-            output_logits(model, last)[:, 0],
-            jnp.zeros((prompts.shape[0], room), jnp.int32),
-            jnp.zeros(prompts.shape[0], bool),
+            if len(prompt) == 1:
+                continue
+            read = _fill(prompt[:-1], start, np.int32)
+            if (pairs := done.get(read.tobytes())) is None:
+                pairs = done[read.tobytes()] = self._run_prompt(read)[1]
+            caches = [
+                loop.insert(cache, key, value, np.int32(row), how=self._how.of_one_layer())
+                for cache, (key, value) in zip(caches, pairs, strict=True)
+            ]
+        carry = loop.Carry(
+            np.int32(0),
+            _fill([prompt[-1] for prompt in prompts], size, np.int32),
+            np.zeros((size, room), np.int32),
+            np.zeros((size, room), np.float32),
+            np.arange(size) >= len(prompts),
             caches,
         )
-        # The last token's step is run for nothing: cheaper than a second copy of the loop's body.
-        _, _, _, ids, ended, _ = jax.lax.while_loop(unfinished, advance, carry)
-        counts = jnp.where(ended, jnp.argmax(ids == EOS, axis=1), steps)
-        return ids, counts, ended
+        return carry, size
+
+    def _run_prompt(self, ids: np.ndarray) -> tuple[Array, list[tuple[Array, Array]]]:
+        """The last layer's columns, and every layer's keys and values."""
+        x = loop.embed(self._weights, ids, how=self._how)
+        pairs, how = [], self._how.of_one_layer()
+        for weights in self._weights.layers:
+            x, pair = loop.prompt_layer(weights, x, self._weights.distance_bias, how=how)
+            pairs.append(pair)
+        return x, pairs
+
+    def _advance(self, group: _Group, until: np.ndarray, truncates: bool) -> None:
+        with self._on_mesh():
+            group.carry = loop.advance(
+                self._weights,
+                self._table,
+                group.request,
+                group.carry,
+                until,
+                how=self._how,
+                stage=self.config.stage,
+                truncates=truncates,
+            )
+
+    def _on_mesh(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
+
+    def _check_rows(
+        self, prompts: list, offsets: list[int], steps: list[int], keys: Array, ends: list[bool]
+    ) -> None:
+        sizes = [len(prompts), len(offsets), len(steps), len(keys), len(ends)]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"{sizes} prompts, offsets, steps, keys, ends: expected one each a row"
+            )
+        for row, (prompt, offset, count) in enumerate(zip(prompts, offsets, steps, strict=True)):
+            if not 0 <= offset < len(prompt) or count < 0:
+                asked = f"prompt of {len(prompt)}, target offset {offset}, {count} steps"
+                raise ValueError(f"row {row}: {asked}; expected 0 <= offset < prompt, 0 <= steps")
+            self._check_ids(prompt)
+
+    def _check_ids(self, ids: np.ndarray) -> None:
+        size = self.config.stage.vocab_size
+        if ids.min() < 0 or ids.max() >= size:
+            raise ValueError(
+                f"ids in [{ids.min()}, {ids.max()}]: expected [0, {size}), the prompt's"
+            )
 
 
-def _cast_matrices(state: nnx.State, config: StageModelConfig) -> nnx.State:
-    """Matrices in the dtype that they are multiplied in, once instead of at every step.
+class Decoding:
+    """Rows being written; what is needed to go on stays on the device between calls."""
 
-    Norm scales and the position table stay float32: they are used in float32.
-    """
+    def __init__(
+        self, decoder: StageDecoder, groups: list[_Group], steps: list[int], truncates: bool
+    ):
+        """As `StageDecoder.open` makes it."""
+        self._decoder, self._groups, self._truncates = decoder, groups, truncates
+        self._steps = np.array(steps, np.int32)
+        self._asked = np.zeros(len(steps), np.int32)
 
-    def cast(path: tuple, array: Any) -> Any:
-        is_matrix = array.ndim > 1 and getattr(path[0], "key", None) != "position"
-        return array.astype(config.decoder.compute_dtype) if is_matrix else array
+    def advance(self, until: int | list[int]) -> None:
+        """Writes until every row has so many tokens, at most its steps, or has ended.
 
-    return jax.tree_util.tree_map_with_path(cast, state)
+        Returns as soon as the work is under way; `results` waits for it.
+        """
+        self._asked = np.maximum(self._asked, np.minimum(until, self._steps)).astype(np.int32)
+        for group in self._groups:
+            asked = self._asked[group.rows]
+            if asked.max() > group.reached:
+                size = len(group.request.lengths)
+                self._decoder._advance(group, _fill(asked, size, np.int32), self._truncates)
+                group.reached = int(asked.max())
+
+    def results(self) -> list[Continuation]:
+        """What every row has so far, of the tokens that `advance` was asked for."""
+        nothing = Continuation(np.zeros(0, np.int32), np.zeros(0, np.float32), False)
+        results = [nothing] * len(self._steps)
+        for group in self._groups:
+            ids, log_probs = jax.device_get((group.carry.ids, group.carry.log_probs))
+            for place, row in enumerate(group.rows):
+                asked = ids[place, : self._asked[row]]
+                ends = np.flatnonzero(asked == EOS)
+                count = int(ends[0]) if len(ends) else len(asked)
+                found = asked[:count].copy(), log_probs[place, :count].copy()
+                results[row] = Continuation(*found, len(ends) > 0)
+        return results
+
+
+def _fill(values: object, size: int, dtype: type) -> np.ndarray:
+    """The values in an array that is `size` long, zeros (ids: PAD) behind them."""
+    array = np.asarray(values, dtype)
+    filled = np.full((size, *array.shape[1:]), PAD, dtype)
+    filled[: len(array)] = array
+    return filled

@@ -1,33 +1,49 @@
 """Choosing the next token: only legal ids, at a temperature, from a key of the row's own.
 
-Paper: AudioLM section IV-B names temperature sampling alone: no top-k, no nucleus.
+Paper: AudioLM section IV-B names temperature sampling alone; top-k and top-p are ours and off by
+default.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.config import Sampling
 from audiolm_jax.stages import EOS, StageConfig, legal_ids
 
 
-def row_keys(key: Key[Array, ""], rows: int) -> Key[Array, " b"]:
-    """One key per row: row r gets the same one however many rows there are."""
-    return jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
+class Draw(NamedTuple):
+    """A `Sampling` as compiled code takes it: scalars."""
+
+    temperature: jax.Array | np.float32
+    top_k: jax.Array | np.int32  # 0: off
+    top_p: jax.Array | np.float32  # 1: off
 
 
-def check_temperature(temperature: float) -> None:
-    """Raises InputError unless the temperature is a finite number of at least 0."""
-    if not 0 <= temperature < float("inf"):
-        raise InputError(f"temperature = {temperature}: expected 0 or more; the paper: 0.6 to 0.8")
+def draw_of(sampling: Sampling) -> Draw:
+    """The values of a sampling."""
+    return Draw(
+        np.float32(sampling.temperature), np.int32(sampling.top_k), np.float32(sampling.top_p)
+    )
+
+
+def seed_key(seed: int) -> Key[Array, ""]:
+    """The key of a seed, a whole number in [0, 2^64) else InputError; no two seeds share one."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^64 - 1")
+    halves = np.array([int(seed) >> 32, int(seed) & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(halves, impl="threefry2x32")
 
 
 def legal_next(
     table: Bool[Array, "m v"],
     position: Int[Array, " b"],
     previous: Int[Array, " b"],
-    allow_end: Bool[Array, ""],
+    allow_end: Bool[Array, " b"],
     config: StageConfig,
 ) -> Bool[Array, "b v"]:
     """Which ids may stand at `position` of each row's target stream.
@@ -36,7 +52,7 @@ def legal_next(
     streams are de-duplicated: there `previous` may not repeat, not even right after a prompt.
     """
     ids = jnp.arange(config.vocab_size)[None, :]
-    legal = table[position % table.shape[0]] & (allow_end | (ids != EOS))
+    legal = table[position % table.shape[0]] & (allow_end[:, None] | (ids != EOS))
     if config.name == "semantic":
         legal &= ids != previous[:, None]
     return legal
@@ -54,23 +70,73 @@ def mask_logits(logits: Float[Array, "b v"], legal: Bool[Array, "b v"]) -> Float
     return jnp.where(legal, logits.astype(jnp.float32), -jnp.inf)
 
 
+def log_probabilities(
+    logits: Float[Array, "b v"], legal: Bool[Array, "b v"], ids: Int[Array, " b"]
+) -> Float[Array, " b"]:
+    """Of one id a row, under a softmax over the legal ids; minus infinity for an illegal one."""
+    masked = mask_logits(logits, legal)
+    chosen = jnp.take_along_axis(masked, ids[:, None], axis=1)[:, 0]
+    return chosen - jax.nn.logsumexp(masked, axis=1)
+
+
 def sample(
     logits: Float[Array, "b v"],
     legal: Bool[Array, "b v"],
-    keys: Key[Array, " b"],
-    temperature: Float[Array, ""],
+    words: UInt32[Array, "b 2"],
+    index: Int[Array, ""],
+    draw: Draw,
+    truncates: bool,
 ) -> Int[Array, " b"]:
     """Draws one id per row from softmax(logits / temperature) over the legal ids, at least one.
 
+    `words` are the data of each row's key; draws of one key differ in their `index`.
+
     By the Gumbel trick, scaled by the temperature instead of scaling the logits: the largest of
     logits + temperature * noise has that distribution, and temperature 0 is the plain maximum.
+    Top-k and top-p take effect only where `truncates`, for they have to sort.
     """
-    noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], jnp.float32))(keys)
-    return jnp.argmax(mask_logits(logits, legal) + temperature * noise, axis=-1).astype(jnp.int32)
+    masked = mask_logits(logits, legal)
+    if truncates:
+        masked = _truncate(masked, draw)
+    noise = _gumbel(words, index, logits.shape[1])
+    return jnp.argmax(masked + draw.temperature * noise, axis=-1).astype(jnp.int32)
 
 
-def seed_key(seed: int) -> Key[Array, ""]:
-    """The key of an integer from 0 to 2 ** 64 - 1; no two seeds share one."""
-    if not 0 <= seed < 2**64:
-        raise InputError(f"--seed {seed}: expected 0 to 2 ** 64 - 1")
-    return jax.random.wrap_key_data(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
+def _gumbel(
+    words: UInt32[Array, "b 2"], index: Int[Array, ""], size: int
+) -> Float[Array, "b {size}"]:
+    """Finite noise of each row and id, from the row's words and the number of the draw alone.
+
+    By an integer hash, as in nn/dropout.py, of which a loop can draw where it needs them; JAX's
+    generator takes a second to compile, and a tenth of a small model's step.
+    """
+    first, second, draw = words[:, :1], words[:, 1:], index.astype(jnp.uint32)
+    left = _mixed(_mixed(draw ^ first) ^ second)
+    right = _mixed(_mixed(draw ^ second ^ jnp.uint32(0x9E3779B9)) ^ first)
+    bits = _mixed(_mixed(jnp.arange(size, dtype=jnp.uint32)[None] ^ left) ^ right)
+    uniform = ((bits >> 9).astype(jnp.float32) + 0.5) * 2.0**-23  # in (0, 1), both ends left out
+    return -jnp.log(-jnp.log(uniform))
+
+
+def _mixed(bits: Array) -> Array:
+    """Hash "lowbias32", by which every bit of a word depends on every other."""
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
+    bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
+    return bits ^ (bits >> 16)
+
+
+def _truncate(masked: Float[Array, "b v"], draw: Draw) -> Float[Array, "b v"]:
+    """Minus infinity for what top-k, and then top-p, cut off; of equal logits the lower id stays.
+
+    Top-p counts tempered probabilities among those that top-k left; the likeliest id always stays.
+    """
+    order = jnp.argsort(-masked, axis=-1, stable=True)
+    sorted_logits = jnp.take_along_axis(masked, order, axis=-1)
+    rank = jnp.arange(masked.shape[1])[None, :]
+    kept = (rank < draw.top_k) | (draw.top_k == 0)
+    tempered = (sorted_logits - sorted_logits[:, :1]) / jnp.maximum(draw.temperature, 1e-30)
+    shares = jax.nn.softmax(jnp.where(kept, tempered, -jnp.inf), axis=-1)
+    before = jnp.cumsum(shares, axis=-1) - shares
+    kept &= (before < draw.top_p) | (draw.top_p >= 1)
+    kept = jnp.take_along_axis(kept, jnp.argsort(order, axis=-1), axis=-1)
+    return jnp.where(kept, masked, -jnp.inf)

@@ -9,6 +9,10 @@ from audiolm_jax.stages import StageConfig
 
 KIND = "stage"  # of model folders, whose config is a StageModelConfig
 
+# Numbers that a decoder's matrices are kept in while it generates: those of the config's
+# compute_dtype, or others.
+Precision = Literal["trained", "float32", "bfloat16", "int8"]
+
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:

@@ -8,7 +8,7 @@ holds. Rotary positions, normalized queries and keys and tied embeddings are opt
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
-from audiolm_jax.nn.stack import init_stack, run_stack, unstack
+from audiolm_jax.nn.stack import init_stack, run_stack
 from audiolm_jax.nn.state_arrays import unflatten_into
 
 Record = TypeVar("Record")
@@ -123,26 +123,12 @@ class Decoder(nnx.Module):
         return constrain(output_logits(self, x), "batch", "length", "vocab")
 
 
-class UnstackedDecoder(nnx.Module):
-    """A decoder with separate layers, for token-by-token use; made once, outside compiled code."""
-
-    def __init__(self, model: Decoder):
-        self.config = model.config
-        self.embedding = model.embedding
-        self.position = model.position
-        self.blocks = nnx.List(unstack(model.layers))
-        self.final_norm = model.final_norm
-        self.output = model.output
-
-
-def distance_bias(model: Decoder | UnstackedDecoder) -> Float[Array, "h n"] | None:
+def distance_bias(model: Decoder) -> Float[Array, "h n"] | None:
     """The learned bias of each distance, or None if positions rotate."""
     return None if model.position is None else model.position()
 
 
-def output_logits(
-    model: Decoder | UnstackedDecoder, x: Float[Array, "b l d"]
-) -> Float[Array, "b l v"]:
+def output_logits(model: Decoder, x: Float[Array, "b l d"]) -> Float[Array, "b l v"]:
     """Float32 logits from the last layer's residual stream."""
     dtype = model.config.compute_dtype
     x = gathered(model.final_norm, dtype)(x)
@@ -166,13 +152,16 @@ def portable(config: StageModelConfig) -> StageModelConfig:
 
 
 def load_decoder(
-    config: StageModelConfig, arrays: dict[str, np.ndarray], where: str = "stage model"
+    config: StageModelConfig,
+    arrays: dict[str, np.ndarray],
+    where: str = "stage model",
+    place: Callable[[np.ndarray], Any] = jnp.asarray,
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """The `portable` decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its
-    logits."""
+    logits. InputError if the arrays do not fit; each becomes `place(array)`."""
     abstract = nnx.eval_shape(lambda: make_decoder(portable(config), jax.random.key(0)))
     graphdef, state = nnx.split(abstract)
-    return graphdef, unflatten_into(state, arrays, where)
+    return graphdef, unflatten_into(state, arrays, where, place)
 
 
 def check_backend(config: DecoderConfig) -> None:

@@ -1,17 +1,14 @@
-"""Causal self-attention, whole or one token at a time against a cache of keys and values.
+"""Causal self-attention of whole sequences, with gradients; generation's is cached_attention.py.
 
 In names of arrays: B batch, H heads, L positions, K head width, R queries of a block, S the keys
-that a block or a cache offers, W the keys at its end that have a bias of their own.
+that a block offers, W the keys at its end that have a bias of their own.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from audiolm_jax.nn.feed_forward import rms_norm
 from audiolm_jax.nn.linear import Linear, sum_float32
@@ -19,29 +16,6 @@ from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import causal_bias, rotate
 
 QUERY_BLOCK = 128
-
-
-class KVCache(NamedTuple):
-    """Keys and values of one layer, [b, h, s, k] each; unwritten slots hold anything finite."""
-
-    keys: Array  # slots beside the head width: the scores of a query read memory in order
-    values: Array
-
-    def write(
-        self, key: Float[Array, "b l h k"], value: Float[Array, "b l h k"], slot: Int[Array, ""]
-    ) -> "KVCache":
-        """The cache with the given keys and values at slots slot ... slot + l - 1."""
-        written = (
-            jax.lax.dynamic_update_slice_in_dim(cached, jnp.moveaxis(new, 1, 2), slot, axis=2)
-            for cached, new in zip(self, (key, value), strict=True)
-        )
-        return KVCache(*written)
-
-
-def empty_cache(batch: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
-    """A cache with nothing written: zeros, because a masked value still gets multiplied by 0."""
-    zeros = jnp.zeros((batch, heads, slots, head_width), dtype)
-    return KVCache(zeros, zeros)
 
 
 def causal_attention(
@@ -57,11 +31,11 @@ def causal_attention(
     holds for every larger distance (see nn/position.py).
     """
     heads_first = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
-    tile = _bias_tile(distance_bias, query.shape[1])
+    tile = bias_tile(distance_bias, query.shape[1])
     return jnp.swapaxes(_attend(*heads_first, tile), 1, 2)
 
 
-def _bias_tile(
+def bias_tile(
     distance_bias: Float[Array, "h n"] | None, length: int
 ) -> Float[Array, "#heads block w"]:
     """Bias and causal mask of a block of queries and the w last keys that it sees.
@@ -159,26 +133,6 @@ def _backward(
 
 
 _attend.defvjp(_forward, _backward)
-
-
-def cached_attention(
-    query: Float[Array, "b 1 h k"],
-    cache: KVCache,
-    distances: Int[Array, "b s"],
-    visible: Bool[Array, "b s"],
-    distance_bias: Float[Array, "h n"] | None,
-) -> Float[Array, "b 1 h k"]:
-    """Softmax attention of one scaled query per row to the slots it sees, at least one, of a cache.
-
-    `distances` lie from each slot to the query, at least 0 where visible.
-    """
-    scores_BxHxS = sum_float32("bhk,bhsk->bhs", query[:, 0], cache.keys)
-    if distance_bias is not None:
-        last = distance_bias.shape[1] - 1
-        scores_BxHxS += jnp.moveaxis(distance_bias[:, jnp.clip(distances, 0, last)], 0, 1)
-    weights_BxHxS = jax.nn.softmax(jnp.where(visible[:, None, :], scores_BxHxS, -jnp.inf), axis=-1)
-    narrow = weights_BxHxS.astype(cache.values.dtype)
-    return jnp.einsum("bhs,bhsk->bhk", narrow, cache.values)[:, None]
 
 
 class AttentionProjections(nnx.Module):

@@ -201,7 +201,7 @@ def test_recordings_are_not_replaced(capsys):
             ["continue", "in/a.wav", "--out", ".", "--count", "1", "--seed", "2"],
             ["expected a name ending"],
         ),
-        (["continue", "in/a.wav", "--out", "", "--count", "2"], ["in/a.wav: a_0.wav: is there"]),
+        (["continue", "in/a.wav", "--out", ".", "--count", "2"], ["in/a.wav: a_0.wav: is there"]),
         (["continue", "in/b.flac", "--out", ".", "--count", "2"], ["b_1.wav: is there"]),
     ):
         status, said = run(capsys, *words, *MODELS)

@@ -14,14 +14,11 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.decoder import (
-    UnstackedDecoder,
     check_backend,
-    distance_bias,
     load_decoder,
     make_decoder,
     output_logits,
 )
-from audiolm_jax.nn.attention import causal_attention
 from audiolm_jax.nn.flash import attention as flash_attention
 from audiolm_jax.nn.state_arrays import flatten_shapes, flatten_state
 from audiolm_jax.stages import StageConfig
@@ -199,21 +196,6 @@ def test_flash_attention_computes_the_same_and_needs_a_tpu(model, forward, monke
     np.testing.assert_allclose(run(nnx.state(model)), forward(ids), rtol=1e-4, atol=1e-4)
     # A model folder is used wherever it is: loaded, it attends in blocks.
     assert nnx.merge(*load_random(config)).config.attention == "blocks"
-
-
-def test_unstacked_layers_give_the_same_logits(model, forward):
-    ids = random_ids(4, (2, 9))
-
-    @jax.jit
-    def unrolled(parts):
-        x, bias = parts.embedding(ids), distance_bias(parts)
-        for block in parts.blocks:
-            x, _ = block(x, lambda q, k, v: (causal_attention(q, k, v, bias), None))
-        return output_logits(parts, x)
-
-    np.testing.assert_allclose(
-        unrolled(UnstackedDecoder(model)), forward(ids), rtol=1e-5, atol=1e-5
-    )
 
 
 def test_dropout_needs_a_key_and_follows_it(forward):

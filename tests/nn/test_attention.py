@@ -7,12 +7,8 @@ import pytest
 from flax import nnx
 
 from audiolm_jax.nn import attention
-from audiolm_jax.nn.attention import (
-    AttentionProjections,
-    cached_attention,
-    causal_attention,
-    empty_cache,
-)
+from audiolm_jax.nn.attention import AttentionProjections, causal_attention
+from audiolm_jax.nn.cached_attention import empty_cache, single_query_attention
 from audiolm_jax.nn.position import rotate
 
 
@@ -99,19 +95,18 @@ def test_no_gradient_from_the_future(which):
             assert (grad[:i] > 0).all()
 
 
-def test_cached_attention_is_the_last_row_of_whole_attention():
+def test_attention_to_a_cache_is_the_last_row_of_whole_attention():
     q, k, v, by_distance = random_qkv(2)
     cache = empty_cache(2, 3, 9, 4, "float32")
     cache = cache.write(k, v, jnp.int32(2))
     # Unseen slots hold anything finite.
     cache = cache.write(jnp.full((2, 2, 3, 4), 1e6), jnp.full((2, 2, 3, 4), -1e6), jnp.int32(0))
-    distances = jnp.broadcast_to(7 - jnp.arange(9)[None], (2, 9))
-    visible = (jnp.arange(9) >= 2) & (jnp.arange(9) <= 7)
-    out = cached_attention(
-        q[:, -1:], cache, distances, jnp.broadcast_to(visible[None], (2, 9)), by_distance
-    )
+    slots = jnp.arange(9)
+    bias = by_distance[:, jnp.clip(7 - slots, 0, by_distance.shape[1] - 1)]
+    bias = jnp.where(((slots >= 2) & (slots <= 7))[None], bias, -jnp.inf)
+    out = single_query_attention(q[:, -1], cache, jnp.broadcast_to(bias[None], (2, *bias.shape)))
     whole = causal_attention(q, k, v, by_distance)
-    np.testing.assert_allclose(out, whole[:, -1:], atol=1e-6)
+    np.testing.assert_allclose(out, whole[:, -1], atol=1e-6)
 
 
 def test_narrow_queries_and_keys_make_float32_scores():
@@ -120,9 +115,9 @@ def test_narrow_queries_and_keys_make_float32_scores():
     draw = lambda size, *shape: jnp.asarray(size * rng.normal(size=shape), jnp.bfloat16)  # noqa: E731
     q, k, v = draw(2.0, 2, 1, 4, 64), draw(2.0, 2, 9, 4, 64), draw(1.0, 2, 9, 4, 64)
     cache = empty_cache(2, 4, 9, 64, jnp.bfloat16).write(k, v, jnp.int32(0))
-    places = jnp.broadcast_to(8 - jnp.arange(9)[None], (2, 9))
     # Not compiled, which may leave a rounding out.
-    found = cached_attention(q, cache, places, places >= 0, None).astype(jnp.float32)
+    found = single_query_attention(q[:, 0], cache, jnp.zeros((2, 1, 9)))[:, None]
+    found = found.astype(jnp.float32)
     exact = [np.asarray(x, np.float64) for x in (q, k, v)]
     scores = np.einsum("blhk,bshk->bhs", exact[0], exact[1])
     weights = np.exp(scores - scores.max(-1, keepdims=True))

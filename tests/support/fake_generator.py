@@ -1,6 +1,5 @@
 """A generator without models: noise that depends on prompt, seconds and seed alone."""
 
-import dataclasses
 import hashlib
 from typing import ClassVar
 
@@ -21,15 +20,6 @@ def drawn(prompt, seconds, seed):
     """What a seed makes of a prompt."""
     data = np.ascontiguousarray(prompt).tobytes() + repr((float(seconds), int(seed))).encode()
     return np.random.default_rng(list(hashlib.sha256(data).digest()))
-
-
-def generated(**values):
-    """A result, also of a `Generated` that lacks some of its fields yet."""
-    known = {field.name for field in dataclasses.fields(Generated)}
-    made = Generated(**{name: value for name, value in values.items() if name in known})
-    for name, value in values.items():
-        object.__setattr__(made, name, value)
-    return made
 
 
 def fake_bundle(crop_seconds=6.0):
@@ -63,7 +53,7 @@ class FakeGenerator:
         sound = rng.uniform(-0.5, 0.5, new * HOP).astype(np.float32)
         log_probs = {"semantic": rng.normal(size=new // 2).astype(np.float32)}
         semantic = rng.integers(0, 8, new // 2).astype(np.int32)
-        return generated(
+        return Generated(
             samples=np.concatenate([prompt, sound]),
             codes=codes,
             prompt_samples=len(prompt),

@@ -16,7 +16,13 @@ class FakeCodec:
     codebook_size: int = 16
     fingerprint: str = "codec"
     fail_after: int = 1 << 30
-    max_block_frames: int = 100
+    max_block_frames: int = 8
+
+    def open_encoder(self, block_frames=1):
+        pytest.fail("recordings are encoded whole")
+
+    def open_decoder(self, block_frames=1):
+        pytest.fail("tokenizing turned tokens back into sound")
 
     def encode(self, audio):
         self.fail_after -= 1
@@ -33,11 +39,6 @@ class FakeCodec:
 
     def latents(self, codes):
         pytest.fail("tokenizing asked for code vectors")
-
-    def open_encoder(self, block_frames=1):
-        pytest.fail("tokenizing opened a stream")
-
-    open_decoder = open_encoder
 
 
 @dataclasses.dataclass

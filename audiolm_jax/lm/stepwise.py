@@ -1,0 +1,134 @@
+"""The decoder for generation: prompts in one pass, layer by layer, then a token of all rows a step.
+
+The network is that of lm/decoder.py. Everything is laid out in columns (nn/columns.py), and nothing
+of a row's arithmetic knows its mates: a row gets the same bits in every batch.
+
+Slots of a cache. A row's prompt lies in slots 0 ... length - 1, slots up to `start` are never
+visible, and what is fed as number i of the steps lies in slot `start` + i. One write at one slot
+serves all rows, and is made in place; each row counts its own positions.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from audiolm_jax.lm.weights import Arithmetic, DecoderWeights, LayerWeights
+from audiolm_jax.nn.cached_attention import KVCache, prompt_attention, single_query_attention
+from audiolm_jax.nn.columns import Matrix, fill_lanes, product, rms_normalize
+from audiolm_jax.nn.feed_forward import gated_gelu
+from audiolm_jax.nn.partition import constrain
+from audiolm_jax.nn.position import rotate
+
+Record = TypeVar("Record")
+Heads = Float[Array, "n h k"]
+
+
+def embed(weights: DecoderWeights, ids: Int[Array, " n"], dtype: str) -> Float[Array, "d n"]:
+    """Embedded tokens as columns."""
+    return weights.embedding[ids].T.astype(dtype)
+
+
+def logits(weights: DecoderWeights, x: Float[Array, "d n"], how: Arithmetic) -> Float[Array, "n v"]:
+    """Float32 logits from the residual stream after the last layer."""
+    x = rms_normalize(x, whole(weights.final_norm, "embed"))
+    matrix = whole_matrix(weights.output, ("vocab", "embed"))
+    return constrain(product(matrix, x, how.by_lanes, jnp.float32).T, "batch", "vocab")
+
+
+def layer(
+    weights: LayerWeights,
+    x: Float[Array, "d n"],
+    positions: Int[Array, " n"],
+    attend: Callable[[Heads, Heads, Heads], tuple[Heads, Record]],
+    how: Arithmetic,
+) -> tuple[Float[Array, "d n"], Record]:
+    """The residual stream after one layer, and what `attend` hands back, such as a cache."""
+    normed = rms_normalize(x, whole(weights.attention_norm, "embed"))
+    into = whole_matrix(weights.query_key_value, (None, "heads", "kv", "embed"))
+    query, key, value = jnp.moveaxis(product(into, normed, how.by_lanes), -1, 1)
+    if how.decoder.qk_norm:
+        query = rms_normalize(query, weights.query_norm, axis=2)
+        key = rms_normalize(key, weights.key_norm, axis=2)
+    if how.decoder.position == "rope":
+        query, key = (rotate(x[None], positions[None])[0] for x in (query, key))
+    mixed, record = attend(query * how.decoder.head_width**-0.5, key, value)
+    out = whole_matrix(weights.out, ("embed", "heads", "kv"))
+    x = constrain(x + product(out, jnp.moveaxis(mixed, 0, -1), how.by_lanes), None, "batch")
+    normed = rms_normalize(x, whole(weights.feed_forward_norm, "embed"))
+    gate_up = whole_matrix(weights.gate_up, (None, "mlp", "embed"))
+    gate, up = constrain(product(gate_up, normed, how.by_lanes), None, "mlp", "batch")
+    down = whole_matrix(weights.down, ("embed", "mlp"))
+    return constrain(x + product(down, gated_gelu(gate, up), how.by_lanes), None, "batch"), record
+
+
+def prompt_layer(
+    weights: LayerWeights,
+    x: Float[Array, "d p"],
+    distance_bias: Float[Array, "h n"] | None,
+    how: Arithmetic,
+) -> tuple[Float[Array, "d p"], tuple[Float[Array, "h p k"], Float[Array, "h p k"]]]:
+    """One layer over one prompt, filled up on the right: the stream, and its keys and values."""
+
+    def attend(query: Array, key: Array, value: Array) -> tuple[Array, tuple[Array, Array]]:
+        query, key, value = (jnp.swapaxes(x, 0, 1) for x in (query, key, value))
+        mixed = prompt_attention(query, key, value, distance_bias)
+        return jnp.swapaxes(mixed, 0, 1), (key, value)
+
+    return layer(
+        weights, x, jnp.arange(x.shape[1]), attend, dataclasses.replace(how, by_lanes=False)
+    )
+
+
+def step(
+    weights: DecoderWeights,
+    tokens: Int[Array, " r"],
+    index: Int[Array, ""],
+    lengths: Int[Array, " r"],
+    start: Int[Array, ""],
+    caches: list[KVCache],
+    how: Arithmetic,
+) -> tuple[Float[Array, "r v"], list[KVCache]]:
+    """Feeds the tokens number `index` (from 0) of all rows; gives the logits of those after them.
+
+    `lengths` are tokens of each row's prompt in its cache, at least 0; `start` is the module's.
+    """
+    rows = len(tokens)
+    slot = jnp.arange(caches[0].keys.shape[2])[None, :]
+    in_prompt = slot < start
+    distances = jnp.where(in_prompt, lengths[:, None] + index - slot, start + index - slot)
+    visible = jnp.where(in_prompt, slot < lengths[:, None], distances >= 0)
+    bias = jnp.zeros((1, 1), jnp.float32)
+    if weights.distance_bias is not None:
+        bias = weights.distance_bias
+    last = bias.shape[1] - 1
+    bias = jnp.moveaxis(bias[:, jnp.clip(distances, 0, last)], 0, 1)
+    bias = jnp.where(visible[:, None, :], bias, -jnp.inf)
+    fill = fill_lanes if how.by_lanes else lambda columns: columns
+    positions = fill_lanes((lengths + index)[None])[0] if how.by_lanes else lengths + index
+    x = fill(constrain(embed(weights, tokens, how.decoder.compute_dtype), None, "batch"))
+    updated = []
+    for number, cache in enumerate(caches):
+
+        def attend(
+            query: Array, key: Array, value: Array, cache: KVCache = cache
+        ) -> tuple[Array, KVCache]:
+            written = cache.write(key[:rows, None], value[:rows, None], start + index)
+            mixed = single_query_attention(query[:rows], written, bias)
+            return jnp.pad(mixed, [(0, len(query) - rows), (0, 0), (0, 0)]), written
+
+        x, filled = layer(weights.layers[number], x, positions, attend, how)
+        updated.append(filled)
+    return logits(weights, x, how)[:rows], updated
+
+
+def whole(vector: Array, *names: str | None) -> Array:
+    """Weights of which every device has all along "embed", as in training (nn/gather.py)."""
+    return constrain(vector, *(None if name == "embed" else name for name in names))
+
+
+def whole_matrix(matrix: Matrix, names: tuple[str | None, ...]) -> Matrix:
+    """`whole` of a matrix."""
+    return matrix._replace(values=whole(matrix.values, *names))

@@ -1,0 +1,70 @@
+"""Products of a matrix with many vectors at once, of which none feels how many others there are.
+
+Vectors are columns: numbers [inputs, n] of n tokens. Multiplied by XLA's own matrix product on a
+CPU, a column's last bits depend on n, and 2 to 32 columns cost many times what one costs. As sums
+of products for `LANES` columns at a time, every column is a lane of the same loop, narrow weights
+are widened within it, and eight columns cost little more than the reading of the matrix. (Of
+sixteen at once, the last bits would be others than of eight.)
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Shaped
+
+LANES = 8
+
+
+class Matrix(NamedTuple):
+    """Weights with outputs first: a column's product reads each row of them in order."""
+
+    values: Array  # [*outputs, *inputs], any floating dtype or int8
+    scale: Array | None = None  # float32 [*outputs], what a unit of int8 values is worth
+
+
+def fill_lanes(columns: Shaped[Array, "*d n"]) -> Shaped[Array, "*d m"]:
+    """Zeros added until there is a multiple of `LANES` columns."""
+    missing = -columns.shape[-1] % LANES
+    return jnp.pad(columns, [(0, 0)] * (columns.ndim - 1) + [(0, missing)])
+
+
+def product(
+    matrix: Matrix, columns: Float[Array, "*i n"], by_lanes: bool, dtype: DTypeLike | None = None
+) -> Array:
+    """The product [*outputs, n] over all dimensions of the columns but the last.
+
+    It is of the columns' dtype unless told otherwise. `by_lanes` sums in float32, as described
+    above; otherwise it is the backend's matrix product.
+    """
+    values = matrix.values
+    inner = columns.ndim - 1
+    outputs, n = values.shape[: values.ndim - inner], columns.shape[-1]
+    if by_lanes:
+        flat = values.reshape(math.prod(outputs), -1).astype(jnp.float32)
+        wide = columns.reshape(-1, n).astype(jnp.float32)
+        parts = [wide[None, :, lane : lane + LANES] for lane in range(0, n, LANES)]
+        sums = [jnp.sum(flat[:, :, None] * part, axis=1) for part in parts]
+        result = jnp.concatenate(sums, axis=1).reshape(*outputs, n)
+    else:
+        axes = range(len(outputs), values.ndim), range(inner)
+        dimensions = (tuple(tuple(axis) for axis in axes), ((), ()))
+        result = jax.lax.dot_general(
+            values.astype(columns.dtype), columns, dimensions, preferred_element_type=jnp.float32
+        )
+    if matrix.scale is not None:
+        result *= matrix.scale[..., None]
+    return result.astype(columns.dtype if dtype is None else dtype)
+
+
+def rms_normalize(
+    columns: Float[Array, "*d"], scale: Float[Array, " s"], axis: int = 0
+) -> Float[Array, "*d"]:
+    """Unit mean square along an axis times a learned scale, computed in float32."""
+    wide = columns.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(wide), axis=axis, keepdims=True)
+    shape = [1] * columns.ndim
+    shape[axis] = -1
+    return (wide * (jax.lax.rsqrt(mean_square + 1e-6) * scale.reshape(shape))).astype(columns.dtype)
