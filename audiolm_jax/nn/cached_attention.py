@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from audiolm_jax.nn.attention import bias_tile
+from audiolm_jax.nn.columns import ordered_sum
 from audiolm_jax.nn.linear import sum_float32
 
 
@@ -47,7 +48,8 @@ def single_query_attention(
     that the row must not see, which are not all.
     """
     scores_RxHxS = sum_float32("rhk,rhsk->rhs", query, cache.keys) + bias
-    weights_RxHxS = jax.nn.softmax(scores_RxHxS, axis=-1)
+    weights_RxHxS = jnp.exp(scores_RxHxS - jnp.max(scores_RxHxS, axis=-1, keepdims=True))
+    weights_RxHxS /= ordered_sum(weights_RxHxS)[..., None]
     narrow = weights_RxHxS.astype(cache.values.dtype)
     return sum_float32("rhs,rhsk->rhk", narrow, cache.values).astype(query.dtype)
 

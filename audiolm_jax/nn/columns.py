@@ -59,6 +59,20 @@ def product(
     return result.astype(columns.dtype if dtype is None else dtype)
 
 
+def ordered_sum(shares: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Sum over the last axis of up to 2^18 numbers in [0, 1], float32, right to 2^-25 of each.
+
+    The order in which a float sum is taken, and so its last bits, depends on the shape of the
+    array. Here whole numbers are summed, high and low digits apart: no order changes those.
+    """
+    scaled = shares * 4096
+    high = jnp.floor(scaled)
+    low = jnp.round((scaled - high) * 4096)
+    sums = (jnp.sum(digits.astype(jnp.int32), axis=-1) for digits in (high, low))
+    total_high, total_low = (total.astype(jnp.float32) for total in sums)
+    return total_high / 4096 + total_low / 4096**2
+
+
 def rms_normalize(
     columns: Float[Array, "*d"], scale: Float[Array, " s"], axis: int = 0
 ) -> Float[Array, "*d"]:
