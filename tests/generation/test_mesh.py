@@ -15,13 +15,9 @@ from audiolm_jax.training.mesh import make_mesh, rules_of
 KNOWN = [0, 3, 5, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("preset", "sizes"),
-    [
-        ("fsdp_tp", {"model": 2}),
-        pytest.param("fsdp", {"replicas": 2}, marks=pytest.mark.slow),
-        pytest.param("dp", {}, marks=pytest.mark.slow),
-    ],
+    ("preset", "sizes"), [("fsdp_tp", {"model": 2}), ("fsdp", {"replicas": 2}), ("dp", {})]
 )
 def test_eight_devices_decode_as_one(monkeypatch, preset, sizes):
     """Probabilities within 1e-4 of one device's, and the same ids, which no draw here hangs on."""
