@@ -22,11 +22,12 @@ from audiolm_jax.generation.config import Sampling
 from audiolm_jax.generation.sampling import draw_of, legal_table
 from audiolm_jax.lm.config import Precision, StageModelConfig
 from audiolm_jax.lm.weights import arithmetic, decoding_weights
+from audiolm_jax.nn.columns import LANES
 from audiolm_jax.nn.partition import Rules, parts_along
 from audiolm_jax.stages import EOS, PAD
 
 BUCKET = 256
-MOST_ROWS = 32  # decoded together; more are decoded in groups
+MOST_ROWS = 32  # decoded together; more are decoded in groups. On a CPU: `LANES`
 
 
 class Continuation(NamedTuple):
@@ -100,10 +101,11 @@ class StageDecoder:
                 groups.setdefault(sizes, []).append(row)
         words = np.asarray(jax.random.key_data(keys)) if prompts else np.zeros((0, 2), np.uint32)
         opened = []
+        most = LANES if self._how.by_lanes else MOST_ROWS
         with self._on_mesh():
             for (start, room), rows in groups.items():
-                for first in range(0, len(rows), MOST_ROWS):
-                    members = rows[first : first + MOST_ROWS]
+                for first in range(0, len(rows), most):
+                    members = rows[first : first + most]
                     known = [target_offset[row] for row in members]
                     ends = [allow_end[row] for row in members]
                     carry, size = self._read([prompts[row] for row in members], start, room)

@@ -1,10 +1,10 @@
 """Products of a matrix with many vectors at once, of which none feels how many others there are.
 
 Vectors are columns: numbers [inputs, n] of n tokens. Multiplied by XLA's own matrix product on a
-CPU, a column's last bits depend on n, and 2 to 32 columns cost many times what one costs. As sums
-of products for `LANES` columns at a time, every column is a lane of the same loop, narrow weights
-are widened within it, and eight columns cost little more than the reading of the matrix. (Of
-sixteen at once, the last bits would be others than of eight.)
+CPU, a column's last bits depend on n, and 2 to 32 columns cost many times what one costs. As a sum
+of products for `LANES` columns, every column is a lane of the same loop, narrow weights are widened
+within it, and eight columns cost little more than the reading of the matrix. (Sixteen at once
+would have other last bits than eight, so whoever needs equal ones takes `LANES` at a time.)
 """
 
 import math
@@ -45,9 +45,7 @@ def product(
     if by_lanes:
         flat = values.reshape(math.prod(outputs), -1).astype(jnp.float32)
         wide = columns.reshape(-1, n).astype(jnp.float32)
-        parts = [wide[None, :, lane : lane + LANES] for lane in range(0, n, LANES)]
-        sums = [jnp.sum(flat[:, :, None] * part, axis=1) for part in parts]
-        result = jnp.concatenate(sums, axis=1).reshape(*outputs, n)
+        result = jnp.sum(flat[:, :, None] * wide[None], axis=1).reshape(*outputs, n)
     else:
         axes = range(len(outputs), values.ndim), range(inner)
         dimensions = (tuple(tuple(axis) for axis in axes), ((), ()))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from support.tiny_stages import STAGE, coarse_prompt, make_stage
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation import decode, loop
@@ -18,47 +19,8 @@ from audiolm_jax.generation.config import Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.lm import stepwise
-from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
-from audiolm_jax.lm.decoder import load_decoder, make_decoder
-from audiolm_jax.nn.state_arrays import flatten_shapes
-from audiolm_jax.stages import (
-    BOS,
-    EOS,
-    FIRST_ID,
-    SEP,
-    StageConfig,
-    legal_ids,
-    unflatten_levels,
-)
-
-STAGE = StageConfig(
-    "coarse", semantic_clusters=6, codebook_size=7, levels=3, coarse_levels=2, crop_seconds=1.0
-)
-DECODER = DecoderConfig(
-    layers=2,
-    heads=2,
-    head_width=4,
-    width=12,
-    ff_width=16,
-    relative_buckets=6,
-    relative_max_distance=8,
-)
-
-
-def make_stage(name, **decoder):
-    """A config, and weights large enough that tokens are neither foregone nor all alike.
-
-    From numpy: initialising with jax.random compiles for seconds.
-    """
-    config = StageModelConfig(
-        dataclasses.replace(STAGE, name=name), dataclasses.replace(DECODER, **decoder)
-    )
-    state = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
-    rng = np.random.default_rng(0)
-    return config, {
-        name: rng.normal(0.0, 3.0 if name == "position.table" else 0.4, shape).astype(np.float32)
-        for name, shape in flatten_shapes(state).items()
-    }
+from audiolm_jax.lm.decoder import load_decoder
+from audiolm_jax.stages import BOS, EOS, FIRST_ID, legal_ids, unflatten_levels
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +36,6 @@ def coarse():
 @pytest.fixture(scope="module")
 def semantic():
     return StageDecoder(*make_stage("semantic"))
-
-
-def coarse_prompt(seed, known):
-    rng = np.random.default_rng(seed)
-    clusters = FIRST_ID + rng.integers(0, 6, rng.integers(1, 5))
-    codes = STAGE.acoustic_start + 7 * (np.arange(known) % 2) + rng.integers(0, 7, known)
-    return np.concatenate([[BOS], clusters, [SEP], codes]).astype(np.int32)
 
 
 def keys_of(rows, seed=0):
