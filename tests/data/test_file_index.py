@@ -285,7 +285,7 @@ def test_a_damaged_part_is_named_and_decoded_again(folder, decoded, caplog):
 
 
 def test_columns_are_freed_one_by_one_and_codes_are_narrow(tmp_path):
-    """Of a table read as a whole nothing could be freed, and millions of rows cost twice as much."""
+    """Of a table read as a whole nothing is freed, and millions of rows cost twice as much."""
     rows, schema = 1 << 17, file_index.with_about(file_index.about_of((), (), (), ()))
     empty = {"int64": 0, "int32": 0, "int16": 0, "double": 0.0, "list<item: string>": []}
     columns = [pa.array([empty.get(str(f.type), "")] * rows, f.type)
@@ -308,6 +308,6 @@ def test_narrow_numbers_stay_the_same(most, smallest):
     for numbers in (np.array([0, most]), np.array([-most - 1, 5]), np.array([], np.int64)):
         found = file_index.narrow(numbers, smallest)
         assert found.tolist() == numbers.tolist()
-        narrower = [x for x in (np.int8, np.int16, np.int32)
-                    if np.dtype(smallest).itemsize <= np.dtype(x).itemsize < found.itemsize]  # fmt: skip
+        sizes = range(np.dtype(smallest).itemsize, found.itemsize)
+        narrower = [x for x in (np.int8, np.int16, np.int32) if np.dtype(x).itemsize in sizes]
         assert not any((numbers.astype(x) == numbers).all() for x in narrower)
