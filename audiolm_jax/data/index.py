@@ -4,6 +4,7 @@ split by the SHA-256 of its bytes, not by its name or place, unless `split_by` s
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import re
@@ -36,6 +37,7 @@ from audiolm_jax.errors import InputError
 
 _STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
 
+_JSON_AT_ONCE = 4096  # clips
 _WORTH_REMEMBERING = 10_000  # clips whose fingerprint takes a fraction of a second
 
 logger = logging.getLogger(__name__)
@@ -143,8 +145,9 @@ class ClipIndex:
     def _fingerprint(self, config: dict[str, Any]) -> str:
         # That of `hashing.fingerprint`, without millions of clips in memory.
         digest, mark = hashlib.sha256(f"[{_json(config)},[".encode()), ""
-        for identity in self.clips.identities():
-            digest.update(f"{mark}{_json(identity)}".encode())
+        identities = self.clips.identities()
+        while some := list(itertools.islice(identities, _JSON_AT_ONCE)):
+            digest.update(f"{mark}{_json(some)[1:-1]}".encode())
             mark = ","
         by_metadata = not (self.split_unit.isdecimal() or self.split_unit == "time")
         groups = f",{_json(self._groups)}" if by_metadata else ""
