@@ -282,6 +282,6 @@ def test_index_and_audit_from_the_command_line(tmp_path, capsys):
         assert main(["info", source]) == 0
         said = capsys.readouterr().out
         assert f"dataset of TFDS mine/1.0.0 in {tmp_path}/mine/1.0.0, not verified" in said
-        assert "  sound: audio, int16 of 16000 Hz\n  dev: 3 examples, 0.00 GB in 1 shards" in said
+        assert "  sound: audio, int16 of 16000 Hz\n  dev: 3 examples, 0.00 GB in 2 shards" in said
         assert "  train: 8 examples" in said
     assert main(["info", "tfds:other"]) == 2
