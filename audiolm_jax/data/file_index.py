@@ -279,10 +279,10 @@ def in_one_piece(table: pa.Table) -> dict[str, pa.Array]:
 def narrow(numbers: np.ndarray, smallest: type[np.signedinteger]) -> np.ndarray:
     """The same whole numbers in the narrowest type from `smallest` on that holds them."""
     least, most = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)
-    types = (np.dtype(x) for x in (np.int8, np.int16, np.int32, np.int64))
-    fitting = (x for x in types if np.iinfo(x).min <= least and most <= np.iinfo(x).max)
-    wide = next(x for x in fitting if x.itemsize >= np.dtype(smallest).itemsize)
-    return numbers.astype(wide, copy=False)
+    ranges = (np.iinfo(kind) for kind in (np.int8, np.int16, np.int32, np.int64))
+    wide = (x for x in ranges if x.bits >= np.iinfo(smallest).bits)
+    fitting = next(x for x in wide if x.min <= least and most <= x.max)
+    return numbers.astype(fitting.dtype, copy=False)
 
 
 def opened_table(table: pa.Table) -> FileIndex:
