@@ -1,7 +1,7 @@
 """Memory of each host while a model is exported and while a run is restarted.
 
-    python benchmarks/host_memory.py [--parts semantic coarse fine w2v_bert_xl] [--blocks 12]
-        [--hosts 4] [--before CHECKOUT]
+    python benchmarks/host_memory.py [--blocks 12] [--hosts 4] [--before CHECKOUT]
+        [--parts soundstream semantic coarse fine w2v_bert_xl]
 
 Hosts are processes of this machine with one CPU device each, whose memory is the host's too: the
 mesh and its rules are those of configs/librilight_paper, weights are random. `--blocks` makes the
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("semantic", "coarse", "fine", "w2v_bert_xl")
+PARTS = ("soundstream", "semantic", "coarse", "fine", "w2v_bert_xl")
 MIB = 1 << 20
 
 
@@ -38,10 +38,10 @@ def forget_peak() -> None:
 
 
 def shrunk(experiment: Any, blocks: int | None) -> Any:
-    """The part with so many blocks."""
-    if blocks is None:
-        return experiment
+    """The part with so many blocks, if it has any."""
     model = experiment.model
+    if blocks is None or not (hasattr(model, "decoder") or hasattr(model, "masked_layers")):
+        return experiment
     if hasattr(model, "decoder"):
         decoder = dataclasses.replace(model.decoder, layers=blocks)
         return dataclasses.replace(experiment, model=dataclasses.replace(model, decoder=decoder))

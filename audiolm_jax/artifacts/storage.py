@@ -174,7 +174,8 @@ class BucketPath(PosixPath):
         """The bytes from one place up to another, of each pair."""
         with _told(self, "cannot be read"):
             if len(ranges) == 1:
-                return [self._system.cat_file(self._key, *ranges[0])]
+                ((start, stop),) = ranges  # by name: the drivers differ in their order
+                return [self._system.cat_file(self._key, start=start, end=stop)]
             starts, stops = zip(*ranges, strict=True)
             return self._system.cat_ranges(
                 [self._key] * len(ranges), list(starts), list(stops), on_error="raise"

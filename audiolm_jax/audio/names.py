@@ -10,7 +10,10 @@ def shown(name: str | os.PathLike[str]) -> str:
     r"""One line of UTF-8 text for a path; `named` gives the path back. Most are the text itself; in
     a part of it with control characters or bytes that are no UTF-8, those bytes and every backslash
     are written as \xe9 (a backslash, x, two hexadecimal digits)."""
-    return "/".join(_shown(part) for part in str(name).split("/"))  # addresses are no `fspath`
+    text = str(name)  # addresses are no `fspath`
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return "/".join(_shown(part) for part in text.split("/"))
 
 
 def _shown(part: str) -> str:
@@ -21,6 +24,8 @@ def _shown(part: str) -> str:
 
 def named(text: str) -> str:
     """The path, as Python's `os` has it, of which `shown` made this text."""
+    if text.isascii() and "\\" not in text:
+        return text
     pieces = _ESCAPE.split(text)  # text and digits in turn
     raw = [bytes.fromhex(p) if n % 2 else p.encode() for n, p in enumerate(pieces)]
     return os.fsdecode(b"".join(raw))

@@ -11,10 +11,13 @@ import tyro
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
 from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.audio.files import AudioInfo, probe
+from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.output import SUFFIXES, read_provenance
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.packs.manifest import PACK
 from audiolm_jax.data.packs.read import Pack
+from audiolm_jax.data.tfds.dataset import read_dataset
+from audiolm_jax.data.tfds.names import PREFIX, is_dataset
 from audiolm_jax.data.tokens.store import MANIFEST as STORE_MANIFEST
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
@@ -30,7 +33,8 @@ class InfoOptions:
     way."""
 
     path: tyro.conf.Positional[Path]
-    """A run directory, model folder, bundle or its archive, token store, pack, wav or flac file."""
+    """A run directory, model folder, bundle or its archive, token store, pack, wav or flac file, or
+    a dataset that TFDS has prepared, tfds:NAME or its folder."""
 
 
 def info(arguments: Sequence[str]) -> None:
@@ -42,6 +46,9 @@ def info(arguments: Sequence[str]) -> None:
 
 def describe(path: Path) -> Iterator[str]:
     """Lines about a path; InputError if it is damaged or nothing of ours."""
+    if str(path).startswith(PREFIX):
+        yield from _dataset(str(path))
+        return
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if (path / BUNDLE_JSON).is_file() or is_archive(path):
@@ -94,9 +101,23 @@ def describe(path: Path) -> Iterator[str]:
             yield "  no provenance: not written by this program"
         else:
             yield from _fields("provenance", provenance)
+    elif path.is_dir() and is_dataset(str(path)):
+        yield from _dataset(str(path))
     else:
-        kinds = "run directory, model, bundle, token store, pack, wav or flac file"
+        kinds = "run directory, model, bundle, token store, pack, dataset of TFDS, wav or flac file"
         raise InputError(f"{path}: not a {kinds}")
+
+
+def _dataset(source: str) -> Iterator[str]:
+    dataset = read_dataset(source)
+    sound = dataset.sound
+    yield f"dataset of TFDS {dataset.title} in {shown(dataset.folder)}, not verified"
+    stored = "files" if sound.stored == "file" else f"{sound.dtype} of {sound.rate_hz} Hz"
+    yield f"  sound: {sound.field}, {stored}"
+    for split, examples in dataset.splits.items():
+        shards = [shard for shard in dataset.shards if shard.split == split]
+        size = sum(shard.size for shard in shards) / 1e9
+        yield f"  {split}: {len(examples)} examples, {size:.2f} GB in {len(shards)} shards"
 
 
 def _length(facts: AudioInfo) -> str:

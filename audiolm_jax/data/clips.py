@@ -2,7 +2,7 @@
 millions of clips cost a few numbers each."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from audiolm_jax.audio.resample import resampled_lengths
 from audiolm_jax.data.file_facts import is_excluded
-from audiolm_jax.data.file_index import FileIndex
+from audiolm_jax.data.file_index import FileIndex, narrow
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import (
     Groups,
@@ -21,7 +21,6 @@ from audiolm_jax.data.split import (
     places_of,
     share_in_time,
 )
-from audiolm_jax.data.walk import BadFile
 from audiolm_jax.data.windows import WindowsOfAll
 
 # Quieter than this over the whole file counts as silent: 16-bit dither lies near -96 dBFS.
@@ -73,7 +72,7 @@ class Clips(Sequence[ClipInfo]):
     def __init__(self, table: ClipTable, rows: Int[np.ndarray, " n"] | None = None):
         """All rows in order if `rows` is None."""
         self._table = table
-        self._rows = _narrow(np.arange(len(table.file))) if rows is None else rows
+        self._rows = narrow(np.arange(len(table.file)), np.int32) if rows is None else rows
 
     @property
     def num_samples(self) -> Int[np.ndarray, " n"]:
@@ -193,28 +192,18 @@ class Clips(Sequence[ClipInfo]):
         )
 
 
-def _narrow(numbers: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """In half the memory if they fit."""
-    is_small = not len(numbers) or numbers.max() < 1 << 31
-    return numbers.astype(np.int32) if is_small else numbers
-
-
 def _clip_id(path: str, part: int) -> str:
     return path if part < 0 else f"{path}#{part:04d}"
 
 
-def list_clips(files: FileIndex, config: AudioDataConfig) -> tuple[Clips, float, list[BadFile]]:
-    """The clips by path, the place or percentage (`data.split`) below which they are held out, and
-    the files that the config leaves out, each with the reason."""
-    reasons = _reasons(files, config)
-    paths = files.columns["path"]
-    bad = [BadFile(paths[row].as_py(), reason) for row, reason in reasons.items()]
-    for path in files.undecoded:
-        pattern = is_excluded(path, config.exclude)
-        bad.append(BadFile(path, f"left out: --data.exclude has {pattern!r}"))
+def list_clips(
+    files: FileIndex, unused: Iterable[int], config: AudioDataConfig
+) -> tuple[Clips, float]:
+    """The clips of all files but those of some rows, by path, and the place or percentage
+    (`data.split`) below which they are held out."""
     usable = np.ones(len(files), bool)
-    usable[list(reasons)] = False
-    rows = np.flatnonzero(usable)
+    usable[list(unused)] = False
+    rows = narrow(np.flatnonzero(usable), np.int32)
     share = 0.0
     if config.split_by == "time":
         seconds = files.numbers("samples")[rows] / files.numbers("rate_hz")[rows]
@@ -225,18 +214,17 @@ def list_clips(files: FileIndex, config: AudioDataConfig) -> tuple[Clips, float,
         for first in range(0, len(rows), _AT_ONCE)
     ] or [_cut(files, rows, share, config)]
     columns: dict[str, Any] = {
-        name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]
+        name: np.concatenate([piece.pop(name) for piece in pieces]) for name in [*pieces[0]]
     }
-    unneeded = ["reason", "energy", "notes", "more", "split"]
-    if files.packed is not None:
-        unneeded += ["size", "time", "samples"]
-    table = ClipTable(files.without(*unneeded), **columns)
+    # What is not needed any more is freed as soon as no caller holds it.
+    unneeded = ["samples"] if files.packed is not None else []
+    table = ClipTable(files.without("more", "split", *unneeded), **columns)
     if config.split_by != "time":
         groups = groups_of(files, rows, config)
         places = places_of(files.digests, groups, config)[table.file]
         below = heldout_below(config, places, table.num_samples / config.sample_rate_hz)
         table = dataclasses.replace(table, is_heldout=places < below, groups=groups)
-    return Clips(table), below, bad
+    return Clips(table), below
 
 
 def _cut(
@@ -263,34 +251,39 @@ def _cut(
     is_whole = (start == 0) & (stop == samples[file])
     num_samples = resampled_lengths(stop - start, rates[file], config.sample_rate_hz)
     return {
-        "file": _narrow(rows[file]),
-        "part": _narrow(np.where(is_whole, -1, number)),
-        "start": _narrow(start),
-        "source_samples": _narrow(stop - start),
-        "num_samples": _narrow(num_samples),
+        "file": narrow(rows[file], np.int32),
+        "part": narrow(np.where(is_whole, -1, number), np.int8),
+        "start": narrow(start, np.int8),
+        "source_samples": narrow(stop - start, np.int32),
+        "num_samples": narrow(num_samples, np.int32),
         "is_heldout": is_heldout[item].astype(bool),
     }
 
 
-def _reasons(files: FileIndex, config: AudioDataConfig) -> dict[int, str]:
+def reasons(files: FileIndex, config: AudioDataConfig) -> dict[int, str]:
     """By row why a file is not used, of those that are not."""
-    samples, rates = files.numbers("samples"), files.numbers("rate_hz")
-    seconds = samples / np.maximum(rates, 1)
-    is_silent = files.numbers("energy") <= samples * 10 ** (SILENCE_DBFS / 10)
     # What comes later counts for more.
-    reasons: dict[int, str] = {}
-    for row in np.flatnonzero(is_silent).tolist():
-        reasons[row] = f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds[row]:.1f} s"
-    for row in np.flatnonzero(seconds < config.min_seconds).tolist():
-        reasons[row] = f"too short: {seconds[row]:.3f} s, --data.min-seconds = {config.min_seconds}"
+    found: dict[int, str] = {}
+    for first in range(0, len(files), _AT_ONCE):
+        samples, rates, energy = (
+            files.numbers(name)[first : first + _AT_ONCE]
+            for name in ("samples", "rate_hz", "energy")
+        )
+        seconds = samples / np.maximum(rates, 1)
+        for row in np.flatnonzero(energy <= samples * 10 ** (SILENCE_DBFS / 10)).tolist():
+            words = f"silent: below {SILENCE_DBFS:g} dBFS over all its {seconds[row]:.1f} s"
+            found[first + row] = words
+        for row in np.flatnonzero(seconds < config.min_seconds).tolist():
+            limit = f"--data.min-seconds = {config.min_seconds}"
+            found[first + row] = f"too short: {seconds[row]:.3f} s, {limit}"
     for row in np.flatnonzero(files.is_given("reason")).tolist():
-        reasons[row] = files.value("reason", row)
+        found[row] = files.value("reason", row)
     if config.split_by == "official":
         for row in np.flatnonzero(~files.is_given("split")).tolist():
             part = "--data.split-by = official needs train, dev or test"
-            reasons[row] = f"in no official part: {part}"
+            found[row] = f"in no official part: {part}"
     if config.exclude:
-        for row, path in enumerate(files.columns["path"].to_pylist()):
+        for row, path in enumerate(files.texts("path")):
             if pattern := is_excluded(path, config.exclude):
-                reasons[row] = f"left out: --data.exclude has {pattern!r}"
-    return reasons
+                found[row] = f"left out: --data.exclude has {pattern!r}"
+    return found

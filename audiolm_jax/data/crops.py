@@ -52,7 +52,7 @@ class AudioCrops:
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._config, self._clips = index.config, index.of(split)
         self._lengths = self._clips.num_samples
-        self._ends = np.cumsum(self._lengths).astype(np.float64)  # a search for a float wants it
+        self._ends = np.cumsum(self._lengths, dtype=np.float64)  # a search for a float wants it
         has_room = 4 * int(self._ends[-1]) <= cache_bytes
         self._cache = _ClipCache(index, cache_bytes, has_room)
         self._batch_size, self._seed = batch_size, seed

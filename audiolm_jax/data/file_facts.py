@@ -62,10 +62,15 @@ def is_excluded(path: str, patterns: Sequence[str]) -> str:
 def read_table(path: Path) -> pa.Table | None:
     """A table that was written by this format; None, and a warning, if there is another, or damage.
     Read as a whole: what is mapped would take the process along if it vanished from a network
-    folder."""
+    folder. Column by column: each is freed by itself, and packed bytes of one are held at most."""
     try:
         with local_copy(path) as copy, pa.OSFile(os.fspath(copy)) as file:
-            table = pa.ipc.open_file(file).read_all()
+            schema, columns = pa.ipc.open_file(file).schema, []
+            for number in range(len(schema)):
+                options = pa.ipc.IpcReadOptions(included_fields=[number])
+                columns.append(pa.ipc.open_file(file, options=options).read_all().column(0))
+                pa.default_memory_pool().release_unused()
+            table = pa.Table.from_arrays(columns, schema=schema)
     except FileNotFoundError:
         return None
     except StorageError:
@@ -79,9 +84,9 @@ def read_table(path: Path) -> pa.Table | None:
     return table
 
 
-def write_table(path: Path, table: pa.Table, compression: str | None = None) -> None:
-    """Writes a table in one piece; of a compressed one each column is in memory by itself."""
-    options = pa.ipc.IpcWriteOptions(compression=compression)
+def write_table(path: Path, table: pa.Table) -> None:
+    """Writes a table in one piece, compressed, so that `read_table` holds each column by itself."""
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
     with (
         pa.OSFile(os.fspath(path), "wb") as file,
         pa.ipc.new_file(file, table.schema, options=options) as writer,

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ _METADATA = [
     ("more", pa.string()),
 ]
 _SCHEMA = pa.schema([*FACTS, *_METADATA])
+_AT_ONCE = 1 << 16  # files whose words are in memory together
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,12 @@ class FileIndex:
         """All but some columns."""
         kept = {name: values for name, values in self.columns.items() if name not in columns}
         return dataclasses.replace(self, columns=kept)
+
+    def texts(self, column: str) -> Iterator[str]:
+        """A column of text, of which few entries are in memory at once."""
+        values = self.columns[column]
+        for first in range(0, len(values), _AT_ONCE):
+            yield from values.slice(first, _AT_ONCE).to_pylist()
 
     def numbers(self, column: str) -> np.ndarray:
         """A column of numbers [files], without a copy."""
@@ -257,15 +264,32 @@ def about_of(
     }
 
 
+def in_one_piece(table: pa.Table) -> dict[str, pa.Array]:
+    """Columns, without a copy if they are in one piece; codes of words as narrow as can be."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        if isinstance(whole, pa.DictionaryArray):
+            codes = pa.array(narrow(whole.indices.to_numpy(), np.int8))
+            whole = pa.DictionaryArray.from_arrays(codes, whole.dictionary)
+        columns[name] = whole
+    return columns
+
+
+def narrow(numbers: np.ndarray, smallest: type[np.signedinteger]) -> np.ndarray:
+    """The same whole numbers in the narrowest type from `smallest` on that holds them."""
+    least, most = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)
+    ranges = (np.iinfo(kind) for kind in (np.int8, np.int16, np.int32, np.int64))
+    wide = (x for x in ranges if x.bits >= np.iinfo(smallest).bits)
+    fitting = next(x for x in wide if x.min <= least and most <= x.max)
+    return numbers.astype(fitting.dtype, copy=False)
+
+
 def opened_table(table: pa.Table) -> FileIndex:
     """What a table holds."""
     about = _about(table)
-    columns = dict(zip(table.column_names, table.columns, strict=True))
     return FileIndex(
-        {
-            name: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-            for name, column in columns.items()
-        },
+        in_one_piece(table),
         tuple(BadFile(*entry) for entry in about["left_out"]),
         tuple((suffix, count) for suffix, count in about["suffixes"]),
         tuple(OddLines(**entry) for entry in about["odd"]),

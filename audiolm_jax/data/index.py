@@ -4,6 +4,7 @@ split by the SHA-256 of its bytes, not by its name or place, unless `split_by` s
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import re
@@ -22,7 +23,8 @@ from audiolm_jax.artifacts.storage import StorageError, at
 from audiolm_jax.audio.files import iter_audio
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled, resample
-from audiolm_jax.data.clips import ClipInfo, Clips, list_clips
+from audiolm_jax.data.clips import ClipInfo, Clips, list_clips, reasons
+from audiolm_jax.data.file_facts import is_excluded
 from audiolm_jax.data.file_index import FileIndex, open_files, remembered
 from audiolm_jax.data.metadata import OddLines, first_folder
 from audiolm_jax.data.packs.read import Pack, check_covers, find_pack, known_pack, pack_at
@@ -35,6 +37,7 @@ from audiolm_jax.errors import InputError
 
 _STRETCH = re.compile(r"(.+)#([0-9]{4,})", re.DOTALL)
 
+_JSON_AT_ONCE = 4096  # clips
 _WORTH_REMEMBERING = 10_000  # clips whose fingerprint takes a fraction of a second
 
 logger = logging.getLogger(__name__)
@@ -142,8 +145,9 @@ class ClipIndex:
     def _fingerprint(self, config: dict[str, Any]) -> str:
         # That of `hashing.fingerprint`, without millions of clips in memory.
         digest, mark = hashlib.sha256(f"[{_json(config)},[".encode()), ""
-        for identity in self.clips.identities():
-            digest.update(f"{mark}{_json(identity)}".encode())
+        identities = self.clips.identities()
+        while some := list(itertools.islice(identities, _JSON_AT_ONCE)):
+            digest.update(f"{mark}{_json(some)[1:-1]}".encode())
             mark = ","
         by_metadata = not (self.split_unit.isdecimal() or self.split_unit == "time")
         groups = f",{_json(self._groups)}" if by_metadata else ""
@@ -154,9 +158,10 @@ class ClipIndex:
     def split_unit(self) -> str:
         """`split_by` as what decides: so many folders, in digits, or where else a name is from."""
         unit = self.config.split_by
-        by_folder = unit == "speaker" and self._groups == [
-            first_folder(clip_id) for clip_id, _, _ in self.clips.identities()
-        ]
+        by_folder = unit == "speaker" and all(
+            group == first_folder(clip_id)
+            for group, (clip_id, _, _) in zip(self._groups, self.clips.identities(), strict=True)
+        )
         return "1" if by_folder else "0" if unit == "file" else str(unit)
 
     @property
@@ -316,14 +321,24 @@ def files_of(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
 
 def index_of(files: FileIndex, config: AudioDataConfig) -> ClipIndex:
     """The clips of some recordings by a config."""
-    clips, below, left_out = list_clips(files, config)
-    bad = sorted([*files.left_out, *left_out], key=lambda file: file.path)
-    used = set(clips.files.tolist()) if len(noted := files.noted()) else set()
+    unused = reasons(files, config)
+    bad = [BadFile(files.value("path", row), reason) for row, reason in unused.items()]
+    for path in files.undecoded:
+        pattern = is_excluded(path, config.exclude)
+        bad.append(BadFile(path, f"left out: --data.exclude has {pattern!r}"))
+    bad = sorted([*files.left_out, *bad], key=lambda file: file.path)
+    noted = files.noted()
+    words_of = {row: files.value("notes", row) for row in noted.tolist()}
+    # From here on nobody needs these; of millions they are hundreds of MB.
+    files = files.without("reason", "energy", "notes")
+    if files.packed is not None:
+        files = files.without("size", "time")
+    pa.default_memory_pool().release_unused()
+    clips, below = list_clips(files, unused, config)
     notes = tuple(
         BadFile(files.value("path", row), words)
-        for row in noted.tolist()
-        if row in used
-        for words in files.value("notes", row)
+        for row in noted[np.isin(noted, clips.files)].tolist()
+        for words in words_of[row]
     )
     return ClipIndex(
         config,

@@ -91,7 +91,8 @@ def read_metadata(root: Path, audio: Iterable[str], others: Iterable[str]) -> Me
     Libri-Light, of which `lists` has none."""
     names = sorted(audio)
     others = sorted(name for name in others if not _last(name).startswith("."))
-    rows = {name: _of_path(name, f"{root.resolve().name}/{name}") for name in names}
+    top = root.resolve().name
+    rows = {name: _of_path(name, f"{top}/{name}") for name in names}
     if "metadata.csv" in others:  # of LJSpeech's kind, where wavs is no folder of a voice
         for name in names:
             if name.startswith("wavs/") and rows[name]["speaker"] == "wavs":
@@ -250,8 +251,8 @@ def _identity(name: str) -> str:
 
 def _stem(path: str) -> str:
     """Without the suffix of a format; letters with accents in one of their two forms."""
-    is_audio = PurePosixPath(path).suffix.lower() in FORMATS
-    stem = path[: -len(PurePosixPath(path).suffix)] if is_audio else path
+    suffix = PurePosixPath(path).suffix
+    stem = path[: -len(suffix)] if suffix.lower() in FORMATS else path
     return unicodedata.normalize("NFC", stem.strip())
 
 

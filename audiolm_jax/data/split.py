@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Float, Int, UInt
 
 from audiolm_jax.audio.names import named, shown
@@ -47,8 +48,8 @@ def groups_of(
     if column in KNOWN:
         groups = Groups(*files.words(column))
     else:
-        names = [str(files.row(number).get(column, "")) for number in range(len(files))]
-        groups = _coded([shown(name) for name in names])
+        names = (str(files.row(number).get(column, "")) for number in range(len(files)))
+        groups = _coded(map(shown, names))
     is_nameless = np.array([not name for name in groups.names], bool)[groups.codes]
     if (nameless := used[is_nameless[used]]).size:
         path, row = files.value("path", int(nameless[0])), files.row(int(nameless[0]))
@@ -60,16 +61,17 @@ def groups_of(
 def _by_folder(
     files: FileIndex, used: Int[np.ndarray, " n"], depth: int, config: AudioDataConfig
 ) -> Groups:
-    paths = files.columns["path"].to_pylist()
-    for path in (paths[number] for number in used):
-        if (count := path.count("/")) < depth:
-            raise _nameless(path, f"lies in {count} folders, expected {depth} or more", config)
-    return _coded(["/".join(path.split("/")[:-1][:depth]) for path in paths])
+    counts = pc.count_substring(files.columns["path"], "/").to_numpy()
+    if (shallow := used[counts[used] < depth]).size:
+        path, count = files.value("path", int(shallow[0])), counts[shallow[0]]
+        raise _nameless(path, f"lies in {count} folders, expected {depth} or more", config)
+    return _coded("/".join(path.split("/")[:-1][:depth]) for path in files.texts("path"))
 
 
-def _coded(names: list[str]) -> Groups:
-    known = {name: code for code, name in enumerate(dict.fromkeys(names))}
-    return Groups(np.array([known[name] for name in names], np.int64), list(known))
+def _coded(names: Iterable[str]) -> Groups:
+    known: dict[str, int] = {}
+    codes = np.fromiter((known.setdefault(name, len(known)) for name in names), np.int32)
+    return Groups(codes, list(known))
 
 
 def _nameless(path: str, what: str, config: AudioDataConfig) -> InputError:
@@ -95,7 +97,11 @@ def places_of(
 
 
 def _places(numbers: UInt[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    return numbers % 100 + numbers // 100 % 10**9 / 10**9
+    fractions = numbers // 100
+    fractions %= 10**9
+    places = fractions / 10**9
+    places += numbers % 100
+    return places
 
 
 def heldout_below(

@@ -85,16 +85,17 @@ def walk(root: Path, suffixes: Collection[str]) -> Walk:
             if count := sum(is_wanted(name) for _, _, inner in os.walk(below) for name in inner):
                 leave(below, _HIDDEN.format(count))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        start = "" if (inner := os.path.relpath(folder, root)) == "." else f"{inner}/"
         for name in names:
-            path = os.path.join(folder, name)
-            if is_wanted(name) and name.startswith("._"):
-                leave(path, _MACOS)
-            elif is_wanted(name):
-                wanted.append(os.path.relpath(path, root))
-            elif (suffix := _suffix(name)) in UNREAD:
-                leave(path, _UNREAD.format(suffix))
+            path, suffix = start + name, _suffix(name)
+            if suffix in suffixes and name.startswith("._"):
+                left_out.append(BadFile(shown(path), _MACOS))
+            elif suffix in suffixes:
+                wanted.append(path)
+            elif suffix in UNREAD:
+                left_out.append(BadFile(shown(path), _UNREAD.format(suffix)))
             else:
-                others.append(os.path.relpath(path, root))
+                others.append(path)
     return Walk(sorted(wanted, key=shown), sorted(others), left_out, times)
 
 

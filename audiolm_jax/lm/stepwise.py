@@ -117,7 +117,7 @@ def step(
         ) -> tuple[Array, KVCache]:
             written = cache.write(key[:rows, None], value[:rows, None], start + index)
             mixed = single_query_attention(query[:rows], written, bias)
-            return jnp.pad(mixed, [(0, len(query) - rows), (0, 0), (0, 0)]), written
+            return jnp.moveaxis(fill(jnp.moveaxis(mixed, 0, -1)), -1, 0), written
 
         x, filled = layer(weights.layers[number], x, positions, attend, how)
         updated.append(filled)

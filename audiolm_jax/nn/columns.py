@@ -26,9 +26,13 @@ class Matrix(NamedTuple):
 
 
 def fill_lanes(columns: Shaped[Array, "*d n"]) -> Shaped[Array, "*d m"]:
-    """Zeros added until there is a multiple of `LANES` columns."""
+    """Zeros added until there is a multiple of `LANES` columns.
+
+    Behind a barrier: where the compiler knows which columns are zero it leaves them out.
+    """
     missing = -columns.shape[-1] % LANES
-    return jnp.pad(columns, [(0, 0)] * (columns.ndim - 1) + [(0, missing)])
+    filled = jnp.pad(columns, [(0, 0)] * (columns.ndim - 1) + [(0, missing)])
+    return jax.lax.optimization_barrier(filled)
 
 
 def product(

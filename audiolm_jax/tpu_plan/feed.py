@@ -6,10 +6,9 @@ import dataclasses
 # Token examples a CPU second through SeqIO, the paper's three stages in batches of 256, the slowest
 # and the fastest (benchmarks/data.py). One interpreter lock: of a host hardly more a second.
 EXAMPLES_PER_SECOND = (3198.0, 3866.0)
-# CPU seconds of a crop by its length in seconds, out of FLAC clips of 60 s at the model's own rate
-# (benchmarks/crops.py); at other rates and of most formats clips are decoded whole, 0.05 or more.
-CROP_CPU_SECONDS = {3.0: 0.0077, 16.0: 0.0275}
-_THREADS = 4  # of a host's, as many as its CPUs, that are taken to scale ideally
+# CPU seconds of a crop by its length in seconds, out of a pack of clips of 60 s at the model's own
+# rate (benchmarks/crops.py); of most other files a clip is decoded whole, 0.03 to 0.1 of them.
+CROP_CPU_SECONDS = {3.0: 0.0054, 16.0: 0.0107}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +17,21 @@ class Feed:
 
     unit: str
     needed: float
-    given: tuple[float, float]
+    given: tuple[float, float]  # by a CPU second
+    is_shared: bool  # whether threads read, on as many CPUs as there are
 
     @property
-    def idle(self) -> tuple[float, float]:
-        """Least and most share of the time that the chips wait for data; 0 if there is enough."""
+    def cores(self) -> tuple[float, float]:
+        """Least and most CPUs of a host that the feed takes, threads taken to scale ideally."""
+        least, most = (self.needed / given for given in reversed(self.given))
+        return least, most
+
+    @property
+    def idle(self) -> tuple[float, float] | None:
+        """Least and most share of the time that the chips wait for data, 0 if there is enough; None
+        if the CPUs of the host decide."""
+        if self.is_shared:
+            return None
         least, most = (max(0.0, 1 - given / self.needed) for given in reversed(self.given))
         return least, most
 
@@ -34,9 +43,10 @@ def feed_of(
     name, amount = units
     needed = rows_per_host / step_seconds
     if name == "tokens":
-        return Feed("examples", needed, EXAMPLES_PER_SECOND)
+        return Feed("examples", needed, EXAMPLES_PER_SECOND, is_shared=False)
     if name != "audio_seconds":
         return None
     (short, fast), (long, slow) = CROP_CPU_SECONDS.items()
-    cpu = fast + (slow - fast) * (amount / batch_size - short) / (long - short)
-    return Feed("crops", needed, (_THREADS / cpu,) * 2)
+    length = amount / batch_size
+    cpu = fast + (slow - fast) * (length - short) / (long - short)
+    return Feed("seconds of audio", needed * length, (length / cpu,) * 2, is_shared=True)

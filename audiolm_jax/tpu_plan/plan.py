@@ -106,7 +106,10 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        feed = self.feed and dataclasses.asdict(self.feed) | {"idle": self.feed.idle}
+        feed: dict[str, Any] | None = None
+        if self.feed is not None:
+            feed = dataclasses.asdict(self.feed)
+            feed |= {"cores": self.feed.cores, "idle": self.feed.idle}
         return dataclasses.asdict(self) | {"fits": self.fits, "mfu": self.mfu, "feed": feed}
 
 

@@ -128,10 +128,14 @@ def _compute(plan: Plan, compute: Compute) -> list[tuple[str, str]]:
     ]
     if feed := plan.feed:
         given = " to ".join(dict.fromkeys(f"{rate:,.0f}" for rate in feed.given))
-        waits = " to ".join(dict.fromkeys(f"{share:.0%}" for share in feed.idle))
-        enough = f"SHORT: chips wait {waits} of the time" if feed.idle[1] else "enough"
         need = f"needs {feed.needed:,.0f} {feed.unit} a second on each of {plan.hosts} hosts"
-        rows.append(("feed", f"{need}; one process gave {given} (docs/guide/tpu.md): {enough}"))
+        if feed.idle is None:
+            text = f"{feed.cores[1]:.1f} CPUs, of which one gave {given} out of packs"
+        else:
+            waits = " to ".join(dict.fromkeys(f"{share:.0%}" for share in feed.idle))
+            enough = f"SHORT: chips wait {waits} of the time" if feed.idle[1] else "enough"
+            text = f"one process gave {given}: {enough}"
+        rows.append(("feed", f"{need}; {text} (docs/guide/tpu.md)"))
     if compute.cheapest_seconds < compute.seconds:
         cheapest = f"at its cheapest {compute.cheapest_seconds * 1e3:.1f} ms"
         rows.append(("conditionals", f"each at its most expensive branch; {cheapest}"))

@@ -17,7 +17,6 @@ FORMAT_VERSION = 1
 REMEDY = "pack again"
 # Both sorted alike: by path, and the records of a file by place.
 FILES, RECORDS = "files.arrow", "records.arrow"
-COMPRESSION = "lz4"
 # One row a record: which samples of which file it holds, at the rate of the pack, and where it is.
 RECORD_COLUMNS = pa.schema(
     [

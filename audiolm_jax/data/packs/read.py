@@ -19,7 +19,7 @@ from audiolm_jax.audio.names import shown
 from audiolm_jax.data.clips import Clips
 from audiolm_jax.data.example import features_of, naming, only
 from audiolm_jax.data.file_facts import is_excluded, read_table
-from audiolm_jax.data.file_index import FileIndex, opened_table
+from audiolm_jax.data.file_index import FileIndex, in_one_piece, narrow, opened_table
 from audiolm_jax.data.packs.manifest import (
     FILES,
     PACK,
@@ -35,7 +35,8 @@ from audiolm_jax.errors import InputError
 
 _READ_FIELDS = {"audio", "crc32", "encoding", "sha256", "start", "samples"}
 _NEEDED = {"path", "samples", "sha256"}  # columns of the files
-_AT_ONCE = 1 << 20  # clips whose places are in memory together
+_PLACE = {"file", "start", "samples", "shard", "position"}  # columns of the records
+_AT_ONCE = 1 << 16  # clips whose places are in memory together
 
 
 class Pack:
@@ -51,16 +52,18 @@ class Pack:
             for shard in self.manifest["splits"].get(split, {"shards": []})["shards"]
         ]
         check_shards(directory, self._shards, hashes, PACK, REMEDY)
+        records = in_one_piece(self._table(RECORDS))
+        numbers = {name: values.to_numpy() for name, values in records.items() if name in _PLACE}
+        self._file, start = numbers["file"], numbers["start"]
+        self._end = narrow(start + numbers["samples"], np.int32)
+        self._start, self._shard, self._position = (
+            narrow(x, np.int8) for x in (start, numbers["shard"], numbers["position"])
+        )
+        del records, numbers, start
         self.files = FileIndex(
             **vars(opened_table(self._table(FILES)))
             | {"stamp": self.manifest["fingerprint"], "packed": self.manifest["conversion"]}
         )
-        records = self._table(RECORDS)
-        columns = {name: records[name].combine_chunks() for name in records.column_names}
-        numbers = {name: columns[name].to_numpy() for name in ("file", "start", "samples")}
-        self._file, self._start = numbers["file"], numbers["start"]
-        self._end = self._start + numbers["samples"]
-        self._shard, self._position = (columns[n].to_numpy() for n in ("shard", "position"))
         self._reader = ShardReader(REMEDY)
 
     def hand_over_files(self) -> FileIndex:
@@ -90,7 +93,8 @@ class Pack:
 
     def _records(self, file: int, start: int, stop: int) -> Iterator[int]:
         """Numbers of the records that hold some samples, in order."""
-        low, high = np.searchsorted(self._file, [file, file + 1])
+        # In the type of the column, which would be converted otherwise.
+        low, high = np.searchsorted(self._file, np.array([file, file + 1], self._file.dtype))
         number = int(low + np.searchsorted(self._start[low:high], start, side="right")) - 1
         at = start
         while at < stop:
@@ -128,22 +132,28 @@ class Pack:
 
     def covers(self, clips: Clips) -> np.ndarray:
         """Whether all samples of a clip are in the pack, bool [clips]."""
-        # A place on one line of all files; a gap is where a record does not begin at the last end.
-        length = int(self._end.max()) + 1
-        begins, ends = (self._file.astype(np.int64) * length + x for x in (self._start, self._end))
-        gaps = np.cumsum(np.concatenate([[False], begins[1:] != ends[:-1]]))
-        file, start, stop = clips.stretches()
-        covered = np.zeros(len(clips), bool)
+        covered, length = np.zeros(len(clips), bool), int(self._end.max()) + 1
         for row in range(0, len(clips), _AT_ONCE):
             own = slice(row, row + _AT_ONCE)
-            is_long = stop[own] >= length
-            place = file[own] * length
-            first, last = place + start[own], place + np.minimum(stop[own], length - 1)
-            one = np.searchsorted(begins, first, side="right") - 1
-            other = np.searchsorted(begins, last - 1, side="right") - 1
-            is_inside = (one >= 0) & (first < ends[one]) & (last <= ends[other])
-            covered[own] = is_inside & ~is_long & (gaps[one] == gaps[other])
+            covered[own] = self._covers(*clips[own].stretches(), length)
         return covered
+
+    def _covers(self, file: np.ndarray, start: np.ndarray, stop: np.ndarray, length: int) -> Any:
+        """`covers` of some clips; no record ends at `length` or later."""
+        edges = np.array([file.min(), file.max() + 1], self._file.dtype)
+        near = slice(*np.searchsorted(self._file, edges))
+        if near.start == near.stop:
+            return np.zeros(len(file), bool)
+        # A place on one line of all files; a gap is where a record does not begin at the last end.
+        line = self._file[near].astype(np.int64) * length
+        begins, ends = line + self._start[near], line + self._end[near]
+        gaps = np.cumsum(np.concatenate([[False], begins[1:] != ends[:-1]]))
+        place = file * length
+        first, last = place + start, place + np.minimum(stop, length - 1)
+        one = np.searchsorted(begins, first, side="right") - 1
+        other = np.searchsorted(begins, last - 1, side="right") - 1
+        is_inside = (one >= 0) & (first < ends[one]) & (last <= ends[other])
+        return is_inside & (stop < length) & (gaps[one] == gaps[other])
 
     def _table(self, name: str) -> pa.Table:
         path, known = self.directory / name, self.manifest["tables"][name]

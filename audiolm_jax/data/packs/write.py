@@ -41,7 +41,6 @@ from audiolm_jax.data.index import (
 )
 from audiolm_jax.data.packs.config import PackConfig, rules
 from audiolm_jax.data.packs.manifest import (
-    COMPRESSION,
     FILES,
     FORMAT_VERSION,
     PACK,
@@ -167,7 +166,7 @@ def _edges(samples: Int[np.ndarray, " n"], count: int) -> list[int]:
 
 
 def _sha256(table: pa.Table) -> str:
-    """Of a table as `write_table` writes it without compression."""
+    """Of a table as Arrow writes it without compression."""
     digest = hashlib.sha256()
 
     class Sink(io.RawIOBase):
@@ -331,7 +330,7 @@ def _join(directory: Path, plan: _Plan, summaries: list[dict[str, Any]]) -> None
     records = pa.table([arrays[n] for n in RECORD_COLUMNS.names], schema=RECORD_COLUMNS)
     for name, table in ((FILES, plan.table), (RECORDS, records)):
         with atomic_path(directory / name) as scratch:
-            write_table(scratch, table, COMPRESSION)
+            write_table(scratch, table)
     splits = {
         split: {
             "clips": sum(counts[i] for i, shard in enumerate(plan.shards) if shard.split == split),

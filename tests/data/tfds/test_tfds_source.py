@@ -278,3 +278,10 @@ def test_index_and_audit_from_the_command_line(tmp_path, capsys):
     assert "heldout: 3 clips" in said
     assert (tmp_path / "mine/1.0.0/.audiolm_index" / FILES).is_file()
     assert len(index_folder(config).clips) == 11
+    for source in (name, config.source):
+        assert main(["info", source]) == 0
+        said = capsys.readouterr().out
+        assert f"dataset of TFDS mine/1.0.0 in {tmp_path}/mine/1.0.0, not verified" in said
+        assert "  sound: audio, int16 of 16000 Hz\n  dev: 3 examples, 0.00 GB in 2 shards" in said
+        assert "  train: 8 examples" in said
+    assert main(["info", "tfds:other"]) == 2
