@@ -156,7 +156,9 @@ class StageDecoder:
 
     def _read(self, prompts: list[np.ndarray], start: int, room: int) -> tuple[loop.Carry, int]:
         """A group that has read all but the last token of its prompts, and its number of rows."""
-        size = max(1 << (len(prompts) - 1).bit_length(), self._parts)
+        # One row alone has other last bits on a CPU than one of two, four or eight.
+        least = 2 if self._how.by_lanes else self._parts
+        size = max(1 << (len(prompts) - 1).bit_length(), least)
         caches = loop.empty_caches(how=self._how, rows=size, slots=start + room)
         done: dict[bytes, list] = {}  # equal prompts are read once
         for row, prompt in enumerate(prompts):
