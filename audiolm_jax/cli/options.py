@@ -36,6 +36,8 @@ def _path(
 def _place(words: list[str]) -> Path:
     if not words[0]:  # an empty variable of a shell, not the current folder
         raise ValueError("an empty path; name a file or folder")
+    if "\0" in words[0]:
+        raise ValueError("a path with a zero byte")
     return at(words[0])
 
 
