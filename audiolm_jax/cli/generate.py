@@ -167,9 +167,9 @@ def _continue_stream(options: ContinueOptions) -> None:
 def _continue_many(options: ContinueOptions) -> None:
     out = options.out
     assert out is not None
+    check_output_folder(out)
     if out.suffix.lower() in SUFFIXES and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder for several files, without {out.suffix}")
-    check_output_folder(out)
     _check_no_bundle(out)
     sources = {options.prompt: out / options.prompt.name}
     if options.prompt.is_dir():
