@@ -24,6 +24,7 @@ from audiolm_jax.cli.options import parse
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import SEEDS, check_seconds
+from audiolm_jax.generation.bundle import BUNDLE_JSON
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.files import check_replaced
 from audiolm_jax.generation.load import load
@@ -166,9 +167,10 @@ def _continue_stream(options: ContinueOptions) -> None:
 def _continue_many(options: ContinueOptions) -> None:
     out = options.out
     assert out is not None
+    check_output_folder(out)
     if out.suffix.lower() in SUFFIXES and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder for several files, without {out.suffix}")
-    check_output_folder(out)
+    _check_no_bundle(out)
     sources = {options.prompt: out / options.prompt.name}
     if options.prompt.is_dir():
         sources = plan_folder(options.prompt, out)
@@ -196,6 +198,7 @@ def sample(arguments: Sequence[str]) -> None:
     """`audiolm sample`."""
     options = parse(SampleOptions, arguments, "audiolm sample")
     check_output_folder(options.out)
+    _check_no_bundle(options.out)
     with only_writer(options.out):
         pipeline = load(options.models, options.generation)
         pipeline.check(options.seconds)
@@ -233,6 +236,12 @@ def _check_file(out: Path, source: Path, size: int = 0) -> None:
         raise InputError(f"--out {out}: expected a name ending in {' or '.join(SUFFIXES)}")
     check_output_file(out, [source], size)
     check_replaced(out)
+    _check_no_bundle(out.parent)
+
+
+def _check_no_bundle(folder: Path) -> None:
+    if (folder / BUNDLE_JSON).is_file():
+        raise InputError(f"--out: {folder} is a bundle; choose another folder")
 
 
 def _bytes(seconds: float, rate_hz: int) -> int:

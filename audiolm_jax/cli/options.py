@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,11 @@ def _path(
 def _place(words: list[str]) -> Path:
     if not words[0]:  # an empty variable of a shell, not the current folder
         raise ValueError("an empty path; name a file or folder")
+    if "\0" in words[0]:
+        raise ValueError("a path with a zero byte")
+    sizes = [len(os.fsencode(part)) for part in words[0].split("/")]
+    if max(sizes) > 255 or sum(sizes) + len(sizes) > 4096:
+        raise ValueError("File name too long: 255 bytes at most, and 4095 with its folders")
     return at(words[0])
 
 
