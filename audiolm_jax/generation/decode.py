@@ -155,11 +155,13 @@ class StageDecoder:
         return np.asarray(found)[target_start - 1 : len(tokens) - 1]
 
     def _read(self, prompts: list[np.ndarray], start: int, room: int) -> tuple[loop.Carry, int]:
-        """A group that has read all but the last token of its prompts, and its number of rows."""
-        # One row alone has other last bits on a CPU than one of two, four or eight.
-        least = 2 if self._how.by_lanes else self._parts
-        size = max(1 << (len(prompts) - 1).bit_length(), least)
-        caches = loop.empty_caches(how=self._how, rows=size, slots=start + room)
+        """A group that has read all but the last token of its prompts, and its number of rows.
+
+        On a CPU that is always `LANES`: only the caches have fewer, whose size costs.
+        """
+        rows = max(1 << (len(prompts) - 1).bit_length(), self._parts)
+        caches = loop.empty_caches(how=self._how, rows=rows, slots=start + room)
+        size = LANES if self._how.by_lanes else rows
         done: dict[bytes, list] = {}  # equal prompts are read once
         for row, prompt in enumerate(prompts):
             if len(prompt) == 1:

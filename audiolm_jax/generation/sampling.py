@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.config import Sampling
-from audiolm_jax.nn.columns import ordered_sum
 from audiolm_jax.stages import EOS, StageConfig, legal_ids
 
 
@@ -77,8 +76,7 @@ def log_probabilities(
     """Of one id a row, under a softmax over the legal ids; minus infinity for an illegal one."""
     masked = mask_logits(logits, legal)
     chosen = jnp.take_along_axis(masked, ids[:, None], axis=1)[:, 0]
-    largest = jnp.max(masked, axis=1)
-    return chosen - largest - jnp.log(ordered_sum(jnp.exp(masked - largest[:, None])))
+    return chosen - jax.nn.logsumexp(masked, axis=1)
 
 
 def sample(

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from audiolm_jax.lm.weights import Arithmetic, DecoderWeights, LayerWeights
 from audiolm_jax.nn.cached_attention import KVCache, prompt_attention, single_query_attention
-from audiolm_jax.nn.columns import Matrix, fill_lanes, product, rms_normalize
+from audiolm_jax.nn.columns import Matrix, product, rms_normalize
 from audiolm_jax.nn.feed_forward import gated_gelu
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import rotate
@@ -84,18 +84,20 @@ def prompt_layer(
 
 def step(
     weights: DecoderWeights,
-    tokens: Int[Array, " r"],
+    tokens: Int[Array, " n"],
     index: Int[Array, ""],
-    lengths: Int[Array, " r"],
+    lengths: Int[Array, " n"],
     start: Int[Array, ""],
     caches: list[KVCache],
     how: Arithmetic,
-) -> tuple[Float[Array, "r v"], list[KVCache]]:
+) -> tuple[Float[Array, "n v"], list[KVCache]]:
     """Feeds the tokens number `index` (from 0) of all rows; gives the logits of those after them.
+
+    Caches may have fewer rows: the others mean nothing, and are there to fill the lanes.
 
     `lengths` are tokens of each row's prompt in its cache, at least 0; `start` is the module's.
     """
-    rows = len(tokens)
+    rows = len(caches[0].keys)
     slot = jnp.arange(caches[0].keys.shape[2])[None, :]
     in_prompt = slot < start
     distances = jnp.where(in_prompt, lengths[:, None] + index - slot, start + index - slot)
@@ -106,9 +108,7 @@ def step(
     last = bias.shape[1] - 1
     bias = jnp.moveaxis(bias[:, jnp.clip(distances, 0, last)], 0, 1)
     bias = jnp.where(visible[:, None, :], bias, -jnp.inf)
-    fill = fill_lanes if how.by_lanes else lambda columns: columns
-    positions = fill_lanes((lengths + index)[None])[0] if how.by_lanes else lengths + index
-    x = fill(constrain(embed(weights, tokens, how.decoder.compute_dtype), None, "batch"))
+    x = constrain(embed(weights, tokens, how.decoder.compute_dtype), None, "batch")
     updated = []
     for number, cache in enumerate(caches):
 
@@ -116,12 +116,11 @@ def step(
             query: Array, key: Array, value: Array, cache: KVCache = cache
         ) -> tuple[Array, KVCache]:
             written = cache.write(key[:rows, None], value[:rows, None], start + index)
-            mixed = single_query_attention(query[:rows], written, bias)
-            return jnp.moveaxis(fill(jnp.moveaxis(mixed, 0, -1)), -1, 0), written
+            return single_query_attention(query, written, bias), written
 
-        x, filled = layer(weights.layers[number], x, positions, attend, how)
+        x, filled = layer(weights.layers[number], x, lengths + index, attend, how)
         updated.append(filled)
-    return logits(weights, x, how)[:rows], updated
+    return logits(weights, x, how), updated
 
 
 def whole(vector: Array, *names: str | None) -> Array:

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from audiolm_jax.nn.attention import bias_tile
-from audiolm_jax.nn.columns import ordered_sum
+from audiolm_jax.nn.columns import alone, fill_lanes
 from audiolm_jax.nn.linear import sum_float32
 
 
@@ -40,18 +40,21 @@ def empty_cache(rows: int, heads: int, slots: int, head_width: int, dtype: DType
 
 
 def single_query_attention(
-    query: Float[Array, "r h k"], cache: KVCache, bias: Float[Array, "r g s"]
-) -> Float[Array, "r h k"]:
-    """Softmax attention of one scaled query per row to a cache.
+    query: Float[Array, "n h k"], cache: KVCache, bias: Float[Array, "n g s"]
+) -> Float[Array, "n h k"]:
+    """Softmax attention of one scaled query per row to a cache, whose r <= n rows are the first.
 
     `bias`, of g = h heads or one for all, is added to the scores; it is minus infinity at slots
-    that the row must not see, which are not all.
+    that the row must not see, which are not all. Only the products have the cache's number of rows.
     """
-    scores_RxHxS = sum_float32("rhk,rhsk->rhs", query, cache.keys) + bias
-    weights_RxHxS = jnp.exp(scores_RxHxS - jnp.max(scores_RxHxS, axis=-1, keepdims=True))
-    weights_RxHxS /= ordered_sum(weights_RxHxS)[..., None]
-    narrow = weights_RxHxS.astype(cache.values.dtype)
-    return sum_float32("rhs,rhsk->rhk", narrow, cache.values).astype(query.dtype)
+    rows, lanes = len(cache.keys), len(query)
+    mine = alone(query[:rows])
+    scores_RxHxS = sum_float32("rhk,rhsk->rhs", mine, cache.keys)
+    scores_NxHxS = fill_lanes(scores_RxHxS, lanes) + bias
+    weights_NxHxS = jax.nn.softmax(scores_NxHxS, axis=-1).astype(cache.values.dtype)
+    weights_RxHxS = alone(alone(weights_NxHxS)[:rows])
+    mixed_RxHxK = sum_float32("rhs,rhsk->rhk", weights_RxHxS, cache.values)
+    return fill_lanes(mixed_RxHxK, lanes).astype(query.dtype)
 
 
 def prompt_attention(

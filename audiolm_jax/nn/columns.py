@@ -8,14 +8,16 @@ would have other last bits than eight, so whoever needs equal ones takes `LANES`
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 LANES = 8
+
+Tree = TypeVar("Tree")
 
 
 class Matrix(NamedTuple):
@@ -25,14 +27,19 @@ class Matrix(NamedTuple):
     scale: Array | None = None  # float32 [*outputs], what a unit of int8 values is worth
 
 
-def fill_lanes(columns: Shaped[Array, "*d n"]) -> Shaped[Array, "*d m"]:
-    """Zeros added until there is a multiple of `LANES` columns.
+def alone(values: Tree) -> Tree:
+    """The same, computed apart from what follows.
 
-    Behind a barrier: where the compiler knows which columns are zero it leaves them out.
+    What a CPU fuses with what depends on shapes, and so do the last bits: a barrier on either side
+    of what has the rows' shape keeps all else the same for any number of them.
     """
-    missing = -columns.shape[-1] % LANES
-    filled = jnp.pad(columns, [(0, 0)] * (columns.ndim - 1) + [(0, missing)])
-    return jax.lax.optimization_barrier(filled)
+    return jax.lax.optimization_barrier(values)
+
+
+def fill_lanes(rows: Float[Array, "..."], lanes: int) -> Float[Array, "..."]:
+    """Zeros added along the first axis until there are so many rows."""
+    missing = lanes - rows.shape[0]
+    return alone(jnp.pad(alone(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1)))
 
 
 def product(
@@ -59,20 +66,6 @@ def product(
     if matrix.scale is not None:
         result *= matrix.scale[..., None]
     return result.astype(columns.dtype if dtype is None else dtype)
-
-
-def ordered_sum(shares: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Sum over the last axis of up to 2^18 numbers in [0, 1], float32, right to 2^-25 of each.
-
-    The order in which a float sum is taken, and so its last bits, depends on the shape of the
-    array. Here whole numbers are summed, high and low digits apart: no order changes those.
-    """
-    scaled = shares * 4096
-    high = jnp.floor(scaled)
-    low = jnp.round((scaled - high) * 4096)
-    sums = (jnp.sum(digits.astype(jnp.int32), axis=-1) for digits in (high, low))
-    total_high, total_low = (total.astype(jnp.float32) for total in sums)
-    return total_high / 4096 + total_low / 4096**2
 
 
 def rms_normalize(
