@@ -271,7 +271,7 @@ class Decoding:
 
 def _fill(values: object, size: int, dtype: type) -> np.ndarray:
     """The values in an array that is `size` long, zeros (ids: PAD) behind them."""
-    array = np.asarray(values, dtype)
+    array: np.ndarray = np.asarray(values, dtype)
     filled = np.full((size, *array.shape[1:]), PAD, dtype)
     filled[: len(array)] = array
     return filled

@@ -3,8 +3,7 @@
 import numpy as np
 
 from audiolm_jax.generation.decode import StageDecoder
-from audiolm_jax.lm.config import StageModelConfig
-from audiolm_jax.lm.weights import Precision
+from audiolm_jax.lm.config import Precision, StageModelConfig
 from audiolm_jax.stages import Sequence
 
 

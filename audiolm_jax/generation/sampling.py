@@ -36,7 +36,7 @@ def seed_key(seed: int) -> Key[Array, ""]:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^64 - 1")
     halves = np.array([int(seed) >> 32, int(seed) & 0xFFFFFFFF], np.uint32)
-    return jax.random.wrap_key_data(halves, impl="threefry2x32")
+    return jax.random.wrap_key_data(jnp.asarray(halves), impl="threefry2x32")
 
 
 def legal_next(

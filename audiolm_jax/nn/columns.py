@@ -8,7 +8,7 @@ would have other last bits than eight, so whoever needs equal ones takes `LANES`
 """
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,8 @@ Tree = TypeVar("Tree")
 class Matrix(NamedTuple):
     """Weights with outputs first: a column's product reads each row of them in order."""
 
-    values: Array  # [*outputs, *inputs], any floating dtype or int8
-    scale: Array | None = None  # float32 [*outputs], what a unit of int8 values is worth
+    values: Any  # [*outputs, *inputs], any floating dtype or int8
+    scale: Any = None  # float32 [*outputs], what a unit of int8 values is worth
 
 
 def alone(values: Tree) -> Tree:
@@ -59,7 +59,7 @@ def product(
         result = jnp.sum(flat[:, :, None] * wide[None], axis=1).reshape(*outputs, n)
     else:
         axes = range(len(outputs), values.ndim), range(inner)
-        dimensions = (tuple(tuple(axis) for axis in axes), ((), ()))
+        dimensions: Any = (tuple(tuple(axis) for axis in axes), ((), ()))
         result = jax.lax.dot_general(
             values.astype(columns.dtype), columns, dimensions, preferred_element_type=jnp.float32
         )
