@@ -279,6 +279,7 @@ def test_a_thousand_hostile_calls(house, call):
         check(house, call, patch)
 
 
+@pytest.mark.slow
 def test_damaged_bundles_one_by_one(house):
     """Each file of a bundle in each of the ways."""
     ends = set()

@@ -14,7 +14,7 @@ from audiolm_jax.cli.main import main
 from audiolm_jax.data.index import index_folder
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.files import read_prompt
+from audiolm_jax.generation.prompts import Hearing, take_prompt
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = {"A name that is not UTF-8", "A name with a line break", "Shorter than a prompt"}
@@ -94,11 +94,14 @@ def test_all_commands_work_on_it(odd, tmp_path, capsys):
         heard, rate = read_audio((tmp_path / "heard" / kind.name).with_suffix(".wav"))
         assert len(heard) / rate == pytest.approx(kind.samples / kind.rate_hz, abs=0.3)
 
+    def heard(kind, seconds=None):
+        return take_prompt(folder / kind.name, None, Hearing(RATE, 1, 1e6), seconds)
+
     for kind in used:
-        assert len(read_prompt(folder / kind.name, RATE, 0.4)) == 0.4 * RATE
+        assert len(heard(kind, 0.4).samples) == 0.4 * RATE
     for kind in bad:
         with pytest.raises(InputError) as caught:
-            read_prompt(folder / kind.name, RATE)
+            heard(kind)
         assert f"/{shown(kind.name)}: " in str(caught.value)
     window = ["--models", runs / "bundle", "--generation.context-seconds", 0.4, "--seconds", 0.2]
     prompts = [kind for kind in kinds if kind.what in PROMPTS]

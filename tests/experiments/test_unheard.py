@@ -231,5 +231,5 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
     with pytest.raises(InputError, match=r"no held-out clip of 3.0 s, the longest has 0.40 s"):
         report("tokens", 3.0, codec=origins["innocent"])
     # Nothing to object to: on to the parts, which are not there.
-    with pytest.raises(InputError, match="expected a model folder"):
+    with pytest.raises(InputError, match="names no codec; bundle again"):
         report("tokens", codec=origins["innocent"], fine_lm={"data": {"tokens": store.fingerprint}})

@@ -34,12 +34,11 @@ def test_a_result_depends_on_its_prompt_and_seed_alone_streamed_or_not(generator
     # 2.4 s need several windows of at most 2 s.
     together = generator.continue_audio(prompts, 2.4, [5, 6, 2**64 - 1])
     assert not np.array_equal(together[0].samples, together[2].samples)
-    for prompt, seed, result in zip(prompts[1:], (6, 2**64 - 1), together[1:], strict=True):
-        stream = generator.stream(prompt, 2.4, seed)
-        pieces = list(stream)
-        np.testing.assert_array_equal(np.concatenate(pieces), result.samples)
-        assert len(pieces) >= 4
-        equal(stream.result, result)
+    stream = generator.stream(prompts[1], 2.4, 6)
+    pieces = list(stream)
+    np.testing.assert_array_equal(np.concatenate(pieces), together[1].samples)
+    assert len(pieces) >= 4
+    equal(stream.result, together[1])
 
 
 @pytest.mark.slow
@@ -69,6 +68,7 @@ def test_the_prompts_codes_stand_unchanged_before_the_continuation(generator):
     np.testing.assert_array_equal(result.codes[: len(codes)], codes)
 
 
+@pytest.mark.slow
 def test_changing_the_voice_changes_the_coarse_logits(generator):
     """Same semantic tokens, another voice in the acoustic prompt: other next coarse tokens."""
     bundle = generator.bundle
