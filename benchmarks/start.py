@@ -73,7 +73,7 @@ def words_of(command: str, corpus: Path, models: Path, scratch: Path) -> list[st
     name = "tokens" if command == "tokenize" else command
     lines: dict[str, list[Any]] = {
         "pack": ["pack", corpus, "--out", out],
-        "prepare": ["prepare", corpus, "--out", out],
+        "prepare": ["prepare", corpus, "--out", out, "--min-seconds", 0.3],
         "audit": ["audit", corpus],
     }
     verb = "tokenize" if command == "tokenize" else "train"
