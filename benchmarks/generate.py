@@ -29,9 +29,8 @@ from flax import nnx
 
 from audiolm_jax.generation.config import Sampling
 from audiolm_jax.generation.decode import Decoding, StageDecoder, round_up
-from audiolm_jax.generation.likelihood import likelihood_change
 from audiolm_jax.generation.sampling import seed_key
-from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, Precision, StageModelConfig
 from audiolm_jax.lm.decoder import make_decoder
 from audiolm_jax.nn.state_arrays import flatten_shapes
 from audiolm_jax.stages import BOS, SEP, Sequence, StageConfig, legal_ids
@@ -160,6 +159,23 @@ def drawn(decoder: StageDecoder, count: int, steps: int) -> list[Sequence]:
     return [
         Sequence(np.concatenate([run.prompt, out.ids]), start) for out in run.decoding.results()
     ]
+
+
+def likelihood_change(
+    config: StageModelConfig,
+    arrays: dict[str, np.ndarray],
+    sequences: list[Sequence],
+    weights: Precision,
+) -> float:
+    """Nats per target token by which the sequences grow likelier, below 0 less likely, with
+    `weights` instead of "trained" ones. The sequences must be legal, with one target at least."""
+
+    def mean(precision: Precision) -> float:
+        decoder = StageDecoder(config, arrays, weights=precision)
+        found = [decoder.score(s.tokens.astype(np.int32), s.target_start) for s in sequences]
+        return float(np.concatenate(found).astype(np.float64).mean())
+
+    return mean(weights) - mean("trained")
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class Acoustics:
             prompts,
             [codes.size for codes in recent],
             [job.window.frames * levels for job in jobs],
-            jnp.stack([job.key(1) for job in jobs]),
+            jnp.stack([job.key("coarse") for job in jobs]),
             self._sampling["coarse"],
             [job.may_end for job in jobs],
         )
@@ -75,7 +75,6 @@ class Acoustics:
             full = self._fine_levels(chunks)
             written = sum(codes.size for codes in full) - sum(c.size for _, _, c in chunks)
         for (job, _, _), codes in zip(chunks, full, strict=True):
-            job.track.codes = np.concatenate([job.track.codes, codes])
             job.track.sound.push(codes)
         return written
 
@@ -87,7 +86,7 @@ class Acoustics:
             [condition_tokens(np.zeros(0, int), codes, stage) for _, _, codes in chunks],
             [0] * len(chunks),
             [len(codes) * width for _, _, codes in chunks],
-            jnp.stack([jax.random.fold_in(job.key(2), start) for job, start, _ in chunks]),
+            jnp.stack([jax.random.fold_in(job.key("fine"), start) for job, start, _ in chunks]),
             self._sampling["fine"],
             [False] * len(chunks),
         )

@@ -20,6 +20,7 @@ from audiolm_jax.generation.sampling import (
     legal_next,
     log_probabilities,
     sample,
+    withhold_end,
 )
 from audiolm_jax.lm import stepwise
 from audiolm_jax.lm.weights import Arithmetic, DecoderWeights, LayerWeights
@@ -139,9 +140,9 @@ def advance(
             weights, tokens, index, request.lengths, request.start, carry.caches, how
         )
         position = request.offsets + index
-        legal = legal_next(table, position, tokens, jnp.ones_like(request.allow_end), stage)
-        may_end = legal & (request.allow_end[:, None] | (jnp.arange(legal.shape[1]) != EOS)[None])
-        tokens = sample(logits, may_end, request.keys, index, request.draw, truncates)
+        legal = legal_next(table, position, tokens, stage)
+        drawn = withhold_end(legal, request.allow_end)
+        tokens = sample(logits, drawn, request.keys, index, request.draw, truncates)
         found = log_probabilities(logits, legal, tokens)
         return Carry(
             index + 1,
@@ -173,8 +174,7 @@ def score(
     def block(inputs: tuple[Array, ...]) -> Array:
         x, previous, ids, positions = inputs
         found = stepwise.logits(weights, x.T, plain)
-        ends = jnp.ones(len(ids), bool)
-        return log_probabilities(found, legal_next(table, positions, previous, ends, stage), ids)
+        return log_probabilities(found, legal_next(table, positions, previous, stage), ids)
 
     parts = [y.reshape(-1, size, *y.shape[1:]) for y in (x.T, previous, ids, positions)]
     return jax.lax.map(block, tuple(parts)).reshape(-1)

@@ -22,7 +22,7 @@ from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.generation.schedule import Schedule, Window
 from audiolm_jax.generation.score import score_tokens
 from audiolm_jax.generation.sound import Sound
-from audiolm_jax.generation.track import Job, Track, window_key
+from audiolm_jax.generation.track import Job, Track
 from audiolm_jax.stages import BOS, FIRST_ID, deduplicate, semantic_ids
 from audiolm_jax.types import AcousticTokens, AudioBatch
 
@@ -114,7 +114,7 @@ class Generator:
             last = (len(track.codes) + window.frames) // self._ratio
             job = Job(track, window, number, semantic[first:last], may_end=False)
             self._write_acoustics([job], progress)
-        return self._result(track, 0)
+        return self._result(track)
 
     def stream(
         self,
@@ -193,25 +193,24 @@ class Generator:
         total = len(codes) + frames
         windows = self.schedule.windows(len(codes), total)
         semantic = deduplicate(semantic)
-        return Track(seed_key(seed), prompt, sound, codes, total, windows, semantic)
+        return Track(seed_key(seed), prompt, sound, total, windows, semantic)
 
     def _empty_track(self, seed: int, frames: int) -> Track:
         codes, semantic = np.zeros((0, self.bundle.codec.levels), np.int32), np.zeros(0, np.int32)
         return self._track(seed, frames, np.zeros(0, np.float32), codes, semantic)
 
     def _run(self, tracks: list[Track], progress: Progress | None) -> list[Generated]:
-        prompt_frames = [len(track.codes) for track in tracks]
         number = 0
         while jobs := self._next_jobs(tracks, number, progress):
             self._write_acoustics(jobs, progress)
             number += 1
-        return [self._result(*pair) for pair in zip(tracks, prompt_frames, strict=True)]
+        return [self._result(track) for track in tracks]
 
-    def _result(self, track: Track, prompt_frames: int) -> Generated:
+    def _result(self, track: Track) -> Generated:
         track.sound.finish()
         return Generated(
             track.sound.samples,
-            prompt_frames * self.bundle.codec.hop_samples,
+            len(track.prompt),
             track.codes,
             track.semantic,
             {name: np.concatenate(parts) for name, parts in track.log_probs.items()},
@@ -250,6 +249,8 @@ class Generator:
         the rest as the codec decodes it."""
         hop = self.bundle.codec.hop_samples
         made = len(track.codes) - len(track.prompt) // hop
+        if not made and context == len(track.codes):
+            return track.semantic  # of the whole prompt, heard already
         sound = track.sound.recent(min(context, made))
         if context > made:
             sound = np.concatenate([track.prompt[-(context - made) * hop :], sound])
@@ -275,7 +276,7 @@ class Generator:
             [np.append([BOS], semantic_ids(history, stage)) for history in histories],
             [len(history) for history in histories],
             [steps for _, steps in rows],
-            jnp.stack([window_key(track, number, 0) for track, _ in rows]),
+            jnp.stack([track.window_key(number, "semantic") for track, _ in rows]),
             self.config.semantic,
             [self.config.stop == "end_token"] * len(rows),
         )
@@ -328,7 +329,7 @@ class Streaming(Iterator[Float[np.ndarray, " _"]]):
     def _make(
         self, generator: Generator, track: Track, progress: Progress | None
     ) -> Iterator[np.ndarray]:
-        prompt_frames, out, number = len(track.codes), 0, 0
+        out, number = 0, 0
 
         def ready() -> Iterator[np.ndarray]:
             nonlocal out
@@ -342,5 +343,5 @@ class Streaming(Iterator[Float[np.ndarray, " _"]]):
             for _ in generator._stream_acoustics(jobs, progress, is_streamed=True):
                 yield from ready()
             number += 1
-        self._result = generator._result(track, prompt_frames)
+        self._result = generator._result(track)
         yield from ready()

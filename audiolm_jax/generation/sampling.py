@@ -43,19 +43,22 @@ def legal_next(
     table: Bool[Array, "m v"],
     position: Int[Array, " b"],
     previous: Int[Array, " b"],
-    allow_end: Bool[Array, " b"],
     config: StageConfig,
 ) -> Bool[Array, "b v"]:
     """Which ids may stand at `position` of each row's target stream.
 
-    `table` is `stages.legal_ids(config)`; `allow_end` admits EOS where the table does. Semantic
-    streams are de-duplicated: there `previous` may not repeat, not even right after a prompt.
+    `table` is `stages.legal_ids(config)`. Semantic streams are de-duplicated: there `previous` may
+    not repeat, not even right after a prompt.
     """
-    ids = jnp.arange(config.vocab_size)[None, :]
-    legal = table[position % table.shape[0]] & (allow_end[:, None] | (ids != EOS))
+    legal = table[position % table.shape[0]]
     if config.name == "semantic":
-        legal &= ids != previous[:, None]
+        legal &= jnp.arange(config.vocab_size)[None] != previous[:, None]
     return legal
+
+
+def withhold_end(legal: Bool[Array, "b v"], allow_end: Bool[Array, " b"]) -> Bool[Array, "b v"]:
+    """The same without EOS in the rows that may not end."""
+    return legal & (allow_end[:, None] | (jnp.arange(legal.shape[1]) != EOS)[None])
 
 
 def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:

@@ -15,12 +15,12 @@ class Sound:
         """`block_frames` wait for each other; with a causal codec multiples of them leave none."""
         self._codec = codec
         self._stream = codec.open_decoder(block_frames)
-        self._codes = np.zeros((0, codec.levels), np.int32)
+        self.codes = np.zeros((0, codec.levels), np.int32)  # all that were pushed
         self._pieces: list[np.ndarray] = []
 
     def push(self, codes: Int[np.ndarray, "t q"]) -> None:
         """Adds frames."""
-        self._codes = np.concatenate([self._codes, codes])
+        self.codes = np.concatenate([self.codes, codes])
         self._pieces.append(self._stream.push(codes))
 
     def finish(self) -> None:
@@ -44,12 +44,12 @@ class Sound:
         """
         hop = self._codec.hop_samples
         wanted = frames * hop
-        missing = min(wanted, len(self._codes) * hop - sum(map(len, self._pieces)))
+        missing = min(wanted, len(self.codes) * hop - sum(map(len, self._pieces)))
         samples = self._newest(wanted - missing)
         if not missing:
             return samples
         lead = round(_LEAD_SECONDS * self._codec.sample_rate_hz / hop)
-        codes = self._codes[None, -(missing // hop + lead) :]
+        codes = self.codes[None, -(missing // hop + lead) :]
         decoded = self._codec.decode(AcousticTokens(codes, np.array([codes.shape[1]], np.int32)))
         return np.concatenate([samples, np.asarray(decoded.samples)[0, -missing:]])
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import get_args
 
 import jax
 import numpy as np
@@ -9,6 +10,9 @@ from jaxtyping import Int
 
 from audiolm_jax.generation.schedule import Window, spoken_tokens
 from audiolm_jax.generation.sound import Sound
+from audiolm_jax.stages import StageName
+
+_STAGES = get_args(StageName)
 
 
 def _no_tokens() -> np.ndarray:
@@ -22,7 +26,6 @@ class Track:
     key: jax.Array
     prompt: np.ndarray  # float32 [s], as it was given
     sound: Sound  # of all codes
-    codes: np.ndarray  # int32 [t, q], the prompt's first
     frames: int  # of codes in the end
     windows: Iterator[Window]
     semantic: np.ndarray  # int32 [n] clusters, de-duplicated, that stage 1 has read or written
@@ -34,6 +37,15 @@ class Track:
     is_written: bool = False  # whether stage 1 has ended
     has_ended: bool = False
     log_probs: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def codes(self) -> Int[np.ndarray, "t q"]:
+        """All of them, the prompt's first."""
+        return self.sound.codes
+
+    def window_key(self, number: int, stage: StageName) -> jax.Array:
+        """Decides all that a stage draws in a window."""
+        return jax.random.fold_in(jax.random.fold_in(self.key, number), _STAGES.index(stage))
 
     def keep_log_probs(self, stage: str, values: np.ndarray) -> None:
         """Of the next tokens that the stage wrote."""
@@ -65,11 +77,6 @@ class Job:
     condition: np.ndarray  # clusters of context and window, for stage 2
     may_end: bool  # whether stage 2 may end the recording
 
-    def key(self, stage: int) -> jax.Array:
-        """Decides all that a stage, counted from 0, draws in this window."""
-        return window_key(self.track, self.number, stage)
-
-
-def window_key(track: Track, number: int, stage: int) -> jax.Array:
-    """Decides all that a stage, counted from 0, draws in a window."""
-    return jax.random.fold_in(jax.random.fold_in(track.key, number), stage)
+    def key(self, stage: StageName) -> jax.Array:
+        """Decides all that a stage draws in this window."""
+        return self.track.window_key(self.number, stage)

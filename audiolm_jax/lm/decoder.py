@@ -8,7 +8,7 @@ holds. Rotary positions, normalized queries and keys and tied embeddings are opt
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +29,6 @@ from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import init_stack, run_stack
 from audiolm_jax.nn.state_arrays import unflatten_into
 
-Record = TypeVar("Record")
-Attend = Callable[[Array, Array, Array], tuple[Array, Record]]
-
 
 class Block(nnx.Module):
     """One pre-norm layer: attention, then the feed-forward network, both added to their input."""
@@ -51,21 +48,19 @@ class Block(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "b l d"],
-        attend: Attend,
+        attend: Callable[[Array, Array, Array], Array],
         key: Array | None = None,
-        positions: Int[Array, "p l"] | None = None,
-    ) -> tuple[Float[Array, "b l d"], Record]:
-        """The residual stream after the layer, and what `attend` hands back, such as a cache.
+    ) -> Float[Array, "b l d"]:
+        """The residual stream after the layer; without a key there is no dropout.
 
-        `attend` takes query, key and value, each [b, l, h, k], and gives mixed values and anything.
-        Without a key there is no dropout; positions are as in `AttentionProjections.project`.
+        `attend` takes query, key and value, each [b, l, h, k], and gives mixed values.
         """
         keys = (None, None) if key is None else jax.random.split(key)
-        mixed, record = attend(*self.attention.project(self.attention_norm(x), positions))
+        mixed = attend(*self.attention.project(self.attention_norm(x)))
         x = x + dropout(self.attention.merge(mixed), self.dropout_rate, keys[0])
         x = constrain(x, "batch", "length", None)
         x = x + dropout(self.feed_forward(self.feed_forward_norm(x)), self.dropout_rate, keys[1])
-        return constrain(x, "batch", "length", None), record
+        return constrain(x, "batch", "length", None)
 
 
 class Decoder(nnx.Module):
@@ -117,7 +112,7 @@ class Decoder(nnx.Module):
 
         def apply(block: Block, x: Array, key: Array | None) -> Array:
             block = gathered(block, config.compute_dtype)
-            return block(x, lambda q, k, v: (attention(q, k, v, bias), None), key)[0]
+            return block(x, lambda q, k, v: attention(q, k, v, bias), key)
 
         x = run_stack(apply, self.layers, x, layer_keys, config.remat, config.scan_layers)
         return constrain(output_logits(self, x), "batch", "length", "vocab")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from audiolm_jax.nn.feed_forward import rms_norm
 from audiolm_jax.nn.linear import Linear, sum_float32
@@ -164,9 +164,9 @@ class AttentionProjections(nnx.Module):
         self.key_norm = rms_norm(head_width, "kv", dtype, rngs=rngs) if normalize else None
 
     def project(
-        self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
+        self, x: Float[Array, "b l d"]
     ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
-        """Scaled queries, keys and values; positions of each row, or one row (p = 1) for all."""
+        """Scaled queries, keys and values."""
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")
             for into in (self.query, self.key, self.value)
@@ -174,7 +174,7 @@ class AttentionProjections(nnx.Module):
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         if self.rotary:
-            positions = jnp.arange(x.shape[1])[None] if positions is None else positions
+            positions = jnp.arange(x.shape[1])[None]
             query, key = rotate(query, positions), rotate(key, positions)
         return query * self.head_width**-0.5, key, value
 

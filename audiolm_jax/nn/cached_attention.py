@@ -36,7 +36,7 @@ class KVCache(NamedTuple):
 def empty_cache(rows: int, heads: int, slots: int, head_width: int, dtype: DTypeLike) -> KVCache:
     """A cache with nothing written: zeros, because a masked value still gets multiplied by 0."""
     zeros = jnp.zeros((rows, heads, slots, head_width), dtype)
-    return KVCache(zeros, zeros + 0)
+    return KVCache(zeros, zeros)
 
 
 def single_query_attention(

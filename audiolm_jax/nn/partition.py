@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 import flax
 import jax
 from flax import nnx
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array
 
 MeshAxes = str | tuple[str, ...] | None
@@ -83,11 +83,10 @@ def device_count(name: str) -> int:
     rules = _ACTIVE_RULES.get()
     if rules is None:
         return 1
-    mesh = jax.sharding.get_abstract_mesh()
-    return math.prod(mesh.shape[axis] for axis in _as_tuple(rules[name]))
+    return parts_along(name, jax.sharding.get_abstract_mesh(), rules)
 
 
-def parts_along(name: str, mesh: Mesh, rules: Rules) -> int:
+def parts_along(name: str, mesh: Mesh | AbstractMesh, rules: Rules) -> int:
     """Parts that a mesh divides a dimension of this logical name into."""
     return math.prod(mesh.shape[axis] for axis in _as_tuple(rules[name]))
 

@@ -1,7 +1,6 @@
 """Equal layers as one module with a leading axis, run one after the other.
 
-Made for training. Slicing a stacked weight inside a compiled matrix-vector product copies it, so
-whoever decodes token by token takes the layers apart first (`unstack`).
+Made for training. `unstack` gives layers of their own to whoever runs only some of them.
 """
 
 from collections.abc import Callable, Iterator

@@ -55,7 +55,7 @@ def noted(tmp_path, monkeypatch):
 
 @pytest.mark.slow  # trains seven tiny models
 def test_the_whole_road(tmp_path, noted, capsys):
-    configs = write_configs(tmp_path, "memory://corpus/voices", runs="memory://work/runs")
+    configs = write_configs(tmp_path, "memory://corpus/voices", runs="memory://results/runs")
 
     def run(*words, status=0):
         capsys.readouterr()
@@ -74,18 +74,18 @@ def test_the_whole_road(tmp_path, noted, capsys):
     for name in ("semantic_lm", "coarse_lm", "fine_lm"):
         run("train", configs[name])
         assert "finished already" in run("train", configs[name])
-    parts = [f"memory://work/runs/{name}" for name in BUNDLED]
-    run("bundle", *parts, "--out", "memory://work/bundle")
+    parts = [f"memory://results/runs/{name}" for name in BUNDLED]
+    run("bundle", *parts, "--out", "memory://results/bundle")
     window = ["--generation.context-seconds", 0.4, "--seconds", 0.2, "--prompt-seconds", 0.4]
-    run("continue", "memory://corpus/voices/0/clip_3.wav", "--models", "memory://work/bundle",
-        *window, "--out", "memory://work/heard/out.wav")  # fmt: skip
-    assert "synthetic: True" in run("info", "memory://work/heard/out.wav")
+    run("continue", "memory://corpus/voices/0/clip_3.wav", "--models", "memory://results/bundle",
+        *window, "--out", "memory://results/heard/out.wav")  # fmt: skip
+    assert "synthetic: True" in run("info", "memory://results/heard/out.wav")
     for path in ("bundle", "runs/tokens", "runs/codec", "runs/codec/model"):
-        run("info", f"memory://work/{path}")
-    run("codec", "encode", "memory://corpus/voices", "--model", "memory://work/runs/codec/model",
-        "--out", "memory://work/codes")  # fmt: skip
-    assert len(files_below(at("memory://work/codes"))) == 24
-    assert load_bundle("memory://work/bundle").parts.keys() >= {"codec", "semantic"}
+        run("info", f"memory://results/{path}")
+    run("codec", "encode", "memory://corpus/voices", "--model", "memory://results/runs/codec/model",
+        "--out", "memory://results/codes")  # fmt: skip
+    assert len(files_below(at("memory://results/codes"))) == 24
+    assert load_bundle("memory://results/bundle").parts.keys() >= {"codec", "semantic"}
     assert noted()[before:] == []
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["scratch"]
     assert not list((tmp_path / "scratch").rglob("work_*"))

@@ -14,6 +14,7 @@ from audiolm_jax.generation.sampling import (
     mask_logits,
     sample,
     seed_key,
+    withhold_end,
 )
 from audiolm_jax.stages import EOS, FIRST_ID, StageConfig
 
@@ -59,13 +60,9 @@ def test_every_position_of_every_layout_admits_its_level_alone(name, levels, coa
     if name == "coarse":
         start += 5
     positions = np.arange(30)
-    legal = legal_next(
-        jnp.asarray(legal_table(config)),
-        jnp.asarray(positions),
-        jnp.zeros(30, int),
-        jnp.asarray(positions % 4 != 0),
-        config,
-    )
+    table = jnp.asarray(legal_table(config))
+    legal = legal_next(table, jnp.asarray(positions), jnp.zeros(30, int), config)
+    legal = withhold_end(legal, jnp.asarray(positions % 4 != 0))
     probabilities = np.asarray(jax.nn.softmax(mask_logits(jnp.full((30, size), 3.0), legal)))
     for position, row in zip(positions, probabilities, strict=True):
         if name == "semantic":
@@ -189,14 +186,9 @@ def test_bad_values_are_refused_by_the_name_of_their_flag(values, words):
 
 
 def legal_set(config, position, previous, allow_end):
-    row = legal_next(
-        jnp.asarray(legal_table(config)),
-        jnp.array([position]),
-        jnp.array([previous]),
-        jnp.array([allow_end]),
-        config,
-    )
-    return set(np.flatnonzero(row[0]))
+    table = jnp.asarray(legal_table(config))
+    row = legal_next(table, jnp.array([position]), jnp.array([previous]), config)
+    return set(np.flatnonzero(withhold_end(row, jnp.array([allow_end]))[0]))
 
 
 def test_semantic_tokens_never_repeat_and_end_only_when_allowed():

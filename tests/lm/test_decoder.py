@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from support.tiny_stages import random_arrays
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
@@ -20,7 +21,7 @@ from audiolm_jax.lm.decoder import (
     output_logits,
 )
 from audiolm_jax.nn.flash import attention as flash_attention
-from audiolm_jax.nn.state_arrays import flatten_shapes, flatten_state
+from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.stages import StageConfig
 
 STAGE = StageConfig(
@@ -37,16 +38,6 @@ DECODER = DecoderConfig(
     relative_max_distance=9,
 )
 CONFIG = StageModelConfig(STAGE, DECODER)
-
-
-def random_arrays(config):
-    """Weights from numpy: initializing with jax.random compiles for seconds."""
-    state = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
-    rng = np.random.default_rng(0)
-    return {
-        name: rng.normal(0.0, 0.4, shape).astype(np.float32)
-        for name, shape in flatten_shapes(state).items()
-    }
 
 
 def load_random(config):

@@ -33,10 +33,15 @@ def make_stage(name, **decoder):
     config = StageModelConfig(
         dataclasses.replace(STAGE, name=name), dataclasses.replace(DECODER, **decoder)
     )
+    return config, random_arrays(config, 3.0)
+
+
+def random_arrays(config, bias=0.4):
+    """Weights of deviation 0.4, those of the position table of `bias`."""
     state = nnx.eval_shape(lambda: nnx.state(make_decoder(config, jax.random.key(0))))
     rng = np.random.default_rng(0)
-    return config, {
-        name: rng.normal(0.0, 3.0 if name == "position.table" else 0.4, shape).astype(np.float32)
+    return {
+        name: rng.normal(0.0, bias if name == "position.table" else 0.4, shape).astype(np.float32)
         for name, shape in flatten_shapes(state).items()
     }
 
