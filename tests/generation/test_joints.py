@@ -132,7 +132,8 @@ def test_each_stage_has_its_sampling_and_ends_only_where_it_may(calls):
     assert ends == [("semantic", True), ("coarse", False), ("fine", False)]
 
 
-def test_stage_2_may_end_once_stage_1_has_ended_and_then_the_recording_ends(calls):
+def test_stage_2_may_end_once_stage_1_has_ended_and_then_the_recording_ends(calls, monkeypatch):
+    _say_slowly(monkeypatch, 4)  # and so before all is spoken
     Recorder.ends = {"semantic": 5, "coarse": 10 * COARSE}
     result = recorded_generator(stop="end_token").continue_audio([numbered(40)], 2.0, [0])[0]
     assert result.ended
@@ -186,6 +187,7 @@ def test_stage_2_hears_the_whole_prompt_where_all_fits_its_window(calls):
         [numbered(72)], 1.6, [0]
     )  # 50 frames to come, of 80: 30 beside 70
     assert [call["offsets"][0] // COARSE for call in of_stage(calls, "coarse")] == [50, 70]
+    assert list(_told(of_stage(calls, "coarse")[0])[:25]) == list(range(22, 72, 2))
 
 
 def test_stage_1_is_not_asked_again_after_its_end(calls):
