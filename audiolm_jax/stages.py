@@ -109,6 +109,13 @@ class StageConfig:
         return self.crop_semantic * self.frames_per_semantic
 
     @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """Those whose tokens it reads or writes: another of the rest needs no new training."""
+        return {"semantic": ("semantic",), "coarse": ("codec", "semantic"), "fine": ("codec",)}[
+            self.name
+        ]
+
+    @property
     def target_levels(self) -> range:
         """Quantizer levels of the target stream; one pseudo-level for semantic tokens."""
         match self.name:

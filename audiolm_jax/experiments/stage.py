@@ -34,9 +34,11 @@ class StageExperiment(StepExperiment):
     tokens: Place | tuple[Place, ...]
     """Token store, or several that the same tokenizers wrote, mixed by `token_weights`."""
     codec: Place
-    """Run directory or model folder that the store's acoustic tokens must come from."""
+    """Run directory or model folder that the store's acoustic tokens must come from; the semantic
+    stage, which has none, does not look at it."""
     semantic: Place
-    """Run directory or model folder that the store's semantic tokens must come from."""
+    """Run directory or model folder that the store's semantic tokens must come from; the fine
+    stage, which has none, does not look at it."""
     model: StageModelConfig
     """The stage's tokens and its decoder."""
     batch_size: int = 256
@@ -62,8 +64,8 @@ class StageExperiment(StepExperiment):
             raise InputError(f"--edge-share {self.edge_share}: expected 0 to 1")
 
     def upstream(self) -> dict[str, str]:
-        """Both tokenizers."""
-        return {"codec": fingerprint_of(self.codec), "semantic": fingerprint_of(self.semantic)}
+        """The tokenizers whose tokens the stage reads or writes."""
+        return {part: fingerprint_of(getattr(self, part)) for part in self.model.stage.tokenizers}
 
     def run(self) -> Path:
         """Trains with the token store's sizes where the config gives none."""
@@ -137,12 +139,12 @@ class StageExperiment(StepExperiment):
         tokens, stage, wanted = self._open_tokens(), self.model.stage, self.upstream()
         tokens.check_stage(stage)
         for store in tokens.stores:
-            for part, written in store.provenance.tokenizers().items():
-                if written != wanted[part]:
+            written = store.provenance.tokenizers()
+            for part, named in wanted.items():
+                if written[part] != named:
                     raise InputError(
-                        f"--tokens {store.directory}: written by {part} {written[:16]}, but "
-                        f"--{part} {getattr(self, part)} is {wanted[part][:16]}; tokenize again "
-                        "with it"
+                        f"--tokens {store.directory}: written by {part} {written[part][:16]}, but "
+                        f"--{part} {getattr(self, part)} is {named[:16]}; tokenize again with it"
                     )
         seed, size, share = self.loop.seed, self.batch_size, self.edge_share
         rows, reader = host_rows(make_mesh(self.mesh), size), self.reader
@@ -157,7 +159,7 @@ class StageExperiment(StepExperiment):
             else self.write_samples(tokens.stores[0]),
             provenance={
                 "semantic_tokens_per_second": tokens.semantic_per_second(),
-                **tokens.stores[0].provenance.tokenizers(),
+                **wanted,
             },
         )
 
@@ -184,8 +186,8 @@ class StageExperiment(StepExperiment):
 
         bundle, stage = load_bundle(str(self.sample_bundle)), self.model.stage
         where = f"--sample-bundle {self.sample_bundle}"
-        if bundle.parts["codec"] != fingerprint_of(self.codec):
-            raise InputError(f"{where}: its codec is not --codec {self.codec}; take that one's")
+        if bundle.parts["codec"] != store.provenance.tokenizers()["codec"]:
+            raise InputError(f"{where}: its codec did not write {store.directory}; bundle that one")
         if stage.name not in bundle.stages or bundle.stages[stage.name].config.stage != stage:
             raise InputError(
                 f"{where}: holds no {stage.name} stage with the tokens and windows of model.stage"

@@ -77,14 +77,12 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
         if part in folders
     }
     for name, stage in stages.items():
-        _check_upstream(sources[STAGE_PARTS[name]], stage.folder, parts)
+        _check_upstream(sources[STAGE_PARTS[name]], stage, parts)
     coarse = stages["coarse"].config.stage
     if coarse.coarse_levels < coarse.levels and "fine" not in stages:
         written = f"the coarse stage writes {coarse.coarse_levels} of {coarse.levels} levels"
         raise InputError(f"bundle: {written}; name a finished run of fine_lm too")
-    rates = {stage.folder.provenance["semantic_tokens_per_second"] for stage in stages.values()}
-    if len(rates) != 1:
-        raise InputError("bundle: the stages were trained on different token stores")
+    rate = stages["semantic"].folder.provenance["semantic_tokens_per_second"]
     fingerprint = _fingerprint(parts)
     if (out / BUNDLE_JSON).exists() and read_record(out)["fingerprint"] == fingerprint:
         return fingerprint
@@ -92,7 +90,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
         "format": FORMAT,
         "fingerprint": fingerprint,
         "parts": parts,
-        "semantic_tokens_per_second": rates.pop(),
+        "semantic_tokens_per_second": rate,
         "provenance": {part: folder.provenance for part, folder in folders.items()},
     }
     with atomic_path(out) as scratch:
@@ -159,7 +157,7 @@ def _load_folder(directory: Path) -> Bundle:
             have = f"fingerprint {str(fingerprints.get(part))[:16]}, expected {expected[:16]}"
             raise InputError(f"{directory / part}: {have}; the part was exchanged, bundle again")
     for name, stage in stages.items():
-        _check_upstream(directory / STAGE_PARTS[name], stage.folder, parts)
+        _check_upstream(directory / STAGE_PARTS[name], stage, parts)
         config = stage.config.stage
         sizes = (codec.levels, codec.codebook_size, semantic.clusters)
         wanted = (config.levels, config.codebook_size, config.semantic_clusters)
@@ -193,9 +191,9 @@ def _fingerprint(parts: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _check_upstream(path: Path, stage: ModelFolder, parts: dict[str, str]) -> None:
-    for part in ("codec", "semantic"):
-        have, expected = parts[part], stage.provenance[part]
+def _check_upstream(path: Path, stage: StageModel, parts: dict[str, str]) -> None:
+    for part in stage.config.stage.tokenizers:
+        have, expected = parts[part], stage.folder.provenance[part]
         if have != expected:
             words = f"trained on tokens of {part} {expected[:16]}, the bundle's is {have[:16]}"
             remedy = f"take the other {part}, or tokenize with this and retrain"

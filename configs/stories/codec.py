@@ -1,5 +1,7 @@
-"""The light codec of configs/asterisk on synthetic stories, half as many steps again.
+"""The light codec of configs/asterisk, trained on for synthetic stories and its five real voices.
 
+./launch/stories.sh && ./launch/asterisk.sh
+mkdir -p data/voices && ln -s ../stories/train ../asterisk_voices data/voices/
 audiolm train configs/stories/codec.py
 """
 
@@ -10,21 +12,43 @@ from defaults import DATA, RUNS
 
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.load import load_experiment
+from audiolm_jax.training.config import WarmStartConfig
 
-STEPS = 12_000
+STEPS = 3_000
+# What a released codec holds are the averaged weights, for both the weights and their averages.
+_RELEASED = WarmStartConfig(
+    source="models/asterisk_codec_light",
+    renames={
+        r"params\.generator\.(.*)": r"params.\1",
+        r"ema\.(.*)": r"params.\1",
+        r"rest\.codebooks\.vectors": "params.quantizer.codebooks",
+    },
+    fresh=(r"params\.discriminator\..*", r"rest\.codebooks\.(counts|sums|is_initialized)"),
+)
 
 
 def experiment() -> CodecExperiment:
-    """12 levels of 1024 codes at 50 Hz, 6 kbit/s; the discriminators join for the last quarter."""
-    light = load_experiment(Path(__file__).parents[1] / "asterisk" / "codec_light.py")
+    """12 levels of 1024 codes at 50 Hz, 6 kbit/s; the discriminators join after a quarter."""
+    of_asterisk = load_experiment(Path(__file__).parents[1] / "asterisk" / "codec_light.py")
     return dataclasses.replace(
-        light,
+        of_asterisk,
         directory=f"{RUNS}/codec",
-        data=DATA,
-        train=dataclasses.replace(light.train, discriminator_start_step=STEPS * 3 // 4),
-        optimizer=dataclasses.replace(light.optimizer, total_steps=STEPS),
-        discriminator_optimizer=dataclasses.replace(
-            light.discriminator_optimizer, total_steps=STEPS
+        data=dataclasses.replace(
+            DATA,
+            source="data/voices",
+            dataset="voices",
+            exclude=of_asterisk.data.exclude,
+            heldout_percent=of_asterisk.data.heldout_percent,
         ),
-        loop=dataclasses.replace(light.loop, steps=STEPS, checkpoint_every=250),
+        warm_start=_RELEASED,
+        train=dataclasses.replace(of_asterisk.train, discriminator_start_step=STEPS // 4),
+        optimizer=dataclasses.replace(
+            of_asterisk.optimizer, learning_rate=5e-4, warmup_steps=200, total_steps=STEPS
+        ),
+        discriminator_optimizer=dataclasses.replace(
+            of_asterisk.discriminator_optimizer, total_steps=STEPS
+        ),
+        loop=dataclasses.replace(
+            of_asterisk.loop, steps=STEPS, evaluate_every=500, checkpoint_every=100
+        ),
     )

@@ -5,7 +5,9 @@ import jax
 import numpy as np
 import pytest
 from support.tiny_models import DECODER, LEVELS, stage, write_codec
+from support.token_stores import SIZES, provenance_of
 
+from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.audio.files import read_audio
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.errors import InputError
@@ -22,6 +24,10 @@ from audiolm_jax.training.step import make_init
 
 class Store:
     """The one record that is continued."""
+
+    def __init__(self, codec):
+        self.directory = "tokens"
+        self.provenance = provenance_of(SIZES, codec=fingerprint_of(codec))
 
     def record(self, split, number):
         assert (split, number) == ("heldout", 0)
@@ -47,7 +53,9 @@ def sample_on(preset, experiment, directory):
     """Samples of a drawn state, made inside a mesh as the loop does."""
     config = MeshConfig(preset)
     mesh, rules = make_mesh(config), rules_of(config)
-    on_evaluate = dataclasses.replace(experiment, mesh=config).write_samples(Store())
+    on_evaluate = dataclasses.replace(experiment, mesh=config).write_samples(
+        Store(experiment.codec)
+    )
     init, key = make_init(experiment.program()), jax.random.key(1)
     with use_mesh(mesh, rules), MetricsWriter(directory, 0, tensorboard=False) as writer:
         shardings = state_shardings(mesh, rules, jax.eval_shape(init, key))
@@ -86,7 +94,7 @@ def test_a_stage_is_heard_on_every_mesh_alike(experiment, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_a_stage_is_heard_with_its_weights_of_now(experiment, tmp_path):
-    on_evaluate = experiment.write_samples(Store())
+    on_evaluate = experiment.write_samples(Store(experiment.codec))
     program = experiment.program()
     with MetricsWriter(tmp_path, 0, tensorboard=False) as writer:
         for step in (1, 2):
@@ -103,8 +111,8 @@ def test_a_stage_is_heard_with_its_weights_of_now(experiment, tmp_path):
 @pytest.mark.slow
 def test_a_bundle_that_does_not_fit_is_refused(experiment, tmp_path):
     write_codec(tmp_path / "other", seed=3)
-    with pytest.raises(InputError, match="its codec is not --codec "):
-        dataclasses.replace(experiment, codec=str(tmp_path / "other")).write_samples(Store())
+    with pytest.raises(InputError, match="its codec did not write tokens; bundle that one"):
+        experiment.write_samples(Store(tmp_path / "other"))
     other = StageModelConfig(stage("coarse", 1.0), DECODER)
     with pytest.raises(InputError, match="holds no coarse stage with the tokens and windows"):
-        dataclasses.replace(experiment, model=other).write_samples(Store())
+        dataclasses.replace(experiment, model=other).write_samples(Store(experiment.codec))

@@ -356,6 +356,28 @@ def test_a_stage_learns_from_the_edges_that_its_config_asks_for(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "needed"), [("semantic", "semantic"), ("fine", "codec"), ("coarse", None)]
+)
+def test_a_stage_asks_only_for_the_tokenizers_that_it_hears(tmp_path, name, needed):
+    make_store(tmp_path / "tokens", {"train": CUT, "heldout": [10]})
+    for part in ("codec", "semantic"):
+        (tmp_path / part).mkdir()
+        record = {"kind": part, "fingerprint": part[0] if part == needed else "another"}
+        (tmp_path / part / "model.json").write_text(json.dumps(record))
+    parts = {each: str(tmp_path / each) for each in ("tokens", "codec", "semantic")}
+    model = StageModelConfig(stage(name, 0.16), DecoderConfig())
+    fields = {"directory": "run", "loop": LoopConfig(1), "model": model, "batch_size": 4, **parts}
+    experiment = StageExperiment(**fields, reader="plain")
+    if needed is None:
+        with pytest.raises(InputError, match="written by codec c, but --codec"):
+            experiment.open_data()
+        return
+    assert experiment.upstream() == {needed: needed[0]}
+    provenance = experiment.open_data().provenance
+    assert provenance.keys() == {needed, "semantic_tokens_per_second"}
+
+
+@pytest.mark.parametrize(
     ("change", "numbers"),
     [
         ({"semantic_clusters": 7}, ("7", "6")),

@@ -168,7 +168,16 @@ def initialize_codebooks(
     key: PRNGKeyArray,
     config: QuantizerConfig,
 ) -> Codebooks:
-    """Codebooks by k-means on the batch, level by level on residuals, if that was not done yet."""
+    """Codebooks by k-means on the batch, level by level on residuals, if that was not done yet.
+
+    Vectors that are there already, those of a released codec from which a warm start took them
+    without the averages of a training, are kept, as if each had been used equally often.
+    """
+
+    def keep_vectors():
+        uses = mask.sum() / config.codebook_size
+        counts = jnp.full_like(codebooks.counts, uses)
+        return Codebooks(codebooks.vectors, counts, codebooks.vectors * uses, jnp.array(True))
 
     def run_kmeans():
         x, valid = latents.reshape(-1, latents.shape[-1]), mask.reshape(-1)
@@ -181,7 +190,9 @@ def initialize_codebooks(
         _, (vectors, counts) = jax.lax.scan(level_step, x, jax.random.split(key, config.levels))
         return Codebooks(vectors, counts, vectors * counts[..., None], jnp.array(True))
 
-    return jax.lax.cond(codebooks.is_initialized, lambda: codebooks, run_kmeans)
+    has_vectors = jnp.any(codebooks.vectors != 0)
+    case = jnp.where(codebooks.is_initialized, 0, jnp.where(has_vectors, 1, 2))
+    return jax.lax.switch(case, (lambda: codebooks, keep_vectors, run_kmeans))
 
 
 def _kmeans(

@@ -242,7 +242,7 @@ def test_large_codebooks_in_parts_give_the_same(codebooks, frames, monkeypatch):
     for table in (1 << 24, 4 * BATCH * TIME, 1):
         monkeypatch.setattr(rvq, "_TABLE", table)
         started = jax.jit(lambda *x: initialize_codebooks(*x, config))(
-            books, latents, mask, jax.random.key(0)
+            empty_codebooks(config, WIDTH), latents, mask, jax.random.key(0)
         )
         results.append(
             (jax.jit(lambda *x: quantize(*x))(latents, mask, books, full_depth()), started)
@@ -252,6 +252,19 @@ def test_large_codebooks_in_parts_give_the_same(codebooks, frames, monkeypatch):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), results[0], other
         )
+
+
+def test_vectors_without_averages_are_kept_as_if_used_equally_often(codebooks, frames):
+    latents, mask = frames
+    empty = empty_codebooks(CONFIG, WIDTH)
+    released = dataclasses.replace(empty, vectors=codebooks.vectors)
+    started = run_initialize(released, latents, mask, jax.random.key(0), CONFIG)
+    np.testing.assert_array_equal(started.vectors, codebooks.vectors)
+    np.testing.assert_allclose(started.counts, (TIME + 4) / CONFIG.codebook_size, rtol=1e-6)
+    np.testing.assert_allclose(
+        started.sums, codebooks.vectors * started.counts[..., None], rtol=1e-6
+    )
+    assert started.is_initialized
 
 
 def test_sixteen_thousand_codes_need_a_bounded_table():
