@@ -1,7 +1,8 @@
 """The light codec of configs/asterisk, trained on for synthetic stories and its five real voices.
 
-./launch/stories.sh && ./launch/asterisk.sh
-mkdir -p data/voices && ln -s ../stories/train ../asterisk_voices data/voices/
+./launch/stories.sh; ./launch/asterisk.sh
+mkdir data/voices; ln -s ../stories/train ../asterisk_voices data/voices/
+unzip docs/models/asterisk_codec_light.zip -d models
 audiolm train configs/stories/codec.py
 """
 
@@ -14,7 +15,7 @@ from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.training.config import WarmStartConfig
 
-STEPS = 3_000
+STEPS = 2_400
 # What a released codec holds are the averaged weights, for both the weights and their averages.
 _RELEASED = WarmStartConfig(
     source="models/asterisk_codec_light",

@@ -17,14 +17,21 @@ CLUSTERS = 200  # a closed world of words has few sounds
 
 
 def stage(
-    name: str, crop_seconds: float, *, batch_size: int, steps: int, dropout: float
+    name: str,
+    crop_seconds: float,
+    *,
+    batch_size: int,
+    steps: int,
+    layers: int = 6,
+    width: int = 192,
+    tied_embeddings: bool = False,
 ) -> StageExperiment:
-    """6 layers of width 256, 5M parameters beside the embeddings."""
+    """6 layers of width 192, 3.5M parameters beside the embeddings."""
     return StageExperiment(
         directory=f"{RUNS}/{name}_lm",
         tokens=f"{RUNS}/tokens",
         codec=f"{RUNS}/codec",
-        semantic=f"{RUNS}/kmeans",
+        semantic="models/stories_units",
         batch_size=batch_size,
         model=StageModelConfig(
             stage=StageConfig(
@@ -36,17 +43,30 @@ def stage(
                 crop_seconds=crop_seconds,
             ),
             decoder=DecoderConfig(
-                layers=6, heads=4, head_width=64, width=256, ff_width=1024, dropout=dropout
+                layers=layers,
+                heads=4,
+                head_width=48,
+                width=width,
+                ff_width=4 * width,
+                dropout=0.1,
+                tied_embeddings=tied_embeddings,
+                scan_layers=False,
             ),
         ),
         optimizer=OptimizerConfig(
             learning_rate=1e-3,
-            warmup_steps=200,
+            warmup_steps=100,
             schedule="cosine",
             total_steps=steps,
+            final_fraction=0.05,
             weight_decay=0.05,
         ),
         loop=LoopConfig(
-            steps=steps, log_every=20, evaluate_every=250, checkpoint_every=100, keep_best=1
+            steps=steps,
+            log_every=20,
+            evaluate_every=200,
+            heldout_batches=8,
+            checkpoint_every=50,
+            keep_best=1,
         ),
     )

@@ -1,4 +1,4 @@
-"""Stage 1 on synthetic stories; not run yet.
+"""Stage 1 on synthetic stories.
 
 audiolm train configs/stories/semantic_lm.py
 """
@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 15 s: several sentences of a story."""
-    return stage("semantic", 15.0, batch_size=24, steps=4000, dropout=0.1)
+    return stage("semantic", 15.0, batch_size=16, steps=2000)
