@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.eight_bits import from_eight_bits
 from audiolm_jax.artifacts.local_copy import local_copy
 from audiolm_jax.artifacts.safetensors_file import SafetensorsWriter, bytes_of
 from audiolm_jax.errors import InputError
@@ -103,7 +104,7 @@ class _Described:
 
 def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
     """Reads a model folder of a kind, None for any, and checks it against its fingerprint; weights
-    that are stored in 16 bits (`audiolm release`) are widened to float32."""
+    that are stored in 16 or 8 bits (`audiolm release`) are widened to float32."""
     for name in (MODEL_JSON, WEIGHTS):
         if not (directory / name).is_file():
             raise InputError(
@@ -124,6 +125,10 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
         raise InputError(f"{directory}: holds a {record['kind']!r} model, expected {kind!r}")
     if compute_fingerprint(record["kind"], record["config"], arrays) != record["fingerprint"]:
         raise InputError(f"{directory}: does not match its fingerprint; copy it again")
+    try:
+        arrays = from_eight_bits(arrays)
+    except ValueError as error:
+        raise InputError(f"{directory}: {error}; release the model again") from error
     arrays = {
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in arrays.items()

@@ -4,12 +4,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
 
 from audiolm_jax.artifacts.archive import pack
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.eight_bits import to_eight_bits
 from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
 from audiolm_jax.artifacts.run_folder import model_folder
@@ -24,8 +26,8 @@ README = "README.md"
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseOptions:
-    """Write a zip archive of one model folder, weights rounded to 16 bits, with a model card; or
-    of a bundle, as it is.
+    """Write a zip archive of one model folder, weights rounded to 16 or 8 bits, with a model card;
+    or of a bundle, as it is.
 
     Unpacked a model is a folder like any other, with a fingerprint of its own, for rounding makes
     it another model; the parts of a bundle know each other by fingerprint, so its weights stay.
@@ -38,6 +40,9 @@ class ReleaseOptions:
     """Archive to write, NAME.zip; it holds the folder NAME."""
     licence: str
     """Licence and attribution of the weights, for the model card."""
+    bits: Literal[16, 8] = 16
+    """Of a weight of a model. 8 halves the archive again: blocks of 32 weights share a unit, and
+    each lies at most half of it from what it was; measure what that changes before you share it."""
 
 
 def release(arguments: Sequence[str]) -> None:
@@ -67,7 +72,13 @@ def _release_bundle(options: ReleaseOptions) -> None:
 
 def _release(options: ReleaseOptions) -> None:
     source = load_model(model_folder(options.model))
-    arrays = {name: _halve(name, array) for name, array in source.arrays.items()}
+    arrays = {}
+    for name, array in source.arrays.items():
+        is_table = array.dtype == np.float32 and array.ndim > 1
+        if options.bits == 8 and is_table:
+            arrays |= to_eight_bits(name, array)
+        else:
+            arrays[name] = _halve(name, array)
     provenance = {
         **source.provenance,
         "model": options.out.stem,
@@ -96,10 +107,11 @@ def _halve(name: str, array: np.ndarray) -> np.ndarray:
 
 def _model_card(options: ReleaseOptions, source: ModelFolder, fingerprint: str) -> str:
     facts = source.provenance
+    what = f"A model of kind `{source.kind}`, trained with audiolm_jax"
     shown = {key: facts[key] for key in ("steps", "data", "config_hash") if key in facts}
     lines = [
         f"# {options.out.stem}\n",
-        f"A model of kind `{source.kind}`, trained with audiolm_jax; weights in 16 bits.\n",
+        f"{what}; weights in {options.bits} bits.\n",
         f"- fingerprint {fingerprint[:16]}, rounded from {source.fingerprint[:16]}",
         *(f"- {key}: {json.dumps(value)}" for key, value in shown.items()),
         f"- licence of the weights: {options.licence}\n",

@@ -11,11 +11,10 @@ from audiolm_jax.artifacts.model_folder import load_model, save_model
 from audiolm_jax.cli.main import main
 
 
-def released(source, tmp_path, name="voices"):
+def released(source, tmp_path, name="voices", *flags):
     out = tmp_path / f"{name}.zip"
-    assert (
-        main(["release", str(source), "--out", str(out), "--licence", "CC BY 3.0, A. Nother"]) == 0
-    )
+    words = [str(source), "--out", str(out), "--licence", "CC BY 3.0, A. Nother", *flags]
+    assert main(["release", *words]) == 0
     with zipfile.ZipFile(out) as archive:
         # Not the time of writing, which two archives of one test may share.
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -38,6 +37,19 @@ def test_a_released_model_is_the_rounded_one(capsys, tiny_bundle, tmp_path):
     assert after.fingerprint[:16] in card
     assert f"{out.stat().st_size:,} bytes" in capsys.readouterr().out
     assert not [path.name for path in tmp_path.iterdir() if path not in (out, folder.parent)]
+
+
+def test_a_model_in_8_bits_is_near_and_half_as_large(tiny_bundle, tmp_path):
+    source = tiny_bundle / "codec"
+    halves, _ = released(source, tmp_path)
+    out, folder = released(source, tmp_path, "small", "--bits", "8")
+    before, after = load_model(source), load_model(folder)
+    assert after.arrays.keys() == before.arrays.keys()
+    for name, array in before.arrays.items():
+        most = np.abs(array).max() / 127 if array.ndim > 1 else np.abs(array).max() / 1000
+        np.testing.assert_allclose(after.arrays[name], array, rtol=0, atol=0.51 * most)
+    assert out.stat().st_size < 0.7 * halves.stat().st_size  # much of a tiny model is names
+    assert "weights in 8 bits" in (folder / "README.md").read_text()
 
 
 def test_a_released_codec_works_and_its_bytes_are_fixed(capsys, tiny_bundle, tmp_path):

@@ -1,4 +1,4 @@
-"""The bigram yardstick against sources whose entropy is known."""
+"""The n-gram yardsticks against sources whose entropy is known."""
 
 import dataclasses
 
@@ -7,7 +7,16 @@ import pytest
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.likelihood import stage_likelihood
-from audiolm_jax.stages import BOS, EOS, FIRST_ID, Sequence, StageConfig, build_sequence
+from audiolm_jax.evaluation.measures.ngram import NgramModel, targets_of
+from audiolm_jax.stages import (
+    BOS,
+    EOS,
+    FIRST_ID,
+    Sequence,
+    StageConfig,
+    build_sequence,
+    legal_ids,
+)
 
 SEMANTIC = StageConfig("semantic", semantic_clusters=12)
 COARSE = StageConfig("coarse", semantic_clusters=5, codebook_size=6, levels=4, coarse_levels=2)
@@ -99,6 +108,58 @@ def coarse_and_fine(config, rng, clips):
         codes[:, 3] = 5  # level 3 is constant
         sequences.append(build_sequence(semantic, codes, True, config))
     return sequences
+
+
+def order_2_walk(length, rng, table):
+    """Each token is drawn after the two before it."""
+    walk = list(rng.integers(len(table), size=2))
+    while len(walk) < length:
+        walk.append(rng.choice(len(table), p=table[walk[-2], walk[-1]]))
+    return np.array(walk)
+
+
+def test_a_fivegram_knows_what_a_bigram_cannot():
+    rng = np.random.default_rng(6)
+    table = rng.dirichlet(np.full(6, 0.2), (6, 6)) + 1e-6
+    table /= table.sum(-1, keepdims=True)
+    walks = [order_2_walk(300, rng, table) for _ in range(50)]
+    train, heldout = semantic_sequences(walks[:40]), semantic_sequences(walks[40:])
+    report = stage_likelihood(SEMANTIC, train, heldout, {"semantic": 1.0, "end": 1.0})
+    tokens = [(w[i - 2], w[i - 1], w[i]) for w in walks[40:] for i in range(2, len(w))]
+    truth = -np.mean([np.log(table[each]) for each in tokens])
+    assert truth < report.total.fivegram_nats < truth + 0.06
+    assert report.total.fivegram_nats < report.total.bigram_nats - 0.1
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_an_ngram_is_a_distribution_after_any_history(order):
+    rng = np.random.default_rng(order)
+    walks = [rng.integers(4, size=rng.integers(1, 30)) for _ in range(8)]
+    model = NgramModel(semantic_sequences(walks), SEMANTIC, order)
+    legal = np.flatnonzero(legal_ids(SEMANTIC)[0])
+    for walk in ([], [0], [3, 1, 2], [9, 9, 9, 9, 9], list(walks[0][:6])):  # 9 was never seen
+        nexts = [Sequence(np.array([BOS, *(np.array(walk, int) + FIRST_ID), x]), 1) for x in legal]
+        targets = targets_of(nexts, SEMANTIC, "test", order - 1)
+        last = np.cumsum([len(s.tokens) - 1 for s in nexts]) - 1
+        for nats in model.nats(targets):
+            assert np.exp(-nats[last]).sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_an_interpolated_bigram_by_hand():
+    """Two training sequences 0 1 and 0 1 0: each is predicted from the other."""
+    walks = [np.array([0, 1]), np.array([0, 1, 0])]
+    model = NgramModel(semantic_sequences(walks), SEMANTIC, 2)
+    (nats_1, nats_2) = model.nats(
+        targets_of(semantic_sequences([np.array([0, 1])]), SEMANTIC, "test", 1)
+    )
+    even = 1 / len(np.flatnonzero(legal_ids(SEMANTIC)[0]))
+    # Level: 5 tokens, of which 3 are 0 and 2 are 1. Its weight lies between 0 and 1.
+    w = (np.exp(-nats_1[0]) - even) / (3 / 5 - even)
+    assert 0.5 < w < 1
+    assert np.exp(-nats_1[1]) == pytest.approx(w * 2 / 5 + (1 - w) * even)
+    # After the beginning always 0, after 0 always 1.
+    v = (np.exp(-nats_2[1]) - np.exp(-nats_1[1])) / (1 - np.exp(-nats_1[1]))
+    assert 0.5 < v < 1
 
 
 def test_rows_of_the_coarse_stage():

@@ -146,8 +146,7 @@ def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
         {name: counts[f"loss/{name}"] for name in present},
     )
     row = likelihood.total
-    logger.info(
-        "%s: %.3f nats per held-out token; unigram entropy %.3f, bigram %.3f, log vocabulary %.3f",
-        *(config.name, row.model_nats, row.unigram_nats, row.bigram_nats, row.log_vocabulary),
-    )
+    fivegram = "" if row.fivegram_nats is None else f", 5-gram {row.fivegram_nats:.3f}"
+    beside = f"unigram entropy {row.unigram_nats:.3f}, bigram {row.bigram_nats:.3f}{fivegram}"
+    logger.info("%s: %.3f nats per held-out token; %s", config.name, row.model_nats, beside)
     return likelihood

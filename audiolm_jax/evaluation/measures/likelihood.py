@@ -1,16 +1,8 @@
 """Held-out loss of a stage beside what plain counting reaches on the same tokens.
 
-Three yardsticks, in nats per token, know the level of each position: log of the level's
-vocabulary; the empirical entropy of its held-out tokens themselves, which no fixed distribution
-can beat; and a bigram model, which interpolates three estimates of token x after context c,
-
-    p(x | c) = a n(c, x) / n(c)  +  b n(x) / n  +  g / legal ids of the level,
-
-with n counted at positions of the same level. The weights (a, b, g) are shared by all contexts of
-a level seen about equally often (powers of two of n(c)) and fitted by expectation maximization on
-the training tokens, each sequence predicted from the counts of all the others: leaving out single
-tokens would flatter the estimate, for a recording repeats itself (Jelinek-Mercer interpolation
-with deleted estimates; Chen and Goodman 1999, section 2.3).
+Yardsticks, in nats per token, know the level of each position: log of the level's vocabulary; the
+empirical entropy of its held-out tokens themselves, which no fixed distribution can beat; a bigram
+of the training tokens and, for the semantic stage, a 5-gram (`ngram`).
 """
 
 import dataclasses
@@ -18,13 +10,13 @@ import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from jaxtyping import Float64
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.histograms import entropy
-from audiolm_jax.stages import EOS, Sequence, StageConfig, legal_ids, level_rows
+from audiolm_jax.evaluation.measures.ngram import NgramModel, targets_of
+from audiolm_jax.stages import Sequence, StageConfig
 
-EM_ITERATIONS = 60
+_ORDERS = {"semantic": 5}  # of the n-gram; others are bigrams
 TOTAL = "all"  # name of the row over all levels, end tokens left out
 
 
@@ -37,6 +29,7 @@ class LevelLikelihood:
     model_nats: float  # the model's mean loss on them
     unigram_nats: float  # the tokens' entropy; of ends the surprise, as often as they may come
     bigram_nats: float  # mean loss of the bigram model fitted on the training tokens
+    fivegram_nats: float | None  # the same of a 5-gram, of semantic tokens only
     log_vocabulary: float  # log of the codes of one level; of all legal ids in the row "end"
 
     @property
@@ -74,129 +67,6 @@ class StageLikelihood:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Targets:
-    """Target tokens of many sequences, flat: int64 [n] each."""
-
-    tokens: np.ndarray  # ids
-    contexts: np.ndarray  # the id before each
-    positions: np.ndarray  # place in the stream modulo the levels; 0 for an end token
-    rows: np.ndarray  # in `StageConfig.level_names`
-    sequences: np.ndarray  # which sequence the token is of
-
-
-def _targets(sequences: Iterable[Sequence], config: StageConfig, name: str) -> _Targets:
-    columns: list[tuple[np.ndarray, ...]] = []
-    legal = legal_ids(config)
-    for index, sequence in enumerate(sequences):
-        tokens = np.asarray(sequence.tokens, np.int64)
-        target = tokens[sequence.target_start :]
-        if not len(target):
-            continue
-        positions = np.arange(len(target)) % len(config.target_levels)
-        is_known = target.min() >= 0 and target.max() < config.vocab_size
-        if not is_known or not np.all(legal[positions, target]):
-            raise ValueError(f"{name} sequence {index}: a target id that its level does not admit")
-        contexts = tokens[sequence.target_start - 1 : -1]
-        rows = level_rows(len(target), bool(target[-1] == EOS), config).astype(np.int64)
-        columns.append((target, contexts, positions, rows, np.full(len(target), index)))
-    if not columns:
-        raise InputError(f"{config.name} stage: no {name} tokens; expected at least one sequence")
-    return _Targets(*(np.concatenate(column) for column in zip(*columns, strict=True)))
-
-
-class _Counts:
-    """How often each key occurs, looked up by binary search: keys are far too many for a table."""
-
-    def __init__(self, keys: np.ndarray):
-        self.keys, self.counts = np.unique(keys, return_counts=True)
-
-    def __getitem__(self, keys: np.ndarray) -> np.ndarray:
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[places] == keys, self.counts[places], 0)
-
-
-def _buckets(context_counts: np.ndarray) -> np.ndarray:
-    """0 for a context never seen, then one bucket for each power of two."""
-    return np.ceil(np.log2(context_counts + 1.0)).astype(np.int64)
-
-
-class BigramModel:
-    """The interpolated bigram model of one stage; about 200 bytes for each training token."""
-
-    def __init__(self, sequences: Iterable[Sequence], config: StageConfig):
-        """Fits on training sequences, two or more, each recording once: overlapping crops of one
-        would vouch for each other."""
-        self._config = config
-        self._legal = legal_ids(config).sum(axis=1)  # ids that may stand at each position
-        train = _targets(sequences, config, "training")
-        if train.sequences[0] == train.sequences[-1]:
-            raise InputError(
-                f"{config.name} stage: one training sequence: the bigram model needs at least two"
-            )
-        self._counts = [_Counts(keys) for keys in self._keys(train)]
-        self._weights = self._fit_weights(train)
-
-    def nats(self, targets: _Targets) -> Float64[np.ndarray, " n"]:
-        """Loss of each token."""
-        estimates, buckets = self._estimates(targets, leaves_own_out=False)
-        buckets = np.minimum(buckets, self._weights.shape[1] - 1)
-        weights = self._weights[targets.positions, buckets]
-        return -np.log(np.sum(weights * estimates, axis=1))
-
-    def _keys(self, targets: _Targets) -> tuple[np.ndarray, ...]:
-        """What is counted: pairs, contexts and tokens at a position, and positions."""
-        size = self._config.vocab_size
-        contexts = targets.positions * size + targets.contexts
-        tokens = targets.positions * size + targets.tokens
-        return contexts * size + targets.tokens, contexts, tokens, targets.positions
-
-    def _estimates(
-        self, targets: _Targets, leaves_own_out: bool
-    ) -> tuple[Float64[np.ndarray, "n 3"], np.ndarray]:
-        """Bigram, unigram and uniform probability of each token, and the bucket of its context."""
-        keys = self._keys(targets)
-        counts = [table[own] for table, own in zip(self._counts, keys, strict=True)]
-        if leaves_own_out:
-            counts = [n - _own(own, targets.sequences) for n, own in zip(counts, keys, strict=True)]
-        pairs, contexts, tokens, positions = counts
-        bigram, unigram = pairs / np.maximum(contexts, 1), tokens / np.maximum(positions, 1)
-        uniform = 1.0 / self._legal[targets.positions]
-        return np.stack([bigram, unigram, uniform], axis=1), _buckets(contexts)
-
-    def _fit_weights(self, train: _Targets) -> Float64[np.ndarray, "positions buckets 3"]:
-        estimates, buckets = self._estimates(train, leaves_own_out=True)
-        n_buckets = int(_buckets(self._counts[1].counts).max()) + 1
-        cells = train.positions * n_buckets + buckets
-        n_cells = len(self._legal) * n_buckets
-        weights = np.full((n_cells, 3), 1.0 / 3.0)
-        for _ in range(EM_ITERATIONS):
-            shares = weights[cells] * estimates
-            shares /= shares.sum(axis=1, keepdims=True)
-            # One made-up token a cell keeps every weight above zero, so that no loss is infinite.
-            sums = np.stack(
-                [np.bincount(cells, shares[:, k], n_cells) + 1.0 / 3.0 for k in range(3)], axis=1
-            )
-            weights = sums / sums.sum(axis=1, keepdims=True)
-        table = weights.reshape(len(self._legal), n_buckets, 3)
-        seen = np.bincount(cells, minlength=n_cells).reshape(len(self._legal), n_buckets) > 0
-        for bucket in range(1, n_buckets):  # leaving a sequence out can empty the fullest bucket
-            empty = ~seen[:, bucket]
-            table[empty, bucket] = table[empty, bucket - 1]
-        return table
-
-
-def _own(keys: np.ndarray, sequences: np.ndarray) -> np.ndarray:
-    """For each token, how often its key occurs in its own sequence."""
-    order = np.lexsort((keys, sequences))
-    keys, sequences = keys[order], sequences[order]
-    starts = np.concatenate([[True], (keys[1:] != keys[:-1]) | (sequences[1:] != sequences[:-1])])
-    groups = np.cumsum(starts) - 1
-    own = np.empty(len(order), np.int64)
-    own[order] = np.bincount(groups)[groups]
-    return own
-
-
 def stage_likelihood(
     config: StageConfig,
     train: Iterable[Sequence],
@@ -207,9 +77,9 @@ def stage_likelihood(
     """The table of one stage from its training sequences, each recording once, and the held-out
     ones that the model's mean losses, in nats by name of `config.level_names`, were measured on.
     `model_counts` are the tokens behind each mean; if given, they must be those of `heldout`."""
-    bigram = BigramModel(train, config)
-    targets = _targets(heldout, config, "held-out")
-    nats = bigram.nats(targets)
+    order = _ORDERS.get(config.name, 2)
+    targets = targets_of(heldout, config, "held-out", order - 1)
+    nats = NgramModel(train, config, order).nats(targets)
     rows: list[LevelLikelihood] = []
     for row, name in enumerate(config.level_names):
         chosen = targets.rows == row
@@ -229,9 +99,10 @@ def stage_likelihood(
             unigram = float(np.log(np.sum(targets.positions == 0) / tokens))
         else:
             unigram = entropy(np.bincount(targets.tokens[chosen]))
-        bigram_nats = float(nats[chosen].mean())
+        bigram = float(nats[1][chosen].mean())
+        fivegram = float(nats[4][chosen].mean()) if order == 5 else None
         log_vocabulary = float(np.log(config.target_codebook_size + is_end))
-        rows.append(LevelLikelihood(name, tokens, loss, unigram, bigram_nats, log_vocabulary))
+        rows.append(LevelLikelihood(name, tokens, loss, unigram, bigram, fivegram, log_vocabulary))
     return StageLikelihood(config.name, (*rows, _total(rows)))
 
 
@@ -240,6 +111,16 @@ def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
     if not levels:
         raise InputError("no held-out tokens besides end tokens; expected at least one level")
     tokens = sum(row.tokens for row in levels)
-    fields = ("model_nats", "unigram_nats", "bigram_nats", "log_vocabulary")
-    sums = [sum(row.tokens * getattr(row, field) for row in levels) for field in fields]
-    return LevelLikelihood(TOTAL, tokens, *(total / tokens for total in sums))
+
+    def mean(field: str) -> float:
+        return sum(row.tokens * getattr(row, field) for row in levels) / tokens
+
+    return LevelLikelihood(
+        TOTAL,
+        tokens,
+        mean("model_nats"),
+        mean("unigram_nats"),
+        mean("bigram_nats"),
+        None if levels[0].fivegram_nats is None else mean("fivegram_nats"),
+        mean("log_vocabulary"),
+    )

@@ -1,0 +1,51 @@
+"""Weights in 8 bits: whole numbers and, for each block of 32 that follow each other, their unit.
+
+An array `NAME` of float32 becomes `NAME`, int8 of the same shape, and `NAME.units`, float16
+[blocks]: a value is its whole number times its block's unit, at most half a unit from what it was
+(and as much as the rounding of the unit itself moves it, 0.05 %).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from audiolm_jax.errors import InputError
+
+BLOCK = 32
+UNITS = ".units"
+_MOST = 127
+
+
+def to_eight_bits(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """The two arrays in place of one of float32. InputError for numbers that no unit reaches."""
+    flat = np.pad(array.reshape(-1), (0, -array.size % BLOCK)).reshape(-1, BLOCK)
+    with np.errstate(over="ignore"):
+        units = (np.abs(flat).max(axis=1) / _MOST).astype(np.float16)
+    if not np.isfinite(units).all():
+        raise InputError(f"{name}: holds numbers too large for 8 bits; take 16, or the folder")
+    # Rounding has made some units a little less than the largest of a block needs.
+    short = np.abs(flat).max(axis=1) > _MOST * units.astype(np.float32)
+    units = np.where(short, np.nextafter(units, np.float16(np.inf)), units)
+    whole = np.rint(flat / np.maximum(units, np.finfo(np.float16).smallest_subnormal)[:, None])
+    return {
+        name: whole.reshape(-1)[: array.size].reshape(array.shape).astype(np.int8),
+        f"{name}{UNITS}": units,
+    }
+
+
+def from_eight_bits(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All arrays, those in 8 bits as float32 again. ValueError for units of no array."""
+    found = {name for name in arrays if name.endswith(UNITS)}
+    result = {}
+    for name in arrays.keys() - found:
+        array = arrays[name]
+        if (units := arrays.get(f"{name}{UNITS}")) is not None:
+            found.discard(f"{name}{UNITS}")
+            if array.dtype != np.int8 or len(units) != -(-array.size // BLOCK):
+                raise ValueError(f"{name}: {array.dtype} {array.shape} with {len(units)} units")
+            wide = np.repeat(units.astype(np.float32), BLOCK)[: array.size]
+            array = array * wide.reshape(array.shape)
+        result[name] = array
+    if found:
+        raise ValueError(f"{min(found)}: units of no array")
+    return result
