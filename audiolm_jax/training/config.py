@@ -47,6 +47,9 @@ class LoopConfig:
     error and ends with status 124; None lets it hang. Compiling the step does not count."""
     progress_seconds: float = 10.0
     """Seconds between two progress lines where there is no terminal."""
+    reference: Place | None = None
+    """metrics.jsonl of a finished run of this config: held-out metrics that lie elsewhere are told,
+    with the usual reasons; None compares with none."""
 
     def __post_init__(self) -> None:
         positive = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
@@ -84,7 +87,7 @@ class LoopConfig:
 _CHANGEABLE = {
     "log_every", "evaluate_every", "heldout_batches", "checkpoint_every", "keep_checkpoints",
     "keep_best", "best_metric", "best_is", "export", "tensorboard", "wandb_project",
-    "profile_steps", "stall_seconds", "progress_seconds",
+    "profile_steps", "stall_seconds", "progress_seconds", "reference",
 }  # fmt: skip
 
 

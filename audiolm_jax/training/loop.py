@@ -41,6 +41,7 @@ from audiolm_jax.training.metrics import MetricsWriter
 from audiolm_jax.training.preemption import TrainingStopped, watch_signals
 from audiolm_jax.training.profile import Profile
 from audiolm_jax.training.progress import Progress, StepClock
+from audiolm_jax.training.reference import Reference
 from audiolm_jax.training.state import Batch, Metrics, TrainProgram, TrainState
 from audiolm_jax.training.step import jit_step, make_init
 from audiolm_jax.training.topology import peak_flops
@@ -87,6 +88,7 @@ def train(
     # Compiled, because a host cannot put a value on the devices of another one.
     seed_key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated(mesh))()
     init_key = jax.random.fold_in(seed_key, _INIT)
+    reference = Reference(config.reference)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(name_full_disk(directory))
@@ -205,6 +207,8 @@ def train(
                 watchdog.at("making samples", step, limited=False)
                 context.on_evaluate(step, state, writer)
             writer.write_heldout(step, means)  # this line says that the step is evaluated
+            for line in reference.outside(step, means):
+                progress.note(line)
             if reason is not None:
                 raise lost(step, reason)
             rank()
