@@ -3,6 +3,7 @@
 python benchmarks/generate.py                                   d 512 x 6, float32: minutes
 python benchmarks/generate.py --rows 1 8 --weights float32 int8 --stages semantic --json out.json
 python benchmarks/generate.py --width 128 --layers 3 --ff-width 256 --codes 256   the demo's size
+python benchmarks/generate.py --stages semantic --audiolm-pytorch VENV/bin/python   beside it
 
 Weights are random, of the sizes given; sequences are as long as `--prompt` and `--steps` make them.
 Decoding and measurements of the bandwidth take turns, so that other work on the machine slows both;
@@ -17,6 +18,7 @@ import dataclasses
 import json
 import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +180,17 @@ def likelihood_change(
     return mean(weights) - mean("trained")
 
 
+def measure_pytorch(options: argparse.Namespace, rows: int) -> dict[str, Any]:
+    """The semantic stage of audiolm-pytorch, of the same width, layers and threads."""
+    script = Path(__file__).with_name("peer_pytorch.py")
+    sizes = {"rows": rows, "threads": len(os.sched_getaffinity(0))}
+    sizes |= {name: getattr(options, name) for name in ("width", "layers", "codes", "prompt")}
+    flags = [str(word) for name, size in sizes.items() for word in (f"--{name}", size)]
+    command = [str(options.audiolm_pytorch), str(script), *flags, "--steps", str(options.steps)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
@@ -195,6 +208,7 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=250)
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--audiolm-pytorch", type=Path, help="Python that has that package")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     network = DecoderConfig(
@@ -239,6 +253,15 @@ def main() -> None:
                     f"{likelihood}",
                     flush=True,
                 )
+                if options.audiolm_pytorch and name == "semantic":
+                    row["audiolm_pytorch"] = theirs = measure_pytorch(options, rows)
+                    ratio = row["decode_tokens_per_second"] / theirs["decode_tokens_per_second"]
+                    print(
+                        f"audiolm-pytorch rows {rows}: decode "
+                        f"{theirs['decode_tokens_per_second']:,.1f} tokens/s; ours is "
+                        f"{ratio:.1f} times as fast",
+                        flush=True,
+                    )
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 
