@@ -88,7 +88,9 @@ def _speak(
     began = reported = time.monotonic()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        futures = [pool.submit(_speak_chunk, directory, chunk, voices, are_phones) for chunk in chunks]
+        futures = [
+            pool.submit(_speak_chunk, directory, chunk, voices, are_phones) for chunk in chunks
+        ]
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             now = time.monotonic()

@@ -95,7 +95,7 @@ def _balanced(pairs: Sequence[AgreementPair]) -> list[AgreementPair]:
 def _sentences(pair: AgreementPair) -> tuple[str, ...]:
     """The sentences of the right text: the last is the one with the exchanged word."""
     told = story(pair.story).sentences
-    for number, sentence in enumerate(told):
+    for number in range(len(told)):
         for parts in (told[number : number + 1], told[max(number - 1, 0) : number + 1]):
             if " ".join(parts) == pair.good and pair.bad.startswith(" ".join(parts[:-1])):
                 return tuple(parts)

@@ -45,9 +45,9 @@ Files of the world, from the grammar itself, not counted in samples:
                               are no English words, although each two neighboring phones occur in
                               the world
 
-pairs/ holds some of these pairs as sound, if they were spoken. pairs.tsv there has a row a pair: kind,
-type, speaker, voice (whether training hears that speaker), the files of the good and the bad member,
-both by the same speaker, and what they say: texts of held-out stories, or phones.
+pairs/ holds some of these pairs as sound, unless they were left out. pairs.tsv there has a row a
+pair: kind, type, speaker, voice (whether training hears that speaker), the files of the good and
+the bad member, both by that speaker, and what they say: texts of held-out stories, or phones.
 
 Who made the speech, and under which licence:
 
@@ -93,9 +93,7 @@ def write_tables(directory: Path) -> list[Row]:
     return rows
 
 
-def write_world(
-    directory: Path, first_story: int
-) -> tuple[list[AgreementPair], list[WordPair]]:
+def write_world(directory: Path, first_story: int) -> tuple[list[AgreementPair], list[WordPair]]:
     """README and the folder world, whose pairs it returns; those of agreement are from held-out
     stories from `first_story` on."""
     write_text(directory / "README", README.format(words=len(vocabulary())))

@@ -144,6 +144,11 @@ class BigramModel:
         weights = self._weights[targets.positions, buckets]
         return -np.log(np.sum(weights * estimates, axis=1))
 
+    def losses(self, sequences: Iterable[Sequence]) -> list[Float64[np.ndarray, " _"]]:
+        """Loss of each target token of each sequence, nats; every sequence must have some."""
+        targets = _targets(sequences, self._config, "given")
+        return np.split(self.nats(targets), np.flatnonzero(np.diff(targets.sequences)) + 1)
+
     def _keys(self, targets: _Targets) -> tuple[np.ndarray, ...]:
         """What is counted: pairs, contexts and tokens at a position, and positions."""
         size = self._config.vocab_size
