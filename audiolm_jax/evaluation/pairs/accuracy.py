@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64
 from audiolm_jax.evaluation.pairs.pairs import Pair
 
 RESAMPLES = 2000  # draws of the bootstrap
+_MOST_DRAWN = 1 << 18  # rows held at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,10 @@ def bootstrap(values: Float64[np.ndarray, "n c"], seed: int) -> list[Accuracy]:
     """Mean of each column with the 2.5th and the 97.5th percentile of the means of 2000 draws of
     rows with replacement, the same rows for all columns."""
     rng, count = np.random.default_rng(seed), len(values)
-    means = np.stack([values[rng.integers(0, count, count)].mean(0) for _ in range(RESAMPLES)])
+    at_once = max(1, _MOST_DRAWN // count)
+    sizes = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
+    blocks = [values[rng.integers(0, count, (size, count))].mean(1) for size in sizes]
+    means = np.concatenate(blocks)
     low, high = np.percentile(means, (2.5, 97.5), axis=0)
     triples = zip(values.mean(0), low, high, strict=True)
     return [Accuracy(*(float(x) for x in triple)) for triple in triples]
