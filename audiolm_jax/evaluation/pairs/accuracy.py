@@ -46,8 +46,8 @@ def outcomes(
 def tabulate(
     pairs: Sequence[Pair], scored: Mapping[str, Float64[np.ndarray, " n"]], seed: int
 ) -> list[Row]:
-    """For each kind in order a row over all, then one for each value of each group; `scored` are
-    the `outcomes` of the pairs by name."""
+    """For each kind in order a row over all, then one for each value of each group that has several;
+    `scored` are the `outcomes` of the pairs by name."""
     table = np.stack(list(scored.values()), axis=1)
     rows = []
     for kind in dict.fromkeys(pair.kind for pair in pairs):
@@ -55,6 +55,8 @@ def tabulate(
         names = dict.fromkeys(name for place in members for name in pairs[place].groups)
         for name in ("", *names):
             values = dict.fromkeys(pairs[place].groups.get(name, "") for place in members)
+            if name and len(values) == 1:
+                continue
             for value in _ordered([value for value in values if value or not name]):
                 own = [p for p in members if pairs[p].groups.get(name, "") == value]
                 means = _over_voices([pairs[place].key for place in own], table[own])
