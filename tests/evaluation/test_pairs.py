@@ -105,8 +105,8 @@ def write_gold(root, kind, lines, header):
 LEXICAL = "id,filename,voice,frequency,word,phones,length,correct"
 LEXICAL_LINES = [
     "0,aaa,A,7,rock,R AA K,3,1",
-    "0,aab,A,,reck,R EH K,3,0",
     "0,aac,B,,reck,R EH K,3,0",
+    "0,aab,A,,reck,R EH K,3,0",
     "0,aad,B,7,rock,R AA K,3,1",
     '1,aae,A,0,brik,"B, R",4,1',
     "1,aaf,A,0,brok,B R,4,0",
@@ -168,7 +168,7 @@ def test_the_folders_of_zerospeech_are_read(tmp_path):
 )
 def test_a_gold_file_that_is_wrong_is_one_line(tmp_path, lines, message):
     if len(lines) == 1 and "many" in lines[0]:
-        lines = [lines[0], LEXICAL_LINES[1]]
+        lines = [lines[0], LEXICAL_LINES[2]]
     write_gold(tmp_path, "lexical", lines, LEXICAL)
     with pytest.raises(InputError, match=message) as error:
         read_pairs(tmp_path, "dev")

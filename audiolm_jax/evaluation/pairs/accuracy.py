@@ -46,8 +46,10 @@ def outcomes(
 def tabulate(
     pairs: Sequence[Pair], scored: Mapping[str, Float64[np.ndarray, " n"]], seed: int
 ) -> list[Row]:
-    """For each kind in order a row over all, then one for each value of each group that has several;
-    `scored` are the `outcomes` of the pairs by name."""
+    """For each kind in order a row over all, then one for each value of every group with several.
+
+    `scored` are the `outcomes` of the pairs by name.
+    """
     table = np.stack(list(scored.values()), axis=1)
     rows = []
     for kind in dict.fromkeys(pair.kind for pair in pairs):
