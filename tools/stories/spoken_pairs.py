@@ -116,7 +116,7 @@ def _row(
     turns[type_] += 1
     able = [speaker for speaker in speakers if speaker.held_out == held_out]
     speaker = Lots("voice of a pair", kind, name).choice(able)
-    paths = (f"{kind}/{name}_{member}.flac" for member in ("good", "bad"))
+    paths = f"{kind}/{name}_good.flac", f"{kind}/{name}_bad.flac"
     voice = "held_out" if held_out else "heard"
     return SpokenPair(kind, type_, speaker.name, voice, *paths, good, bad)
 

@@ -152,8 +152,12 @@ def _lines(table: Path, delimiter: str, columns: Sequence[str]) -> list[Line]:
     frequency's."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+            reader = csv.reader(
+                file,
+                delimiter=delimiter,
+                quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+                strict=True,
+            )
             rows = [(reader.line_num, cells) for cells in reader if cells]
     except (OSError, UnicodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or f"it is no such table ({error})"
