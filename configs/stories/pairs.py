@@ -1,7 +1,7 @@
 """Spot the word, and agreement: stage 1 of synthetic stories on minimal pairs.
 
 ./launch/stories.sh
-unzip docs/models/stories_units.zip -d models
+unzip models/stories_units.zip -d models
 audiolm evaluate configs/stories/pairs.py
 """
 

@@ -174,6 +174,46 @@ def test_the_whole_road(tmp_path, parts):
     assert experiment.run().stat().st_mtime_ns == stamp  # finished already
 
 
+def test_the_folders_of_zerospeech(tmp_path, parts):
+    folder = tmp_path / "set" / "lexical" / "dev"
+    folder.mkdir(parents=True)
+    lines = ["id,filename,voice,frequency,word,phones,length,correct"]
+    for number in range(8):  # two pairs in two voices, and the right one of each before the other
+        write_wav(folder / f"f{number}.wav", tiny_models.voice(0.5, 90 + 30 * number), RATE_HZ, {})
+        pair, correct = number // 4, 1 - number % 2
+        voice = "AB"[number // 2 % 2]
+        lines.append(f"{pair},f{number},{voice},{7 * pair},w,W,1,{correct}")
+    (folder / "gold.csv").write_text("\n".join(lines) + "\n")
+    experiment = PairsExperiment(
+        directory=str(tmp_path / "out"),
+        pairs=str(tmp_path / "set"),
+        semantic_lm=str(parts / "semantic_lm"),
+        semantic=str(parts / "semantic"),
+    )
+    experiment.run()
+    record = json.loads((tmp_path / "out" / "pairs.json").read_text())
+    text = (tmp_path / "out" / "scores.tsv").read_text().splitlines()[1:]
+    scores = dict(line.split("\t")[::2] for line in text)
+    won = [
+        (float(good) > float(bad)) + 0.5 * (good == bad)
+        for good, bad in (
+            [scores[f"lexical/dev/f{n + wrong}.wav"] for wrong in (0, 1)] for n in range(0, 8, 2)
+        )
+    ]
+    expected = {
+        ("", ""): (2, sum(won) / 4),
+        ("vocabulary", "out"): (1, sum(won[:2]) / 2),
+        ("vocabulary", "in"): (1, sum(won[2:]) / 2),
+        ("frequency", "oov"): (1, sum(won[:2]) / 2),
+        ("frequency", "6-20"): (1, sum(won[2:]) / 2),
+    }
+    found = {
+        (row["group"], row["value"]): (row["pairs"], row["accuracies"]["model, sum"]["mean"])
+        for row in record["rows"]
+    }
+    assert found == expected
+
+
 def test_parts_that_do_not_belong_together_are_refused(tmp_path, parts):
     def of(**changes):
         return PairsExperiment(
