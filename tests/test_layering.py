@@ -20,7 +20,7 @@ LAYERS = [
     {"experiments.base"},
     {"evaluation.lifecycle", "evaluation.measures"},
     {"evaluation.page"},
-    {"evaluation.abx", "evaluation.bundle", "evaluation.codecs"},
+    {"evaluation.abx", "evaluation.bundle", "evaluation.codecs", "evaluation.pairs"},
     {"evaluation.sweep"},
     {"experiments"},
     {"tpu_plan"},

@@ -25,6 +25,7 @@ KINDS = {
         "evaluation.bundle.experiment:EvaluateExperiment",
         "evaluation.codecs.experiment:CodecEvaluateExperiment",
         "evaluation.abx.experiment:AbxExperiment",
+        "evaluation.pairs.experiment:PairsExperiment",
         "evaluation.sweep.experiment:SweepExperiment",
     ),
 }

@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 5 s, the first 4 of 12 levels."""
-    return stage("coarse", 5.0, batch_size=12, steps=4000, dropout=0.1)
+    return stage("coarse", 5.0, batch_size=6, steps=4000)

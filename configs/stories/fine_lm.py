@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 1.6 s, the last 8 of 12 levels."""
-    return stage("fine", 1.6, batch_size=12, steps=3000, dropout=0.1)
+    return stage("fine", 1.6, batch_size=8, steps=3000, tied_embeddings=True)

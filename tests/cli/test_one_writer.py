@@ -15,6 +15,7 @@ WRITERS = {
     "tokenize": ([f"{DEMO}/tokens.py"], "--directory", "tokens", False),
     "evaluate": ([f"{DEMO}/evaluate.py"], "--directory", "report", False),
     "evaluate ABX": ([f"{DEMO}/abx.py"], "--directory", "abx", False),
+    "evaluate pairs": (["configs/stories/pairs.py"], "--directory", "pairs", False),
     "evaluate sweep": (["configs/asterisk/sweep.py"], "--directory", "sweep", False),
     "codec file": (["encode", "x.wav", "--model", "none"], "--out", "x.codes", True),
     "codec folder": (["encode", "folder", "--model", "none"], "--out", "codes", False),

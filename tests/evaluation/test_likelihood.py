@@ -162,6 +162,17 @@ def test_an_interpolated_bigram_by_hand():
     assert 0.5 < v < 1
 
 
+def test_losses_of_sequences_are_those_of_each_alone():
+    rng = np.random.default_rng(7)
+    walks = [rng.integers(12, size=n) for n in (5, 30, 1, 12, 9)]
+    model = NgramModel(semantic_sequences(walks), SEMANTIC, 3)
+    together = model.losses(semantic_sequences(walks))
+    assert [[len(own) for own in nats] for nats in together] == [[len(w) for w in walks]] * 3
+    for number, sequence in enumerate(semantic_sequences(walks)):
+        for nats, alone in zip(together, model.losses([sequence]), strict=True):
+            np.testing.assert_allclose(nats[number], alone[0])
+
+
 def test_rows_of_the_coarse_stage():
     sequences = coarse_and_fine(COARSE, np.random.default_rng(3), 60)
     losses = {"level_0": 1.5, "level_1": 0.5, "end": 2.0}

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,26 @@ _PAUSE_SECONDS = (0.35, 0.65)  # between sentences
 _EDGE_SECONDS = 0.15  # of silence around a story
 
 
+class Spoken(Protocol):
+    """Sentences, or words as phones, that a speaker says one after the other: one file."""
+
+    @property
+    def path(self) -> str:
+        """Below the folder of the corpus."""
+
+    @property
+    def speaker(self) -> Speaker:
+        """Who says them."""
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """What is said, pauses between."""
+
+    @property
+    def key(self) -> tuple[int | str, ...]:
+        """Of the lots that decide pauses and breath."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Telling:
     """A story told by a speaker: one file."""
@@ -40,6 +61,16 @@ class Telling:
     def path(self) -> str:
         """Below the folder of the corpus."""
         return f"{self.part}/{self.speaker.name}/{self.seed:09d}.flac"
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """The sentences of the story."""
+        return story(self.seed).sentences
+
+    @property
+    def key(self) -> tuple[int | str, ...]:
+        """Of the lots that decide pauses and breath."""
+        return "telling", self.speaker.name, self.seed
 
 
 def is_held_out(seed: int) -> bool:
@@ -104,15 +135,15 @@ def _seeds(block: int, count: int, *, halves: bool) -> list[int]:
     return [next(unheard) if place % 2 else next(heard) for place in range(count)]
 
 
-def tell(telling: Telling, say: Say) -> np.ndarray:
-    """A whole story: its sentences with pauses between, float32 [samples] at RATE_HZ."""
-    lots = Lots("telling", telling.speaker.name, telling.seed)
-    pieces = [_silence(_EDGE_SECONDS)]
-    for number, sentence in enumerate(story(telling.seed).sentences):
+def tell(spoken: Spoken, say: Say) -> np.ndarray:
+    """A whole file: its sentences with pauses between, float32 [samples] at RATE_HZ."""
+    lots = Lots(*spoken.key)
+    sounds = [_silence(_EDGE_SECONDS)]
+    for number, piece in enumerate(spoken.pieces):
         if number:
-            pieces.append(_silence(lots.uniform(*_PAUSE_SECONDS)))
-        pieces.append(say(sentence, telling.speaker, lots.bits() >> 32))
-    return np.concatenate([*pieces, _silence(_EDGE_SECONDS)])
+            sounds.append(_silence(lots.uniform(*_PAUSE_SECONDS)))
+        sounds.append(say(piece, spoken.speaker, lots.bits() >> 32))
+    return np.concatenate([*sounds, _silence(_EDGE_SECONDS)])
 
 
 def _silence(seconds: float) -> np.ndarray:
@@ -137,7 +168,7 @@ def tellings_in(directory: Path) -> list[Telling]:
     return found
 
 
-def write_tellings(directory: Path, tellings: Iterable[Telling], say: Say) -> None:
+def write_tellings(directory: Path, tellings: Iterable[Spoken], say: Say) -> None:
     """Speaks those whose file is not there yet; a file appears whole or not at all."""
     for telling in tellings:
         path = directory / telling.path

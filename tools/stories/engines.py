@@ -12,6 +12,7 @@ import json
 import subprocess
 import tempfile
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,10 +48,19 @@ class Voices:
 
     def say(self, text: str, speaker: Speaker, seed: int) -> np.ndarray:
         """A sentence: float32 [samples] at RATE_HZ, trimmed, faded and at LEVEL."""
-        if speaker.engine not in self._loaded:
-            self._loaded[speaker.engine] = self._load(speaker.engine)
-        samples, rate_hz = self._loaded[speaker.engine].speak(text, speaker, seed)
-        return finish(samples, rate_hz)
+        return finish(*self._engine(speaker.engine).speak(text, speaker, seed))
+
+    def say_phones(self, phones: str, speaker: Speaker, seed: int) -> np.ndarray:
+        """The same of phones in hibari's alphabet; only its speakers can say them."""
+        engine = self._engine(speaker.engine)
+        if not isinstance(engine, HibariEngine):
+            raise ValueError(f"{speaker.name}: cannot say phones")
+        return finish(*engine.speak_phones([phones], speaker, seed))
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
 
     def _load(self, name: str) -> Engine:
         match name:
@@ -101,9 +111,15 @@ class HibariEngine:
 
     def speak(self, text: str, speaker: Speaker, seed: int) -> tuple[np.ndarray, int]:
         """A sentence in the timbre of a virtual speaker."""
+        return self.speak_phones(self._tts.phonemize(text), speaker, seed)
+
+    def speak_phones(
+        self, clauses: Sequence[str], speaker: Speaker, seed: int
+    ) -> tuple[np.ndarray, int]:
+        """The same of its phones, clause by clause."""
         assert speaker.timbre
         rng = np.random.default_rng(seed)
-        spoken = [self._one(p, speaker.timbre, rng) for p in self._tts.phonemize(text)]
+        spoken = [self._one(phones, speaker.timbre, rng) for phones in clauses]
         return np.concatenate(spoken), self._tts.sample_rate
 
     def _one(self, phones: str, timbre: Timbre, rng: np.random.Generator) -> np.ndarray:

@@ -12,10 +12,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from audiolm_jax.artifacts.atomic import write_json
-from tools.stories.corpus import CORPUS, Telling, plan_fast, plan_slow, write_tellings
+from tools.stories.corpus import CORPUS, Spoken, plan_fast, plan_slow, write_tellings
 from tools.stories.engines import Voices, unpack_kokoro
 from tools.stories.grammar import story
 from tools.stories.options import parse
+from tools.stories.spoken_pairs import plan_pairs
 from tools.stories.world import Row, write_tables, write_world
 
 _CHUNK = 8  # stories that a process speaks before it asks for more
@@ -59,8 +60,12 @@ def _make(directory: Path, options: argparse.Namespace) -> None:
     voices = Voices(options.flite, options.kokoro)
     _speak(directory, plan_fast(options.hours, options.seed), voices, options.workers)
     # The corpus is complete, tables and all, before the slow part begins.
-    write_world(directory, options.seed * CORPUS)
+    pairs = plan_pairs(*write_world(directory, options.seed * CORPUS))
     rows = write_tables(directory)
+    if not options.no_pairs:
+        _speak(directory, pairs.texts, voices, options.workers)
+        _speak(directory, pairs.phones, voices, options.workers, are_phones=True)
+        pairs.write_table(directory)
     if not options.no_slow:
         slow = plan_slow(options.slow_minutes, options.seed, options.slow_voices)
         _speak(directory, slow, voices, options.workers)
@@ -68,16 +73,24 @@ def _make(directory: Path, options: argparse.Namespace) -> None:
     print(_summary(directory, rows))
 
 
-def _speak(directory: Path, tellings: list[Telling], voices: Voices, workers: int) -> None:
+def _speak(
+    directory: Path,
+    tellings: Sequence[Spoken],
+    voices: Voices,
+    workers: int,
+    are_phones: bool = False,
+) -> None:
     """Speaks what is missing in several processes; the files do not depend on their number."""
     missing = [telling for telling in tellings if not (directory / telling.path).exists()]
     engines = "/".join(sorted({telling.speaker.engine for telling in tellings}))
-    print(f"== {engines}: {len(missing)} of {len(tellings)} stories to speak", flush=True)
+    print(f"== {engines}: {len(missing)} of {len(tellings)} files to speak", flush=True)
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     began = reported = time.monotonic()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        futures = [pool.submit(_speak_chunk, directory, chunk, voices) for chunk in chunks]
+        futures = [
+            pool.submit(_speak_chunk, directory, chunk, voices, are_phones) for chunk in chunks
+        ]
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             now = time.monotonic()
@@ -90,11 +103,14 @@ def _speak(directory: Path, tellings: list[Telling], voices: Voices, workers: in
 _voices_of_process: Voices | None = None
 
 
-def _speak_chunk(directory: Path, tellings: list[Telling], voices: Voices) -> None:
+def _speak_chunk(
+    directory: Path, tellings: Sequence[Spoken], voices: Voices, are_phones: bool
+) -> None:
     global _voices_of_process
     if _voices_of_process is None:  # the engines stay loaded from chunk to chunk
         _voices_of_process = voices
-    write_tellings(directory, tellings, _voices_of_process.say)
+    spoken = _voices_of_process
+    write_tellings(directory, tellings, spoken.say_phones if are_phones else spoken.say)
 
 
 def _summary(directory: Path, rows: list[Row]) -> str:

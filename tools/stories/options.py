@@ -27,6 +27,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="of each Kokoro voice (default: 5); takes about as long as it lasts",
     )
     slow.add_argument("--no-slow", action="store_true", help="leave Kokoro out")
+    parser.add_argument("--no-pairs", action="store_true", help="leave the minimal pairs unspoken")
     parser.add_argument(
         "--slow-voices", nargs="+", choices=KOKORO_VOICES, metavar="VOICE", help="not all 28"
     )

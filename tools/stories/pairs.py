@@ -60,7 +60,7 @@ def agreement_pairs(seeds: Iterable[int], per_kind: int) -> list[AgreementPair]:
         found = list(pairs_of(told))
         while found:
             pair = found.pop(lots.below(len(found)))
-            form = (pair.kind, _form(pair))
+            form = (pair.kind, form_of(pair))
             full = counts[pair.kind] >= per_kind
             if full or pair.kind in kinds or forms[form] * KINDS[pair.kind] >= per_kind:
                 continue
@@ -71,7 +71,7 @@ def agreement_pairs(seeds: Iterable[int], per_kind: int) -> list[AgreementPair]:
     return sorted(pairs, key=lambda pair: (list(KINDS).index(pair.kind), pair.story))
 
 
-def _form(pair: AgreementPair) -> str:
+def form_of(pair: AgreementPair) -> str:
     """What is to be balanced: the right word of closed classes, singular or plural of a noun."""
     if pair.kind == "plural":
         return "plural" if pair.good_word in _SINGULARS else "singular"

@@ -45,6 +45,10 @@ Files of the world, from the grammar itself, not counted in samples:
                               are no English words, although each two neighboring phones occur in
                               the world
 
+pairs/ holds some of these pairs as sound, unless they were left out. pairs.tsv there has a row a
+pair: kind, type, speaker, voice (whether training hears that speaker), the files of the good and
+the bad member, both by that speaker, and what they say: texts of held-out stories, or phones.
+
 Who made the speech, and under which licence:
 
     hibari_*    hibari-tts 0.2.1 (Apache-2.0), distilled from Kokoro-82M; formants, pitch, tempo and
@@ -89,8 +93,9 @@ def write_tables(directory: Path) -> list[Row]:
     return rows
 
 
-def write_world(directory: Path, first_story: int) -> None:
-    """README and the folder world; the pairs are from held-out stories from `first_story` on."""
+def write_world(directory: Path, first_story: int) -> tuple[list[AgreementPair], list[WordPair]]:
+    """README and the folder world, whose pairs it returns; those of agreement are from held-out
+    stories from `first_story` on."""
     write_text(directory / "README", README.format(words=len(vocabulary())))
     world = directory / "world"
     write_text(world / "words.txt", "".join(f"{word}\n" for word in vocabulary()))
@@ -99,7 +104,9 @@ def write_world(directory: Path, first_story: int) -> None:
     held_out = (seed for seed in itertools.count(first_story) if is_held_out(seed))
     agreement = agreement_pairs(held_out, _PAIRS_PER_KIND)
     write_text(world / "agreement.tsv", _table(AgreementPair._fields, agreement))
-    write_text(world / "spot_the_word.tsv", _table(WordPair._fields, spot_the_word()))
+    words = spot_the_word()
+    write_text(world / "spot_the_word.tsv", _table(WordPair._fields, words))
+    return agreement, words
 
 
 def spot_the_word() -> list[WordPair]:

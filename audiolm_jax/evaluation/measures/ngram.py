@@ -68,6 +68,7 @@ class NgramModel:
         """Fits on training sequences, two or more, each recording once: overlapping crops of one
         would vouch for each other. `order` 2 is a bigram."""
         self.order = order
+        self._config = config
         self._size = config.vocab_size + 1  # and the id before all
         self._even = 1.0 / legal_ids(config).sum(axis=1)
         train = targets_of(sequences, config, "training", order - 1)
@@ -97,6 +98,13 @@ class NgramModel:
             p = order.interpolate(contexts, targets, p)
             nats.append(-np.log(p))
         return nats
+
+    def losses(self, sequences: Iterable[Sequence]) -> list[list[Float64[np.ndarray, " _"]]]:
+        """Loss in nats of each target token of each sequence, by each order from 1 on; every
+        sequence must have some."""
+        targets = targets_of(sequences, self._config, "given", self.order - 1)
+        cuts = np.flatnonzero(np.diff(targets.sequences)) + 1
+        return [np.split(nats, cuts) for nats in self.nats(targets)]
 
 
 class _Order:

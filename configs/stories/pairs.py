@@ -1,0 +1,21 @@
+"""Spot the word, and agreement: stage 1 of synthetic stories on minimal pairs.
+
+./launch/stories.sh
+unzip models/stories_units.zip -d models
+audiolm evaluate configs/stories/pairs.py
+"""
+
+from defaults import RUNS
+
+from audiolm_jax.evaluation.pairs.experiment import PairsExperiment
+
+
+def experiment() -> PairsExperiment:
+    """630 pairs; half of the voices are those of training."""
+    return PairsExperiment(
+        directory=f"{RUNS}/pairs",
+        pairs="data/stories/pairs/pairs.tsv",
+        semantic_lm=f"{RUNS}/semantic_lm",
+        semantic="models/stories_units",
+        tokens=f"{RUNS}/semantic_tokens",
+    )
