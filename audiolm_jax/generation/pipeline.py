@@ -116,6 +116,32 @@ class Generator:
             self._write_acoustics([job], progress)
         return self._result(track)
 
+    def speak(
+        self,
+        prompts: Sequence[Float[np.ndarray, " _"]],
+        semantic: Sequence[Int[np.ndarray, " _"]],
+        seconds: float,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Generated]:
+        """`continue_audio` with clusters that are given, one array for each prompt, in place of
+        those that stage 1 would write; equal neighbors count once. It ends at the window before
+        which all of them are spoken, if that is before `seconds`."""
+        tracks = self._prompted(prompts, seeds, self._frames_of(seconds))
+        for track, clusters in zip(tracks, semantic, strict=True):
+            self._check_clusters(clusters)
+            heard = len(track.semantic)
+            track.semantic = deduplicate(np.concatenate([track.semantic, clusters]))
+            track.waiting = track.semantic[heard:]
+            track.is_written = True
+        return self._run(tracks, progress)
+
+    def _check_clusters(self, clusters: Int[np.ndarray, " n"]) -> None:
+        size = self._stages["semantic"].semantic_clusters
+        if not len(clusters) or clusters.min() < 0 or clusters.max() >= size:
+            found = f"{clusters.min()} to {clusters.max()}" if len(clusters) else "none"
+            raise InputError(f"semantic clusters: {found}, expected at least one, 0 to {size - 1}")
+
     def stream(
         self,
         prompt: Float[np.ndarray, " s"],

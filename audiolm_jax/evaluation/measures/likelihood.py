@@ -144,6 +144,16 @@ class BigramModel:
         weights = self._weights[targets.positions, buckets]
         return -np.log(np.sum(weights * estimates, axis=1))
 
+    def distribution(self, context: int) -> Float64[np.ndarray, " v"]:
+        """Probability of each id of the vocabulary after the id `context`, at the first place of a
+        frame; 0 of illegal ones."""
+        tokens = np.flatnonzero(legal_ids(self._config)[0])
+        zeros = np.zeros(len(tokens), np.int64)
+        targets = _Targets(tokens, np.full(len(tokens), context), zeros, zeros, zeros)
+        probabilities = np.zeros(self._config.vocab_size)
+        probabilities[tokens] = np.exp(-self.nats(targets))
+        return probabilities
+
     def _keys(self, targets: _Targets) -> tuple[np.ndarray, ...]:
         """What is counted: pairs, contexts and tokens at a position, and positions."""
         size = self._config.vocab_size
