@@ -26,6 +26,7 @@ KINDS = {
         "evaluation.codecs.experiment:CodecEvaluateExperiment",
         "evaluation.abx.experiment:AbxExperiment",
         "evaluation.sweep.experiment:SweepExperiment",
+        "evaluation.world.experiment:WorldExperiment",
     ),
 }
 

@@ -56,8 +56,6 @@ def homophones(
     # Of a word of the world one sound counts, else two words would be alike that are not.
     own = {word: sound for sound, alike in sounds.items() for word in alike}
     kept = [
-        pair
-        for pair in found
-        if pair.spelling not in own or own[pair.spelling] == own[pair.word]
+        pair for pair in found if pair.spelling not in own or own[pair.spelling] == own[pair.word]
     ]
     return sorted(kept, key=lambda pair: pair.spelling)

@@ -152,7 +152,8 @@ class BigramModel:
         targets = _Targets(tokens, np.full(len(tokens), context), zeros, zeros, zeros)
         probabilities = np.zeros(self._config.vocab_size)
         probabilities[tokens] = np.exp(-self.nats(targets))
-        return probabilities
+        # After a context that was never seen the estimate by pairs gives nothing to any.
+        return probabilities / probabilities.sum()
 
     def _keys(self, targets: _Targets) -> tuple[np.ndarray, ...]:
         """What is counted: pairs, contexts and tokens at a position, and positions."""

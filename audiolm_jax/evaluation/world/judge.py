@@ -61,14 +61,18 @@ def judge(
         before, word = tokens[place - 1], tokens[place].word
         within[place] = world.is_legal(before.word, word)
         right[place] = world.is_legal(before.word, word, before.is_end)
-    pairs = [place for place in range(max(first, 1), len(tokens)) if all(known[place - 1 : place + 1])]
+    pairs = [
+        place for place in range(max(first, 1), len(tokens)) if all(known[place - 1 : place + 1])
+    ]
     sentences, whole, begin = 0, 0, 0
     for place, token in enumerate(tokens):
         if not token.is_end:
             continue
         if place >= first:
             start = max(begin, first)
-            inner = [p for p in range(start, place + 1) if p > begin and (p > first or known[p - 1])]
+            inner = [
+                p for p in range(start, place + 1) if p > begin and (p > first or known[p - 1])
+            ]
             begins = start > begin or within[begin] or world.is_legal(START, tokens[begin].word)
             ends = place + 1 < len(tokens) and within[place + 1]
             ends = ends or world.is_legal(token.word, END)

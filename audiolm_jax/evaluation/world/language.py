@@ -128,7 +128,9 @@ def world_facts(folder: Path) -> dict[str, str]:
 def _rows(path: Path, separator: str | None, columns: int) -> list[tuple[str, list[str]]]:
     """Where each line is, and its cells."""
     if not path.is_file():
-        raise InputError(f"--world {path.parent}: no {path.name} there; ./launch/stories.sh makes it")
+        raise InputError(
+            f"--world {path.parent}: no {path.name} there; ./launch/stories.sh makes it"
+        )
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         cells = line.split(separator)
