@@ -55,6 +55,8 @@ def test_texts_are_read_as_the_world_spells_them(world):
     assert world.read("it\N{RIGHT SINGLE QUOTATION MARK}s") == ["it", "is"]
     assert world.read("they're") == ["they're"]  # sounds like a word of the world, "they" is none
     assert world.read(" ... ") == []
+    assert world.read("twopears") == ["two", "pears"]  # a pair of the world in one word
+    assert world.read("thetwo pear") == ["thetwo", "pear"]  # no pair, and a word already
 
 
 def test_what_sounds_alike_is_the_same(world):

@@ -6,7 +6,14 @@ from typing import NamedTuple
 from tools.stories.pairs import unstressed
 
 # Other spellings of a name that the lexicon has with another vowel, or does not have.
-NAMES = {"sarah": "sara", "jayne": "jane", "mya": "mia", "lilly": "lily", "norah": "nora"}
+NAMES = {
+    "sarah": "sara",
+    "jayne": "jane",
+    "mya": "mia",
+    "miya": "mia",
+    "lilly": "lily",
+    "norah": "nora",
+}
 NAMES |= {"thom": "tom"}
 _ENDINGS = ("s", "es", "ed", "ing")
 

@@ -34,7 +34,8 @@ class World:
 
     def read(self, text: str) -> list[str]:
         """The words of a text: a word of the world as the world spells it, whatever digits or other
-        spelling stand for it; any other as the normalizer has it.
+        spelling stand for it; any other as the normalizer has it, or as two words of the world that
+        may follow each other, if it is those in one ("anymore").
 
         Words are normalized one by one, for numbers side by side would become one.
         """
@@ -48,7 +49,14 @@ class World:
         found = [own.get(word, word) for word in self.normalize(token).split()]
         if token in self.homophones and not all(word in self.words for word in found):
             return [token]  # "it's" is not in a world without "is", its sound may be
-        return found
+        return [part for word in found for part in self._parts(word)]
+
+    def _parts(self, word: str) -> list[str]:
+        if not self.is_known(word):
+            for place in range(1, len(word)):
+                if (word[:place], word[place:]) in self.bigrams:
+                    return [word[:place], word[place:]]
+        return [word]
 
     def candidates(self, word: str) -> tuple[str, ...]:
         """The words of the world that sound like it, itself first if it is one; none for others."""
