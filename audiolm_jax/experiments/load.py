@@ -27,6 +27,7 @@ KINDS = {
         "evaluation.abx.experiment:AbxExperiment",
         "evaluation.pairs.experiment:PairsExperiment",
         "evaluation.sweep.experiment:SweepExperiment",
+        "evaluation.world.experiment:WorldExperiment",
     ),
 }
 

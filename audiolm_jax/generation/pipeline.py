@@ -116,6 +116,30 @@ class Generator:
             self._write_acoustics([job], progress)
         return self._result(track)
 
+    def speak(
+        self,
+        prompts: Sequence[Float[np.ndarray, " _"]],
+        semantic: Sequence[Int[np.ndarray, " _"]],
+        seconds: float,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Generated]:
+        """`continue_audio` with clusters that are given, one array for each prompt, in place of
+        those that stage 1 would write: each window is told as many of them as it would be of those.
+        Equal neighbors count once. It ends early where all of them are spoken before `seconds`."""
+        tracks = self._prompted(prompts, seeds, self._frames_of(seconds))
+        for track, clusters in zip(tracks, semantic, strict=True):
+            self._check_clusters(clusters)
+            heard = len(track.semantic)
+            track.script = deduplicate(np.concatenate([track.semantic, clusters]))[heard:]
+        return self._run(tracks, progress)
+
+    def _check_clusters(self, clusters: Int[np.ndarray, " n"]) -> None:
+        size = self._stages["semantic"].semantic_clusters
+        if not len(clusters) or clusters.min() < 0 or clusters.max() >= size:
+            found = f"{clusters.min()} to {clusters.max()}" if len(clusters) else "none"
+            raise InputError(f"semantic clusters: {found}, expected at least one, 0 to {size - 1}")
+
     def stream(
         self,
         prompt: Float[np.ndarray, " s"],
@@ -267,8 +291,10 @@ class Generator:
             if not track.is_written
             if (steps := max(1, round(window.frames * rate)) - len(track.waiting)) > 0
         ]
+        spoken = sum(self._take_script(*row) for row in rows)
+        rows = [row for row in rows if row[0].script is None]
         if not rows:
-            return 0
+            return spoken
         histories = [
             track.semantic[-max(1, stage.crop_semantic - steps) :] for track, steps in rows
         ]
@@ -281,12 +307,16 @@ class Generator:
             [self.config.stop == "end_token"] * len(rows),
         )
         for (track, _), result in zip(rows, results, strict=True):
-            new = result.ids - FIRST_ID
-            track.semantic = np.concatenate([track.semantic, new])
-            track.waiting = np.concatenate([track.waiting, new])
-            track.is_written = result.ended
+            track.write(result.ids - FIRST_ID, result.ended)
             track.keep_log_probs("semantic", result.log_probs)
-        return sum(len(result.ids) for result in results)
+        return spoken + sum(len(result.ids) for result in results)
+
+    def _take_script(self, track: Track, steps: int) -> int:
+        if track.script is None:
+            return 0
+        new, track.script = track.script[:steps], track.script[steps:]
+        track.write(new, is_last=not len(track.script))
+        return len(new)
 
     def _write_acoustics(self, jobs: list[Job], progress: Progress | None) -> None:
         for _ in self._stream_acoustics(jobs, progress, is_streamed=False):

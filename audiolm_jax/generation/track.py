@@ -34,6 +34,7 @@ class Track:
     context: np.ndarray = dataclasses.field(default_factory=_no_tokens)
     told: np.ndarray = dataclasses.field(default_factory=_no_tokens)
     waiting: np.ndarray = dataclasses.field(default_factory=_no_tokens)
+    script: np.ndarray | None = None  # clusters to come in place of stage 1's; None: stage 1 writes
     is_written: bool = False  # whether stage 1 has ended
     has_ended: bool = False
     log_probs: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
@@ -50,6 +51,12 @@ class Track:
     def keep_log_probs(self, stage: str, values: np.ndarray) -> None:
         """Of the next tokens that the stage wrote."""
         self.log_probs.setdefault(stage, []).append(values)
+
+    def write(self, new: Int[np.ndarray, " n"], is_last: bool) -> None:
+        """Adds clusters that stage 1 has written; `is_last`: it has ended."""
+        self.semantic = np.concatenate([self.semantic, new])
+        self.waiting = np.concatenate([self.waiting, new])
+        self.is_written = is_last
 
     def hear(self, heard: Int[np.ndarray, " m"]) -> None:
         """Begins a window after the last one's sound, of whose end `heard` are the clusters.

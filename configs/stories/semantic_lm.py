@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 15 s: several sentences of a story."""
-    return stage("semantic", 15.0, batch_size=16, steps=1400)
+    return stage("semantic", 15.0, batch_size=8, steps=2200)

@@ -18,7 +18,6 @@ from audiolm_jax.evaluation.codecs.comparison import (
     ClipResult,
     CodebookUse,
     Condition,
-    bootstrap,
     difference,
     summarize,
 )
@@ -26,6 +25,7 @@ from audiolm_jax.evaluation.codecs.opus import opus_roundtrip
 from audiolm_jax.evaluation.codecs.page import CodecPage
 from audiolm_jax.evaluation.codecs.selection import select_clips
 from audiolm_jax.evaluation.measures import quality
+from audiolm_jax.evaluation.measures.bootstrap import bootstrap
 from audiolm_jax.evaluation.measures.histograms import LevelUse
 from audiolm_jax.evaluation.measures.recognition import (
     AsrConfig,

@@ -86,7 +86,7 @@ def content():
                 f"words {HOSTILE}",
                 (
                     AudioClip(f"Prompt {HOSTILE}", tone(0.6, 0)),
-                    AudioClip("Continuation, seed 0", tone(1.4, 1), prompt_seconds=0.6),
+                    AudioClip("Continuation, seed 0", tone(1.4, 1), 0.6, f"heard {HOSTILE}"),
                     AudioClip("Continuation, seed 1", 4 * tone(1.4, 2), prompt_seconds=0.6),
                 ),
             ),

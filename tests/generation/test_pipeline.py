@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 from flax import nnx
-from support.tiny_models import LEVELS, voice
+from support.tiny_models import CLUSTERS, LEVELS, voice
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import load_bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.pipeline import Generator
 from audiolm_jax.lm.decoder import load_decoder
-from audiolm_jax.stages import condition_tokens, flatten_levels
+from audiolm_jax.stages import condition_tokens, deduplicate, flatten_levels
 from audiolm_jax.types import AudioBatch
 
 HOP = 320
@@ -123,3 +123,34 @@ def test_impossible_requests_are_refused(generator, seconds, samples):
 def test_context_must_leave_room_in_the_window(tiny_bundle):
     with pytest.raises(InputError, match=r"--generation\.context-seconds"):
         Generator(load_bundle(tiny_bundle), GenerationConfig(context_seconds=2.0))
+
+
+def test_what_is_spoken_in_place_of_stage_one_is_what_it_would_have_written(generator):
+    """The same tokens give the same sound, over several windows, alone or beside others."""
+    prompts = [voice(1.0, 100, 1), voice(0.6, 200, 2)]
+    written = generator.continue_audio(prompts, 2.4, [5, 6])
+    scripts = []
+    for prompt, result in zip(prompts, written, strict=True):
+        heard = deduplicate(generator.encode(prompt)[1])
+        np.testing.assert_array_equal(result.semantic[: len(heard)], heard)
+        scripts.append(result.semantic[len(heard) :])
+    spoken = generator.speak(prompts, scripts, 2.4, [5, 6])
+    for first, second in zip(written, spoken, strict=True):
+        np.testing.assert_array_equal(first.samples, second.samples)
+        np.testing.assert_array_equal(first.semantic, second.semantic)
+        assert "semantic" not in second.log_probs
+    doubled = generator.speak(prompts[:1], [np.repeat(scripts[0], 2)], 2.4, [5])
+    np.testing.assert_array_equal(doubled[0].samples, written[0].samples)
+    other = generator.speak(prompts[:1], [scripts[0][::-1]], 2.4, [5])
+    assert not np.array_equal(other[0].samples, written[0].samples)
+
+
+def test_what_cannot_be_spoken_is_refused(generator):
+    prompt = [voice(0.6, 200, 2)]
+    for clusters, found in (
+        ([], "none"),
+        ([0, CLUSTERS], f"0 to {CLUSTERS}"),
+        ([-1, 2], "-1 to 2"),
+    ):
+        with pytest.raises(InputError, match=f"semantic clusters: {found}, expected at least one"):
+            generator.speak(prompt, [np.array(clusters, np.int32)], 1.0, [0])

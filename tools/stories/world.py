@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from audiolm_jax.artifacts.atomic import write_text
 from tools.stories.corpus import is_held_out, seconds_of, tellings_in
 from tools.stories.grammar import bigrams, story, vocabulary
+from tools.stories.homophones import Homophone, homophones
 from tools.stories.pairs import AgreementPair, WordPair, agreement_pairs, word_pairs
 
 _PAIRS_PER_KIND = 200
@@ -38,6 +39,7 @@ Files of the world, from the grammar itself, not counted in samples:
     world/words.txt           every word that a story can hold
     world/bigrams.txt         every two words that can follow each other in a sentence, <s> before
                               the first word and </s> after the last
+    world/homophones.tsv      English spellings that sound like a word of the world, and the word
     world/agreement.tsv       texts and the same with one word exchanged: he or she, a or an, was or
                               were, singular or plural, another thing or another color than the one
                               named before; from stories that training has not
@@ -106,6 +108,7 @@ def write_world(directory: Path, first_story: int) -> tuple[list[AgreementPair],
     write_text(world / "agreement.tsv", _table(AgreementPair._fields, agreement))
     words = spot_the_word()
     write_text(world / "spot_the_word.tsv", _table(WordPair._fields, words))
+    write_text(world / "homophones.tsv", _table(Homophone._fields, same_sounds()))
     return agreement, words
 
 
@@ -113,15 +116,23 @@ def spot_the_word() -> list[WordPair]:
     """The word pairs in hibari's American pronunciation."""
     from hibari.g2p import G2P
 
-    return word_pairs(vocabulary(), G2P(british=False), list(_english()))
+    return word_pairs(vocabulary(), G2P(british=False), [phones for _, phones in _english()])
 
 
-def _english() -> Iterator[str]:
-    """All American pronunciations of hibari's two lexicons."""
+def same_sounds() -> list[Homophone]:
+    """The homophones in hibari's American pronunciation."""
+    from hibari.g2p import G2P
+
+    return homophones(vocabulary(), G2P(british=False), _english())
+
+
+def _english() -> Iterator[tuple[str, str]]:
+    """Spellings in lower case with all their American pronunciations, of hibari's two lexicons."""
     assets: Any = importlib.resources.files("hibari") / "assets"
     for name in ("lexicon_us_gold.json.gz", "lexicon_us_silver.json.gz"):
-        for entry in json.loads(gzip.decompress((assets / name).read_bytes())).values():
-            yield from (v for v in (entry.values() if isinstance(entry, dict) else [entry]) if v)
+        for spelling, entry in json.loads(gzip.decompress((assets / name).read_bytes())).items():
+            spoken = entry.values() if isinstance(entry, dict) else [entry]
+            yield from ((spelling.lower(), phones) for phones in spoken if phones)
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

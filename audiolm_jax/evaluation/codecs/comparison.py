@@ -6,15 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
 
+from audiolm_jax.evaluation.measures.bootstrap import Estimate, bootstrap
 from audiolm_jax.evaluation.measures.histograms import LevelUse
 from audiolm_jax.evaluation.measures.quality import WAVEFORM_METRICS, Metric
 from audiolm_jax.evaluation.measures.recognition import TextErrors
 
 ORIGINAL = "original"
 OPUS = "Opus"
-RESAMPLES = 2000  # draws of the bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,18 +52,6 @@ class ClipRecord:
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A mean over clips, with its 95 % interval from a bootstrap over clips."""
-
-    mean: float  # for WER and CER the errors of all clips over the words of all
-    low: float
-    high: float
-    clips: int
-    failed: int = 0  # of these, with the score of a clip without any speech (`Metric.failed`)
-    left_out: int = 0  # beside these, for which the measure is not defined
-
-
-@dataclasses.dataclass(frozen=True)
 class Row:
     """A condition with its means."""
 
@@ -89,21 +76,6 @@ class CodebookUse:
         """Bitrate at the codes' own entropies, level by level."""
         bits = sum(math.log2(level.perplexity) for level in self.levels[:levels])
         return bits * self.frames_per_second / 1000
-
-
-def bootstrap(
-    numerators: Float64[np.ndarray, " n"], denominators: Float64[np.ndarray, " n"], seed: int
-) -> Estimate | None:
-    """Ratio of sums over clips with its 95 % interval from 2000 draws of clips with replacement,
-    the same for the same seed and number of clips; None without clips."""
-    if not len(numerators):
-        return None
-    count = len(numerators)
-    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    ratios = numerators[drawn].sum(1) / denominators[drawn].sum(1)
-    low, high = np.percentile(ratios, (2.5, 97.5))
-    mean = float(numerators.sum() / denominators.sum())
-    return Estimate(mean, float(low), float(high), count)
 
 
 def summarize(

@@ -7,15 +7,14 @@ from typing import Any
 from audiolm_jax.evaluation.codecs.comparison import (
     OPUS,
     ORIGINAL,
-    RESAMPLES,
     ClipRecord,
     CodebookUse,
     Condition,
     Difference,
-    Estimate,
     Row,
 )
 from audiolm_jax.evaluation.codecs.selection import LeftOut
+from audiolm_jax.evaluation.measures.bootstrap import RESAMPLES, Estimate
 from audiolm_jax.evaluation.measures.quality import (
     LEAST_OPINION,
     METRICS,

@@ -12,6 +12,7 @@ section 2.3).
 
 import dataclasses
 from collections.abc import Iterable
+from collections.abc import Sequence as Ids
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -105,6 +106,19 @@ class NgramModel:
         targets = targets_of(sequences, self._config, "given", self.order - 1)
         cuts = np.flatnonzero(np.diff(targets.sequences)) + 1
         return [np.split(nats, cuts) for nats in self.nats(targets)]
+
+    def distribution(self, history: Ids[int]) -> Float64[np.ndarray, " v"]:
+        """Probability of each id of the vocabulary after the ids `history`, of which the last
+        order - 1 count, at the first place of a frame; 0 of illegal ones."""
+        tokens = np.flatnonzero(legal_ids(self._config)[0])
+        zeros = np.zeros(len(tokens), np.int64)
+        start = [self._config.vocab_size] * self.order
+        nearest = np.array([*start, *history], np.int64)[::-1][: self.order - 1]
+        before = np.tile(nearest, (len(tokens), 1))
+        nats = self.nats(Targets(tokens, zeros, zeros, zeros, before))[-1]
+        probabilities = np.zeros(self._config.vocab_size)
+        probabilities[tokens] = np.exp(-nats)
+        return probabilities
 
 
 class _Order:

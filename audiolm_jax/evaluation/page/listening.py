@@ -21,6 +21,7 @@ class AudioClip:
     title: str  # what it is, such as "Prompt" or "Continuation, seed 1"
     samples: np.ndarray  # float [s] in [-1, 1]; beyond that it is cut off, and the page says so
     prompt_seconds: float | None = None  # where the prompt ends in it, to be marked
+    heard: str | None = None  # what a recognizer understood; None if none listened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,7 @@ def _player(clip: AudioClip, sample_rate_hz: int, longest: int, peak_db: float) 
         "ticks": [at for at in tick_seconds(longest / sample_rate_hz) if at <= seconds],
         "heights": {f"{hz / 1000:g} kHz": band_of_hz(hz, sample_rate_hz) for hz in shown_hz},
         "image": sound.spectrogram_data_uri(clip.samples, sample_rate_hz, peak_db),
+        "heard": clip.heard,
         "audio": sound.flac_data_uri(clip.samples, sample_rate_hz),
     }
 

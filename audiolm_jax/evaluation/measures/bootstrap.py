@@ -1,0 +1,37 @@
+"""Means over clips with intervals that tell how far they hang on which clips were taken."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float64
+
+RESAMPLES = 2000  # draws of the bootstrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over clips, with its 95 % interval from a bootstrap over clips."""
+
+    mean: float  # or a ratio of sums over all clips, such as errors over words
+    low: float
+    high: float
+    clips: int
+    failed: int = 0  # of these, with the score of a clip without any speech (`Metric.failed`)
+    left_out: int = 0  # beside these, for which the measure is not defined
+
+
+def bootstrap(
+    numerators: Float64[np.ndarray, " n"], denominators: Float64[np.ndarray, " n"], seed: int
+) -> Estimate | None:
+    """Ratio of sums over clips with its 95 % interval from 2000 draws of clips with replacement,
+    the same for the same seed and number of clips; None without clips, or with nothing to divide
+    by. A draw that has nothing to divide by is left out."""
+    if not denominators.sum():
+        return None
+    count = len(numerators)
+    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    over, under = numerators[drawn].sum(1), denominators[drawn].sum(1)
+    ratios = over[under != 0] / under[under != 0]
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    mean = float(numerators.sum() / denominators.sum())
+    return Estimate(mean, float(low), float(high), count)

@@ -1,0 +1,1 @@
+"""What a bundle says in a closed world of words, judged exactly."""

@@ -1,0 +1,141 @@
+"""What was measured of every clip, and its means by system."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from audiolm_jax.evaluation.measures.bootstrap import Estimate, bootstrap
+from audiolm_jax.evaluation.measures.speaker import Similarity
+from audiolm_jax.evaluation.world.judge import Errors, Said
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """One ending of one prompt."""
+
+    system: str  # label
+    prompt: str  # name of the stretch: intervals are over these
+    speaker: str
+    seed: int
+    heard: str  # after the prompt, as the recognizer writes it
+    said: Said
+    similarity: Similarity | None  # None: not measured, or silent
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """One whole clip as it is, through the codec, or revoiced."""
+
+    system: str
+    clip_id: str
+    speaker: str
+    seed: int
+    transcript: str
+    heard: str
+    said: Said
+    errors: Errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A column: a ratio of sums."""
+
+    name: str  # key in JSON
+    heading: str
+    digits: int
+    bar: str  # what is asked of the models, "" for nothing
+
+
+ENDING_MEASURES = (
+    Measure("words_a_second", "words a second", 2, ""),
+    Measure("known", "words of the world, %", 1, "at least 85"),
+    Measure("legal", "legal pairs, %", 1, "at least 60"),
+    Measure("whole", "whole sentences, %", 1, ""),
+    Measure("own_first", "own speaker first, %", 1, "at least 80"),
+    Measure("own", "cosine to own speaker", 3, ""),
+    Measure("other", "to the nearest other", 3, ""),
+)
+READING_MEASURES = (
+    Measure("wer", "WER, %", 1, "at most 15"),
+    Measure("spelled_wer", "as spelled, %", 1, ""),
+    Measure("known", "words of the world, %", 1, ""),
+    Measure("legal", "legal pairs, %", 1, ""),
+    Measure("whole", "whole sentences, %", 1, ""),
+    Measure("words_a_second", "words a second", 2, ""),
+)
+_Ratio = tuple[int | float, int | float]
+_SAID: dict[str, Callable[[Said], _Ratio]] = {
+    "words_a_second": lambda said: (said.words, said.seconds),
+    "known": lambda said: (100 * said.known, said.words),
+    "legal": lambda said: (100 * said.legal, said.pairs),
+    "whole": lambda said: (100 * said.whole, said.sentences),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A system with its means by name of the measure; None where there was nothing to measure."""
+
+    system: str
+    means: dict[str, Estimate | None]
+
+
+def summarize_endings(
+    labels: Sequence[str], endings: Sequence[Ending], measures_speakers: bool, seed: int
+) -> tuple[Row, ...]:
+    """A row for each system. A silent ending has no cosines, and its own speaker is not first."""
+
+    def ratio(name: str, ending: Ending) -> _Ratio:
+        if name in _SAID:
+            return _SAID[name](ending.said)
+        similarity = ending.similarity
+        if name == "own_first" and measures_speakers:
+            return 100.0 * (similarity is not None and similarity.is_own_first), 1
+        if similarity is None:
+            return 0, 0
+        return (similarity.own if name == "own" else similarity.best_other), 1
+
+    rows = []
+    for label in labels:
+        own = [ending for ending in endings if ending.system == label]
+        keys = [ending.prompt for ending in own]
+        means = {
+            m.name: _mean(keys, [ratio(m.name, ending) for ending in own], seed)
+            for m in ENDING_MEASURES
+        }
+        rows.append(Row(label, means))
+    return tuple(rows)
+
+
+def summarize_readings(
+    labels: Sequence[str], readings: Sequence[Reading], seed: int
+) -> tuple[Row, ...]:
+    """A row for each system."""
+
+    def ratio(name: str, reading: Reading) -> _Ratio:
+        if name in _SAID:
+            return _SAID[name](reading.said)
+        errors = reading.errors
+        wrong = errors.errors if name == "wer" else errors.spelled
+        return 100 * wrong, errors.words
+
+    rows = []
+    for label in labels:
+        own = [reading for reading in readings if reading.system == label]
+        keys = [reading.clip_id for reading in own]
+        means = {
+            m.name: _mean(keys, [ratio(m.name, reading) for reading in own], seed)
+            for m in READING_MEASURES
+        }
+        rows.append(Row(label, means))
+    return tuple(rows)
+
+
+def _mean(keys: Sequence[str], ratios: Sequence[_Ratio], seed: int) -> Estimate | None:
+    """The sums of equal keys are one draw of the bootstrap."""
+    sums: dict[str, np.ndarray] = {}
+    for key, ratio in zip(keys, ratios, strict=True):
+        sums[key] = sums.get(key, np.zeros(2)) + np.array(ratio, np.float64)
+    numerators, denominators = np.array([*sums.values()]).reshape(-1, 2).T
+    return bootstrap(numerators, denominators, seed)

@@ -1,0 +1,183 @@
+"""What is compared on the same prompts, and the sounds of it."""
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from audiolm_jax.data.clips import ClipInfo
+from audiolm_jax.data.index import ClipIndex
+from audiolm_jax.evaluation.measures.codec import round_trip
+from audiolm_jax.evaluation.world.kept import Wanted, keep_sounds
+from audiolm_jax.evaluation.world.selection import Stretch, file_name
+from audiolm_jax.evaluation.world.units import UnitBigrams
+from audiolm_jax.generation.bundle import Bundle
+from audiolm_jax.generation.config import GenerationConfig, Sampling
+from audiolm_jax.generation.files import provenance_of
+from audiolm_jax.generation.pipeline import Generated, Generator
+from audiolm_jax.stages import deduplicate
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["real", "codec", "continued", "bigram", "revoiced"]
+SOUNDS = "sounds"  # folder of the wav files, below it a folder a system
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A row of the tables."""
+
+    label: str  # unique
+    kind: Kind
+    temperature: float | None = None  # of the semantic tokens
+
+    @property
+    def folder(self) -> str:
+        """Of its sounds."""
+        return self.kind + ("" if self.temperature is None else f"_{self.temperature:g}")
+
+
+REAL = System("real recording", "real")
+CODEC = System("codec round trip", "codec")
+REVOICED = System("revoiced", "revoiced")
+
+
+def systems_of(
+    temperatures: Sequence[float], bigram_temperatures: Sequence[float]
+) -> tuple[System, ...]:
+    """Those that end a prompt, beside the real ending and its round trip."""
+    continued = (System(f"continued, T = {t:g}", "continued", t) for t in temperatures)
+    bigrams = (System(f"bigram of units, T = {t:g}", "bigram", t) for t in bigram_temperatures)
+    return (*continued, *bigrams)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sounds:
+    """Makes the sounds of every system below a directory, each once."""
+
+    directory: Path
+    index: ClipIndex
+    bundle: Bundle
+    generation: GenerationConfig
+    seeds: Sequence[int]
+    bigrams: Mapping[float, UnitBigrams]  # by temperature
+    tokens: str | None  # fingerprint of the store that they were counted on
+
+    def end(
+        self, system: System, stretches: Sequence[Stretch], prompt: int, seconds: float
+    ) -> list[Wanted]:
+        """Prompt and ending of each stretch, of which the first `prompt` samples are heard, by a
+        system; for each seed one, if it draws at all."""
+        seeds = (0,) if system.kind == "codec" else self.seeds
+        config = self._config(system)
+        wanted = []
+        for place, stretch in enumerate(stretches):
+            samples = stretch.load(self.index)
+            heard = samples if system.kind == "codec" else samples[:prompt]
+            for seed in seeds:
+                path = self._path(system, f"{stretch.name}_seed{seed}.wav")
+                wanted.append(self._wanted(path, system, config, heard, place, seed, seconds))
+        if system.kind == "codec":
+            keep_sounds(
+                wanted,
+                lambda some: [self._decoded(stretches[x.place].load(self.index)) for x in some],
+                self._rate_hz,
+            )
+        else:
+            generator = Generator(self.bundle, config)
+
+            def make(some: Sequence[Wanted]) -> list[np.ndarray]:
+                prompts = [stretches[x.place].load(self.index)[:prompt] for x in some]
+                made = self._end(system, generator, prompts, seconds, some)
+                return [result.samples for result in made]
+
+            keep_sounds(wanted, make, self._rate_hz)
+        return wanted
+
+    def _end(
+        self,
+        system: System,
+        generator: Generator,
+        prompts: Sequence[np.ndarray],
+        seconds: float,
+        some: Sequence[Wanted],
+    ) -> list[Generated]:
+        seeds = [x.seed for x in some]
+        if system.kind == "continued":
+            return generator.continue_audio(prompts, seconds, seeds)
+        assert system.temperature is not None
+        bigrams = self.bigrams[system.temperature]
+        tokenizer = self.bundle.semantic_tokenizer
+        # One for each frame, which is more than is told.
+        count = round(seconds * tokenizer.sample_rate_hz / tokenizer.hop_samples)
+        scripts = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            heard = deduplicate(generator.encode(prompt)[1])
+            digest = hashlib.sha256(prompt.tobytes()).digest()
+            scripts.append(bigrams.draw(int(heard[-1]), count, [seed, *digest]))
+        return generator.speak(prompts, scripts, seconds, seeds)
+
+    def whole(self, system: System, clips: Sequence[ClipInfo]) -> list[Wanted]:
+        """Whole clips, through the codec or revoiced."""
+        seeds = (0,) if system.kind == "codec" else self.seeds
+        wanted = []
+        for place, clip in enumerate(clips):
+            samples = self.index.load(clip)
+            for seed in seeds:
+                path = self._path(system, f"{file_name(clip)}_seed{seed}.wav")
+                wanted.append(self._wanted(path, system, self.generation, samples, place, seed))
+        generator = Generator(self.bundle, self.generation)
+
+        def make(some: Sequence[Wanted]) -> list[np.ndarray]:
+            sounds = [self.index.load(clips[x.place]) for x in some]
+            if system.kind == "codec":
+                return [self._decoded(samples) for samples in sounds]
+            pairs = zip(sounds, some, strict=True)
+            return [generator.revoice(samples, x.seed).samples for samples, x in pairs]
+
+        keep_sounds(wanted, make, self._rate_hz)
+        return wanted
+
+    @property
+    def _rate_hz(self) -> int:
+        return self.bundle.codec.sample_rate_hz
+
+    def _path(self, system: System, name: str) -> Path:
+        return self.directory / SOUNDS / system.folder / name
+
+    def _config(self, system: System) -> GenerationConfig:
+        if system.kind != "continued" or system.temperature is None:
+            return self.generation
+        semantic: Sampling = dataclasses.replace(
+            self.generation.semantic, temperature=system.temperature
+        )
+        return dataclasses.replace(self.generation, semantic=semantic)
+
+    def _wanted(
+        self,
+        path: Path,
+        system: System,
+        config: GenerationConfig,
+        heard: Float[np.ndarray, " s"],
+        place: int,
+        seed: int,
+        seconds: float | None = None,
+    ) -> Wanted:
+        digest = hashlib.sha256(np.ascontiguousarray(heard).tobytes()).hexdigest()
+        prompt_seconds = 0.0 if seconds is None else len(heard) / self._rate_hz
+        provenance: dict[str, Any] = provenance_of(
+            self.bundle, config, seed, seconds, prompt_seconds, digest
+        )
+        provenance |= {"system": system.label}
+        if system.kind == "bigram":
+            provenance |= {"counted_on": self.tokens}
+        return Wanted(path, provenance, place, seed)
+
+    def _decoded(self, samples: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+        levels = self.bundle.codec.levels
+        return round_trip(self.bundle.codec, samples, (levels,))[1][levels]
