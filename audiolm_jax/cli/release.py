@@ -72,7 +72,7 @@ def _release_bundle(options: ReleaseOptions) -> None:
 
 def _release(options: ReleaseOptions) -> None:
     source = load_model(model_folder(options.model))
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, array in source.arrays.items():
         is_table = array.dtype == np.float32 and array.ndim > 1
         if options.bits == 8 and is_table:

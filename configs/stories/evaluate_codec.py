@@ -1,0 +1,31 @@
+"""The codec of the stories beside Opus, on stories and voices that it was not trained on.
+
+audiolm evaluate configs/stories/evaluate_codec.py --asr.model WHISPER_FOLDER
+"""
+
+import dataclasses
+
+from defaults import DATA, RUNS
+
+from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
+from audiolm_jax.evaluation.measures.recognition import AsrConfig
+
+
+def experiment() -> CodecEvaluateExperiment:
+    """Pieces of stories; synthetic speech."""
+    return CodecEvaluateExperiment(
+        directory=f"{RUNS}/evaluate_codec",
+        title="The codec of the stories on synthetic voices that it has never heard",
+        data=dataclasses.replace(
+            DATA,
+            source="data/stories/heldout_both",
+            dataset="stories_heldout_both",
+            heldout_percent=99,  # the folder is for this; all but one or two of its files
+            max_seconds=8.0,
+        ),
+        codecs=(("stories", f"{RUNS}/codec"),),
+        levels=(1, 3, 12),
+        opus_kbps=(6.0,),
+        asr=AsrConfig(clips=("*",), language="en"),
+        licence="Synthetic speech by hibari-tts (Apache-2.0) and Flite (free, BSD-like).",
+    )
