@@ -15,7 +15,7 @@ LAYERS = [
     {"data"},
     {"training"},
     {"tokenizers.foreign"},
-    {"tokenizers.acoustic", "tokenizers.semantic", "lm"},
+    {"tokenizers.acoustic", "tokenizers.semantic", "lm", "classifiers"},
     {"generation"},
     {"experiments.base"},
     {"evaluation.lifecycle", "evaluation.measures"},

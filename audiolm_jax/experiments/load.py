@@ -19,6 +19,7 @@ KINDS = {
         "experiments.encoder:EncoderExperiment",
         "experiments.kmeans:KmeansExperiment",
         "experiments.stage:StageExperiment",
+        "experiments.classifier:ClassifierExperiment",
     ),
     "tokenize": ("experiments.tokens:TokenizeExperiment",),
     "evaluate": (
