@@ -21,7 +21,7 @@ LAYERS = [
     {"evaluation.lifecycle", "evaluation.measures"},
     {"evaluation.page"},
     {"evaluation.abx", "evaluation.bundle", "evaluation.codecs"},
-    {"evaluation.sweep"},
+    {"evaluation.sweep", "evaluation.detector"},
     {"experiments"},
     {"tpu_plan"},
     {"cli"},

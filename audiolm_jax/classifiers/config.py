@@ -66,7 +66,7 @@ class ClassifierConfig:
 class ClassifierTrainConfig:
     """What training adds to the network."""
 
-    norm_decay: float = 0.99
+    norm_decay: float = 0.9
     """Of the moving averages of batch normalization, which the trained network normalizes by; over
     the first 1 / (1 - decay) steps they are plain means."""
     level_db: float = 0.0

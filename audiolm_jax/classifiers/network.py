@@ -38,7 +38,9 @@ class Outputs(NamedTuple):
 class NormalizedConv(nnx.Module):
     """SAME convolution of stride 1, ReLU, batch normalization."""
 
-    def __init__(self, channels_in: int, channels: int, extent: tuple[int, int], draws: NormalDraws):
+    def __init__(
+        self, channels_in: int, channels: int, extent: tuple[int, int], draws: NormalDraws
+    ):
         self.kernel = draw_kernel(draws, (*extent, channels_in, channels))
         self.bias = fill_channels(channels, 0.0)
         self.scale = fill_channels(channels, 1.0)
@@ -175,12 +177,16 @@ def pooled_lengths(lengths: Int[Array, " b"], config: ClassifierConfig) -> Int[A
 
 def halve(x: Float[Array, "b t f c"], valid: Bool[Array, "b t"]) -> Float[Array, "b u v c"]:
     """Maximum of each 2 x 2 cell, over what is valid; an odd last row counts as a cell."""
+    # Chosen by comparison: the gradient of `max` looks for what equals the maximum, and does not
+    # find it where the compiler computed it a second time and rounded otherwise.
     x = jnp.where(valid[:, :, None, None], x, -jnp.inf)
-    batch, time, bands, channels = x.shape
-    edges = ((0, 0), (0, time % 2), (0, bands % 2), (0, 0))
-    x = jnp.pad(x, edges, constant_values=-jnp.inf)
-    # Not `reduce_window`, whose gradient is a scatter.
-    return x.reshape(batch, -(-time // 2), 2, -(-bands // 2), 2, channels).max((2, 4))
+    for axis in (1, 2):
+        edges = [(0, x.shape[axis] % 2 if i == axis else 0) for i in range(4)]
+        x = jnp.pad(x, edges, constant_values=-jnp.inf)
+        x = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+        first, second = (jax.lax.index_in_dim(x, i, axis + 1, keepdims=False) for i in (0, 1))
+        x = jnp.where(second > first, second, first)
+    return x
 
 
 def _wide(x: Float[Array, " c"]) -> Float[Array, "1 1 1 c"]:

@@ -20,6 +20,7 @@ KINDS = {
         "experiments.kmeans:KmeansExperiment",
         "experiments.stage:StageExperiment",
         "experiments.classifier:ClassifierExperiment",
+        "experiments.detector:DetectorExperiment",
     ),
     "tokenize": ("experiments.tokens:TokenizeExperiment",),
     "evaluate": (
@@ -27,6 +28,8 @@ KINDS = {
         "evaluation.codecs.experiment:CodecEvaluateExperiment",
         "evaluation.abx.experiment:AbxExperiment",
         "evaluation.sweep.experiment:SweepExperiment",
+        "evaluation.detector.material:DetectorMaterialExperiment",
+        "evaluation.detector.experiment:DetectorEvaluateExperiment",
     ),
 }
 
