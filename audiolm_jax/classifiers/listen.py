@@ -28,7 +28,7 @@ CALIBRATION = "calibration"  # in the provenance of a model folder
 
 
 class Windows(NamedTuple):
-    """What a classifier says of the windows of a recording, every 250 ms and the last at the end."""
+    """What a classifier says of the windows of a recording, every 250 ms, the last at its end."""
 
     centers: np.ndarray  # float64 [w], seconds
     log_probs: np.ndarray  # float32 [w, classes]
@@ -152,6 +152,6 @@ class Detector:
 
 
 def scores_of(windows: Windows) -> tuple[float, Float[np.ndarray, " n"]]:
-    """Log-odds of the second of two classes: of the recording, and of each second, not calibrated."""
+    """Log-odds of the second of two classes, not calibrated: of the recording, of each second."""
     file, seconds = windows.of_file, windows.of_seconds
     return float(file[1] - file[0]), (seconds[:, 1] - seconds[:, 0]).astype(np.float64)
