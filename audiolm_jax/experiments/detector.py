@@ -93,11 +93,10 @@ class DetectorExperiment(ClassifierExperiment):
         classifier = TrainedClassifier.load(at(self.directory) / MODEL)
         index = scan(self.data)
         codes = self.labels(index).of(index, "heldout")
-        files: tuple[list[float], ...] = ([], [])
-        seconds: tuple[list[float], ...] = ([], [])
+        files, seconds = ([list[float](), list[float]()] for _ in range(2))
         for code, clip in zip(codes, index.of("heldout"), strict=True):
             of_file, of_seconds = scores_of(classifier.windows(index.load(clip)))
             files[code].append(of_file)
-            seconds[code] += of_seconds.tolist()
+            seconds[code].extend(of_seconds.tolist())
         scores = (np.array(x, np.float64) for x in (*files, *seconds))
         return calibrate(*scores, self.false_positive_rate)
