@@ -25,7 +25,7 @@ class Line:
 
     def __call__(self, score: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n"]:
         """Log-odds of the second class."""
-        return self.slope * np.asarray(score, np.float64) + self.intercept
+        return np.asarray(self.slope * np.asarray(score, np.float64) + self.intercept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Calibration:
 
 def probability(log_odds: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n"]:
     """0 to 1."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(log_odds, np.float64)))
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(log_odds, np.float64))))
 
 
 def fit_line(real: Float[np.ndarray, " n"], generated: Float[np.ndarray, " m"]) -> Line:
@@ -81,7 +81,7 @@ def fit_line(real: Float[np.ndarray, " n"], generated: Float[np.ndarray, " m"]) 
     return Line(slope, float(line[1] - slope * center))
 
 
-def threshold_at(real: Float[np.ndarray, " n"], rate: float) -> float:
+def threshold_at(real: Float[np.ndarray, " n"], rate: float | int) -> float:
     """The lowest log-odds that at most a share `rate` of real recordings reaches. Fewer than
     1 / rate recordings: that none of them does."""
     if not 0 <= rate < 1:

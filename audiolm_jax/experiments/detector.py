@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
@@ -67,7 +67,7 @@ class DetectorExperiment(ClassifierExperiment):
         super().fit()
         from_first_host(self._calibrate)
 
-    def _record(self) -> dict:
+    def _record(self) -> dict[str, Any]:
         return read_model_json(at(self.directory) / MODEL)
 
     def _calibrate(self) -> None:

@@ -13,7 +13,7 @@ from audiolm_jax.evaluation.codecs.opus import fit_length, opus_roundtrip
 Disturbance = Callable[[Float32[np.ndarray, " s"], int, int], Float[np.ndarray, " n"]]
 
 
-def _noise(snr_db: float) -> Disturbance:
+def _noise(snr_db: float | int) -> Disturbance:
     def disturb(samples: np.ndarray, rate_hz: int, seed: int) -> np.ndarray:
         """White noise so far below the recording's own power."""
         noise = np.random.default_rng(seed).standard_normal(len(samples))
@@ -23,7 +23,7 @@ def _noise(snr_db: float) -> Disturbance:
     return disturb
 
 
-def _gain(gain_db: float) -> Disturbance:
+def _gain(gain_db: float | int) -> Disturbance:
     return lambda samples, rate_hz, seed: np.clip(samples * np.float32(10 ** (gain_db / 20)), -1, 1)
 
 
@@ -35,16 +35,16 @@ def _through_rate(other_hz: int) -> Disturbance:
     return disturb
 
 
-def _first(seconds: float) -> Disturbance:
+def _first(seconds: float | int) -> Disturbance:
     return lambda samples, rate_hz, seed: samples[: round(seconds * rate_hz)]
 
 
-def _opus(kbps: float) -> Disturbance:
-    return lambda samples, rate_hz, seed: opus_roundtrip(samples, rate_hz, kbps).samples
+def _opus(kbps: float | int) -> Disturbance:
+    return lambda samples, rate_hz, seed: opus_roundtrip(samples, rate_hz, float(kbps)).samples
 
 
-def _mp3(kbps: float) -> Disturbance:
-    return lambda samples, rate_hz, seed: mp3_roundtrip(samples, rate_hz, kbps)
+def _mp3(kbps: float | int) -> Disturbance:
+    return lambda samples, rate_hz, seed: mp3_roundtrip(samples, rate_hz, float(kbps))
 
 
 def mp3_roundtrip(

@@ -82,7 +82,9 @@ class DetectorEvaluateExperiment(Evaluation):
             expected = f"the detector hears {detector.sample_rate_hz}"
             raise InputError(f"--data.sample-rate-hz = {rate_hz}: {expected}")
         threshold = detector.calibration.threshold
-        rows, by_file, bins, error = list[Any](), dict[str, Any](), (), 0.0
+        rows: list[Verdicts] = []
+        bins: tuple[Bin, ...] = ()
+        by_file, error = dict[str, float](), 0.0
         for name in DISTURBANCES:
             odds, labels, paths = self._hear(detector, indexes[""], name)
             is_known = labels < 2
