@@ -79,9 +79,8 @@ class Classifier(nnx.Module):
     def __init__(self, config: ClassifierConfig, *, draws: NormalDraws):
         config.check_classes()
         widths = (1, *config.channels)
-        self.blocks = nnx.List(
-            [Block(*widths[i : i + 2], draws) for i in range(len(config.channels))]
-        )
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.blocks = nnx.List([Block(inner, outer, draws) for inner, outer in pairs])
         self.kernel = draw_kernel(draws, (config.channels[-1], len(config.classes)))
         self.bias = fill_channels(len(config.classes), 0.0)
         self.config = config

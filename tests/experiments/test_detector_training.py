@@ -178,8 +178,8 @@ def test_windows_cover_a_recording_and_seconds_take_those_of_their_own(detector)
 def test_bad_settings_are_named(root):
     with pytest.raises(InputError, match=r"--model\.classes"):
         experiment(root, "x", model=dataclasses.replace(MODEL, classes=("a", "b")))
-    with pytest.raises(InputError, match="--false-positive-rate 1"):
-        experiment(root, "x", false_positive_rate=1)
+    with pytest.raises(InputError, match=r"--false-positive-rate 1\.0"):
+        experiment(root, "x", false_positive_rate=1.0)
     with pytest.raises(InputError, match=r"--data\.sample-rate-hz 4000: differs"):
         experiment(root, "x", model=ClassifierConfig(classes=("real", "generated")))
     with pytest.raises(InputError, match=r"--crop-seconds 1\.0: differs"):
