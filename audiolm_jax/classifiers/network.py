@@ -8,6 +8,7 @@ Frames beyond an item's length are zero before each convolution, as beyond the e
 maximum, mean or moment: an item gets the logits that it would get alone.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ class Classifier(nnx.Module):
     def __init__(self, config: ClassifierConfig, *, draws: NormalDraws):
         config.check_classes()
         widths = (1, *config.channels)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = itertools.pairwise(widths)
         self.blocks = nnx.List([Block(inner, outer, draws) for inner, outer in pairs])
         self.kernel = draw_kernel(draws, (config.channels[-1], len(config.classes)))
         self.bias = fill_channels(len(config.classes), 0.0)
