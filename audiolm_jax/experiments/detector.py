@@ -98,5 +98,6 @@ class DetectorExperiment(ClassifierExperiment):
             of_file, of_seconds = scores_of(classifier.windows(index.load(clip)))
             files[code].append(of_file)
             seconds[code].extend(of_seconds.tolist())
-        scores = (np.array(x, np.float64) for x in (*files, *seconds))
-        return calibrate(*scores, self.false_positive_rate)
+        real, generated = (np.array(x, np.float64) for x in files)
+        real_seconds, generated_seconds = (np.array(x, np.float64) for x in seconds)
+        return calibrate(real, generated, real_seconds, generated_seconds, self.false_positive_rate)

@@ -152,7 +152,7 @@ def test_what_the_models_have_heard_is_refused():
 
 @pytest.mark.parametrize("name", DISTURBANCES)
 def test_a_disturbed_recording_stays_in_step(name):
-    """No delay: it is most like the original where it was."""
+    """It is most like the original where it was, up to what Opus's filters shift (0.4 ms)."""
     samples = voice(2.0, 120)
     disturbed = DISTURBANCES[name](samples, RATE, 0)
     size = len(disturbed)
@@ -160,5 +160,5 @@ def test_a_disturbed_recording_stays_in_step(name):
     assert np.isfinite(disturbed).all()
     assert np.abs(disturbed).max() <= 1.2
     inner = samples[2000 : size - 2000]
-    lags = [float(inner @ disturbed[2000 + d : size - 2000 + d]) for d in range(-8, 9)]
-    assert abs(int(np.argmax(lags)) - 8) <= 1
+    lags = [float(inner @ disturbed[2000 + d : size - 2000 + d]) for d in range(-40, 41)]
+    assert abs(int(np.argmax(lags)) - 40) <= 6

@@ -120,7 +120,7 @@ class DetectorMaterialExperiment(Evaluation):
         if (rate_hz := self.data.sample_rate_hz) != generator.sample_rate_hz:
             expected = f"the bundle's models take {generator.sample_rate_hz}"
             raise InputError(f"--data.sample-rate-hz = {rate_hz}: {expected}")
-        counts = {}
+        counts: dict[str, dict[str, Any]] = {}
         for split in SPLITS:
             chosen = self._chosen(index, split)
             self._write(generator, index, split, chosen)
