@@ -40,6 +40,13 @@ class DenoisingBatch(NamedTuple):
     denoise: Array  # bool [b], whether the codec shall return `clean`, or `clean` + `noise`
 
 
+class LabelledBatch(NamedTuple):
+    """Audio of which each item belongs to a class."""
+
+    audio: AudioBatch
+    labels: Array  # int32 [b] in [0, classes); of an item of length 0 it means nothing
+
+
 class AcousticTokens(NamedTuple):
     """Codes of a residual quantizer (AudioLM section III-B: Y, 50 Hz, Q levels of N codes)."""
 

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.feed import Feed
@@ -32,6 +32,39 @@ from audiolm_jax.types import AudioBatch
 CACHE_BYTES = 1 << 30
 DECODE_THREADS = max(4, os.cpu_count() or 1)
 PREFETCH_BATCHES = 4
+
+
+class CropLine:
+    """Clips laid end to end, and the shuffled slots on them."""
+
+    def __init__(self, lengths: Int[np.ndarray, " clips"], crop_samples: int):
+        self._lengths, self._crop_samples = lengths, crop_samples
+        self._ends = np.cumsum(lengths, dtype=np.float64)  # a search for a float wants it
+
+    @property
+    def samples(self) -> int:
+        """Of all clips together."""
+        return int(self._ends[-1])
+
+    @property
+    def epoch_crops(self) -> int:
+        """Slots: the samples over the crop's, rounded up."""
+        return -(-self.samples // self._crop_samples)
+
+    def locate(self, turn: int, position: int, seed: int) -> tuple[int, int, int]:
+        """The crop in the slot whose `turn` it is, drawn by its position in the whole stream:
+        (number of the clip, first sample, end)."""
+        slot = shuffled_index(turn, self.epoch_crops, seed)
+        rng = generator(seed, position, purpose=0)
+        point = (slot + rng.random()) / self.epoch_crops * self._ends[-1]
+        last = len(self._lengths) - 1
+        number = min(int(np.searchsorted(self._ends, point, side="right")), last)
+        length = int(self._lengths[number])
+        spare = length - self._crop_samples
+        if spare <= 0:
+            return number, 0, length
+        start = int(rng.integers(spare + 1))
+        return number, start, start + self._crop_samples
 
 
 class AudioCrops:
@@ -52,8 +85,8 @@ class AudioCrops:
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._config, self._clips = index.config, index.of(split)
         self._lengths = self._clips.num_samples
-        self._ends = np.cumsum(self._lengths, dtype=np.float64)  # a search for a float wants it
-        has_room = 4 * int(self._ends[-1]) <= cache_bytes
+        self._line = CropLine(self._lengths, self.crop_samples)
+        has_room = 4 * self._line.samples <= cache_bytes
         self._cache = _ClipCache(index, cache_bytes, has_room)
         self._batch_size, self._seed = batch_size, seed
         self._rows = own_rows(batch_size, rows)
@@ -61,7 +94,7 @@ class AudioCrops:
     @property
     def epoch_crops(self) -> int:
         """Positions in an epoch: the split's samples over the crop's, rounded up."""
-        return -(-int(self._ends[-1]) // self.crop_samples)
+        return self._line.epoch_crops
 
     def batches(self, start_step: int) -> Generator[AudioBatch, None, None]:
         """Endless batches of this host's rows from a step on, decoded ahead in the background."""
@@ -77,6 +110,13 @@ class AudioCrops:
         """Every clip of the split exactly once, in order, in even windows of at most the crop; if
         that makes more than `limit` batches, so many of windows spread evenly over all. Rows
         missing in the last batch have length 0."""
+        places, is_in_order = self._heldout_places(limit)
+        return self._read(places, is_in_order)
+
+    def _heldout_places(
+        self, limit: int | None
+    ) -> tuple[Iterable[list[tuple[int, int, int]]], bool]:
+        """Of each held-out batch this host's windows, and whether they are all that there are."""
         size, windows = self._batch_size, WindowsOfAll(self._lengths, self.crop_samples)
         chosen = spread(len(windows), None if limit is None else limit * size)
         places = (
@@ -84,20 +124,11 @@ class AudioCrops:
              for r in self._rows]
             for first in range(0, len(chosen), size)
         )  # fmt: skip
-        return self._read(places, is_in_order=isinstance(chosen, range))
+        return places, isinstance(chosen, range)
 
     def locate(self, position: int) -> tuple[int, int, int]:
         """The crop at a position of the stream: (number of the clip, first sample, end)."""
-        slot = shuffled_index(position, self.epoch_crops, self._seed)
-        rng = generator(self._seed, position, purpose=0)
-        point = (slot + rng.random()) / self.epoch_crops * self._ends[-1]
-        number = min(int(np.searchsorted(self._ends, point, side="right")), len(self._clips) - 1)
-        length = int(self._lengths[number])
-        spare = length - self.crop_samples
-        if spare <= 0:
-            return number, 0, length
-        start = int(rng.integers(spare + 1))
-        return number, start, start + self.crop_samples
+        return self._line.locate(position, position, self._seed)
 
     def _read(
         self,

@@ -19,6 +19,8 @@ KINDS = {
         "experiments.encoder:EncoderExperiment",
         "experiments.kmeans:KmeansExperiment",
         "experiments.stage:StageExperiment",
+        "experiments.classifier:ClassifierExperiment",
+        "experiments.detector:DetectorExperiment",
     ),
     "tokenize": ("experiments.tokens:TokenizeExperiment",),
     "evaluate": (
@@ -28,6 +30,8 @@ KINDS = {
         "evaluation.pairs.experiment:PairsExperiment",
         "evaluation.sweep.experiment:SweepExperiment",
         "evaluation.world.experiment:WorldExperiment",
+        "evaluation.detector.material:DetectorMaterialExperiment",
+        "evaluation.detector.experiment:DetectorEvaluateExperiment",
     ),
 }
 

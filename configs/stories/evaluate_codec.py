@@ -12,7 +12,7 @@ from audiolm_jax.evaluation.measures.recognition import AsrConfig
 
 
 def experiment() -> CodecEvaluateExperiment:
-    """Pieces of stories; synthetic speech."""
+    """Whole stories of three speakers; synthetic speech."""
     return CodecEvaluateExperiment(
         directory=f"{RUNS}/evaluate_codec",
         title="The codec of the stories on synthetic voices that it has never heard",
@@ -21,11 +21,12 @@ def experiment() -> CodecEvaluateExperiment:
             source="data/stories/heldout_both",
             dataset="stories_heldout_both",
             heldout_percent=99,  # the folder is for this; all but one or two of its files
-            max_seconds=8.0,
         ),
         codecs=(("stories", f"{RUNS}/codec"),),
         levels=(1, 3, 12),
         opus_kbps=(6.0,),
+        max_clip_seconds=40.0,
+        max_clips=24,
         asr=AsrConfig(clips=("*",), language="en"),
         licence="Synthetic speech by hibari-tts (Apache-2.0) and Flite (free, BSD-like).",
     )

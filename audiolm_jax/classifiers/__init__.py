@@ -1,0 +1,1 @@
+"""The paper's classifier: who speaks, and whether a model does."""
