@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from audiolm_jax.classifiers.calibration import probability
-from audiolm_jax.evaluation.codecs.comparison import Estimate, bootstrap
+from audiolm_jax.evaluation.measures.bootstrap import Estimate, bootstrap
 
 BINS = 10
 
