@@ -18,10 +18,12 @@ from audiolm_jax.stages import StageConfig
 Describe = Callable[[int], list[str]]
 
 
-def describe_audio(index: ClipIndex, crop_seconds: float, batch_size: int, seed: int) -> Describe:
+def describe_audio(
+    index: ClipIndex, crop_seconds: float, batch_size: int, seed: int, speed: float = 1.0
+) -> Describe:
     """Batches of `AudioCrops` of the split "train"."""
     clips, rate = index.of("train"), index.config.sample_rate_hz
-    crops = AudioCrops(index, "train", crop_seconds, batch_size, seed)
+    crops = AudioCrops(index, "train", crop_seconds, batch_size, seed, speed=speed)
 
     def row(position: int) -> str:
         number, start, stop = crops.locate(position)

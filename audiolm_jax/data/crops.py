@@ -4,7 +4,7 @@ Position p of the stream decides everything: an epoch holds as many crops as fit
 audio end to end; the p-th is a shuffled slot of that length on the line of all clips laid end to
 end; a random point of the slot names the clip, so clips come as often as they are long; a random
 start, uniform over where a whole crop fits, gives the crop. Clips no longer than the crop are taken
-whole and padded with zeros.
+whole and padded with zeros. With `speed`, a longer or shorter stretch is resampled to the crop.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Float, Int
 
+from audiolm_jax.audio.resample import resample
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.feed import Feed
 from audiolm_jax.data.index import ClipIndex, can_seek, load_part
@@ -79,16 +80,18 @@ class AudioCrops:
         seed: int,
         rows: Sequence[int] | None = None,
         cache_bytes: int = CACHE_BYTES,
+        speed: float = 1.0,
     ):
         """`batch_size` counts crops over all hosts; `rows` of each batch are read, a host's share
-        (`training.mesh.host_rows`), None all; `cache_bytes` of decoded clips are kept."""
+        (`training.mesh.host_rows`), None all; `cache_bytes` of decoded clips are kept. Crops that
+        are drawn from longer clips are played up to `speed` times faster or slower."""
         self.crop_samples = whole_samples(crop_seconds, index.config.sample_rate_hz)
         self._config, self._clips = index.config, index.of(split)
         self._lengths = self._clips.num_samples
         self._line = CropLine(self._lengths, self.crop_samples)
         has_room = 4 * self._line.samples <= cache_bytes
         self._cache = _ClipCache(index, cache_bytes, has_room)
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._speed = batch_size, seed, speed
         self._rows = own_rows(batch_size, rows)
 
     @property
@@ -128,7 +131,15 @@ class AudioCrops:
 
     def locate(self, position: int) -> tuple[int, int, int]:
         """The crop at a position of the stream: (number of the clip, first sample, end)."""
-        return self._line.locate(position, position, self._seed)
+        number, start, stop = self._line.locate(position, position, self._seed)
+        length = int(self._lengths[number])
+        if self._speed == 1 or length <= self.crop_samples:
+            return number, start, stop
+        rng = generator(self._seed, position, purpose=5)
+        stretch = round(self.crop_samples * self._speed ** rng.uniform(-1, 1))
+        size = min(stretch, length)
+        start = int(rng.integers(length - size + 1))
+        return number, start, start + size
 
     def _read(
         self,
@@ -153,14 +164,23 @@ class AudioCrops:
     ) -> AudioBatch:
         def cut(window: tuple[int, int, int]) -> np.ndarray:
             number, start, stop = window
-            row = np.zeros(self.crop_samples, np.float32)
+            samples = np.zeros(0, np.float32)
             if stop > start:
-                clip = self._clips[number]
-                row[: stop - start] = self._cache.part(clip, start, stop, is_in_order)
-            return row
+                samples = self._cache.part(self._clips[number], start, stop, is_in_order)
+                if self._is_stretched(window):
+                    samples = resample(samples, stop - start, self.crop_samples, "soxr_hq")
+            return samples
 
-        lengths = np.array([stop - start for _, start, stop in windows], np.int32)
-        return AudioBatch(np.stack(list(pool.map(cut, windows))), lengths)
+        rows = np.zeros((len(windows), self.crop_samples), np.float32)
+        lengths = np.zeros(len(windows), np.int32)
+        for row, samples in enumerate(pool.map(cut, windows)):
+            rows[row, : len(samples)], lengths[row] = samples, len(samples)
+        return AudioBatch(rows, lengths)
+
+    def _is_stretched(self, window: tuple[int, int, int]) -> bool:
+        number, start, stop = window
+        has_more = self._lengths[number] > self.crop_samples
+        return self._speed != 1 and has_more and stop - start != self.crop_samples
 
 
 class _ClipCache:

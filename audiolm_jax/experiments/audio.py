@@ -62,8 +62,9 @@ class AudioExperiment(StepExperiment):
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)
 
-    def open_crops(self, noise: NoiseConfig | None) -> TrainingData:
-        """Crops of the recordings, with noise to remove from them if there is any."""
+    def open_crops(self, noise: NoiseConfig | None, speed: float = 1.0) -> TrainingData:
+        """Crops of the recordings, with noise to remove from them if there is any, else those to
+        train on up to `speed` times faster or slower."""
         from audiolm_jax.data.batch_contents import describe_audio, describe_noisy_audio
         from audiolm_jax.data.crops import AudioCrops
         from audiolm_jax.data.index import scan
@@ -81,8 +82,11 @@ class AudioExperiment(StepExperiment):
         facts = audio_facts(index)
         crops: list[AudioCrops] | list[NoisyCrops]
         if noise is None:
-            crops = [AudioCrops(index, split, *stream, rows) for split in SPLITS]
-            describe = describe_audio(index, *stream)
+            speeds = {"train": speed, "heldout": 1.0}
+            crops = [
+                AudioCrops(index, split, *stream, rows, speed=speeds[split]) for split in SPLITS
+            ]
+            describe = describe_audio(index, *stream, speed)
         else:
             noises = scan(noise.data)
             facts["noise"] = audio_facts(noises)

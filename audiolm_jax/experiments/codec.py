@@ -36,6 +36,9 @@ class CodecExperiment(AudioExperiment):
     """Of the discriminators."""
     samples: int = 0
     """Held-out recordings decoded at each evaluation, to the folder `samples` and TensorBoard."""
+    speed: float = 1.0
+    """Crops to train on are played up to so many times faster or slower, at random, pitch and
+    formants with them, 1 to 2: more voices out of few. 1 leaves them as they are."""
     noise: NoiseConfig | None = None
     """What a codec with `model.denoising` learns to remove; the others have none."""
 
@@ -45,7 +48,11 @@ class CodecExperiment(AudioExperiment):
         if (self.noise is None) != (self.model.denoising is None):
             lacks = "noise" if self.noise is None else "model.denoising"
             raise InputError(f"{lacks} = None: denoising needs both noise and model.denoising")
+        if not 1 <= self.speed <= 2:
+            raise InputError(f"--speed {self.speed}: expected 1 to 2")
         if self.noise is not None:
+            if self.speed != 1:
+                raise InputError(f"--speed {self.speed}: expected 1 where there is noise")
             self._check_rate("--noise.data.sample-rate-hz", self.noise.data)
         if not 0 <= self.samples <= self.batch_size:
             raise InputError(
@@ -114,7 +121,7 @@ class CodecExperiment(AudioExperiment):
 
     def open_data(self) -> TrainingData:
         """Crops of speech, with noise if the codec learns to remove it."""
-        data = self.open_crops(self.noise)
+        data = self.open_crops(self.noise, self.speed)
         if not self.samples:
             return data
         first = next(iter(data.heldout()))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.audio_files import encoded
 
 from audiolm_jax.audio.files import write_wav
+from audiolm_jax.audio.resample import resample
 from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.index import ClipIndex, load_clip, scan
 from audiolm_jax.data.sources import AudioDataConfig
@@ -144,6 +145,28 @@ def test_crops_are_stretches_of_their_clips_padded_with_zeros(index):
     assert samples.dtype == np.float32
     assert lengths.dtype == np.int32
     assert 0 < short < len(samples) * 5
+
+
+@pytest.mark.parametrize("speed", [1.2, 2.0])
+def test_stretched_crops_are_their_stretch_resampled(index, speed):
+    crops = AudioCrops(index, "train", CROP, 4, seed=3, speed=speed)
+    plain = AudioCrops(index, "train", CROP, 4, seed=3)
+    (samples, lengths), clips, sizes = take(crops.batches(0), 30), index.of("train"), []
+    for position in range(120):
+        number, start, stop = crops.locate(position)
+        size, length = stop - start, clips[number].num_samples
+        row = samples[position // 4, position % 4]
+        assert lengths[position // 4, position % 4] == min(length, plain.crop_samples)
+        assert 0 <= start <= start + size <= length
+        if length <= plain.crop_samples:
+            assert (number, start, stop) == plain.locate(position)
+            continue
+        assert number == plain.locate(position)[0]  # clips still come as often as they are long
+        sizes.append(size / plain.crop_samples)
+        stretch = index.load(clips[number])[start:stop]
+        np.testing.assert_array_equal(row, resample(stretch, size, len(row), "soxr_hq"))
+    assert 1 / speed - 0.01 <= min(sizes) < 1 < max(sizes) <= speed + 0.01
+    np.testing.assert_array_equal(take(crops.batches(20), 1)[0][0], samples[20])  # resumed
 
 
 def test_clips_come_as_often_as_they_are_long(index):
