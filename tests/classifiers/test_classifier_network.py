@@ -72,7 +72,9 @@ REACH = [3, 8, 18, 26, 46, 62]
 STRIDE = [1, 2, 4, 4, 8, 8]
 
 
-@pytest.mark.parametrize("blocks", range(1, 7))
+@pytest.mark.parametrize(
+    "blocks", [1, 2, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 5, 6))]
+)
 def test_reach_grows_block_by_block(blocks):
     """Of the paper's pooling with two channels less wide; frames of a cell, by its gradient."""
     widths = tuple(c // 64 for c in PAPER.channels)
@@ -96,6 +98,7 @@ def test_reach_grows_block_by_block(blocks):
         assert places[-1] - places[0] + 1 == REACH[blocks - 1]
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing_even_nan():
     network, rng = build(TINY), np.random.default_rng(1)
     samples = rng.normal(0, 0.1, (3, 16000)).astype(np.float32)

@@ -106,6 +106,7 @@ def test_rows_without_sound_and_padding_count_for_nothing(step, initial):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_moving_averages_are_means_first_and_forget_then(trainer, initial):
     def run(decay):
         own = program(CONFIG, ClassifierTrainConfig(norm_decay=decay), optax.sgd(0.0))

@@ -99,6 +99,7 @@ def write_detector(folder):
     save_model(folder, "classifier", config, arrays, provenance)
 
 
+@pytest.mark.slow
 def test_every_condition_is_measured(root, material):
     material.run()
     write_detector(root / "model")

@@ -70,6 +70,7 @@ def write_store(directory, semantic, seed=0):
     return directory
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_decoder_in_any_batch(stage):
     sequences = random_sequences(11)
     decoder = StageDecoder(stage.config, stage.folder.arrays)
