@@ -81,6 +81,9 @@ def main() -> None:
         values = {kind: x[~np.isnan(x)] for kind, x in values.items()}
         high = np.quantile(values["others"], 0.95)
         for kind, x in values.items():
+            if not len(x):  # a window may be one chunk
+                print(f"{name}, {kind}: no frames")
+                continue
             quantiles = np.quantile(x, QUANTILES)
             above = float(np.mean(x > high))
             figures[f"{name}, {kind}"] = {
