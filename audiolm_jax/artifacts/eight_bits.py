@@ -37,8 +37,9 @@ def from_eight_bits(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All arrays, those in 8 bits as float32 again. ValueError for units of no array."""
     found = {name for name in arrays if name.endswith(UNITS)}
     result = {}
-    for name in arrays.keys() - found:
-        array = arrays[name]
+    for name, array in arrays.items():
+        if name.endswith(UNITS):
+            continue
         if (units := arrays.get(f"{name}{UNITS}")) is not None:
             found.discard(f"{name}{UNITS}")
             if array.dtype != np.int8 or len(units) != -(-array.size // BLOCK):

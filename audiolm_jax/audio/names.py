@@ -1,5 +1,6 @@
 """Paths of files as text: a file may be called anything without "/" and the zero byte."""
 
+import hashlib
 import os
 import re
 
@@ -29,6 +30,13 @@ def named(text: str) -> str:
     pieces = _ESCAPE.split(text)  # text and digits in turn
     raw = [bytes.fromhex(p) if n % 2 else p.encode() for n, p in enumerate(pieces)]
     return os.fsdecode(b"".join(raw))
+
+
+def file_name(text: str) -> str:
+    """A name of a file, without suffix, for what a path or another text names: legible, short, and
+    of no other text."""
+    legible = "".join(c if c.isascii() and c.isalnum() else "_" for c in text)
+    return f"{legible[-60:]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def one_line(text: str) -> str:

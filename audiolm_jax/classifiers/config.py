@@ -6,6 +6,8 @@ import functools
 from audiolm_jax.errors import InputError, check_fields
 
 KIND = "classifier"
+REAL, GENERATED = "real", "generated"  # the classes of a detector
+CALIBRATION = "calibration"  # of a detector, in the provenance of its model folder
 HOP_SECONDS = 0.25  # between the windows of a recording (Paper: AudioLM IV-D)
 
 

@@ -15,7 +15,14 @@ from jaxtyping import Float
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.classifiers.calibration import Calibration, probability
-from audiolm_jax.classifiers.config import HOP_SECONDS, KIND, ClassifierConfig
+from audiolm_jax.classifiers.config import (
+    CALIBRATION,
+    GENERATED,
+    HOP_SECONDS,
+    KIND,
+    REAL,
+    ClassifierConfig,
+)
 from audiolm_jax.classifiers.network import Classifier, empty_moments
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws
@@ -23,8 +30,6 @@ from audiolm_jax.nn.state_arrays import named_leaves, unflatten_into
 
 _ROWS = 8  # windows computed together
 _MOMENTS = "moments."
-REAL, GENERATED = "real", "generated"  # the classes of a detector
-CALIBRATION = "calibration"  # in the provenance of a model folder
 
 
 class Windows(NamedTuple):
@@ -40,10 +45,15 @@ class Windows(NamedTuple):
 
     @property
     def of_seconds(self) -> Float[np.ndarray, "n classes"]:
-        """Means over the windows that have their center in a second; less than half a second at
-        the end belongs to the one before."""
+        """Means over the windows that have their center in a second, of a second without any the
+        nearest window; less than half a second at the end belongs to the one before."""
         seconds = np.floor(self.centers + 1e-9).astype(int)
-        return np.stack([self.log_probs[seconds == n].mean(0) for n in range(seconds[-1] + 1)])
+        return np.stack([self._of_second(seconds == n, n) for n in range(seconds[-1] + 1)])
+
+    def _of_second(self, own: np.ndarray, second: int) -> np.ndarray:
+        if not own.any():
+            return self.log_probs[np.abs(self.centers - (second + 0.5)).argmin()]
+        return self.log_probs[own].mean(0)
 
 
 class TrainedClassifier:

@@ -18,21 +18,6 @@ from audiolm_jax.stages import StageConfig
 Describe = Callable[[int], list[str]]
 
 
-def describe_audio(
-    index: ClipIndex, crop_seconds: float, batch_size: int, seed: int, speed: float = 1.0
-) -> Describe:
-    """Batches of `AudioCrops` of the split "train"."""
-    clips, rate = index.of("train"), index.config.sample_rate_hz
-    crops = AudioCrops(index, "train", crop_seconds, batch_size, seed, speed=speed)
-
-    def row(position: int) -> str:
-        number, start, stop = crops.locate(position)
-        where = f"{clips[number].clip_id}, {start / rate:.3f} to {stop / rate:.3f} s"
-        return f"position {position}: {where}"
-
-    return lambda step: [row(p) for p in range(step * batch_size, (step + 1) * batch_size)]
-
-
 def describe_noisy_audio(
     index: ClipIndex,
     noise_index: ClipIndex,
@@ -42,8 +27,9 @@ def describe_noisy_audio(
     config: NoiseConfig,
 ) -> Describe:
     """Batches of `NoisyCrops` of the split "train", with level and crop of the noise."""
-    of_speech = describe_audio(index, crop_seconds, batch_size, seed)
-    of_noise = describe_audio(noise_index, crop_seconds, batch_size, noise_seed(seed))
+    stream = crop_seconds, batch_size
+    of_speech = AudioCrops(index, "train", *stream, seed).describe
+    of_noise = AudioCrops(noise_index, "train", *stream, noise_seed(seed)).describe
 
     def describe(step: int) -> list[str]:
         rows = []

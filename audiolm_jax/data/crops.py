@@ -107,7 +107,7 @@ class AudioCrops:
         )
         seconds = len(self._rows) * self.crop_samples / self._config.sample_rate_hz
         feed = Feed(self._config.dataset, seconds, DECODE_THREADS)
-        return self._read(places, is_in_order=False, feed=feed)
+        return self._read(places, is_in_order=False, feed=feed, is_stretched=self._speed != 1)
 
     def heldout_batches(self, limit: int | None = None) -> Generator[AudioBatch, None, None]:
         """Every clip of the split exactly once, in order, in even windows of at most the crop; if
@@ -141,11 +141,21 @@ class AudioCrops:
         start = int(rng.integers(length - size + 1))
         return number, start, start + size
 
+    def describe(self, step: int) -> list[str]:
+        """A line for each row of the batch after `step` steps, all hosts'."""
+        rate, rows = self._config.sample_rate_hz, []
+        for position in range(step * self._batch_size, (step + 1) * self._batch_size):
+            number, start, stop = self.locate(position)
+            where = f"{self._clips[number].clip_id}, {start / rate:.3f} to {stop / rate:.3f} s"
+            rows.append(f"position {position}: {where}")
+        return rows
+
     def _read(
         self,
         batches: Iterable[list[tuple[int, int, int]]],
         is_in_order: bool,
         feed: Feed | None = None,
+        is_stretched: bool = False,
     ) -> Generator[AudioBatch, None, None]:
         """Decodes windows on threads, some batches ahead; of clips whose windows are asked for one
         after the other, the whole."""
@@ -154,20 +164,24 @@ class AudioCrops:
             with ThreadPoolExecutor(DECODE_THREADS) as pool:
                 for windows in batches:
                     with feed.reading() if feed else contextlib.nullcontext():
-                        batch = self._batch(windows, pool, is_in_order)
+                        batch = self._batch(windows, pool, is_in_order, is_stretched)
                     yield batch
 
         return prefetch(read, PREFETCH_BATCHES)
 
     def _batch(
-        self, windows: list[tuple[int, int, int]], pool: ThreadPoolExecutor, is_in_order: bool
+        self,
+        windows: list[tuple[int, int, int]],
+        pool: ThreadPoolExecutor,
+        is_in_order: bool,
+        is_stretched: bool,
     ) -> AudioBatch:
         def cut(window: tuple[int, int, int]) -> np.ndarray:
             number, start, stop = window
             samples = np.zeros(0, np.float32)
             if stop > start:
                 samples = self._cache.part(self._clips[number], start, stop, is_in_order)
-                if self._is_stretched(window):
+                if is_stretched and self._lengths[number] > self.crop_samples:
                     samples = resample(samples, stop - start, self.crop_samples, "soxr_hq")
             return samples
 
@@ -176,11 +190,6 @@ class AudioCrops:
         for row, samples in enumerate(pool.map(cut, windows)):
             rows[row, : len(samples)], lengths[row] = samples, len(samples)
         return AudioBatch(rows, lengths)
-
-    def _is_stretched(self, window: tuple[int, int, int]) -> bool:
-        number, start, stop = window
-        has_more = self._lengths[number] > self.crop_samples
-        return self._speed != 1 and has_more and stop - start != self.crop_samples
 
 
 class _ClipCache:

@@ -134,12 +134,3 @@ class LabelledCrops(AudioCrops):
             for windows, audio in zip(places, batches, strict=True):
                 numbers = [number for number, _, _ in windows]
                 yield LabelledBatch(audio, self._labels[numbers])
-
-    def describe(self, step: int) -> list[str]:
-        """A line for each row of the next batch, all hosts'."""
-        rate, rows = self._config.sample_rate_hz, []
-        for position in range(step * self._batch_size, (step + 1) * self._batch_size):
-            number, start, stop = self.locate(position)
-            where = f"{self._clips[number].clip_id}, {start / rate:.3f} to {stop / rate:.3f} s"
-            rows.append(f"position {position}: {where}")
-        return rows

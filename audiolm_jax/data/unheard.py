@@ -9,6 +9,7 @@ from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.index import ClipIndex, file_of
+from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
 
@@ -49,6 +50,23 @@ def check_unheard(index: ClipIndex, models: Mapping[str, Provenance]) -> None:
                 f"{same[0]} with {rule}, split_by {unit}, and knows some of what is held out; "
                 "take its rule, hold out less, or name another corpus so (--data.dataset)"
             )
+
+
+def check_strange(config: AudioDataConfig, models: Mapping[str, Provenance]) -> None:
+    """InputError if a model, by its provenance, learnt from the corpus of some recordings, be it by
+    its folder or its name: not even from another part of it."""
+    for part, provenance in models.items():
+        inner = (provenance.get("encoder") or {}).get("provenance") or {}
+        for origin in (provenance, inner):
+            data = (origin.get("config") or {}).get("data") or {}
+            names = {data.get("dataset"), (origin.get("data") or {}).get("dataset")}
+            source = data.get("source", data.get("audio_dir"))
+            is_same = source and Path(source).resolve() == Path(config.source).resolve()
+            if is_same or config.dataset in names:
+                raise InputError(
+                    f"--data.source {config.source}, --data.dataset {config.dataset}: {part} of "
+                    "the bundle was trained on it; name recordings that it has not heard"
+                )
 
 
 def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Provenance]) -> None:

@@ -62,31 +62,39 @@ class AudioExperiment(StepExperiment):
         """Lists the clips and opens the stream of crops."""
         return self.open_crops(None)
 
-    def open_crops(self, noise: NoiseConfig | None, speed: float = 1.0) -> TrainingData:
-        """Crops of the recordings, with noise to remove from them if there is any, else those to
-        train on up to `speed` times faster or slower."""
-        from audiolm_jax.data.batch_contents import describe_audio, describe_noisy_audio
-        from audiolm_jax.data.crops import AudioCrops
+    def open_index(self) -> "ClipIndex":
+        """The recordings, checked, of which the weights to start from have heard none held out."""
         from audiolm_jax.data.index import scan
-        from audiolm_jax.data.noise import NoisyCrops
         from audiolm_jax.data.unheard import check_unheard, provenance_at
-        from audiolm_jax.training.mesh import host_rows, make_mesh
 
         index = scan(self.data)
         if self.warm_start is not None:
             source = self.warm_start.source
             check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
         self.check_data(index)
+        return index
+
+    def open_crops(self, noise: NoiseConfig | None, speed: float = 1.0) -> TrainingData:
+        """Crops of the recordings, with noise to remove from them if there is any, else those to
+        train on up to `speed` times faster or slower."""
+        from audiolm_jax.data.batch_contents import Describe, describe_noisy_audio
+        from audiolm_jax.data.crops import AudioCrops
+        from audiolm_jax.data.index import scan
+        from audiolm_jax.data.noise import NoisyCrops
+        from audiolm_jax.training.mesh import host_rows, make_mesh
+
+        index = self.open_index()
         stream = (self.crop_seconds, self.batch_size, self.loop.seed)
         rows = host_rows(make_mesh(self.mesh), self.batch_size)
         facts = audio_facts(index)
         crops: list[AudioCrops] | list[NoisyCrops]
+        describe: Describe
         if noise is None:
             speeds = {"train": speed, "heldout": 1.0}
             crops = [
                 AudioCrops(index, split, *stream, rows, speed=speeds[split]) for split in SPLITS
             ]
-            describe = describe_audio(index, *stream, speed)
+            describe = crops[0].describe
         else:
             noises = scan(noise.data)
             facts["noise"] = audio_facts(noises)

@@ -95,16 +95,10 @@ class ClassifierExperiment(AudioExperiment):
 
     def open_data(self) -> TrainingData:
         """Lists the clips with their classes and opens the stream of crops."""
-        from audiolm_jax.data.index import scan
         from audiolm_jax.data.labelled import LabelledCrops
-        from audiolm_jax.data.unheard import check_unheard, provenance_at
         from audiolm_jax.training.mesh import host_rows, make_mesh
 
-        index = scan(self.data)
-        if self.warm_start is not None:
-            source = self.warm_start.source
-            check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
-        self.check_data(index)
+        index = self.open_index()
         labels, rows = self.labels(index), host_rows(make_mesh(self.mesh), self.batch_size)
         stream = (labels, self.crop_seconds, self.batch_size, self.loop.seed, rows)
         train = LabelledCrops(index, "train", *stream)

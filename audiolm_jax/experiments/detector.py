@@ -8,7 +8,7 @@ from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.artifacts.storage import at
-from audiolm_jax.classifiers.config import ClassifierConfig
+from audiolm_jax.classifiers.config import CALIBRATION, GENERATED, REAL, ClassifierConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.classifier import ClassifierExperiment
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CLASSES = ("real", "generated")
-_CALIBRATION = "calibration"
+_CLASSES = (REAL, GENERATED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class DetectorExperiment(ClassifierExperiment):
 
     def is_finished(self) -> bool:
         """Whether it is trained and calibrated."""
-        return super().is_finished() and _CALIBRATION in self._record()["provenance"]
+        return super().is_finished() and CALIBRATION in self._record()["provenance"]
 
     def fit(self) -> None:
         """Trains, then calibrates the model that is exported."""
@@ -73,7 +72,7 @@ class DetectorExperiment(ClassifierExperiment):
     def _calibrate(self) -> None:
         calibration = self.calibration()
         record = self._record()
-        record["provenance"][_CALIBRATION] = dataclasses.asdict(calibration)
+        record["provenance"][CALIBRATION] = dataclasses.asdict(calibration)
         write_json(at(self.directory) / MODEL / MODEL_JSON, record)
         logger.info(
             "calibrated on %d real and %d generated recordings: at --false-positive-rate %g, %d "

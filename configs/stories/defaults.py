@@ -22,8 +22,6 @@ def stage(
     *,
     batch_size: int,
     steps: int,
-    layers: int = 6,
-    width: int = 192,
     tied_embeddings: bool = False,
 ) -> StageExperiment:
     """6 layers of width 192, 3.5M parameters beside the embeddings."""
@@ -43,11 +41,11 @@ def stage(
                 crop_seconds=crop_seconds,
             ),
             decoder=DecoderConfig(
-                layers=layers,
+                layers=6,
                 heads=4,
                 head_width=48,
-                width=width,
-                ff_width=4 * width,
+                width=192,
+                ff_width=768,
                 dropout=0.1,
                 position="rope",
                 qk_norm=True,

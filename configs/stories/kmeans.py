@@ -1,4 +1,4 @@
-"""Semantic tokens of the encoder beside it; not run yet.
+"""Semantic tokens of the encoder beside it: models/stories_units.zip.
 
 audiolm train configs/stories/kmeans.py
 """

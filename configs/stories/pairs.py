@@ -17,5 +17,5 @@ def experiment() -> PairsExperiment:
         pairs="data/stories/pairs/pairs.tsv",
         semantic_lm=f"{RUNS}/semantic_lm",
         semantic="models/stories_units",
-        tokens=f"{RUNS}/semantic_tokens",
+        tokens=f"{RUNS}/tokens",
     )

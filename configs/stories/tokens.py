@@ -1,4 +1,4 @@
-"""Both kinds of tokens of all recordings; not run yet.
+"""Both kinds of tokens of all recordings.
 
 audiolm tokenize configs/stories/tokens.py
 """
@@ -15,6 +15,6 @@ def experiment() -> TokenizeExperiment:
         directory=f"{RUNS}/tokens",
         data=DATA,
         codec=f"{RUNS}/codec",
-        semantic=f"{RUNS}/kmeans",
+        semantic="models/stories_units",
         tokenize=TokenizeConfig(shards=32),
     )

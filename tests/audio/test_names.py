@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiolm_jax.audio.names import named, one_line, shown
+from audiolm_jax.audio.names import file_name, named, one_line, shown
 
 
 @given(st.binary(max_size=30).map(lambda raw: os.fsdecode(raw.replace(b"\0", b""))))
@@ -36,3 +36,10 @@ def test_words_with_paths_are_one_line_and_shown_once(text):
 def test_odd_bytes_are_spelled_out():
     assert shown(os.fsdecode(b"x/caf\xe9\n.wav")) == r"x/caf\xe9\x0a.wav"
     assert shown(r"\xe9.wav") == r"\x5cxe9.wav"
+
+
+def test_names_of_files_are_legible_and_different():
+    names = [file_name(text) for text in ("a/b.wav", "a_b.wav", "a#b.wav", chr(233) * 99)]
+    assert len(set(names)) == 4
+    assert names[0].startswith("a_b_wav_")
+    assert all(name.isascii() and len(name) < 80 for name in names)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm_jax.classifiers.calibration import calibrate, fit_line, probability, threshold_at
+from audiolm_jax.classifiers.listen import Windows
 from audiolm_jax.errors import InputError
 
 
@@ -65,3 +66,16 @@ def test_a_class_without_recordings_is_named():
         fit_line(np.zeros(0), np.zeros(3))
     with pytest.raises(InputError, match="--false-positive-rate 1: expected 0 to below 1"):
         threshold_at(np.zeros(3), 1)
+
+
+@pytest.mark.parametrize("crop_seconds", [1.0, 2.0, 3.0])
+def test_each_second_has_windows_also_where_they_are_long(crop_seconds):
+    centers = np.arange(0, 5 - crop_seconds + 1e-9, 0.25) + crop_seconds / 2
+    log_probs = np.stack([centers, -centers], axis=1).astype(np.float32)
+    found = Windows(centers, log_probs).of_seconds
+    assert np.isfinite(found).all()
+    assert len(found) == int(centers[-1]) + 1
+    for second, value in enumerate(found[:, 0]):
+        own = [c for c in centers if second <= c < second + 1]
+        nearest = min(centers, key=lambda c: abs(c - second - 0.5))
+        assert value == pytest.approx(np.mean(own) if own else nearest)

@@ -167,6 +167,9 @@ def test_stretched_crops_are_their_stretch_resampled(index, speed):
         np.testing.assert_array_equal(row, resample(stretch, size, len(row), "soxr_hq"))
     assert 1 / speed - 0.01 <= min(sizes) < 1 < max(sizes) <= speed + 0.01
     np.testing.assert_array_equal(take(crops.batches(20), 1)[0][0], samples[20])  # resumed
+    held = zip(take(crops.heldout_batches(), 5), take(plain.heldout_batches(), 5), strict=True)
+    for as_it_is, plainly in held:  # windows of all, as they are
+        np.testing.assert_array_equal(as_it_is, plainly)
 
 
 def test_clips_come_as_often_as_they_are_long(index):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.pairs.accuracy import bootstrap, outcomes, tabulate
+from audiolm_jax.evaluation.measures import bootstrap as bootstraps
+from audiolm_jax.evaluation.measures.bootstrap import bootstrap
+from audiolm_jax.evaluation.pairs.accuracy import outcomes, tabulate
 from audiolm_jax.evaluation.pairs.pairs import Pair, read_pairs
 
 NOWHERE = Path("x.wav")
@@ -62,14 +64,24 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     rng, covered, truths = np.random.default_rng(0), np.zeros(2), np.array([0.65, 0.5])
     for seed in range(100):
         values = (rng.random((80, 2)) < truths).astype(np.float64)
-        for column, found in enumerate(bootstrap(values, seed)):
+        for column in (0, 1):
+            found = bootstrap(values[:, column], np.ones(80), seed)
             assert found.low <= found.mean <= found.high
             covered[column] += found.low <= truths[column] <= found.high
     # 95 % of 100 scatters by 2.2 %.
     assert (np.abs(covered / 100 - 0.95) < 0.065).all()
-    assert bootstrap(np.ones((5, 1)), 0)[0].low == 1.0
-    many = np.resize(values, (3_000, 2))  # drawn in many blocks
-    assert all(0 < found.high - found.low < 0.04 for found in bootstrap(many, 0))
+    assert bootstrap(np.ones(5), np.ones(5), 0).low == 1.0
+    many = bootstrap(np.resize(values[:, 0], 3_000), np.ones(3_000), 0)
+    assert 0 < many.high - many.low < 0.04
+
+
+def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
+    rng = np.random.default_rng(1)
+    over, under = rng.random(70), rng.integers(0, 3, 70).astype(np.float64)
+    at_once = bootstrap(over, under, 5)
+    for most in (1, 70, 1_000, 2_001):
+        monkeypatch.setattr(bootstraps, "_MOST_DRAWN", most)
+        assert bootstrap(over, under, 5) == at_once
 
 
 def write_table(folder, rows, header="kind\tspeaker\tgood\tbad\ttype\tgood_text"):

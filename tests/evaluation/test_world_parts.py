@@ -21,10 +21,8 @@ from audiolm_jax.evaluation.world.results import (
     summarize_readings,
 )
 from audiolm_jax.evaluation.world.selection import (
-    check_not_trained_on,
     choose_clips,
     choose_stretches,
-    file_name,
 )
 from audiolm_jax.evaluation.world.units import UnitBigrams
 from audiolm_jax.evaluation.world.voices import Voices
@@ -64,27 +62,6 @@ def test_only_clips_with_words_are_read():
     assert choose_clips(index_of(1.0, text=" ?!"), 0) == []
     with pytest.raises(InputError, match="--revoiced 1: folder has 0 clips with transcripts"):
         choose_clips(index_of(1.0, text=" ?!"), 1)
-
-
-def test_names_of_files_are_legible_and_different():
-    clip = index_of(1.0).clips[0]
-    names = [
-        file_name(dataclasses.replace(clip, clip_id=x)) for x in ("a/b.wav", "a_b.wav", "é" * 99)
-    ]
-    assert len(set(names)) == 3
-    assert names[0].startswith("a_b_wav_")
-    assert all(name.isascii() and len(name) < 80 for name in names)
-
-
-@pytest.mark.parametrize("key", ["source", "audio_dir"])
-def test_recordings_that_a_part_was_trained_on_are_refused(key):
-    index = index_of(1.0)
-    origin = {"config": {"data": {key: "./folder"}}}
-    with pytest.raises(InputError, match=r"--data\.source folder: codec of the bundle was trained"):
-        check_not_trained_on(index, {"codec": origin})
-    with pytest.raises(InputError, match="semantic of the bundle"):
-        check_not_trained_on(index, {"semantic": {"encoder": {"provenance": origin}}})
-    check_not_trained_on(index, {"codec": {"config": {"data": {key: "elsewhere"}}}, "lm": {}})
 
 
 def test_draws_follow_the_counts():

@@ -18,7 +18,7 @@ from audiolm_jax.data.tokens.provenance import (
 )
 from audiolm_jax.data.tokens.record import TokenRecord
 from audiolm_jax.data.tokens.store import TokenStore, shard_name, write_manifest, write_shard
-from audiolm_jax.data.unheard import check_unheard
+from audiolm_jax.data.unheard import check_strange, check_unheard
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.bundle.experiment import EvaluateExperiment
 from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
@@ -233,3 +233,19 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
     # Nothing to object to: on to the parts, which are not there.
     with pytest.raises(InputError, match="names no codec; bundle again"):
         report("tokens", codec=origins["innocent"], fine_lm={"data": {"tokens": store.fingerprint}})
+
+
+@pytest.mark.parametrize("key", ["source", "audio_dir"])
+def test_recordings_of_a_corpus_that_a_part_learnt_from_are_refused(key):
+    data = AudioDataConfig("folder", dataset="unheard")
+    learnt = {"config": {"data": {key: "./folder"}}}
+    with pytest.raises(InputError, match=r"--data\.source folder.*: codec of the bundle"):
+        check_strange(data, {"codec": learnt})
+    inner = {"semantic": {"encoder": {"provenance": learnt}}}
+    with pytest.raises(InputError, match="semantic of the bundle"):
+        check_strange(data, inner)
+    elsewhere = {"config": {"data": {key: "elsewhere", "dataset": "other"}}}
+    check_strange(data, {"codec": elsewhere, "lm": {}})
+    for origin in (elsewhere, {"data": {"dataset": "other"}}):  # by name, wherever it lies
+        with pytest.raises(InputError, match="codec of the bundle"):
+            check_strange(AudioDataConfig("third", dataset="other"), {"codec": origin})

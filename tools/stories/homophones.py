@@ -13,8 +13,8 @@ NAMES = {
     "miya": "mia",
     "lilly": "lily",
     "norah": "nora",
+    "thom": "tom",
 }
-NAMES |= {"thom": "tom"}
 _ENDINGS = ("s", "es", "ed", "ing")
 
 

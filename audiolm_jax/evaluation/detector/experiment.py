@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.classifiers.config import GENERATED, REAL
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.detector.material import GENERATED, ORIGINAL, REAL
+from audiolm_jax.evaluation.detector.material import ORIGINAL
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, number, percent
 
@@ -85,22 +86,22 @@ class DetectorEvaluateExperiment(Evaluation):
         rows: list[Verdicts] = []
         bins: tuple[Bin, ...] = ()
         by_file, error = dict[str, float](), 0.0
-        for name in DISTURBANCES:
-            odds, labels, paths = self._hear(detector, indexes[""], name)
-            is_known = labels < 2
-            rows.append(verdicts(name, odds[is_known], labels[is_known], threshold, self.seed))
+        odds, labels, paths = self._hear(detector, indexes[""], tuple(DISTURBANCES))
+        own = labels < 2
+        for name, heard in odds.items():
+            rows.append(verdicts(name, heard[own], labels[own], threshold, self.seed))
             if name == AS_IT_IS:
-                bins, error = reliability(odds[is_known], labels[is_known])
-                by_file = dict(zip(paths, odds.tolist(), strict=True))
-                if (raw := odds[labels == 2]).size:
+                bins, error = reliability(heard[own], labels[own])
+                by_file = dict(zip(paths, heard.tolist(), strict=True))
+                if (raw := heard[labels == 2]).size:
                     label = "originals, through no codec"
                     rows.append(verdicts(label, raw, 0 * labels[labels == 2], threshold, self.seed))
-            logger.info("%s: done", name)
         for name, index in indexes.items():
             if name:
-                odds, labels, _ = self._hear(detector, index, AS_IT_IS)
+                odds, labels, _ = self._hear(detector, index, (AS_IT_IS,))
                 own = labels < 2
-                rows.append(verdicts(name, odds[own], labels[own], threshold, self.seed))
+                heard = odds[AS_IT_IS][own]
+                rows.append(verdicts(name, heard, labels[own], threshold, self.seed))
         text = _text(rows, bins, error, detector)
         write_text(Path(self.directory) / self.page, text)
         logger.info(text)
@@ -113,19 +114,23 @@ class DetectorEvaluateExperiment(Evaluation):
         }
 
     def _hear(
-        self, detector: "Detector", index: "ClipIndex", condition: str
-    ) -> tuple[Any, Any, list[str]]:
+        self, detector: "Detector", index: "ClipIndex", conditions: tuple[str, ...]
+    ) -> tuple[dict[str, Any], Any, list[str]]:
+        """Log-odds of each clip by condition, and its label and name."""
         import numpy as np
 
         from audiolm_jax.evaluation.detector.disturb import DISTURBANCES
 
-        rate, disturb = index.config.sample_rate_hz, DISTURBANCES[condition]
-        odds, labels, paths = [], _labels(index), []
+        rate, labels, paths = index.config.sample_rate_hz, _labels(index), []
+        odds: dict[str, list[float]] = {name: [] for name in conditions}
         for place, clip in enumerate(index.clips):
-            samples = disturb(index.load(clip), rate, self.seed + place)
-            odds.append(detector.hear(samples).log_odds)
+            samples = index.load(clip)
+            for name, heard in odds.items():
+                disturbed = DISTURBANCES[name](samples, rate, self.seed + place)
+                heard.append(detector.hear(disturbed).log_odds)
             paths.append(clip.clip_id)
-        return np.array(odds), labels, paths
+        logger.info("%s: %d recordings heard", index.config.source, len(paths))
+        return {name: np.array(heard) for name, heard in odds.items()}, labels, paths
 
 
 def _labels(index: "ClipIndex") -> Any:

@@ -11,6 +11,7 @@ from audiolm_jax import __version__
 from audiolm_jax.artifacts.atomic import write_json, write_text
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.storage import at
+from audiolm_jax.classifiers.config import GENERATED, REAL
 from audiolm_jax.data.sources import SPLITS, AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.lifecycle import Evaluation
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REAL, GENERATED, ORIGINAL = "real", "generated", "original"
+ORIGINAL = "original"
 PARTS = {"train": "train", "heldout": "test"}  # folders of the splits
 _PLAN = "plan.json"
 
@@ -108,6 +109,7 @@ class DetectorMaterialExperiment(Evaluation):
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Writes what is missing of the recordings, then the lists."""
         from audiolm_jax.data.index import scan
+        from audiolm_jax.data.unheard import check_strange
         from audiolm_jax.generation.bundle import load_bundle, read_record
         from audiolm_jax.generation.pipeline import Generator
 
@@ -148,12 +150,14 @@ class DetectorMaterialExperiment(Evaluation):
         self, generator: "Generator", index: "ClipIndex", split: Any, clips: list["ClipInfo"]
     ) -> None:
         """The files of a part, then its list."""
+        from audiolm_jax.audio.names import file_name
+
         kinds = (REAL, GENERATED, *((ORIGINAL,) if split == "heldout" else ()))
         folder = at(self.directory) / PARTS[split]
         rows = ["path\tkind\tspeaker\tprompt"]
         paths = []
         for clip in clips:
-            name = clip.clip_id.replace("/", "_").replace("#", "_")
+            name = file_name(clip.clip_id)
             paths.append({kind: folder / kind / f"{name}.wav" for kind in kinds})
             rows += [f"{k}/{name}.wav\t{k}\t{clip.speaker}\t{clip.clip_id}" for k in kinds]
         missing = [
@@ -202,18 +206,3 @@ class DetectorMaterialExperiment(Evaluation):
                 generator.bundle, generator.config, seed, self.continuation_seconds, 0.0, sha256
             )
             save_sound(own[GENERATED], one.samples[one.prompt_samples :], rate, provenance)
-
-
-def check_strange(data: AudioDataConfig, origins: dict[str, Any]) -> None:
-    """InputError if a part of a bundle, by its provenance, learnt from the corpus of some
-    recordings."""
-    for part, provenance in origins.items():
-        inner = (provenance.get("encoder") or {}).get("provenance") or {}
-        for of in (provenance, inner):
-            learnt = (of.get("config") or {}).get("data") or {}
-            names = {learnt.get("dataset"), (of.get("data") or {}).get("dataset")}
-            if data.dataset in names or learnt.get("source") == data.source:
-                raise InputError(
-                    f"--data.source {data.source}, --data.dataset {data.dataset}: {part} of the "
-                    "bundle was trained on it; name recordings that it has not heard"
-                )

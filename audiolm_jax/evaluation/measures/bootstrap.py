@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 RESAMPLES = 2000  # draws of the bootstrap
+_MOST_DRAWN = 1 << 20  # clips held at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +29,13 @@ def bootstrap(
     by. A draw that has nothing to divide by is left out."""
     if not denominators.sum():
         return None
-    count = len(numerators)
-    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    over, under = numerators[drawn].sum(1), denominators[drawn].sum(1)
+    count, rng = len(numerators), np.random.default_rng(seed)
+    at_once = max(1, _MOST_DRAWN // count)
+    sums = []
+    for done in range(0, RESAMPLES, at_once):
+        drawn = rng.integers(0, count, (min(at_once, RESAMPLES - done), count))
+        sums.append(np.stack([numerators[drawn].sum(1), denominators[drawn].sum(1)]))
+    over, under = np.concatenate(sums, axis=1)
     ratios = over[under != 0] / under[under != 0]
     low, high = np.percentile(ratios, (2.5, 97.5))
     mean = float(numerators.sum() / denominators.sum())

@@ -10,19 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float64
 
+from audiolm_jax.evaluation.measures.bootstrap import Estimate, bootstrap
 from audiolm_jax.evaluation.pairs.pairs import Pair
-
-RESAMPLES = 2000  # draws of the bootstrap
-_MOST_DRAWN = 1 << 18  # rows held at once
-
-
-@dataclasses.dataclass(frozen=True)
-class Accuracy:
-    """A share of pairs with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +22,7 @@ class Row:
     group: str  # "", all pairs of the kind; else what they have in common, "type"
     value: str  # "pronoun"
     pairs: int  # several voices of a pair count once
-    accuracies: Mapping[str, Accuracy]  # by what the members were scored with
+    accuracies: Mapping[str, Estimate]  # by what the members were scored with
 
 
 def outcomes(
@@ -62,9 +51,12 @@ def tabulate(
             for value in _ordered([value for value in values if value or not name]):
                 own = [p for p in members if pairs[p].groups.get(name, "") == value]
                 means = _over_voices([pairs[place].key for place in own], table[own])
-                estimates = bootstrap(means, seed)
-                row = Row(kind, name, value, len(means), dict(zip(scored, estimates, strict=True)))
-                rows.append(row)
+                accuracies = {
+                    scorer: estimate
+                    for scorer, column in zip(scored, means.T, strict=True)
+                    if (estimate := bootstrap(column, np.ones(len(column)), seed))
+                }
+                rows.append(Row(kind, name, value, len(means), accuracies))
     return rows
 
 
@@ -83,16 +75,3 @@ def _over_voices(
     sums = np.zeros((len(places), table.shape[1]))
     np.add.at(sums, index, table)
     return sums / np.bincount(index)[:, None]
-
-
-def bootstrap(values: Float64[np.ndarray, "n c"], seed: int) -> list[Accuracy]:
-    """Mean of each column with the 2.5th and the 97.5th percentile of the means of 2000 draws of
-    rows with replacement, the same rows for all columns."""
-    rng, count = np.random.default_rng(seed), len(values)
-    at_once = max(1, _MOST_DRAWN // count)
-    sizes = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
-    blocks = [values[rng.integers(0, count, (size, count))].mean(1) for size in sizes]
-    means = np.concatenate(blocks)
-    low, high = np.percentile(means, (2.5, 97.5), axis=0)
-    triples = zip(values.mean(0), low, high, strict=True)
-    return [Accuracy(*(float(x) for x in triple)) for triple in triples]

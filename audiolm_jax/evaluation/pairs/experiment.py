@@ -96,8 +96,9 @@ class PairsExperiment(Evaluation):
         """Scores every utterance once; writes scores.tsv and pairs.md."""
         from audiolm_jax.artifacts.model_folder import load_model
         from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.evaluation.measures.bootstrap import RESAMPLES
         from audiolm_jax.evaluation.measures.ngram import NgramModel
-        from audiolm_jax.evaluation.pairs.accuracy import RESAMPLES, outcomes, tabulate
+        from audiolm_jax.evaluation.pairs.accuracy import outcomes, tabulate
         from audiolm_jax.evaluation.pairs.pairs import hashes_of, read_pairs
         from audiolm_jax.evaluation.pairs.scores import StageScorer, tokenize, totals
         from audiolm_jax.generation.bundle import stage_model

@@ -2,6 +2,7 @@
 recognizer's spelling means in it."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -25,12 +26,18 @@ class World:
     # What the recognizer's normalizer makes of a word alone: "2" of "two" and of "2".
     normalize: Callable[[str], str]
 
-    def __post_init__(self) -> None:
+    @functools.cached_property
+    def _own(self) -> dict[str, str]:
+        """Words of the world by what the normalizer makes of them."""
         own: dict[str, str] = {}
         for word in sorted(self.words):
             own.setdefault(self.normalize(word), word)
-        object.__setattr__(self, "_own", own)
-        object.__setattr__(self, "_sounds", _classes(self.words, self.homophones))
+        return own
+
+    @functools.cached_property
+    def _sounds(self) -> dict[str, str]:
+        """One name for all words of the world that sound alike."""
+        return _classes(self.words, self.homophones)
 
     def read(self, text: str) -> list[str]:
         """The words of a text: a word of the world as the world spells it, whatever digits or other
@@ -45,8 +52,7 @@ class World:
     def _words_of(self, token: str) -> list[str]:
         if token in self.words:
             return [token]
-        own: dict[str, str] = getattr(self, "_own")  # noqa: B009
-        found = [own.get(word, word) for word in self.normalize(token).split()]
+        found = [self._own.get(word, word) for word in self.normalize(token).split()]
         if token in self.homophones and not all(word in self.words for word in found):
             return [token]  # "it's" is not in a world without "is", its sound may be
         return [part for word in found for part in self._parts(word)]
@@ -87,9 +93,8 @@ class World:
 
     def as_sounds(self, words: Iterable[str]) -> str:
         """Words with one spelling for all that sound alike, for counting errors."""
-        sounds: dict[str, str] = getattr(self, "_sounds")  # noqa: B009
         return " ".join(
-            sounds[candidates[0]] if (candidates := self.candidates(word)) else word
+            self._sounds[candidates[0]] if (candidates := self.candidates(word)) else word
             for word in words
         )
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.storage import at
+from audiolm_jax.audio.names import file_name
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.tokens.store import TokenStore
-from audiolm_jax.data.unheard import check_untrained
+from audiolm_jax.data.unheard import check_strange, check_untrained
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.recognition import Recognizer
 from audiolm_jax.evaluation.measures.speaker import SpeakerEncoder
@@ -30,10 +31,8 @@ from audiolm_jax.evaluation.world.results import (
 )
 from audiolm_jax.evaluation.world.selection import (
     Stretch,
-    check_not_trained_on,
     choose_clips,
     choose_stretches,
-    file_name,
     open_recordings,
 )
 from audiolm_jax.evaluation.world.systems import CODEC, REAL, REVOICED, Sounds, System, systems_of
@@ -89,7 +88,7 @@ class Judgement:
         if config.bundle is None:
             return None
         origins = read_record(at(config.bundle))["provenance"]
-        check_not_trained_on(self._index, origins)
+        check_strange(config.data, origins)
         store = None
         if config.tokens is not None:
             store = TokenStore.open(config.tokens)
@@ -205,7 +204,7 @@ class Judgement:
         rate, found = self._index.config.sample_rate_hz, []
         for clip, seed, path in self._wholes_of(system):
             samples = self._index.load(clip) if path is None else load_sound(path)
-            name = f"{file_name(clip)}_whole"
+            name = f"{file_name(clip.clip_id)}_whole"
             heard = keep_words(self._recognizer, self._heard_path(system, name, seed), samples)
             text = " ".join(word.text for word in heard)
             found.append(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -64,6 +65,7 @@ READING_MEASURES = (
     Measure("whole", "whole sentences, %", 1, ""),
     Measure("words_a_second", "words a second", 2, ""),
 )
+_Item = TypeVar("_Item", Ending, Reading)
 _Ratio = tuple[int | float, int | float]
 _SAID: dict[str, Callable[[Said], _Ratio]] = {
     "words_a_second": lambda said: (said.words, said.seconds),
@@ -96,16 +98,7 @@ def summarize_endings(
             return 0, 0
         return (similarity.own if name == "own" else similarity.best_other), 1
 
-    rows = []
-    for label in labels:
-        own = [ending for ending in endings if ending.system == label]
-        keys = [ending.prompt for ending in own]
-        means = {
-            m.name: _mean(keys, [ratio(m.name, ending) for ending in own], seed)
-            for m in ENDING_MEASURES
-        }
-        rows.append(Row(label, means))
-    return tuple(rows)
+    return _rows(labels, ENDING_MEASURES, endings, lambda ending: ending.prompt, ratio, seed)
 
 
 def summarize_readings(
@@ -120,14 +113,22 @@ def summarize_readings(
         wrong = errors.errors if name == "wer" else errors.spelled
         return 100 * wrong, errors.words
 
+    return _rows(labels, READING_MEASURES, readings, lambda reading: reading.clip_id, ratio, seed)
+
+
+def _rows(
+    labels: Sequence[str],
+    measures: Sequence[Measure],
+    items: Sequence[_Item],
+    key: Callable[[_Item], str],
+    ratio: Callable[[str, _Item], _Ratio],
+    seed: int,
+) -> tuple[Row, ...]:
     rows = []
     for label in labels:
-        own = [reading for reading in readings if reading.system == label]
-        keys = [reading.clip_id for reading in own]
-        means = {
-            m.name: _mean(keys, [ratio(m.name, reading) for reading in own], seed)
-            for m in READING_MEASURES
-        }
+        own = [item for item in items if item.system == label]
+        keys = [key(item) for item in own]
+        means = {m.name: _mean(keys, [ratio(m.name, item) for item in own], seed) for m in measures}
         rows.append(Row(label, means))
     return tuple(rows)
 

@@ -4,13 +4,12 @@ order of hashes, so that a recording that is added moves few others. All clips c
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.audio.names import file_name
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex, index_folder, usable
 from audiolm_jax.data.sources import AudioDataConfig
@@ -31,17 +30,11 @@ class Stretch:
     @property
     def name(self) -> str:
         """What its files are called."""
-        return f"{file_name(self.clip)}_{self.number}"
+        return f"{file_name(self.clip.clip_id)}_{self.number}"
 
     def load(self, index: ClipIndex) -> Float[np.ndarray, " s"]:
         """Its samples."""
         return index.load(self.clip)[self.start : self.stop]
-
-
-def file_name(clip: ClipInfo) -> str:
-    """A clip's name as one of a file: legible, and of no other clip."""
-    legible = "".join(c if c.isascii() and c.isalnum() else "_" for c in clip.clip_id)
-    return f"{legible[-60:]}_{hashlib.sha256(clip.clip_id.encode()).hexdigest()[:8]}"
 
 
 def open_recordings(config: AudioDataConfig) -> ClipIndex:
@@ -94,20 +87,6 @@ def by_speaker(indices: Sequence[ClipIndex], most: int) -> dict[str, list[tuple[
             if clip.speaker and len(own := chosen.setdefault(clip.speaker, [])) < most:
                 own.append((place, clip))
     return {speaker: own for speaker, own in chosen.items() if len(own) > 1}
-
-
-def check_not_trained_on(index: ClipIndex, origins: Mapping[str, Mapping[str, Any]]) -> None:
-    """InputError if a part of a bundle, by its provenance, learnt from this very folder."""
-    for part, provenance in origins.items():
-        inner = (provenance.get("encoder") or {}).get("provenance") or {}
-        for origin in (provenance, inner):
-            data = (origin.get("config") or {}).get("data") or {}
-            source = data.get("source", data.get("audio_dir"))
-            if source and Path(source).resolve() == Path(index.config.source).resolve():
-                raise InputError(
-                    f"--data.source {index.config.source}: {part} of the bundle was trained on it; "
-                    "name recordings that training never had"
-                )
 
 
 def _ordered(index: ClipIndex) -> list[ClipInfo]:

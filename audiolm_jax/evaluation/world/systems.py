@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.audio.names import file_name
 from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.evaluation.measures.codec import round_trip
 from audiolm_jax.evaluation.world.kept import Wanted, keep_sounds
-from audiolm_jax.evaluation.world.selection import Stretch, file_name
+from audiolm_jax.evaluation.world.selection import Stretch
 from audiolm_jax.evaluation.world.units import UnitBigrams
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
@@ -129,7 +130,7 @@ class Sounds:
         for place, clip in enumerate(clips):
             samples = self.index.load(clip)
             for seed in seeds:
-                path = self._path(system, f"{file_name(clip)}_seed{seed}.wav")
+                path = self._path(system, f"{file_name(clip.clip_id)}_seed{seed}.wav")
                 wanted.append(self._wanted(path, system, self.generation, samples, place, seed))
         generator = Generator(self.bundle, self.generation)
 
