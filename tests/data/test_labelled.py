@@ -72,6 +72,15 @@ def test_classes_come_equally_often_and_beside_their_crops(folder):
     assert [line.split(": ")[1].split(".wav")[0] for line in lines] == names
 
 
+def test_classes_take_turns_over_the_steps_too(folder):
+    index = scan(config(folder))
+    labels = read_labels(index, "kind", ("real", "generated"))
+    for batch in taken(open_crops(index, labels, batch_size=3).labelled(0), 6):
+        np.testing.assert_array_equal(batch.labels, class_of(batch))
+    odd = taken(open_crops(index, labels, batch_size=3).labelled(1), 1)[0]
+    assert odd.labels.tolist() == [1, 0, 1]
+
+
 def test_held_out_windows_have_their_classes_and_no_balance(folder):
     index = scan(config(folder, split_by="time", heldout_percent=90))
     labels = read_labels(index, "kind")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from audiolm_jax.audio.output import read_provenance
 from audiolm_jax.classifiers.calibration import Calibration, Line, probability
 from audiolm_jax.classifiers.config import ClassifierConfig, ClassifierTrainConfig
 from audiolm_jax.classifiers.train import program
+from audiolm_jax.data.index import scan
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.detector.disturb import DISTURBANCES
@@ -118,6 +120,30 @@ def test_every_condition_is_measured(root, material):
     assert rows["originals, through no codec"]["accuracy"] is None
     tests = sum(one["recordings"] for one in record["reliability"])
     assert tests == rows["as it is"]["accuracy"]["clips"]
+
+
+def test_each_condition_is_heard_as_it_disturbs(tmp_path):
+    lines = ["path\tkind"]
+    for number, kind in enumerate(("real", "generated", "real")):
+        write_wav(tmp_path / f"{number}.wav", voice(1.5, 100 + 20 * number), RATE, None)
+        lines.append(f"{number}.wav\t{kind}")
+    (tmp_path / "metadata.tsv").write_text("\n".join(lines) + "\n")
+    data = AudioDataConfig(str(tmp_path), heldout_percent=0)
+    evaluation = DetectorEvaluateExperiment("none", "none", data, seed=3)
+    index = scan(evaluation.data)
+
+    def hear(samples):
+        return SimpleNamespace(log_odds=float(np.abs(samples, dtype=np.float64).sum()))
+
+    names = ("as it is", "first 1 s", "white noise, 20 dB below")
+    odds, labels, paths = evaluation._hear(SimpleNamespace(hear=hear), index, names)
+    assert list(odds) == list(names)
+    assert sorted(labels) == [0, 0, 1]
+    assert len(paths) == len(index.clips)
+    for name, heard in odds.items():
+        for place, clip in enumerate(index.clips):
+            disturbed = DISTURBANCES[name](index.load(clip), RATE, 3 + place)
+            assert heard[place] == hear(disturbed).log_odds
 
 
 def test_verdicts_by_hand():

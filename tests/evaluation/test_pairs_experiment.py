@@ -11,7 +11,9 @@ from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.audio.resample import read_resampled
 from audiolm_jax.data.tokens.provenance import TokenSizes
+from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.measures.ngram import NgramModel
 from audiolm_jax.evaluation.pairs.experiment import PairsExperiment
 from audiolm_jax.evaluation.pairs.scores import StageScorer, tokenize, totals
 from audiolm_jax.generation.bundle import stage_model
@@ -147,6 +149,16 @@ def test_the_whole_road(tmp_path, parts):
                 won += (good > bad) + 0.5 * (good == bad)
             key = f"{name}, {'per token' if normalized else 'sum'}"
             assert rows["", ""]["accuracies"][key]["mean"] == won / 4
+    # Each n-gram is that of its order.
+    paths = [tmp_path / name for name in cells]
+    found = tokenize(paths, load_semantic_tokenizer(parts / "semantic"), STAGE, 3)
+    store = TokenStore.open(tmp_path / "tokens")
+    ngrams = NgramModel(store.sequences("train", STAGE), STAGE, 5).losses(
+        [found[path] for path in paths]
+    )
+    for order, column in ((1, 2), (2, 3), (5, 4)):
+        sums = [-nats.sum() for nats in ngrams[order - 1]]
+        assert [float(own[column]) for own in cells.values()] == pytest.approx(sums, abs=1e-5)
     text = page.read_text()
     assert "| agreement, type a | 2 |" in text
     stamp = page.stat().st_mtime_ns

@@ -66,6 +66,24 @@ def test_audio_batch_is_that_of_the_crops(tmp_path, kind, model):
     assert experiment.units_per_step() == ("audio_seconds", 2.0)
 
 
+def test_speed_stretches_what_is_trained_on_alone(tmp_path):
+    for number in range(8):
+        write_wav(tmp_path / f"{number}.wav", voice(2.0, 100 + number), 16000, None)
+    plain = audio_experiment(CodecExperiment, CODEC, tmp_path)
+    plain = dataclasses.replace(plain, data=dataclasses.replace(plain.data, heldout_percent=50))
+    fast = dataclasses.replace(plain, speed=1.5)
+    crops = AudioCrops(scan(fast.data), "train", 0.5, 4, seed=0, speed=1.5)
+    data, usual = fast.open_data(), plain.open_data()
+    first, last = next(data.batches(0)).samples, next(data.heldout()).samples
+    np.testing.assert_array_equal(first, next(crops.batches(0)).samples)
+    assert not np.array_equal(first, next(usual.batches(0)).samples)
+    np.testing.assert_array_equal(last, next(usual.heldout()).samples)
+    assert data.describe(3) == crops.describe(3) != usual.describe(3)
+    for speed in (0.9, 2.1):
+        with pytest.raises(InputError, match=r"--speed .*: expected 1 to 2"):
+            dataclasses.replace(plain, speed=speed)
+
+
 def test_noise_and_the_switch_come_together(tmp_path):
     data = AudioDataConfig(str(tmp_path), heldout_percent=0)
     noise, model = NoiseConfig(data), dataclasses.replace(CODEC, denoising=DenoisingConfig())

@@ -18,12 +18,15 @@ def test_a_semantic_stage_goes_with_any_codec(tiny_bundle, tmp_path):
         "coarse": {"semantic": old["semantic"], "codec": codec},
         "fine": {"codec": codec},
     }
+    heard["coarse"] |= {"semantic_tokens_per_second": 9.0}  # trained on less
     sources = {"codec": tmp_path / "codec", "semantic": parts / "semantic"}
     for name, upstream in heard.items():
         write_stage(tmp_path / f"{name}_lm", stage(name, seconds[name]), upstream)
         sources[f"{name}_lm"] = tmp_path / f"{name}_lm"
     write_bundle(tmp_path / "bundle", sources, "")
-    assert load_bundle(tmp_path / "bundle").parts["codec"] == codec
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.parts["codec"] == codec
+    assert bundle.semantic_tokens_per_second == 12.0  # of stage 1
     for name in ("coarse", "fine"):
         with pytest.raises(InputError, match=f"{name}_lm: trained on tokens of codec"):
             write_bundle(tmp_path / "none", sources | {f"{name}_lm": parts / f"{name}_lm"}, "")
