@@ -18,7 +18,8 @@ def test_a_semantic_stage_goes_with_any_codec(tiny_bundle, tmp_path):
         "coarse": {"semantic": old["semantic"], "codec": codec},
         "fine": {"codec": codec},
     }
-    heard["coarse"] |= {"semantic_tokens_per_second": 9.0}  # trained on less
+    for name in ("coarse", "fine"):  # trained on less
+        heard[name] |= {"semantic_tokens_per_second": 9.0}
     sources = {"codec": tmp_path / "codec", "semantic": parts / "semantic"}
     for name, upstream in heard.items():
         write_stage(tmp_path / f"{name}_lm", stage(name, seconds[name]), upstream)
