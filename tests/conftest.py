@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import sys
 import uuid
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def pytest_collection_finish(session):
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def console_of_its_own():
+    """What a command called in a test makes of the log is over with the test."""
+    yield
+    if (console := sys.modules.get("audiolm_jax.cli.console")) is not None:
+        console.Console.is_stdout_free = False
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def check_strange(config: AudioDataConfig, models: Mapping[str, Provenance]) -> 
             data = (origin.get("config") or {}).get("data") or {}
             names = {data.get("dataset"), (origin.get("data") or {}).get("dataset")}
             source = data.get("source", data.get("audio_dir"))
-            is_same = source and Path(source).resolve() == Path(config.source).resolve()
+            is_same = source and at(source).resolve() == at(config.source).resolve()
             if is_same or config.dataset in names:
                 raise InputError(
                     f"--data.source {config.source}, --data.dataset {config.dataset}: {part} of "

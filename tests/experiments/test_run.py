@@ -21,7 +21,7 @@ from support.tiny_models import (
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.audio.files import read_audio, write_wav
 from audiolm_jax.cli.bundle import bundle
-from audiolm_jax.data.batch_contents import describe_audio, describe_tokens
+from audiolm_jax.data.batch_contents import describe_tokens
 from audiolm_jax.data.crops import AudioCrops
 from audiolm_jax.data.index import scan
 from audiolm_jax.data.sources import AudioDataConfig
@@ -194,8 +194,9 @@ def test_timing_and_metrics_hold_rates_and_norms(trained, root):
 def test_rows_of_a_batch_are_named_by_recording_and_crop(trained, root, data):
     index = scan(data)
     clips = {clip.clip_id: clip for clip in index.of("train")}
-    batch = next(AudioCrops(index, "train", 0.5, 2, seed=3).batches(5))
-    for row, text in enumerate(describe_audio(index, 0.5, 2, seed=3)(5)):
+    crops = AudioCrops(index, "train", 0.5, 2, seed=3)
+    batch = next(crops.batches(5))
+    for row, text in enumerate(crops.describe(5)):
         found = re.fullmatch(r"position (\d+): (.*), ([\d.]+) to ([\d.]+) s", text)
         assert int(found[1]) == 10 + row
         start = round(float(found[3]) * 16000)
