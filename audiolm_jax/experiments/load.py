@@ -11,6 +11,7 @@ from types import ModuleType
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
+from audiolm_jax.experiments.field_types import check_types
 
 # By verb: what help can show without a config file, which may hold any other kind as well.
 KINDS = {
@@ -90,4 +91,8 @@ def load_experiment(path: Path) -> Experiment:
         raise InputError(
             f"{path}: experiment() returned {type(experiment).__name__}, expected an Experiment"
         )
+    try:
+        check_types(experiment)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return experiment

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
 from audiolm_jax.errors import InputError, check_fields
 from audiolm_jax.stages import StageConfig
@@ -64,12 +64,6 @@ class DecoderConfig:
         if self.position == "rope":
             pairs = "an even number with --model.decoder.position rope, which rotates pairs"
             check("head_width", lambda x: x % 2 == 0, f"{pairs} of channels")
-        for name in ("position", "attention", "remat", "compute_dtype"):
-            allowed = get_args(_HINTS[name])
-            check(name, allowed.__contains__, f"one of {', '.join(allowed)}")
-
-
-_HINTS = get_type_hints(DecoderConfig)
 
 
 @dataclasses.dataclass(frozen=True)

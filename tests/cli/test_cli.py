@@ -198,6 +198,17 @@ def test_bad_configs(capsys, tmp_path):
             "def experiment():\n    return StageConfig('coarse', levels=2, coarse_levels=3)\n",
             "--model.stage.coarse-levels 3",
         ),
+        (  # set so, it passes the type checks that tests may run under
+            "from audiolm_jax.data.sources import AudioDataConfig\n"
+            "from audiolm_jax.experiments.codec import CodecExperiment\n"
+            "from audiolm_jax.training.config import LoopConfig\n"
+            "def experiment():\n"
+            "    data, loop = AudioDataConfig(source='a'), LoopConfig(steps=1)\n"
+            "    codec = CodecExperiment(directory='d', data=data, loop=loop)\n"
+            "    object.__setattr__(codec.data, 'source', 3)\n"
+            "    return codec\n",
+            "data.source = 3: expected str",
+        ),
     ):
         config = tmp_path / "config.py"
         config.write_text(text)
