@@ -21,8 +21,15 @@ os.environ.setdefault(
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
+import hypothesis
 import jax
 import pytest
+
+# No test is timed: how long an example takes is the machine's affair.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Walking through all that thousands of tests keep takes a tenth of the time: none of it is garbage.

@@ -37,7 +37,7 @@ def test_scores_that_say_nothing_give_even_odds():
     assert probability(line(0.0)) == pytest.approx((1 / 7 + 501 / 502) / 2, rel=1e-6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=60),
     st.floats(0, 0.99),

@@ -262,9 +262,7 @@ def files_changed(before):
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS
-)
+@settings(max_examples=60, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(call=CALLS)
 def test_hostile_calls(house, call):
     with pytest.MonkeyPatch.context() as patch:
