@@ -40,6 +40,9 @@ class KmeansExperiment(TrainedExperiment):
     """Layer, clusters, frames, iterations, seed."""
     window: WindowConfig = WindowConfig()
     """How long recordings are cut, here and by the tokenizer."""
+    phases: int = 1
+    """How often the tokenizer encodes a recording, each time begun a share of a token later, for
+    tokens that do not depend on where it begins (docs/guide/semantic_tokens.md); 1 is AudioLM's."""
     mesh: MeshConfig = MeshConfig()
     """Devices that share the frames; the parameters of its presets are never sharded here."""
 
@@ -74,6 +77,7 @@ class KmeansExperiment(TrainedExperiment):
             store_features,
         )
         from audiolm_jax.tokenizers.semantic.kmeans.fit import STATE, fit_kmeans
+        from audiolm_jax.tokenizers.semantic.stretches import check_phases
         from audiolm_jax.tokenizers.semantic.tokenizer import (
             load_frame_encoder,
             save_semantic_tokenizer,
@@ -89,6 +93,8 @@ class KmeansExperiment(TrainedExperiment):
         index = scan(self.data)
         check_unheard(index, {f"--encoder {self.encoder}": provenance_at(self.encoder)})
         self.check_data(index)
+        encoder = load_frame_encoder(encoder_folder, self.window)
+        check_phases(self.phases, encoder.hop_samples, "--phases")
         mesh = make_mesh(self.mesh)
         manifest = self.manifest(config.seed, audio_facts(index))
         stop = StopRequest()
@@ -97,7 +103,6 @@ class KmeansExperiment(TrainedExperiment):
             claim_run(directory, manifest),
             _place_of_features(directory) as features,
         ):
-            encoder = load_frame_encoder(encoder_folder, self.window)
             encoders = [encoder] if mesh is None else [encoder.on(x) for x in jax.local_devices()]
             choice = choose_clips(index, encoder.hop_samples, config.max_frames, config.seed)
             config.check_available(count := sum(choice.frames))
@@ -116,7 +121,13 @@ class KmeansExperiment(TrainedExperiment):
             provenance = provenance_of(manifest, used=choice.facts, inertia=inertia)
             from_first_host(
                 lambda: save_semantic_tokenizer(
-                    directory / MODEL, encoder_folder, config.layer, result, provenance, self.window
+                    directory / MODEL,
+                    encoder_folder,
+                    config.layer,
+                    result,
+                    provenance,
+                    self.window,
+                    self.phases,
                 )
             )
             # What the model folder was made of; it is written again if the model is deleted.

@@ -13,11 +13,18 @@ from flax import nnx
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, read_model_json, save_model
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
 from audiolm_jax.tokenizers.semantic.hubert import config as hubert
 from audiolm_jax.tokenizers.semantic.hubert.model import Hubert
 from audiolm_jax.tokenizers.semantic.kmeans.config import Clustering
-from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
+from audiolm_jax.tokenizers.semantic.kmeans.distances import distances_to, nearest
+from audiolm_jax.tokenizers.semantic.stretches import (
+    check_phases,
+    in_phases,
+    interleaved,
+    stretches,
+)
 from audiolm_jax.tokenizers.semantic.w2v_bert import config as w2v_bert
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.tokenizers.semantic.w2v_bert2 import config as w2v_bert2
@@ -46,6 +53,7 @@ class SemanticTokenizerConfig:
     layer: str  # whose features are clustered
     clusters: int
     window: WindowConfig
+    phases: int  # encodings of a recording (`stretches.py`); 1: the nearest cluster of each token
 
 
 def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> ModuleEncoder:
@@ -65,6 +73,7 @@ def save_semantic_tokenizer(
     clustering: Clustering,
     provenance: dict[str, Any],
     window: WindowConfig = DEFAULT,
+    phases: int = 1,
 ) -> str:
     """Writes the folder of encoder (model folder or content) and k-means; its fingerprint."""
     if isinstance(encoder, Path):
@@ -72,7 +81,9 @@ def save_semantic_tokenizer(
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
     arrays |= {_KMEANS + name: getattr(clustering, name) for name in _CLUSTERING}
     clusters = len(clustering.centroids)
-    config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, clusters, window)
+    config = SemanticTokenizerConfig(
+        encoder.kind, encoder.config, layer, clusters, window, phases
+    )
     origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
     # Not to write what cannot be read.
     KmeansTokenizer(ModelFolder(KIND, config_to_dict(config), arrays, "", {}), str(directory))
@@ -113,11 +124,19 @@ class KmeansTokenizer:
         kmeans = tuple(jnp.asarray(getattr(self.clustering, name)) for name in _CLUSTERING)
         self._weights = (encoder.params, kmeans)
 
+        phases, hop = self.config.phases, self.hop_samples
+        check_phases(phases, hop, where)
+
         def encode(weights: tuple, audio: AudioBatch) -> Array:
             params, kmeans = weights
-            features = encoder.traceable(params, audio, self.config.layer)
-            flat = features.reshape(-1, features.shape[-1])
-            return nearest(flat, *kmeans).reshape(features.shape[:2])
+            if phases == 1:
+                return nearest(encoder.traceable(params, audio, self.config.layer), *kmeans)
+            begun = in_phases(audio, hop, phases)
+            features = encoder.traceable(params, begun, self.config.layer)
+            dense = interleaved(features, phases)
+            frames = valid_frames(-(-jnp.asarray(audio.lengths) // hop) * phases, dense.shape[1])
+            ids = stretches(distances_to(dense, *kmeans), frames, phases)
+            return ids[:, phases // 2 :: phases]  # at the middle of each token
 
         self._compiled = jax.jit(encode)
 

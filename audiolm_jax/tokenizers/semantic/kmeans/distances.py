@@ -26,12 +26,23 @@ def squared_distances(
     return squares_Nx1 - 2 * products_NxC + jnp.sum(jnp.square(centroids), axis=1)[None, :]
 
 
-def nearest(
-    features: Float[Array, "n d"],
+def distances_to(
+    features: Float[Array, "*shape d"],
     mean: Float[Array, " d"],
     std: Float[Array, " d"],
     centroids: Float[Array, "c d"],
-) -> Int[Array, " n"]:
+) -> Float[Array, "*shape c"]:
+    """Squared distance of each feature vector, standardized, to each centroid."""
+    flat = features.reshape(-1, features.shape[-1])
+    distances = squared_distances(standardized(flat, mean, std), centroids)
+    return distances.reshape(*features.shape[:-1], len(centroids))
+
+
+def nearest(
+    features: Float[Array, "*shape d"],
+    mean: Float[Array, " d"],
+    std: Float[Array, " d"],
+    centroids: Float[Array, "c d"],
+) -> Int[Array, "*shape"]:
     """Cluster id of each feature vector, int32; the lower id wins a tie."""
-    points = standardized(features, mean, std)
-    return jnp.argmin(squared_distances(points, centroids), axis=1).astype(jnp.int32)
+    return jnp.argmin(distances_to(features, mean, std, centroids), axis=-1).astype(jnp.int32)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,8 +11,9 @@ from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.artifacts.model_folder import load_model, save_model
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
-from audiolm_jax.tokenizers.semantic.kmeans.distances import nearest
+from audiolm_jax.tokenizers.semantic.kmeans.distances import distances_to, nearest
 from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
+from audiolm_jax.tokenizers.semantic.stretches import stretches
 from audiolm_jax.tokenizers.semantic.tokenizer import (
     KmeansTokenizer,
     SemanticTokenizerConfig,
@@ -77,15 +79,47 @@ def test_ids_are_the_nearest_clusters_of_the_features(trained):
     assert len(np.unique(tokens.ids)) == 5
 
 
-def test_padding_and_batch_change_no_id(trained):
-    expected = trained.tokenizer.encode(audio_with(0)).ids
-    np.testing.assert_array_equal(trained.tokenizer.encode(audio_with(np.nan)).ids, expected)
+@pytest.fixture(scope="module")
+def phased(trained):
+    """The same encoder and clusters, heard in four phases."""
+    encoder, directory = trained.directory / "encoder", trained.directory / "phased"
+    save_semantic_tokenizer(directory, encoder, "masked_1", trained.result, {}, phases=4)
+    return load_semantic_tokenizer(directory)
+
+
+@pytest.mark.parametrize("phases", [1, 4])
+def test_padding_and_batch_change_no_id(trained, phased, phases):
+    tokenizer = trained.tokenizer if phases == 1 else phased
+    expected = tokenizer.encode(audio_with(0)).ids
+    np.testing.assert_array_equal(tokenizer.encode(audio_with(np.nan)).ids, expected)
     for item in (0, 1):
         length = LENGTHS[item]
         alone = AudioBatch(audio_with(0).samples[item : item + 1, :length], LENGTHS[item:][:1])
-        ids = trained.tokenizer.encode(alone).ids
+        ids = tokenizer.encode(alone).ids
         assert ids.shape == (1, -(-length // 640))
         np.testing.assert_array_equal(ids[0], expected[item, : ids.shape[1]])
+
+
+def test_in_phases_the_dense_frames_are_divided(trained, phased):
+    """As by hand: four encodings, their frames in order, the best stretches, each token's middle."""
+    encoder, result = load_frame_encoder(trained.directory / "encoder"), trained.result
+    length = 15_321
+    sound = np.zeros(16_000, np.float32)
+    sound[:length] = audio_with(0).samples[1, :length]
+    dense = np.zeros((24, 4, len(result.mean)), np.float32)
+    for phase, later in enumerate((-240, -80, 80, 240)):
+        heard = np.zeros(length, np.float32)
+        places = np.arange(length) + later
+        inside = (places >= 0) & (places < length)
+        heard[inside] = sound[places[inside]]
+        found, _ = encoder.features(AudioBatch(heard[None], np.array([length])), "masked_1")
+        dense[:, phase] = found[0]
+    scale = result.mean, result.std, result.centroids
+    distances = distances_to(dense.reshape(1, 96, -1), *scale)
+    divided = stretches(distances, jnp.ones((1, 96), bool), 4)[0]
+    ids = phased.encode(audio_with(0)).ids[1, :24]
+    np.testing.assert_array_equal(ids, divided[2::4])
+    assert (ids != trained.tokenizer.encode(audio_with(0)).ids[1, :24]).any()
 
 
 def test_attributes_come_from_the_folder(trained):
