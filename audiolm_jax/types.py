@@ -40,6 +40,13 @@ class DenoisingBatch(NamedTuple):
     denoise: Array  # bool [b], whether the codec shall return `clean`, or `clean` + `noise`
 
 
+class UnitBatch(NamedTuple):
+    """Audio with the semantic tokens that another encoder makes of it."""
+
+    audio: AudioBatch
+    units: Array  # int32 [b, u], a token for each started hop; beyond the lengths they mean nothing
+
+
 class LabelledBatch(NamedTuple):
     """Audio of which each item belongs to a class."""
 

@@ -19,7 +19,7 @@ from audiolm_jax.types import AudioBatch
 
 
 def check_phases(phases: int, hop_samples: int, where: str) -> None:
-    """InputError unless the encodings begin whole samples apart, evenly about the token's middle."""
+    """InputError unless the encodings begin whole samples apart, evenly around the middle."""
     if phases < 1 or (phases > 1 and hop_samples % (2 * phases)):
         raise InputError(
             f"{where}: phases = {phases}: expected 1, or a number whose double divides the "

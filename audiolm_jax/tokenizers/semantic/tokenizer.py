@@ -81,9 +81,7 @@ def save_semantic_tokenizer(
     arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
     arrays |= {_KMEANS + name: getattr(clustering, name) for name in _CLUSTERING}
     clusters = len(clustering.centroids)
-    config = SemanticTokenizerConfig(
-        encoder.kind, encoder.config, layer, clusters, window, phases
-    )
+    config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, clusters, window, phases)
     origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
     # Not to write what cannot be read.
     KmeansTokenizer(ModelFolder(KIND, config_to_dict(config), arrays, "", {}), str(directory))

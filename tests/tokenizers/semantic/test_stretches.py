@@ -1,4 +1,4 @@
-"""Division into stretches: the best there is, whatever is beside it, and the same for shifted sound."""
+"""Division into stretches: the best there is, whatever is beside it, and as long as sounds are."""
 
 import itertools
 
@@ -42,9 +42,7 @@ def best_by_trial(distances, shortest):
 def test_no_division_is_better(data):
     frames, shortest = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 4))
     clusters, beyond = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 5))
-    numbers = st.lists(
-        st.integers(0, 9), min_size=frames * clusters, max_size=frames * clusters
-    )
+    numbers = st.lists(st.integers(0, 9), min_size=frames * clusters, max_size=frames * clusters)
     own = np.array(data.draw(numbers), np.float32).reshape(frames, clusters)
     rows = np.full((2, frames + beyond, clusters), np.nan, np.float32)
     rows[0, :frames] = own

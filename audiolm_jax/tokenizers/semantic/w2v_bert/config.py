@@ -56,14 +56,16 @@ class W2vBertConfig:
     """Smallest mel power before the logarithm, relative to full-scale samples of 1."""
     subsample_channels: int = 128
     """Channels of the two subsampling convolutions."""
-    objective: Literal["w2v_bert", "best_rq"] = "w2v_bert"
-    """w2v_bert: contrastive, and masked prediction of learned codes; best_rq: of fixed codes."""
+    objective: Literal["w2v_bert", "best_rq", "units"] = "w2v_bert"
+    """w2v_bert: contrastive, and masked prediction of learned codes; best_rq: of fixed codes;
+    units: of a teacher's semantic tokens (HuBERT's later iterations, arXiv:2106.07447)."""
     contrastive_layers: int = 12
-    """Conformer blocks of the contrastive module; 0 with best_rq, which has none."""
+    """Conformer blocks of the contrastive module; 0 with best_rq and units, which have none."""
     masked_layers: int = 12
     """Conformer blocks of the masked-prediction module."""
     codebook_size: int = 1024
-    """Codes of the quantizer whose ids masked prediction must guess (BEST-RQ: 8192)."""
+    """Codes of the quantizer whose ids masked prediction must guess (BEST-RQ: 8192), or clusters of
+    the teacher."""
     code_width: int = 1024
     """Width of a code vector (BEST-RQ: 16)."""
     projection_seed: int = 0
@@ -78,10 +80,10 @@ class W2vBertConfig:
         check(positive, lambda x: x > 0, "a positive number")
         check("projection_seed", lambda x: x >= 0, "0 or more")
         check("codebook_size", lambda x: x >= 2, "at least 2")
-        hop, fft, is_plain = self.mel_hop_samples, self.mel_fft_size, self.objective == "best_rq"
+        hop, fft, is_plain = self.mel_hop_samples, self.mel_fft_size, self.objective != "w2v_bert"
         between = f"between mel-hop-samples = {hop} and mel-fft-size = {fft}"
         check("mel_window_samples", lambda x: hop <= x <= fft, between)
-        layers = "0 with best_rq, a positive number with w2v_bert"
+        layers = "0 with best_rq and units, a positive number with w2v_bert"
         check("contrastive_layers", lambda x: x >= 0 and (x == 0) == is_plain, layers)
 
     @property
@@ -119,6 +121,9 @@ class W2vBertTrainConfig:
     frequency_warp: float = 0.0
     """Blocks hear each training item's frequencies times 1 / (1 + this) to 1 + this, targets stay:
     speaker traits then help less (arXiv:2007.00991). The paper has none: 0 is off."""
+    time_shift: float = 0.0
+    """Blocks hear each training item up to so much of a token earlier or later, 0 to 1, targets
+    stay: where the grid of tokens begins then tells less. The paper has none: 0 is off."""
     distractors: int = 100
     """Wrong answers per hidden token in the contrastive task."""
     contrastive_temperature: float = 0.1
@@ -149,7 +154,7 @@ class W2vBertTrainConfig:
         check("mask_length distractors", lambda x: x >= 1, "at least 1")
         weights = "masked_weight visible_weight diversity_weight feature_penalty_weight"
         check(f"mask_noise frequency_warp {weights}", lambda x: x >= 0, "0 or more")
-        check("target_gradient_scale least_code_use", lambda x: 0 <= x <= 1, "0 to 1")
+        check("target_gradient_scale least_code_use time_shift", lambda x: 0 <= x <= 1, "0 to 1")
         check("contrastive_temperature", lambda x: x > 0, "above 0")
         highest = self.gumbel_temperature
         expected = f"above 0, up to gumbel-temperature = {highest}"

@@ -4,8 +4,8 @@
                                              |                             +-> context vectors
                                              +- quantizer (unmasked) -> targets of both tasks
 
-Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. The objective best_rq
-has masked prediction alone, of a random quantizer's ids (`best_rq.py`).
+Paper: Chung et al. 2021 (arXiv:2108.06209) as AudioLM section III-B uses it. The objectives best_rq
+and units have masked prediction alone, of a random quantizer's ids (`best_rq.py`) and of ids given.
 """
 
 import functools
@@ -47,8 +47,8 @@ class Outputs(NamedTuple):
     subsampled: Array  # [b, u, d], before its norm (for the feature penalty)
     ids: Array  # int32 [b, u], the codes that masked prediction must guess
     logits: Array  # [b, u, codebook_size], output of the masked-prediction module
-    quantized: Quantized | None  # targets of the contrastive task; None with best_rq
-    context: Array | None  # [b, u, code_width], of the contrastive module; None with best_rq
+    quantized: Quantized | None  # targets of the contrastive task; None of objectives without it
+    context: Array | None  # [b, u, code_width], of the contrastive module; None as above
 
 
 class GumbelQuantizer(nnx.Module):
@@ -83,6 +83,18 @@ class GumbelQuantizer(nnx.Module):
         chosen_BxUxC = hard_BxUxC + soft_BxUxC - jax.lax.stop_gradient(soft_BxUxC)
         vectors = jnp.einsum("buc,cd->bud", chosen_BxUxC, self.codebook[...])
         return Quantized(ids, sampled_ids, vectors, jax.nn.softmax(logits_BxUxC, axis=-1))
+
+
+def begun_later(audio: AudioBatch, shift: Int[Array, " b"]) -> AudioBatch:
+    """Each item from so many samples on, or with as much silence before it if negative; lengths
+    stay, and silence stands for what lies outside."""
+    samples, lengths = jnp.asarray(audio.samples), jnp.asarray(audio.lengths)
+    places_BxS = jnp.arange(samples.shape[1])[None, :]
+    sources_BxS = places_BxS + shift[:, None]
+    inside_BxS = (sources_BxS >= 0) & (sources_BxS < lengths[:, None])
+    inside_BxS &= places_BxS < lengths[:, None]
+    taken_BxS = jnp.take_along_axis(samples, jnp.where(inside_BxS, sources_BxS, 0), axis=1)
+    return AudioBatch(jnp.where(inside_BxS, taken_BxS, 0), lengths)
 
 
 class W2vBert(nnx.Module):
@@ -144,24 +156,29 @@ class W2vBert(nnx.Module):
         warp: Float[Array, " b"] | None = None,
         gumbel_key: Key[Array, ""] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        shift: Int[Array, " b"] | None = None,
+        units: Int[Array, "b u"] | None = None,
     ) -> Outputs:
         """The tasks of the objective; keys switch noise and dropout on.
 
         The blocks see `mask_vectors` where `mask` hides a token, and hear all frequencies times
-        `warp`; the targets are of the voice as it is.
+        `warp`, `shift` samples later; the targets are of the recording as it is, or `units`.
         """
         mel, frames = self.mel(audio)
         subsampled, lengths = self.subsampling(mel, frames)
         valid = valid_frames(lengths, subsampled.shape[1])
         if self.quantizer is None:
             quantized = None
-            ids = random_projection_ids(mel, self.config)
+            ids = random_projection_ids(mel, self.config) if units is None else units
         else:
             fixed = jax.lax.stop_gradient(subsampled)
             scaled = fixed + target_gradient_scale * (subsampled - fixed)
             quantized = self.quantizer(scaled, valid, temperature, gumbel_key)
             ids = quantized.ids
-        heard = subsampled if warp is None else self.subsampling(*self.mel(audio, warp))[0]
+        heard = subsampled
+        if warp is not None or shift is not None:
+            later = audio if shift is None else begun_later(audio, shift)
+            heard = self.subsampling(*self.mel(later, warp))[0]
         x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(heard))
         x = constrain(x, "batch", "length", None)
         x, tapped = self.blocks(x, valid, dropout_key, tap=self.config.contrastive_layers or None)

@@ -1,4 +1,4 @@
-"""Training by L_contrastive + 0.1 L_diversity + L_masked_prediction; best_rq has the last alone."""
+"""Training by L_contrastive + 0.1 L_diversity + L_masked_prediction, or by the last alone."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBe
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import Outputs, W2vBert
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
-from audiolm_jax.types import AudioBatch
+from audiolm_jax.types import AudioBatch, UnitBatch
 
 
 class Randomness(NamedTuple):
@@ -26,10 +26,15 @@ class Randomness(NamedTuple):
     mask_vectors: Array  # [b, u, d], what the blocks see there
     distractors: Array  # int32 [b, u, n], positions
     warp: Array | None = None  # [b], factors of the frequencies; None if they are not altered
+    shift: Array | None = None  # int32 [b], samples; None if nothing is shifted
 
 
 def draw(
-    key: Key[Array, ""], valid: Bool[Array, "b u"], width: int, config: W2vBertTrainConfig
+    key: Key[Array, ""],
+    valid: Bool[Array, "b u"],
+    width: int,
+    config: W2vBertTrainConfig,
+    hop_samples: int,
 ) -> Randomness:
     """All that is random of a pass, from a single key."""
     mask_key, vector_key, distractor_key = jax.random.split(key, 3)
@@ -40,13 +45,22 @@ def draw(
     if config.frequency_warp:
         exponent = draws.uniform(jax.random.fold_in(key, 3), valid.shape[:1])
         warp = (1 + config.frequency_warp) ** (2 * exponent - 1)
-    return Randomness(mask, vectors, distractors, warp)
+    shift = None
+    if config.time_shift:
+        share = 2 * draws.uniform(jax.random.fold_in(key, 4), valid.shape[:1]) - 1
+        shift = jnp.round(share * config.time_shift * hop_samples).astype(jnp.int32)
+    return Randomness(mask, vectors, distractors, warp, shift)
 
 
 def token_validity(audio: AudioBatch, config: W2vBertConfig) -> Bool[Array, "b u"]:
     """Which tokens of a batch lie within their item."""
     tokens = -(-audio.samples.shape[1] // config.hop_samples)
     return valid_frames(-(-jnp.asarray(audio.lengths) // config.hop_samples), tokens)
+
+
+def parts_of(batch: AudioBatch | UnitBatch) -> tuple[AudioBatch, Array | None]:
+    """Audio, and the units to guess if they come with it."""
+    return (batch, None) if isinstance(batch, AudioBatch) else (batch.audio, batch.units)
 
 
 def measure(
@@ -88,7 +102,8 @@ def program(
     train_config: W2vBertTrainConfig,
     optimizer: optax.GradientTransformation,
 ) -> TrainProgram:
-    """The trainer of the encoder, over batches of `AudioBatch`; `rest` and `ema` stay empty."""
+    """The trainer of the encoder, over batches of `AudioBatch`, with the objective units of
+    `UnitBatch`; `rest` and `ema` stay empty."""
 
     def build(key: Array) -> W2vBert:
         return W2vBert(model_config, rngs=nnx.Rngs(params=key))
@@ -100,9 +115,16 @@ def program(
         params = nnx.state(build(key), nnx.Param)
         return TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params), {})
 
-    def step(state: TrainState, batch: AudioBatch, key: Array) -> tuple[TrainState, Metrics]:
+    def drawn_for(audio: AudioBatch, key: Array) -> Randomness:
+        valid = token_validity(audio, model_config)
+        return draw(key, valid, width, train_config, model_config.hop_samples)
+
+    def step(
+        state: TrainState, batch: AudioBatch | UnitBatch, key: Array
+    ) -> tuple[TrainState, Metrics]:
         draw_key, gumbel_key, dropout_key = jax.random.split(key, 3)
-        drawn = draw(draw_key, token_validity(batch, model_config), width, train_config)
+        audio, units = parts_of(batch)
+        drawn = drawn_for(audio, draw_key)
         decayed = train_config.gumbel_temperature * jnp.power(
             train_config.gumbel_temperature_decay, state.step.astype(jnp.float32)
         )
@@ -111,7 +133,7 @@ def program(
         def loss_of(params: nnx.State) -> tuple[Array, dict[str, losses.Sum]]:
             model, scale = nnx.merge(graphdef, params), train_config.target_gradient_scale
             seen = (drawn.mask, drawn.mask_vectors, temperature, scale, drawn.warp)
-            outputs = model(batch, *seen, gumbel_key, dropout_key)
+            outputs = model(audio, *seen, gumbel_key, dropout_key, drawn.shift, units)
             return measure(outputs, drawn, train_config)
 
         (_, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -122,12 +144,12 @@ def program(
         metrics |= norms
         return TrainState(state.step + 1, params, state.rest, opt_state, state.ema), metrics
 
-    def evaluate(state: TrainState, batch: AudioBatch) -> Sums:
-        key = jax.random.key(0)  # equal for every evaluation
-        drawn = draw(key, token_validity(batch, model_config), width, train_config)
+    def evaluate(state: TrainState, batch: AudioBatch | UnitBatch) -> Sums:
+        audio, units = parts_of(batch)
+        drawn = drawn_for(audio, jax.random.key(0))  # equal for every evaluation
         model = nnx.merge(graphdef, state.params)
         # Without noise, the temperature has no effect on what is measured.
-        outputs = model(batch, drawn.mask, drawn.mask_vectors, 1.0)
+        outputs = model(audio, drawn.mask, drawn.mask_vectors, 1.0, units=units)
         _, sums = measure(outputs, drawn, train_config)
         return Sums(
             {name: value.total.astype(jnp.float32) for name, value in sums.items()},

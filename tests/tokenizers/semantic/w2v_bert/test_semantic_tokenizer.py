@@ -101,7 +101,7 @@ def test_padding_and_batch_change_no_id(trained, phased, phases):
 
 
 def test_in_phases_the_dense_frames_are_divided(trained, phased):
-    """As by hand: four encodings, their frames in order, the best stretches, each token's middle."""
+    """As by hand: four encodings, frames in order, the best stretches, the middle of tokens."""
     encoder, result = load_frame_encoder(trained.directory / "encoder"), trained.result
     length = 15_321
     sound = np.zeros(16_000, np.float32)
