@@ -95,7 +95,7 @@ def test_a_step_gives_the_model_noise_dropout_and_the_share_of_the_targets(
         program(tiny_config, config, optax.adam(1e-3)).step(
             initial_state, toy_batch(), jax.random.key(0)
         )
-    *_, scale, _, gumbel_key, dropout_key = seen.value.args
+    *_, scale, _, gumbel_key, dropout_key, _, _ = seen.value.args
     assert scale == 0.375
     gumbel, dropout = (jax.random.key_data(key) for key in (gumbel_key, dropout_key))
     assert (gumbel != dropout).any()
@@ -156,12 +156,12 @@ def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
     batch = toy_batch()
     valid = token_validity(batch, tiny_config)
     settings = W2vBertTrainConfig(frequency_warp=0.25)
-    drawn = draw(jax.random.key(4), valid, tiny_config.conformer.width, settings)
+    drawn = draw(jax.random.key(4), valid, tiny_config.conformer.width, settings, 640)
     assert drawn.warp.shape == (8,)
     assert ((drawn.warp >= 1 / 1.25) & (drawn.warp <= 1.25)).all()
     assert np.unique(drawn.warp).size == 8
     assert drawn.warp.min() < 1 < drawn.warp.max()
-    assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig()).warp is None
+    assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig(), 640).warp is None
     model = W2vBert(tiny_config, rngs=nnx.Rngs(params=jax.random.key(5)))
 
     nothing = jnp.zeros_like(drawn.mask)
