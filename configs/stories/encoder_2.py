@@ -25,7 +25,7 @@ def experiment() -> EncoderExperiment:
         directory=f"{RUNS}/encoder_2",
         teacher=TEACHER,
         warm_start=WarmStartConfig(
-            source=first.directory,
+            source=f"{first.directory}/model",
             renames={},
             fresh=(r"params\.head\..*",),
             dropped=(r"params\.(quantizer|context|head)\..*",),
