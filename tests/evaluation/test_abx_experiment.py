@@ -86,8 +86,11 @@ def test_every_source(root, parts, capsys, monkeypatch):
             assert 0 <= score["within"]["error"] <= 1
             assert 0 <= score["across"]["error"] <= 1
         assert (row["purity"] is not None) == (name in discrete)
+        assert (row["changes"] is not None) == name.startswith("tokens, ")
     assert rows["MFCC"]["scores"][0]["within"]["error"] < 0.05
     assert rows["tokens, ids"]["rate_hz"] == 25
+    assert list(rows["tokens, ids"]["changes"]) == ["0.005", "0.01", "0.02"]
+    assert all(0 < change < 1.5 for change in rows["tokens, ids"]["changes"].values())
     table = root / "out/abx.md"
     assert table.read_text().count("\n") == 2 + len(rows)
     before = table.stat().st_mtime_ns

@@ -13,6 +13,9 @@ Source = Literal["mfcc", "encoder", "semantic", "codec"]
 Slicing = Literal["corrected", "legacy"]
 SLICINGS: tuple[Slicing, ...] = ("corrected", "legacy")
 Part = Literal["all", "choice", "report"]
+# So much later a recording is begun to see how many of its tokens change; half of a token of 40 ms
+# is the most.
+LATER_SECONDS = (0.005, 0.01, 0.02)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,13 @@ from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.abx.config import MODES, SLICINGS, AbxConfig, FeatureConfig
+from audiolm_jax.evaluation.abx.config import (
+    LATER_SECONDS,
+    MODES,
+    SLICINGS,
+    AbxConfig,
+    FeatureConfig,
+)
 from audiolm_jax.evaluation.lifecycle import Evaluation
 from audiolm_jax.evaluation.page.tables import Table, percent
 
@@ -77,6 +83,7 @@ class AbxExperiment(Evaluation):
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Measures all features and writes abx.md."""
+        from audiolm_jax.evaluation.abx.beginnings import changes_of_tokens
         from audiolm_jax.evaluation.abx.features import features_of
         from audiolm_jax.evaluation.abx.results import measure_features, read_recordings
 
@@ -85,9 +92,12 @@ class AbxExperiment(Evaluation):
         logger.info("%s: %d items in %d recordings", self.items, *counts)
         rows = []
         for config in self.features:
-            for name, features in features_of(config, recordings.paths, self.batch_size).items():
+            inputs = (config, recordings.paths, self.batch_size)
+            changes = changes_of_tokens(*inputs) if config.source == "semantic" else None
+            for name, features in features_of(*inputs).items():
                 results = measure_features(recordings, features, self.abx)
-                rows.append({"name": name, "rate_hz": float(features.rate_hz), **results})
+                row = {"name": name, "rate_hz": float(features.rate_hz), **results}
+                rows.append(row | {"changes": changes})
                 for score in results["scores"]:
                     logger.info(
                         "%s, %s: within %s, across %s; %d items, %d without a frame left out, "
@@ -96,7 +106,8 @@ class AbxExperiment(Evaluation):
                         *(_text(score[mode]["error"]) for mode in MODES),
                         *(score["items"], score["empty"], score["cut"]),
                     )
-        heads = ("features", "Hz", *SCORE_HEADS, *PURITY_HEADS, "used")
+        later = (f"changed {1000 * seconds:g} ms later" for seconds in LATER_SECONDS)
+        heads = ("features", "Hz", *SCORE_HEADS, *PURITY_HEADS, "used", *later)
         table = Table(heads, [_cells(row) for row in rows])
         write_text(Path(self.directory) / self.page, table.markdown())
         return {"data": recordings.facts, "rows": rows}
@@ -116,7 +127,9 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     purity = row["purity"]
     used = "" if purity is None else str(purity["used"])
     scores = score_cells(row["scores"])
-    return (row["name"], f"{row['rate_hz']:g}", *scores, *purity_cells(purity), used)
+    changes = row["changes"] or {}
+    later = [percent(changes.get(f"{seconds:g}")) for seconds in LATER_SECONDS]
+    return (row["name"], f"{row['rate_hz']:g}", *scores, *purity_cells(purity), used, *later)
 
 
 def _text(error: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Int32, Shaped
 
 from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.artifacts.run_folder import model_folder
@@ -24,7 +24,7 @@ from audiolm_jax.tokenizers.semantic.tokenizer import (
     load_frame_encoder,
     load_semantic_tokenizer,
 )
-from audiolm_jax.types import Array, AudioBatch, FrameEncoder
+from audiolm_jax.types import Array, AudioBatch, FrameEncoder, SemanticTokenizer
 
 MFCC_RATE_HZ = 16_000
 _MFCC_WINDOW, _MFCC_HOP = 400, 160  # 25 ms, 10 ms
@@ -99,16 +99,27 @@ def _encoder(
     return features
 
 
-def _semantic(
-    config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
-) -> dict[str, FrameFeatures]:
-    tokenizer = load_semantic_tokenizer(model_folder(config.model))
+def tokens_later(
+    tokenizer: SemanticTokenizer,
+    recordings: Mapping[str, Path],
+    batch_size: int,
+    seconds: float = 0.0,
+) -> tuple[dict[str, Int32[np.ndarray, " u"]], Fraction]:
+    """Semantic tokens of each recording without its first `seconds`, and their rate."""
 
     def encode(audio: AudioBatch) -> tuple[Array, Array]:
         tokens = tokenizer.encode(audio)
         return tokens.ids, tokens.lengths
 
-    ids, rate = _in_batches(tokenizer, encode, recordings, batch_size)
+    skipped = round(seconds * tokenizer.sample_rate_hz)
+    return _in_batches(tokenizer, encode, recordings, batch_size, skipped)
+
+
+def _semantic(
+    config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
+) -> dict[str, FrameFeatures]:
+    tokenizer = load_semantic_tokenizer(model_folder(config.model))
+    ids, rate = tokens_later(tokenizer, recordings, batch_size)
     clusters, centroids = tokenizer.clusters, tokenizer.clustering.centroids
     return {
         f"{config.name}, centroids": FrameFeatures(ids, rate, clusters, centroids),
@@ -139,10 +150,16 @@ def _codec(
 
 
 def _in_batches(
-    model: Any, encode: Encode, recordings: Mapping[str, Path], batch_size: int
+    model: Any,
+    encode: Encode,
+    recordings: Mapping[str, Path],
+    batch_size: int,
+    skipped: int = 0,
 ) -> tuple[dict[str, Shaped[np.ndarray, "t ..."]], Fraction]:
-    """Frames of each recording, and their rate; those of like length go through it together."""
-    clips = _read(recordings, model.sample_rate_hz)
+    """Frames of each recording without its first samples, and their rate; those of like length go
+    through it together."""
+    read = _read(recordings, model.sample_rate_hz)
+    clips = {file: samples[skipped:] for file, samples in read.items()}
     files = sorted(clips, key=lambda file: (len(clips[file]), file))
     frames = {}
     for begin in range(0, len(files), batch_size):
