@@ -13,7 +13,7 @@ DATA = AudioDataConfig(
     heldout_percent=1,  # to watch the training by; what is reported comes from the other folders
 )
 RUNS = "runs/stories"
-CLUSTERS = 200  # a closed world of words has few sounds
+CLUSTERS = 100  # a closed world of words has few sounds
 
 
 def stage(
@@ -28,7 +28,7 @@ def stage(
     return StageExperiment(
         directory=f"{RUNS}/{name}_lm",
         tokens=f"{RUNS}/tokens",
-        codec=f"{RUNS}/codec",
+        codec="models/stories_codec",
         semantic="models/stories_units",
         batch_size=batch_size,
         model=StageModelConfig(

@@ -14,7 +14,7 @@ def experiment() -> TokenizeExperiment:
     return TokenizeExperiment(
         directory=f"{RUNS}/tokens",
         data=DATA,
-        codec=f"{RUNS}/codec",
+        codec="models/stories_codec",
         semantic="models/stories_units",
         tokenize=TokenizeConfig(shards=32),
     )

@@ -86,6 +86,8 @@ def stretches(
     before_BxS = jnp.full((batch, shortest), jnp.inf, costs.dtype).at[:, -1].set(0)
     recent_SxBxC = jnp.zeros((shortest, batch, clusters), costs.dtype)
     start = (nothing_BxC, before_BxS, recent_SxBxC)
+    is_begun_TxBxC: Array
+    best_TxB: Array
     _, (is_begun_TxBxC, best_TxB) = jax.lax.scan(forward, start, jnp.swapaxes(costs, 0, 1))
 
     rows_B = jnp.arange(batch)
@@ -102,5 +104,6 @@ def stretches(
 
     zeros_B = jnp.zeros(batch, jnp.int32)
     start = (zeros_B, zeros_B, jnp.ones(batch, bool))
+    ids_TxB: Array
     _, ids_TxB = jax.lax.scan(backward, start, (is_begun_TxBxC, best_TxB), reverse=True)
     return jnp.swapaxes(ids_TxB, 0, 1)[:, shortest - 1 : -shortest]

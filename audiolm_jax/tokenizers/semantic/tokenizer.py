@@ -133,7 +133,8 @@ class KmeansTokenizer:
             features = encoder.traceable(params, begun, self.config.layer)
             dense = interleaved(features, phases)
             frames = valid_frames(-(-jnp.asarray(audio.lengths) // hop) * phases, dense.shape[1])
-            ids = stretches(distances_to(dense, *kmeans), frames, phases)
+            distances = jnp.asarray(distances_to(dense, *kmeans))
+            ids = stretches(distances, frames, phases)
             return ids[:, phases // 2 :: phases]  # at the middle of each token
 
         self._compiled = jax.jit(encode)

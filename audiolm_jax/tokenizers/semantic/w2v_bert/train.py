@@ -60,7 +60,9 @@ def token_validity(audio: AudioBatch, config: W2vBertConfig) -> Bool[Array, "b u
 
 def parts_of(batch: AudioBatch | UnitBatch) -> tuple[AudioBatch, Array | None]:
     """Audio, and the units to guess if they come with it."""
-    return (batch, None) if isinstance(batch, AudioBatch) else (batch.audio, batch.units)
+    if isinstance(batch, AudioBatch):
+        return batch, None
+    return batch.audio, jnp.asarray(batch.units)
 
 
 def measure(
