@@ -5,8 +5,8 @@ encoder hears a window with `context` tokens on either side of it, and only the 
 are kept. A window whose right context reaches the end of the recording is the last one and keeps
 all that is left: no piece is longer than tokens + 2 context.
 
-Programs: a piece is padded to 64, 128, 256, ... tokens, by its own length. Pieces of one padded
-length go through one program that takes a fixed number of them, so that the bits of a result
+Programs: a piece is padded to 64, 96, 128, 192, 256, ... tokens, by its own length. Pieces of one
+padded length go through one program that takes a fixed number of them, so that the bits of a result
 depend neither on batch mates nor on how many there are.
 """
 
@@ -35,8 +35,10 @@ class Piece(NamedTuple):
 
 
 def bucket_tokens(tokens: int) -> int:
-    """Padded number of tokens."""
-    return max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
+    """Padded number of tokens: a power of two, or three quarters of one."""
+    power = max(SMALLEST_BUCKET, 1 << max(tokens - 1, 0).bit_length())
+    less = power * 3 // 4
+    return less if max(tokens, SMALLEST_BUCKET) <= less else power
 
 
 def pieces_of(item: int, tokens: int, window: WindowConfig) -> Iterator[Piece]:

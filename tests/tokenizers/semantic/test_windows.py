@@ -172,5 +172,5 @@ def test_buckets_are_few_and_large_enough():
     buckets = [bucket_tokens(tokens) for tokens in range(3000)]
     assert all(size >= tokens for tokens, size in enumerate(buckets))
     assert buckets == sorted(buckets)
-    assert all(size <= 64 or size < 2 * tokens for tokens, size in enumerate(buckets))
-    assert sorted(set(buckets))[:4] == [64, 128, 256, 512]
+    assert all(size <= 64 or 2 * size <= 3 * tokens for tokens, size in enumerate(buckets))
+    assert sorted(set(buckets))[:6] == [64, 96, 128, 192, 256, 384]
