@@ -42,7 +42,7 @@ def test_own_recordings_have_a_run_directory_of_their_own(tmp_path, given):
                 assert set(place) == {str((root / x).resolve()) for x in demo.TRAINED} - {
                     str((root / "kmeans").resolve())
                 }
-            elif place is not None:
+            elif place:  # None or empty: there is none
                 assert Path(place).is_relative_to(root.resolve()), (name, field, place)
     assert found["kmeans"].encoder == found["encoder"].directory
     assert found["coarse_lm"].tokens == found["tokens"].directory
