@@ -1,20 +1,23 @@
-"""Semantic tokens of the second encoder, in phases: models/stories_units.zip.
+"""Semantic tokens of the second encoder: models/stories_units.zip.
 
 audiolm train configs/stories/kmeans_2.py
 """
 
-from defaults import CLUSTERS, DATA, RUNS
+import dataclasses
+from pathlib import Path
+
+from defaults import CLUSTERS, RUNS
 
 from audiolm_jax.experiments.kmeans import KmeansExperiment
-from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
+from audiolm_jax.experiments.load import load_experiment
 
 
 def experiment() -> KmeansExperiment:
-    """300,000 frames of the last block."""
-    return KmeansExperiment(
+    """Fewer clusters, of the last block."""
+    first = load_experiment(Path(__file__).with_name("kmeans.py"))
+    return dataclasses.replace(
+        first,
         directory=f"{RUNS}/kmeans_2",
-        data=DATA,
         encoder=f"{RUNS}/encoder_2",
-        kmeans=KmeansConfig(clusters=CLUSTERS, layer="masked_4", max_frames=300_000),
-        phases=4,
+        kmeans=dataclasses.replace(first.kmeans, clusters=CLUSTERS, layer="masked_4"),
     )
