@@ -53,5 +53,10 @@ def test_changes_are_edits_per_token_without_repeats(tmp_path, monkeypatch):
         write_wav(tmp_path / f"{name}.wav", samples, 16_000, None)
         paths[name] = tmp_path / f"{name}.wav"
     config = FeatureConfig("tokens", "semantic", "somewhere")
-    changes = beginnings.changes_of_tokens(config, paths, 2)
+    ids = {
+        "steps": [1] * 3 + [3] * 3 + [5] * 3 + [7] * 3,
+        "early": [9] + [1] * 3 + [3] * 3 + [5] * 3 + [7] * 3,
+    }
+    ids = {name: np.array(own, np.int32) for name, own in ids.items()}
+    changes = beginnings.changes_of_tokens(config, paths, 2, ids)
     assert changes == pytest.approx({"0.005": 0, "0.01": 0, "0.02": 1 / 9})

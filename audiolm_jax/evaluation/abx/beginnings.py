@@ -18,22 +18,20 @@ from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
 
 def changes_of_tokens(
-    config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
+    config: FeatureConfig,
+    recordings: Mapping[str, Path],
+    batch_size: int,
+    ids: Mapping[str, Int[np.ndarray, " u"]],
 ) -> dict[str, float]:
-    """For each of LATER_SECONDS, as text: edits between the tokens of all recordings, repeats
-    removed, and those of the same begun so much later, per token."""
+    """For each of LATER_SECONDS, as text: edits between `ids`, the tokens of all recordings, and
+    those of the same begun so much later, repeats removed, per token."""
     tokenizer = load_semantic_tokenizer(model_folder(config.model))
-
-    def tokens(seconds: float) -> dict[str, np.ndarray]:
-        found, _ = tokens_later(tokenizer, recordings, batch_size, seconds)
-        return {file: deduplicate(ids) for file, ids in found.items()}
-
-    before = tokens(0.0)
+    before = {file: deduplicate(own) for file, own in ids.items()}
     count = sum(map(len, before.values()))
     changes = {}
     for seconds in LATER_SECONDS:
-        later = tokens(seconds)
-        total = sum(edits(ids, later[file]) for file, ids in before.items())
+        later, _ = tokens_later(tokenizer, recordings, batch_size, seconds)
+        total = sum(edits(own, deduplicate(later[file])) for file, own in before.items())
         changes[f"{seconds:g}"] = total / max(count, 1)
     return changes
 

@@ -93,8 +93,10 @@ class AbxExperiment(Evaluation):
         rows = []
         for config in self.features:
             inputs = (config, recordings.paths, self.batch_size)
-            changes = changes_of_tokens(*inputs) if config.source == "semantic" else None
-            for name, features in features_of(*inputs).items():
+            found, changes = features_of(*inputs), None
+            if config.source == "semantic":
+                changes = changes_of_tokens(*inputs, next(iter(found.values())).by_file)
+            for name, features in found.items():
                 results = measure_features(recordings, features, self.abx)
                 row = {"name": name, "rate_hz": float(features.rate_hz), **results}
                 rows.append(row | {"changes": changes})

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.shifts import begun_later
 from audiolm_jax.types import AudioBatch
 
 
@@ -31,17 +32,10 @@ def in_phases(audio: AudioBatch, hop_samples: int, phases: int) -> AudioBatch:
     """[phases x b, s]: the batch begun (2 p + 1 - phases) / (2 phases) tokens later, for each phase
     p in turn, so that token u of phase p stands for the p-th part of what token u does. Zeros stand
     for what lies outside; lengths stay."""
-    samples, lengths = jnp.asarray(audio.samples), jnp.asarray(audio.lengths)
-    inside = jnp.arange(samples.shape[1])[None, :] < lengths[:, None]
-    samples = jnp.where(inside, samples, 0)
-    shifted = []
-    for phase in range(phases):
-        later = (2 * phase + 1 - phases) * hop_samples // (2 * phases)
-        pad = (0, later) if later > 0 else (-later, 0)
-        padded = jnp.pad(samples, ((0, 0), pad))
-        moved = padded[:, later:] if later > 0 else padded[:, : samples.shape[1]]
-        shifted.append(jnp.where(inside, moved, 0))
-    return AudioBatch(jnp.concatenate(shifted), jnp.tile(lengths, phases))
+    lengths, later = jnp.asarray(audio.lengths), 2 * jnp.arange(phases) + 1 - phases
+    shift = jnp.repeat(later * hop_samples // (2 * phases), len(lengths))
+    samples = jnp.tile(jnp.asarray(audio.samples), (phases, 1))
+    return begun_later(AudioBatch(samples, jnp.tile(lengths, phases)), shift)
 
 
 def interleaved(features: Float[Array, "pb u d"], phases: int) -> Float[Array, "b pu d"]:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from audiolm_jax.audio.spectral import log_mel_spectrogram, warp_frequencies
 from audiolm_jax.nn.padding import standardize_over_time, valid_frames
 from audiolm_jax.nn.partition import annotate, constrain
+from audiolm_jax.tokenizers.semantic.shifts import begun_later
 from audiolm_jax.tokenizers.semantic.w2v_bert import draws
 from audiolm_jax.tokenizers.semantic.w2v_bert.best_rq import random_projection_ids
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig
@@ -83,18 +84,6 @@ class GumbelQuantizer(nnx.Module):
         chosen_BxUxC = hard_BxUxC + soft_BxUxC - jax.lax.stop_gradient(soft_BxUxC)
         vectors = jnp.einsum("buc,cd->bud", chosen_BxUxC, self.codebook[...])
         return Quantized(ids, sampled_ids, vectors, jax.nn.softmax(logits_BxUxC, axis=-1))
-
-
-def begun_later(audio: AudioBatch, shift: Int[Array, " b"]) -> AudioBatch:
-    """Each item from so many samples on, or with as much silence before it if negative; lengths
-    stay, and silence stands for what lies outside."""
-    samples, lengths = jnp.asarray(audio.samples), jnp.asarray(audio.lengths)
-    places_BxS = jnp.arange(samples.shape[1])[None, :]
-    sources_BxS = places_BxS + shift[:, None]
-    inside_BxS = (sources_BxS >= 0) & (sources_BxS < lengths[:, None])
-    inside_BxS &= places_BxS < lengths[:, None]
-    taken_BxS = jnp.take_along_axis(samples, jnp.where(inside_BxS, sources_BxS, 0), axis=1)
-    return AudioBatch(jnp.where(inside_BxS, taken_BxS, 0), lengths)
 
 
 class W2vBert(nnx.Module):
@@ -164,20 +153,22 @@ class W2vBert(nnx.Module):
         The blocks see `mask_vectors` where `mask` hides a token, and hear all frequencies times
         `warp`, `shift` samples later; the targets are of the recording as it is, or `units`.
         """
-        mel, frames = self.mel(audio)
+        later = audio if shift is None else begun_later(audio, shift)
+        # Only targets that are made here need the recording as it is.
+        mel, frames = self.mel(audio) if units is None else self.mel(later, warp)
         subsampled, lengths = self.subsampling(mel, frames)
         valid = valid_frames(lengths, subsampled.shape[1])
-        if self.quantizer is None:
-            quantized = None
-            ids = random_projection_ids(mel, self.config) if units is None else units
+        heard, quantized = subsampled, None
+        if units is not None:
+            ids = units
+        elif self.quantizer is None:
+            ids = random_projection_ids(mel, self.config)
         else:
             fixed = jax.lax.stop_gradient(subsampled)
             scaled = fixed + target_gradient_scale * (subsampled - fixed)
             quantized = self.quantizer(scaled, valid, temperature, gumbel_key)
             ids = quantized.ids
-        heard = subsampled
-        if warp is not None or shift is not None:
-            later = audio if shift is None else begun_later(audio, shift)
+        if units is None and (warp is not None or shift is not None):
             heard = self.subsampling(*self.mel(later, warp))[0]
         x = jnp.where(mask[:, :, None], mask_vectors, self.feature_norm(heard))
         x = constrain(x, "batch", "length", None)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.semantic.shifts import begun_later
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertConfig, W2vBertTrainConfig
-from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert, begun_later
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.tokenizers.semantic.w2v_bert.train import draw, program, token_validity
 from audiolm_jax.types import AudioBatch, UnitBatch
 
