@@ -22,7 +22,7 @@ LAYERS = [
     {"evaluation.page"},
     {
         *("evaluation.abx", "evaluation.bundle", "evaluation.codecs"),
-        *("evaluation.pairs", "evaluation.world"),
+        *("evaluation.pairs", "evaluation.world", "evaluation.generated"),
     },
     {"evaluation.sweep", "evaluation.detector"},
     {"experiments"},

@@ -30,6 +30,7 @@ VERBS = {
     "continue": Verb("generate:continue_", "go on from a recording in its own voice"),
     "sample": Verb("generate:sample", "sound from nothing"),
     "revoice": Verb("generate:revoice", "the same words in a sampled voice"),
+    "listen": Verb("listen:listen", "what was made as a page to listen to, with the words in it"),
     "detect": Verb("detect:detect", "whether recordings were generated, and where in them"),
     "codec": Verb("codec:codec", "encode, decode or roundtrip audio with a trained codec"),
     "evaluate": Verb("configured:evaluate", "measure parts on held-out audio, write the page"),
