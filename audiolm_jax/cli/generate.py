@@ -23,11 +23,11 @@ from audiolm_jax.cli.continuations import (
 from audiolm_jax.cli.options import parse
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.api import SEEDS, check_seconds
+from audiolm_jax.generation.api import SEEDS, Pipeline, check_seconds
 from audiolm_jax.generation.bundle import BUNDLE_JSON
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.files import check_replaced
-from audiolm_jax.generation.load import load
+from audiolm_jax.generation.load import default_bundle, load
 
 _MOST_COUNT = 100_000
 _HEADER_BYTES = 1 << 13  # what a file holds beside samples, at most
@@ -35,8 +35,9 @@ _HEADER_BYTES = 1 << 13  # what a file holds beside samples, at most
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _BundleOptions:
-    models: Path
-    """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does."""
+    models: Path | None = None
+    """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does; None
+    takes models/stories.zip of the repository, small voices of synthetic English, and says so."""
     seed: int = 0
     """Of the (first) sampling, from 0 to 2^64 - 1; the same seed gives the same bytes."""
     generation: GenerationConfig = GenerationConfig()
@@ -45,6 +46,14 @@ class _BundleOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < SEEDS:
             raise InputError(f"--seed {self.seed}: expected a whole number from 0 to 2^64 - 1")
+
+    def load(self) -> Pipeline:
+        """The models that are asked for."""
+        place = self.models
+        if place is None:
+            place = default_bundle()
+            print(f"--models was not given: {place}, synthetic English", file=sys.stderr)
+        return load(place, self.generation)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +141,7 @@ def continue_(arguments: Sequence[str]) -> None:
         assert options.out is not None
         _check_file(options.out, options.prompt)
         with only_writer(options.out, is_replaced=True):
-            pipeline = load(options.models, options.generation)
+            pipeline = options.load()
             pipeline.check(options.seconds)
             prompt = pipeline.take(options.prompt, first_seconds=options.prompt_seconds)
             prompt_seconds = len(prompt.samples) / pipeline.sample_rate_hz
@@ -157,7 +166,7 @@ def _continue_stream(options: ContinueOptions) -> None:
         if options.out is not None:
             _check_file(out, options.prompt)
             stack.enter_context(only_writer(out, is_replaced=True))
-        pipeline = load(options.models, options.generation)
+        pipeline = options.load()
         pipeline.check(options.seconds)
         item = Item(options.prompt, out, options.seed)
         wishes = Wishes(options.seconds, options.prompt_seconds)
@@ -180,7 +189,7 @@ def _continue_many(options: ContinueOptions) -> None:
         for seed in range(options.seed, options.seed + options.count)
     ]
     with only_writer(out):
-        pipeline = load(options.models, options.generation)
+        pipeline = options.load()
         pipeline.check(options.seconds)
         size = len(items) * _bytes(options.seconds, pipeline.sample_rate_hz)
         check_output_folder(out, size)
@@ -200,7 +209,7 @@ def sample(arguments: Sequence[str]) -> None:
     check_output_folder(options.out)
     _check_no_bundle(options.out)
     with only_writer(options.out):
-        pipeline = load(options.models, options.generation)
+        pipeline = options.load()
         pipeline.check(options.seconds)
         size = options.count * _bytes(options.seconds, pipeline.sample_rate_hz)
         check_output_folder(options.out, size)
@@ -222,7 +231,7 @@ def revoice(arguments: Sequence[str]) -> None:
     options = parse(RevoiceOptions, arguments, "audiolm revoice")
     _check_file(options.out, options.speech)
     with only_writer(options.out, is_replaced=True):
-        pipeline = load(options.models, options.generation)
+        pipeline = options.load()
         speech = pipeline.take(options.speech, is_whole=True)
         seconds = len(speech.samples) / pipeline.sample_rate_hz
         _check_file(options.out, options.speech, _bytes(seconds, pipeline.sample_rate_hz))

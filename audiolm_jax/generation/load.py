@@ -9,6 +9,7 @@ from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
 from audiolm_jax.artifacts.model_folder import MODEL_JSON
 from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.artifacts.storage import at
+from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import Pipeline
 from audiolm_jax.generation.bundle import BUNDLE_JSON, is_archive, load_bundle, said_of
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig
@@ -16,13 +17,16 @@ from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 
+# What a clone of the repository brings: synthetic English speech (docs/results/stories.md).
+DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "models" / "stories.zip"
 
-def load(place: str | Path, config: GenerationConfig = DEFAULT) -> Pipeline:
+
+def load(place: str | Path | None = None, config: GenerationConfig = DEFAULT) -> Pipeline:
     """A bundle ready to speak.
 
     Args:
         place: folder of a bundle, zip archive of one (`audiolm release`), or the address of either
-            (gs://, s3://).
+            (gs://, s3://); None for `DEFAULT_BUNDLE`, which a clone of the repository brings.
         config: how the stages are sampled.
 
     Compiled programs are kept from one start to the next (docs/guide/generation.md).
@@ -30,8 +34,20 @@ def load(place: str | Path, config: GenerationConfig = DEFAULT) -> Pipeline:
     Raises:
         InputError: nothing there, damaged, of parts that do not belong together; one line.
     """
+    if place is None:
+        place = default_bundle()
     use_compilation_cache()
     return Pipeline(load_bundle(place), config)
+
+
+def default_bundle() -> Path:
+    """`DEFAULT_BUNDLE`; InputError where it is not, as in an installed package."""
+    if not DEFAULT_BUNDLE.is_file():
+        raise InputError(
+            f"no bundle was named, and {DEFAULT_BUNDLE}, which a clone of the repository brings, "
+            "is not here; name one (--models)"
+        )
+    return DEFAULT_BUNDLE
 
 
 def load_codec(place: str | Path) -> AcousticTokenizer:

@@ -23,6 +23,7 @@ from audiolm_jax.cli import generate
 from audiolm_jax.cli.main import main
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.generation import api
+from audiolm_jax.generation import load as generation_load
 
 ROOT = Path(__file__).parents[2]
 MODELS = ["--models", "bundle"]
@@ -377,3 +378,35 @@ def test_the_progress_line(monkeypatch, caplog):
             line("fine", 1, 1.0)
     assert terminal.getvalue().count("\r") == 5
     assert terminal.getvalue().endswith(" \r")
+
+
+@pytest.mark.parametrize("verb", ["continue", "many", "sample", "revoice"])
+def test_without_models_the_repositorys_bundle_speaks_and_it_is_said(capsys, monkeypatch, verb):
+    places = []
+
+    def noting(place, config):
+        places.append(place)
+        return api.Pipeline(fake_bundle(), config)
+
+    monkeypatch.setattr(generate, "load", noting)
+    monkeypatch.setattr(generation_load, "DEFAULT_BUNDLE", Path("stories.zip"))
+    words = {
+        "continue": ["continue", "a.wav", "--seconds", 1, "--out", "o.wav"],
+        "many": ["continue", "a.wav", "--seconds", 1, "--out", "o", "--count", 2],
+        "sample": ["sample", "--seconds", 1, "--count", 1, "--out", "o"],
+        "revoice": ["revoice", "a.wav", "--out", "o.wav"],
+    }[verb]
+    status, lines = run(capsys, *words)
+    assert status == 2
+    assert lines == [
+        f"audiolm {words[0]}: no bundle was named, and stories.zip, which a clone of the "
+        "repository brings, is not here; name one (--models)"
+    ]
+    assert names() == ["a.wav"]
+    Path("stories.zip").write_bytes(b"")
+    status, lines = run(capsys, *words)
+    assert status == 0
+    assert lines[0] == "--models was not given: stories.zip, synthetic English"
+    assert places == [Path("stories.zip")]
+    run(capsys, *words, "--models", "other")
+    assert places[1:] == [Path("other")]
