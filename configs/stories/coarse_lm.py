@@ -1,4 +1,4 @@
-"""Stage 2 on synthetic stories; not run yet.
+"""Stage 2 on synthetic stories: first on short crops, on which the sounds of the units are learned.
 
 audiolm train configs/stories/coarse_lm.py
 """
@@ -9,5 +9,5 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 
 def experiment() -> StageExperiment:
-    """Crops of 5 s, the first 4 of 12 levels."""
-    return stage("coarse", 5.0, batch_size=6, steps=4000)
+    """Crops of 2 s, the first 4 of 12 levels."""
+    return stage("coarse", 2.0, batch_size=8, steps=1000)
