@@ -47,8 +47,8 @@ def check_output(folder, printed):
 def test_the_lines_do_what_they_say(tiny_bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(api, "Generator", FakeGenerator)
     monkeypatch.chdir(tmp_path)
-    Path("runs/demo").mkdir(parents=True)
-    Path("runs/demo/bundle").symlink_to(tiny_bundle)
+    Path("models").mkdir()
+    Path("models/stories.zip").symlink_to(tiny_bundle)
     write_wav("voice.wav", voice(1.0, 130), 16000, None)
     names = {}
     exec(compile(lines(), "README.md", "exec"), names)
@@ -119,7 +119,7 @@ def test_the_lines_run_from_a_wheel_without_the_extras(tiny_bundle, tmp_path):
     write_stage(work / "coarse_lm", stage("coarse", 4.0), upstream)
     for name in ("codec", "semantic", *STAGE_PARTS.values()):
         sources[name] = (work if name == "coarse_lm" else parts) / name
-    write_bundle(work / "runs/demo/bundle", sources, "")
+    write_bundle(work / "models/stories.zip", sources, "")
     write_wav(work / "voice.wav", voice(1.0, 130), 16000, None)
     missing = f"import importlib.util as u; assert not any(map(u.find_spec, {HEAVY!r}))\n"
     ours = f"assert audiolm_jax.__file__.startswith({str(packages)!r})\n"

@@ -70,12 +70,15 @@ def check_strange(config: AudioDataConfig, models: Mapping[str, Provenance]) -> 
 
 
 def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Provenance]) -> None:
-    """InputError if stages were trained on other tokens than those of a store, or if files that
+    """InputError if stages read other tokens in training than those of a store, or if files that
     `index` holds out are in the part of the store that they were trained on."""
     for name, provenance in stages.items():
         data = provenance.get("data") or {}
         tokens = data.get("tokens", store.fingerprint)
-        if store.fingerprint not in data.get("stores", [tokens]):  # of a mixture, or the one
+        read = provenance.get("tokens_read") or {"tokenizers": (), "of_stores": ()}
+        is_read = store.provenance.read_by(read["tokenizers"]) in read["of_stores"]
+        # Of a mixture, or the one; or another whose tokens of the kinds it reads are the same.
+        if not is_read and store.fingerprint not in data.get("stores", [tokens]):
             raise InputError(
                 f"--tokens {store.directory}: fingerprint {store.fingerprint}, {name} was trained "
                 f"on {tokens}; name the store it was trained on"

@@ -159,6 +159,10 @@ class StageExperiment(StepExperiment):
             else self.write_samples(tokens.stores[0]),
             provenance={
                 "semantic_tokens_per_second": tokens.semantic_per_second(),
+                "tokens_read": {
+                    "tokenizers": list(stage.tokenizers),
+                    "of_stores": [s.provenance.read_by(stage.tokenizers) for s in tokens.stores],
+                },
                 **wanted,
             },
         )

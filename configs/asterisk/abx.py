@@ -1,7 +1,7 @@
 """ABX of encoder and k-means beside it, of a codec and of MFCC, on synthetic voices.
 
 ./launch/flite.sh
-unzip docs/models/asterisk_codec_light.zip -d models
+audiolm train configs/asterisk/codec_light.py
 audiolm evaluate configs/asterisk/abx.py
 """
 
@@ -13,7 +13,7 @@ from audiolm_jax.evaluation.abx.config import AbxConfig, FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
 from audiolm_jax.experiments.load import load_experiment
 
-CODEC = "models/asterisk_codec_light"
+CODEC = "runs/asterisk/codec_light"
 
 
 def experiment() -> AbxExperiment:

@@ -2,7 +2,7 @@
 
 ./launch/stories.sh; ./launch/asterisk.sh
 mkdir data/voices; ln -s ../stories/train ../asterisk_voices data/voices/
-unzip docs/models/asterisk_codec_light.zip -d models
+audiolm train configs/asterisk/codec_light.py
 audiolm train configs/stories/codec.py
 """
 
@@ -18,7 +18,7 @@ from audiolm_jax.training.config import WarmStartConfig
 STEPS = 2_400
 # What a released codec holds are the averaged weights, for both the weights and their averages.
 _RELEASED = WarmStartConfig(
-    source="models/asterisk_codec_light",
+    source="runs/asterisk/codec_light/model",
     renames={
         r"params\.generator\.(.*)": r"params.\1",
         r"ema\.(.*)": r"params.\1",

@@ -1,6 +1,6 @@
 """The codec beside it goes on, from what was released of it; crops are played faster and slower.
 
-unzip models/stories_codec.zip -d models
+unzip models/stories.zip -d models
 audiolm train configs/stories/codec_2.py
 """
 
@@ -22,7 +22,7 @@ def experiment() -> CodecExperiment:
     return dataclasses.replace(
         first,
         directory=f"{RUNS}/codec_2",
-        warm_start=dataclasses.replace(first.warm_start, source="models/stories_codec"),
+        warm_start=dataclasses.replace(first.warm_start, source="models/stories/codec"),
         speed=1.2,
         train=dataclasses.replace(first.train, discriminator_start_step=STEPS // 8),
     )

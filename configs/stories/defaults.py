@@ -13,6 +13,8 @@ DATA = AudioDataConfig(
     heldout_percent=1,  # to watch the training by; what is reported comes from the other folders
 )
 RUNS = "runs/stories"
+BUNDLE = "models/stories"  # unzip models/stories.zip -d models
+CODEC, SEMANTIC = f"{BUNDLE}/codec", f"{BUNDLE}/semantic"
 CLUSTERS = 100  # a closed world of words has few sounds
 
 
@@ -22,14 +24,15 @@ def stage(
     *,
     batch_size: int,
     steps: int,
-    tied_embeddings: bool = False,
+    layers: int = 6,
+    width: int = 192,
 ) -> StageExperiment:
-    """6 layers of width 192, 3.5M parameters beside the embeddings."""
+    """6 layers of width 192 are 3.5M parameters beside the embeddings."""
     return StageExperiment(
         directory=f"{RUNS}/{name}_lm",
         tokens=f"{RUNS}/tokens",
-        codec="models/stories_codec",
-        semantic="models/stories_units",
+        codec=CODEC,
+        semantic=SEMANTIC,
         batch_size=batch_size,
         model=StageModelConfig(
             stage=StageConfig(
@@ -41,15 +44,14 @@ def stage(
                 crop_seconds=crop_seconds,
             ),
             decoder=DecoderConfig(
-                layers=6,
+                layers=layers,
                 heads=4,
-                head_width=48,
-                width=192,
-                ff_width=768,
+                head_width=width // 4,
+                width=width,
+                ff_width=4 * width,
                 dropout=0.1,
                 position="rope",
                 qk_norm=True,
-                tied_embeddings=tied_embeddings,
                 scan_layers=False,
             ),
         ),

@@ -5,7 +5,7 @@ audiolm evaluate configs/stories/detector_material.py
 Stories that the models have not heard, of voices that they know; 6 of the 16 voices are in test/.
 """
 
-from defaults import RUNS
+from defaults import BUNDLE, RUNS
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.evaluation.detector.material import DetectorMaterialExperiment
@@ -15,7 +15,7 @@ def experiment() -> DetectorMaterialExperiment:
     """3 s of prompt, 4 s of continuation."""
     return DetectorMaterialExperiment(
         directory=f"{RUNS}/detector_material",
-        bundle=f"{RUNS}/bundle",
+        bundle=BUNDLE,
         data=AudioDataConfig(
             source="data/stories/heldout_stories",
             dataset="stories_unheard",

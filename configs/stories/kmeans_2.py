@@ -1,4 +1,4 @@
-"""Semantic tokens of the second encoder: models/stories_units.zip.
+"""Semantic tokens of the second encoder: models/stories/semantic of models/stories.zip.
 
 audiolm train configs/stories/kmeans_2.py
 """

@@ -1,11 +1,11 @@
 """Spot the word, and agreement: stage 1 of synthetic stories on minimal pairs.
 
 ./launch/stories.sh
-unzip models/stories_units.zip -d models
+unzip models/stories.zip -d models
 audiolm evaluate configs/stories/pairs.py
 """
 
-from defaults import RUNS
+from defaults import BUNDLE, RUNS, SEMANTIC
 
 from audiolm_jax.evaluation.pairs.experiment import PairsExperiment
 
@@ -15,7 +15,7 @@ def experiment() -> PairsExperiment:
     return PairsExperiment(
         directory=f"{RUNS}/pairs",
         pairs="data/stories/pairs/pairs.tsv",
-        semantic_lm=f"{RUNS}/semantic_lm",
-        semantic="models/stories_units",
+        semantic_lm=f"{BUNDLE}/semantic_lm",
+        semantic=SEMANTIC,
         tokens=f"{RUNS}/tokens",
     )

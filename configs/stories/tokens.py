@@ -1,9 +1,10 @@
 """Both kinds of tokens of all recordings.
 
+unzip models/stories.zip -d models
 audiolm tokenize configs/stories/tokens.py
 """
 
-from defaults import DATA, RUNS
+from defaults import CODEC, DATA, RUNS, SEMANTIC
 
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.tokens import TokenizeExperiment
@@ -14,7 +15,7 @@ def experiment() -> TokenizeExperiment:
     return TokenizeExperiment(
         directory=f"{RUNS}/tokens",
         data=DATA,
-        codec="models/stories_codec",
-        semantic="models/stories_units",
+        codec=CODEC,
+        semantic=SEMANTIC,
         tokenize=TokenizeConfig(shards=32),
     )

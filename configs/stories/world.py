@@ -1,12 +1,14 @@
 """Judge the words of the bundle on synthetic stories of speakers that training never heard.
 
+unzip models/stories.zip -d models
 audiolm evaluate configs/stories/world.py --asr.model WHISPER_FOLDER
 
-Needs the extra `world-eval` and the folder of a Whisper model (docs/guide/world.md). Not run with a
-bundle yet; `--bundle None --tokens None` judges the recordings alone.
+Needs the extra `world-eval`, the folder of a Whisper model (docs/guide/world.md) and the token
+store of tokens.py, from which the bigram model is counted. `--bundle None --tokens None` judges
+the recordings alone.
 """
 
-from defaults import RUNS
+from defaults import BUNDLE, RUNS
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
@@ -22,7 +24,7 @@ def experiment() -> WorldExperiment:
         others=AudioDataConfig("data/stories/heldout_stories", "stories_held_out"),
         world="data/stories/world",
         asr=AsrConfig("data/whisper"),
-        bundle=f"{RUNS}/bundle",
+        bundle=BUNDLE,
         tokens=f"{RUNS}/tokens",
         licence=(
             "Synthetic speech of ./launch/stories.sh: hibari-tts (Apache-2.0) and Flite (a free "

@@ -29,13 +29,25 @@ def test_a_stage_trained_by_the_tpu_kernel_is_judged_anywhere(monkeypatch):
     batch = TokenBatch(rows[:, :-1], rows[:, 1:], ones.astype(np.float32), ends)
     store = object.__new__(TokenStore)
     store.directory = Path("store")
-    monkeypatch.setattr(TokenStore, "sequences", lambda *which: sequences)
-    monkeypatch.setattr(heldout, "heldout_batches", lambda *sizes: lambda: iter([batch]))
+    other = object.__new__(TokenStore)
+    asked = []
+
+    def batches_of(mixture):
+        assert mixture.stores == (other,)
+        return lambda: iter([batch])
+
+    def of(self, split, config):
+        asked.append((self, split))
+        return sequences
+
+    monkeypatch.setattr(TokenStore, "sequences", of)
+    monkeypatch.setattr(heldout, "heldout_batches", lambda mixture, *sizes: batches_of(mixture))
 
     def judge(attention):
         config = StageModelConfig(STAGE, dataclasses.replace(DECODER, attention=attention))
         arrays = random_arrays(lambda: make_decoder(config, jax.random.key(0)), 0)
         folder = ModelFolder(KIND, {}, arrays, "0" * 64, {})
-        return heldout.measure_likelihood(StageModel(config, folder), store)
+        return heldout.measure_likelihood(StageModel(config, folder), store, other)
 
     assert judge("flash") == judge("blocks")
+    assert set(asked) == {(store, "train"), (other, "heldout")}

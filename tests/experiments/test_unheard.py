@@ -188,18 +188,22 @@ def test_a_sweep_refuses(audio, parts, tmp_path, monkeypatch):
         sweep.measure({})
 
 
-def make_store(directory, data):
+def make_store(directory, data, codec_fingerprint="c"):
     sizes = TokenSizes(8, 25, 50, 2, 8)
     provenance = TokenProvenance(
-        "noise", "d", 16000, "soxr_hq", PADDING_RULE, "c", "s", sizes, FORMAT_VERSION
+        *("noise", "d", 16000, "soxr_hq", PADDING_RULE, codec_fingerprint, "s"),
+        *(sizes, FORMAT_VERSION),
     )
     directory.mkdir()
     ones = np.ones((4, 2), np.uint16), np.ones(2, np.uint16)
+    counts = {}
     for split in ("train", "heldout"):
         ids = [clip.clip_id for clip in scan(data).clips if clip.split == split]
         records = [TokenRecord(name, *ones, "noise", "", "", 16000) for name in ids]
-        write_shard(directory / shard_name(split, 0, 1), records, provenance)
-    write_manifest(directory, provenance, {"train": 1, "heldout": 1}, [])
+        if records:
+            write_shard(directory / shard_name(split, 0, 1), records, provenance)
+            counts[split] = 1
+    write_manifest(directory, provenance, counts, [])
     return TokenStore.open(directory)
 
 
@@ -208,11 +212,13 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
     bundle = tmp_path / "bundle"
     bundle.mkdir()
 
-    def report(tokens, seconds=0.3, **origins):
+    def report(tokens, seconds=0.3, judged=None, **origins):
         record = {"format": 1, "fingerprint": "b", "parts": {}, "provenance": origins}
         (bundle / "bundle.json").write_text(json.dumps(record))
         words = (str(tmp_path / "out"), "t", data, str(bundle), str(tmp_path / tokens), ())
-        EvaluateExperiment(*words, prompt_seconds=seconds).measure({})
+        if judged is not None:
+            judged = str(tmp_path / judged)
+        EvaluateExperiment(*words, judged_tokens=judged, prompt_seconds=seconds).measure({})
 
     store = make_store(tmp_path / "tokens", data)
     make_store(tmp_path / "more", dataclasses.replace(data, heldout_percent=20))
@@ -233,6 +239,17 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
     # Nothing to object to: on to the parts, which are not there.
     with pytest.raises(InputError, match="names no codec; bundle again"):
         report("tokens", codec=origins["innocent"], fine_lm={"data": {"tokens": store.fingerprint}})
+    make_store(tmp_path / "known", dataclasses.replace(data, heldout_percent=90))
+    make_store(tmp_path / "other", data, codec_fingerprint="other")
+    make_store(tmp_path / "none", dataclasses.replace(data, heldout_percent=0))
+    for judged, line in {
+        "known": rf"known: \d+ clips, such as .* are training data in {store.directory}",
+        "other": f"other: written by other tokenizers than {store.directory}",
+        "none": "none: holds no held-out clip",
+        "more": "names no codec; bundle again",
+    }.items():
+        with pytest.raises(InputError, match=line):
+            report("tokens", judged=judged, codec=origins["innocent"])
 
 
 @pytest.mark.parametrize("key", ["source", "audio_dir"])

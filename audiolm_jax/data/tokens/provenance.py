@@ -1,11 +1,17 @@
 """What decides the tokens of a store, and the fingerprint over it."""
 
 import dataclasses
+from collections.abc import Collection
 
 from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.artifacts.hashing import fingerprint
 
 FORMAT_VERSION = 1
+# Of `TokenSizes`, what one tokenizer alone decides.
+_OWN_FIELDS = {
+    "codec": ("acoustic_rate_hz", "levels", "codebook_size"),
+    "semantic": ("semantic_clusters",),
+}
 PADDING_RULE = "zeros to whole semantic frames for the codec, none for the semantic tokenizer"
 
 
@@ -43,6 +49,17 @@ class TokenProvenance:
     def fingerprint(self) -> str:
         """16 hexadecimal digits."""
         return fingerprint(config_to_dict(self))
+
+    def read_by(self, tokenizers: Collection[str]) -> str:
+        """16 hexadecimal digits over what decides the tokens of some tokenizers, "codec" and
+        "semantic": those of the other may differ."""
+        fields = config_to_dict(self)
+        for part, own in _OWN_FIELDS.items():
+            if part not in tokenizers:
+                del fields[f"{part}_fingerprint"]
+                for name in own:
+                    del fields["sizes"][name]
+        return fingerprint(fields)
 
     def tokenizers(self) -> dict[str, str]:
         """Fingerprints of the models that wrote the tokens."""

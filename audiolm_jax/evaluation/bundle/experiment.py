@@ -37,8 +37,11 @@ class EvaluateExperiment(Evaluation):
     """The models."""
     tokens: Place
     """Token store the language models were trained on."""
-    runs: tuple[Place, ...]
+    runs: tuple[Place, ...] = ()
     """Run directories whose loss curves and speed are shown."""
+    judged_tokens: Place | None = None
+    """Token store by the same tokenizers whose held-out clips the language models are judged on,
+    such as of other speakers; None for those of `tokens`."""
     prompts: int = 4
     """How many held-out clips are continued."""
     prompt_seed: int = 0
@@ -82,8 +85,9 @@ class EvaluateExperiment(Evaluation):
         from audiolm_jax.data.tokens.store import TokenStore
         from audiolm_jax.evaluation.page.training import run_facts
 
-        tokens = TokenStore.open(self.tokens).fingerprint
-        return self.upstream() | {"tokens": tokens, "curves": run_facts(self.runs)}
+        stores = {"tokens": self.tokens, "judged_tokens": self.judged_tokens or self.tokens}
+        tokens = {name: TokenStore.open(place).fingerprint for name, place in stores.items()}
+        return self.upstream() | tokens | {"curves": run_facts(self.runs)}
 
     def data_facts(self) -> dict[str, Any]:
         """Of the recordings."""
@@ -110,6 +114,10 @@ class EvaluateExperiment(Evaluation):
         origins = read_record(at(self.bundle))["provenance"]
         check_unheard(index, {f"{self.bundle}/{part}": of for part, of in origins.items()})
         check_untrained(index, store, {n: of for n, of in origins.items() if n.endswith("_lm")})
+        judged = store
+        if self.judged_tokens is not None:
+            judged = TokenStore.open(self.judged_tokens)
+            heldout.check_judged(judged, store)
         self.check_data(index)
         bundle = load_bundle(self.bundle)
         generator = Generator(bundle, self.generation)
@@ -124,7 +132,9 @@ class EvaluateExperiment(Evaluation):
         logger.info("continued %d prompts with %d seeds each", len(clips), len(self.seeds))
         codec = heldout.measure_codec(bundle.codec, index)
         semantic = heldout.measure_semantic(bundle.semantic_tokenizer, store)
-        likelihoods = [heldout.measure_likelihood(part, store) for part in bundle.stages.values()]
+        likelihoods = [
+            heldout.measure_likelihood(part, store, judged) for part in bundle.stages.values()
+        ]
         page = ReportPage(
             title=self.title,
             summary=f"{len(index.of('train'))} recordings to learn from, "
@@ -143,6 +153,7 @@ class EvaluateExperiment(Evaluation):
                 **heldout.chosen_by(origins, {index.fingerprint, store.fingerprint}),
                 "prompts": f"{len(clips)}, drawn by seed {self.prompt_seed}",
                 "token store": store.fingerprint,
+                "language models judged on": f"{judged.fingerprint}, {judged.provenance.dataset}",
                 "data": index.fingerprint,
                 "config": facts["config_hash"],
                 "seeds of the continuations": ", ".join(map(str, self.seeds)),

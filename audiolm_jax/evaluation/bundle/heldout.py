@@ -19,6 +19,7 @@ from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.tokens.loader import heldout_batches
 from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.codec import CodecReport, evaluate_codec, round_trip
 from audiolm_jax.evaluation.measures.likelihood import StageLikelihood, stage_likelihood
 from audiolm_jax.evaluation.measures.semantic import SemanticReport, evaluate_semantic
@@ -124,15 +125,31 @@ def measure_semantic(tokenizer: SemanticTokenizer, store: TokenStore) -> Semanti
     return evaluate_semantic(ids, tokenizer.clusters, rate_hz)
 
 
-def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
-    """Held-out loss of a stage beside unigram entropy and a bigram model of the training tokens."""
+def check_judged(judged: TokenStore, store: TokenStore) -> None:
+    """InputError unless the held-out clips of a store can judge models that learnt from another."""
+    name = f"--judged-tokens {judged.directory}"
+    if judged.provenance.tokenizers() != store.provenance.tokenizers():
+        other = f"written by other tokenizers than {store.directory}"
+        raise InputError(f"{name}: {other}; tokenize with those of the bundle")
+    if not judged.num_records("heldout"):
+        raise InputError(f"{name}: holds no held-out clip; hold some out (--data.heldout-percent)")
+    if judged.provenance.dataset == store.provenance.dataset:
+        known = set(judged.clip_ids("heldout")) & set(store.clip_ids("train"))
+        if known:
+            clips = f"{len(known)} clips, such as {min(known)}, are training data"
+            raise InputError(f"{name}: {clips} in {store.directory}; take other recordings")
+
+
+def measure_likelihood(stage: StageModel, store: TokenStore, judged: TokenStore) -> StageLikelihood:
+    """Loss of a stage on the held-out clips of `judged` beside their unigram entropy and n-grams of
+    the training tokens of `store`."""
     config = stage.config.stage
     trainer = program(portable(stage.config), StageTrainConfig(), optax.identity())
     evaluate = jax.jit(trainer.evaluate)
     _, params = load_decoder(stage.config, stage.folder.arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, (), {})
     totals, counts = defaultdict[str, float](float), defaultdict[str, float](float)
-    for batch in heldout_batches(TokenMixture([store]), config, _BATCH)():
+    for batch in heldout_batches(TokenMixture([judged]), config, _BATCH)():
         sums = jax.device_get(evaluate(state, batch))
         for name, value in sums.totals.items():
             totals[name] += float(value)
@@ -141,7 +158,7 @@ def measure_likelihood(stage: StageModel, store: TokenStore) -> StageLikelihood:
     likelihood = stage_likelihood(
         config,
         store.sequences("train", config),
-        store.sequences("heldout", config),
+        judged.sequences("heldout", config),
         {name: totals[f"loss/{name}"] / counts[f"loss/{name}"] for name in present},
         {name: counts[f"loss/{name}"] for name in present},
     )

@@ -237,3 +237,34 @@ def test_a_stage_of_a_mixture_is_judged_on_any_of_its_stores(tmp_path, mixture):
     odd = TokenStore.open(tmp_path / "odd")
     with pytest.raises(InputError, match="name the store it was trained on"):
         check_untrained(index, odd, stages)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "fits"),
+    [
+        ("semantic_lm", {"codec_fingerprint": "c" * 64}, True),
+        ("semantic_lm", {"semantic_fingerprint": "s" * 64}, False),
+        ("semantic_lm", {"data_fingerprint": "d" * 16}, False),
+        ("fine_lm", {"codec_fingerprint": "c" * 64}, False),
+        ("fine_lm", {"semantic_fingerprint": "s" * 64}, True),
+        ("coarse_lm", {"codec_fingerprint": "c" * 64}, False),
+        ("coarse_lm", {"semantic_fingerprint": "s" * 64}, False),
+    ],
+)
+def test_a_stage_is_judged_on_other_stores_of_the_tokens_it_reads(
+    tmp_path, folders, mixture, part, changed, fits
+):
+    run = experiment(tmp_path, tuple(folders), token_weights=(3, 1), reader="plain")
+    model = StageModelConfig(stage(part.removesuffix("_lm")), DecoderConfig())
+    opened = dataclasses.replace(run, model=model).open_data()
+    learnt = {part: {"data": opened.facts} | opened.provenance}
+    for store in mixture.stores:
+        other = object.__new__(TokenStore)
+        other.directory = tmp_path / "other"
+        other.provenance = dataclasses.replace(store.provenance, **changed)
+        index = Mock(spec=ClipIndex, clips=(), fingerprint=other.provenance.data_fingerprint)
+        if fits:
+            check_untrained(index, other, learnt)
+        else:
+            with pytest.raises(InputError, match="name the store it was trained on"):
+                check_untrained(index, other, learnt)
