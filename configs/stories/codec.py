@@ -9,7 +9,7 @@ audiolm train configs/stories/codec.py
 import dataclasses
 from pathlib import Path
 
-from defaults import DATA, RUNS
+from defaults import CURVES, DATA, RUNS
 
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -50,6 +50,10 @@ def experiment() -> CodecExperiment:
             of_asterisk.discriminator_optimizer, total_steps=STEPS
         ),
         loop=dataclasses.replace(
-            of_asterisk.loop, steps=STEPS, evaluate_every=500, checkpoint_every=100
+            of_asterisk.loop,
+            steps=STEPS,
+            evaluate_every=500,
+            checkpoint_every=100,
+            reference=f"{CURVES}/codec.jsonl",
         ),
     )

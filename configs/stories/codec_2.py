@@ -25,4 +25,5 @@ def experiment() -> CodecExperiment:
         warm_start=dataclasses.replace(first.warm_start, source="models/stories/codec"),
         speed=1.2,
         train=dataclasses.replace(first.train, discriminator_start_step=STEPS // 8),
+        loop=dataclasses.replace(first.loop, reference=None),
     )

@@ -15,12 +15,14 @@ DATA = AudioDataConfig(
 RUNS = "runs/stories"
 BUNDLE = "models/stories"  # unzip models/stories.zip -d models
 CODEC, SEMANTIC = f"{BUNDLE}/codec", f"{BUNDLE}/semantic"
+CURVES = "configs/stories/curves"  # held-out metrics of the runs that made the bundle
 CLUSTERS = 100  # a closed world of words has few sounds
 
 
 def stage(
     name: str,
     crop_seconds: float,
+    run: str,
     *,
     batch_size: int,
     steps: int,
@@ -29,7 +31,7 @@ def stage(
 ) -> StageExperiment:
     """6 layers of width 192 are 3.5M parameters beside the embeddings."""
     return StageExperiment(
-        directory=f"{RUNS}/{name}_lm",
+        directory=f"{RUNS}/{run}",
         tokens=f"{RUNS}/tokens",
         codec=CODEC,
         semantic=SEMANTIC,
@@ -71,5 +73,6 @@ def stage(
             heldout_batches=8,
             checkpoint_every=50,
             keep_best=1,
+            reference=f"{CURVES}/{run}.jsonl",
         ),
     )

@@ -6,7 +6,7 @@ audiolm train configs/stories/encoder_2.py
 import dataclasses
 from pathlib import Path
 
-from defaults import RUNS
+from defaults import CURVES, RUNS
 
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -43,5 +43,5 @@ def experiment() -> EncoderExperiment:
         optimizer=dataclasses.replace(
             first.optimizer, learning_rate=1e-3, warmup_steps=150, total_steps=STEPS
         ),
-        loop=dataclasses.replace(first.loop, steps=STEPS),
+        loop=dataclasses.replace(first.loop, steps=STEPS, reference=f"{CURVES}/encoder_2.jsonl"),
     )

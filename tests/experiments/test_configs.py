@@ -20,6 +20,7 @@ from audiolm_jax.tokenizers.semantic.w2v_bert.config import (
     W2vBertConfig,
     W2vBertTrainConfig,
 )
+from audiolm_jax.training.reference import Reference
 
 FILES = sorted(p for p in Path("configs").rglob("*.py") if p.name != "defaults.py")
 
@@ -38,6 +39,7 @@ def test_config(path):
     if isinstance(experiment, StepExperiment):
         state = jax.eval_shape(experiment.program().init, jax.random.key(0))
         assert sum(x.size for x in jax.tree.leaves(state.params)) > 0
+        Reference(experiment.loop.reference)  # says what is wrong with it
 
 
 def test_paper_codecs_are_the_papers():
