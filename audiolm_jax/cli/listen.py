@@ -40,15 +40,15 @@ def listen(arguments: Sequence[str]) -> None:
     out = options.out or options.folder / "index.html"
     if out.suffix.lower() != ".html":
         raise InputError(f"--out {out}: expected a name ending in .html")
-    files = find_generated(options.folder)
-    check_output_file(out)
     with only_writer(out, is_replaced=True):
+        files = find_generated(options.folder)
+        check_output_file(out)
         recognizer = None
         if options.recognizer is not None:
             recognizer = Recognizer(options.recognizer, options.language)
         page = page_of(files, options.title, options.licence, recognizer)
         write_text(out, page.render())
     print(f"{out}: {len(files)} files, open it in a browser")
-    for example in page.examples:
-        if recognizer is not None:
+    if recognizer is not None:
+        for example in page.examples:
             print(f"  {example.title}: {example.clips[0].heard or 'nothing was heard'}")

@@ -374,7 +374,8 @@ def test_a_stage_asks_only_for_the_tokenizers_that_it_hears(tmp_path, name, need
         return
     assert experiment.upstream() == {needed: needed[0]}
     provenance = experiment.open_data().provenance
-    assert provenance.keys() == {needed, "semantic_tokens_per_second"}
+    assert provenance.keys() == {needed, "semantic_tokens_per_second", "tokens_read"}
+    assert provenance["tokens_read"]["tokenizers"] == [needed]
 
 
 @pytest.mark.parametrize(
