@@ -199,7 +199,8 @@ class CodecEvaluateExperiment(Evaluation):
         write_charts(directory, (*content.charts, *training_charts(trainers)))
         write_text(directory / "table.md", content.markdown())
         write_text(directory / self.page, content.render())
-        logger.info(content.markdown())
+        for line in content.markdown().splitlines():
+            logger.info(line)
         speakers = {"heldout_speakers": dataclasses.asdict(selection.speakers)}
         heard_by = recognizer.fingerprint if recognizer else None
         data = {"fingerprint": index.fingerprint, "recognizer": heard_by}

@@ -154,5 +154,6 @@ class WorldExperiment(Evaluation):
         write_charts(directory, content.charts)
         write_text(directory / "table.md", content.markdown())
         write_text(directory / self.page, content.render())
-        logger.info(content.markdown())
+        for line in content.markdown().splitlines():
+            logger.info(line)
         return {"data": data, **content.record()}
