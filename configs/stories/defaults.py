@@ -1,5 +1,7 @@
 """What the configs of this folder share: the synthetic stories of ./launch/stories.sh."""
 
+import dataclasses
+
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
@@ -11,6 +13,13 @@ DATA = AudioDataConfig(
     source="data/stories/train",
     dataset="stories",
     heldout_percent=1,  # to watch the training by; what is reported comes from the other folders
+)
+# Stories and voices that no part is trained on; all but one or two of its files are held out.
+HELDOUT = dataclasses.replace(
+    DATA,
+    source="data/stories/heldout_both",
+    dataset="stories_heldout_both",
+    heldout_percent=99,
 )
 RUNS = "runs/stories"
 BUNDLE = "models/stories"  # unzip models/stories.zip -d models

@@ -1,11 +1,10 @@
 """The codec of the stories beside Opus, on stories and voices that it was not trained on.
 
+unzip models/stories.zip -d models
 audiolm evaluate configs/stories/evaluate_codec.py --asr.model WHISPER_FOLDER
 """
 
-import dataclasses
-
-from defaults import DATA, RUNS
+from defaults import CODEC, HELDOUT, RUNS
 
 from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
@@ -16,13 +15,8 @@ def experiment() -> CodecEvaluateExperiment:
     return CodecEvaluateExperiment(
         directory=f"{RUNS}/evaluate_codec",
         title="The codec of the stories on synthetic voices that it has never heard",
-        data=dataclasses.replace(
-            DATA,
-            source="data/stories/heldout_both",
-            dataset="stories_heldout_both",
-            heldout_percent=99,  # the folder is for this; all but one or two of its files
-        ),
-        codecs=(("stories", f"{RUNS}/codec"),),
+        data=HELDOUT,
+        codecs=(("stories", CODEC),),
         levels=(1, 3, 12),
         opus_kbps=(6.0,),
         max_clip_seconds=40.0,

@@ -4,24 +4,17 @@ unzip models/stories.zip -d models
 audiolm tokenize configs/stories/tokens_heldout.py
 """
 
-import dataclasses
-
-from defaults import CODEC, DATA, RUNS, SEMANTIC
+from defaults import CODEC, HELDOUT, RUNS, SEMANTIC
 
 from audiolm_jax.data.tokens.config import TokenizeConfig
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 
 
 def experiment() -> TokenizeExperiment:
-    """All but one or two files of the folder, which is for this."""
+    """In the split `heldout`."""
     return TokenizeExperiment(
         directory=f"{RUNS}/tokens_heldout",
-        data=dataclasses.replace(
-            DATA,
-            source="data/stories/heldout_both",
-            dataset="stories_heldout_both",
-            heldout_percent=99,
-        ),
+        data=HELDOUT,
         codec=CODEC,
         semantic=SEMANTIC,
         tokenize=TokenizeConfig(shards=1),

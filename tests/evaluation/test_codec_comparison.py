@@ -268,7 +268,6 @@ def test_a_folder_without_a_recognizer_is_named(tmp_path):
 
 
 def test_edits_of_words_and_characters():
-    pytest.importorskip("jiwer", reason="pip install jiwer")
     errors = count_errors("please leave a message", "please leaf the long message")
     assert (errors.words, errors.word_errors) == (4, 3)
     assert errors.characters == len("please leave a message")

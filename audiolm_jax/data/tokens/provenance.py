@@ -48,7 +48,7 @@ class TokenProvenance:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits."""
-        return fingerprint(config_to_dict(self))
+        return self.read_by(_OWN_FIELDS)
 
     def read_by(self, tokenizers: Collection[str]) -> str:
         """16 hexadecimal digits over what decides the tokens of some tokenizers, "codec" and

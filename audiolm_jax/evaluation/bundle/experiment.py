@@ -85,8 +85,8 @@ class EvaluateExperiment(Evaluation):
         from audiolm_jax.data.tokens.store import TokenStore
         from audiolm_jax.evaluation.page.training import run_facts
 
-        stores = {"tokens": self.tokens, "judged_tokens": self.judged_tokens or self.tokens}
-        tokens = {name: TokenStore.open(place).fingerprint for name, place in stores.items()}
+        stores = {"tokens": self.tokens, "judged_tokens": self.judged_tokens}
+        tokens = {n: place and TokenStore.open(place).fingerprint for n, place in stores.items()}
         return self.upstream() | tokens | {"curves": run_facts(self.runs)}
 
     def data_facts(self) -> dict[str, Any]:

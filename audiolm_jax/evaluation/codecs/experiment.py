@@ -17,7 +17,7 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.codecs.comparison import OPUS, ORIGINAL, opus_differences, summarize
 from audiolm_jax.evaluation.codecs.opus import HIGHEST_KBPS, LOWEST_KBPS
-from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.evaluation.lifecycle import Evaluation, tell
 from audiolm_jax.evaluation.measures.quality import (
     METRICS,
     RATE_HZ,
@@ -199,8 +199,7 @@ class CodecEvaluateExperiment(Evaluation):
         write_charts(directory, (*content.charts, *training_charts(trainers)))
         write_text(directory / "table.md", content.markdown())
         write_text(directory / self.page, content.render())
-        for line in content.markdown().splitlines():
-            logger.info(line)
+        tell(content.markdown())
         speakers = {"heldout_speakers": dataclasses.asdict(selection.speakers)}
         heard_by = recognizer.fingerprint if recognizer else None
         data = {"fingerprint": index.fingerprint, "recognizer": heard_by}

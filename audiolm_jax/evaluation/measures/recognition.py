@@ -13,6 +13,7 @@ from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.errors import InputError
 
 MODEL_FILE = "model.bin"
+RATE_HZ = 16_000  # of what Whisper hears
 _FILES = (MODEL_FILE, "config.json", "tokenizer.json")
 
 
@@ -57,6 +58,11 @@ class HeardWord:
     text: str  # with its punctuation: "arrow."
     start: float  # seconds from the beginning of the clip
     end: float
+
+    @property
+    def middle(self) -> float:
+        """Seconds; it decides on which side of a prompt's end the word is."""
+        return (self.start + self.end) / 2
 
 
 class Recognizer:

@@ -11,7 +11,7 @@ from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.evaluation.lifecycle import Evaluation, tell
 from audiolm_jax.evaluation.measures.recognition import MODEL_FILE, AsrConfig
 from audiolm_jax.evaluation.measures.speaker import RATE_HZ
 from audiolm_jax.generation.config import GenerationConfig
@@ -154,6 +154,5 @@ class WorldExperiment(Evaluation):
         write_charts(directory, content.charts)
         write_text(directory / "table.md", content.markdown())
         write_text(directory / self.page, content.render())
-        for line in content.markdown().splitlines():
-            logger.info(line)
+        tell(content.markdown())
         return {"data": data, **content.record()}

@@ -97,8 +97,7 @@ def _tokens(world: World, heard: Sequence[HeardWord]) -> list[_Token]:
     for item in heard:
         words = world.read(item.text)
         ends = [False] * (len(words) - 1) + [ends_sentence(item.text)]
-        middle = (item.start + item.end) / 2
-        tokens += [_Token(word, middle, end) for word, end in zip(words, ends, strict=False)]
+        tokens += [_Token(word, item.middle, end) for word, end in zip(words, ends, strict=False)]
     return tokens
 
 

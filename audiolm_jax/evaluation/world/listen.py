@@ -172,7 +172,7 @@ class Judgement:
             begin, seconds = self._prompt / rate, len(samples) / rate
             # Shorter than asked for: the models ended it, and did not break off.
             is_cut = seconds >= begin + config.continuation_seconds - 0.05
-            after = [word.text for word in heard if (word.start + word.end) / 2 > begin]
+            after = [word.text for word in heard if word.middle > begin]
             similar = None
             if self._voices is not None:
                 similar = self._voices.judge(samples[self._prompt :], stretch)

@@ -44,7 +44,6 @@ def test_files_are_the_tellings_of_the_corpus_and_are_made_once(tmp_path, monkey
 
 
 def test_they_are_spoken_by_the_engine_that_the_lock_holds():
-    pytest.importorskip("hibari")
     (telling, _) = prompts.held_out(1)
     samples = Voices("", prompts.Path()).say("A cat.", telling.speaker, 0)
     assert 0.3 < len(samples) / 16_000 < 2
