@@ -9,8 +9,9 @@ import pytest
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.writer import only_writer
+from audiolm_jax.cli.console import show_log
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.lifecycle import Evaluation
+from audiolm_jax.evaluation.lifecycle import Evaluation, tell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,3 +70,9 @@ def test_a_damaged_record_is_named(count, tmp_path):
     record.write_text("{")
     with pytest.raises(InputError, match=r"page\.json: damaged .*delete it"):
         count.run()
+
+
+def test_a_table_is_told_line_by_line_as_it_is(capsys):
+    show_log()
+    tell("| a % | b |\n| --- | --- |\n| 1 | 2 |\n")
+    assert capsys.readouterr().out == "| a % | b |\n| --- | --- |\n| 1 | 2 |\n"

@@ -241,6 +241,11 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
         report("tokens", codec=origins["innocent"], fine_lm={"data": {"tokens": store.fingerprint}})
     make_store(tmp_path / "known", dataclasses.replace(data, heldout_percent=90))
     make_store(tmp_path / "other", data, codec_fingerprint="other")
+    # Another store to judge by is another report; finished ones from before name none.
+    words = (str(tmp_path / "out"), "t", data, str(bundle), str(tmp_path / "tokens"))
+    other = EvaluateExperiment(*words, judged_tokens=str(tmp_path / "other")).facts()
+    assert other["judged_tokens"] != store.fingerprint == other["tokens"]
+    assert EvaluateExperiment(*words).facts()["judged_tokens"] is None
     make_store(tmp_path / "none", dataclasses.replace(data, heldout_percent=0))
     for judged, line in {
         "known": rf"known: \d+ clips, such as .* are training data in {store.directory}",
