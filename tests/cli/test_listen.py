@@ -82,6 +82,13 @@ def test_without_a_recognizer_nobody_listens(folder, tmp_path, capsys):
     assert capsys.readouterr().out == f"{out}: 2 files, open it in a browser\n"
 
 
+@pytest.mark.parametrize(("end", "after"), [(4.4, "w4<b> w5<b>"), (4.5, "w5<b>"), (4.95, "w5<b>")])
+def test_a_word_is_on_the_side_of_its_middle(tmp_path, end, after):
+    made(tmp_path / "made" / "a.wav", prompt_seconds=end)
+    page = generated.page_of(generated.find_generated(tmp_path / "made"), "", "", Fake(None, "en"))
+    assert page.examples[0].clips[0].heard == after
+
+
 def test_other_rates_are_heard_at_16_khz(tmp_path, monkeypatch):
     made(tmp_path / "made" / "a.wav", rate=24_000)
     fake = Fake(None, "en")

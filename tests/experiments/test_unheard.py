@@ -244,7 +244,8 @@ def test_the_report_refuses_what_any_part_has_heard(audio, parts, tmp_path):
     # Another store to judge by is another report; finished ones from before name none.
     words = (str(tmp_path / "out"), "t", data, str(bundle), str(tmp_path / "tokens"))
     other = EvaluateExperiment(*words, judged_tokens=str(tmp_path / "other")).facts()
-    assert other["judged_tokens"] != store.fingerprint == other["tokens"]
+    assert other["judged_tokens"] == TokenStore.open(tmp_path / "other").fingerprint
+    assert other["tokens"] == store.fingerprint != other["judged_tokens"]
     assert EvaluateExperiment(*words).facts()["judged_tokens"] is None
     make_store(tmp_path / "none", dataclasses.replace(data, heldout_percent=0))
     for judged, line in {
