@@ -11,9 +11,9 @@ with a vocabulary of its own. Ids 0..3 are PAD, BOS, SEP, EOS; then follow the s
     fine      [N codes of level 0] ... [N codes of level Q-1]
 
 Acoustic tokens are flattened row-major, time first, then level; the i-th token of a stream of m
-levels carries the offset of level i mod m (Paper: AudioLM section III-B). The semantic condition is
-de-duplicated in stages 1 and 2 (section III-C). The layout of special tokens is ours: the paper
-does not give it (docs/reference/deviations.md).
+levels carries the offset of level i mod m (Paper: AudioLM section III-B). Semantic tokens are
+de-duplicated in stages 1 and 2 (section III-C) or, as SoundStorm has them, one a frame. The layout
+of special tokens is ours: the paper does not give it (docs/reference/deviations.md).
 
 Everything here is numpy and pure: the data pipeline, the models and decoding all read it.
 """
@@ -61,6 +61,10 @@ class StageConfig:
     """Codec frames per second."""
     crop_seconds: float = 30.0
     """Longest stretch of audio in one sequence (paper: 30, 10 and 3)."""
+    deduplicate: bool = True
+    """Whether a run of equal semantic tokens counts once. Otherwise there is one for each semantic
+    frame: the semantic stage decides how long each lasts, and the coarse stage is told it. The fine
+    stage reads none."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--model.stage", between=" ")
@@ -197,10 +201,17 @@ def unflatten_levels(
     return codes.astype(np.int32)
 
 
+def kept_clusters(
+    clusters: Integer[np.ndarray, " u"], config: StageConfig
+) -> Integer[np.ndarray, " n"]:
+    """Those of a clip's clusters that stages 1 and 2 read: without repeats, or all."""
+    return deduplicate(clusters) if config.deduplicate else clusters
+
+
 def semantic_ids(clusters: Int[np.ndarray, " u"], config: StageConfig) -> Int[np.ndarray, " n"]:
-    """De-duplicated ids of clusters, [0, K) else ValueError, in the vocabulary of stage 1 or 2."""
+    """Ids of the kept clusters, [0, K) else ValueError, in the vocabulary of stage 1 or 2."""
     _check_range("semantic clusters", clusters, config.semantic_clusters)
-    return (deduplicate(clusters) + FIRST_ID).astype(np.int32)
+    return (kept_clusters(clusters, config) + FIRST_ID).astype(np.int32)
 
 
 def condition_tokens(

@@ -158,7 +158,7 @@ class StageExperiment(StepExperiment):
             if self.sample_bundle is None
             else self.write_samples(tokens.stores[0]),
             provenance={
-                "semantic_tokens_per_second": tokens.semantic_per_second(),
+                "semantic_tokens_per_second": tokens.semantic_per_second(stage),
                 "tokens_read": {
                     "tokenizers": list(stage.tokenizers),
                     "of_stores": [s.provenance.read_by(stage.tokenizers) for s in tokens.stores],

@@ -47,7 +47,7 @@ class Bundle:
     codec: StreamingTokenizer
     semantic_tokenizer: SemanticTokenizer
     stages: dict[str, StageModel]  # semantic, coarse and, unless all levels are coarse, fine
-    semantic_tokens_per_second: float  # mean rate after de-duplication over the training tokens
+    semantic_tokens_per_second: float  # mean rate, as stage 1 counts them, over the training tokens
     fingerprint: str  # 64 hexadecimal digits over the fingerprints of all parts
     parts: dict[str, str]  # fingerprint of each part folder
 
@@ -78,6 +78,7 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     }
     for name, stage in stages.items():
         _check_upstream(sources[STAGE_PARTS[name]], stage, parts)
+    _check_same_counting(out, stages)
     coarse = stages["coarse"].config.stage
     if coarse.coarse_levels < coarse.levels and "fine" not in stages:
         written = f"the coarse stage writes {coarse.coarse_levels} of {coarse.levels} levels"
@@ -164,6 +165,7 @@ def _load_folder(directory: Path) -> Bundle:
         if sizes != wanted:
             words = f"tokenizers have (levels, codes, clusters) = {sizes}"
             raise InputError(f"{directory}: {words}, the {name} stage expects {wanted}")
+    _check_same_counting(directory, stages)
     rate, most = record["semantic_tokens_per_second"], stages["semantic"].config.stage
     if not 0 < rate <= most.semantic_rate_hz:
         words = f"semantic_tokens_per_second = {rate}: expected up to {most.semantic_rate_hz}"
@@ -189,6 +191,13 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 def _fingerprint(parts: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _check_same_counting(where: Path, stages: dict[str, StageModel]) -> None:
+    writes, reads = (stages[name].config.stage.deduplicate for name in ("semantic", "coarse"))
+    if writes != reads:
+        words = f"the semantic stage has deduplicate = {writes}, the coarse stage {reads}"
+        raise InputError(f"{where}: {words}; train one of them like the other")
 
 
 def _check_upstream(path: Path, stage: StageModel, parts: dict[str, str]) -> None:

@@ -185,10 +185,11 @@ class StageDecoder:
 
     def _run_prompt(self, ids: np.ndarray) -> tuple[Array, list[tuple[Array, Array]]]:
         """The last layer's columns, and every layer's keys and values."""
-        x = loop.embed(self._weights, ids, how=self._how)
+        x, positions = loop.embed(self._weights, ids, how=self._how, stage=self.config.stage)
         pairs, how = [], self._how.of_one_layer()
         for weights in self._weights.layers:
-            x, pair = loop.prompt_layer(weights, x, self._weights.distance_bias, how=how)
+            bias = self._weights.distance_bias
+            x, pair = loop.prompt_layer(weights, x, positions, bias, how=how)
             pairs.append(pair)
         return x, pairs
 

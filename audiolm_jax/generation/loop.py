@@ -23,6 +23,7 @@ from audiolm_jax.generation.sampling import (
     withhold_end,
 )
 from audiolm_jax.lm import stepwise
+from audiolm_jax.lm.positions import rotary_positions
 from audiolm_jax.lm.weights import Arithmetic, DecoderWeights, LayerWeights
 from audiolm_jax.nn.cached_attention import KVCache, empty_cache
 from audiolm_jax.nn.partition import constrain, use_rules
@@ -70,21 +71,26 @@ def _program(*, donate: tuple[str, ...] = ()) -> Callable[[Callable], Any]:
 
 
 @_program()
-def embed(weights: DecoderWeights, ids: Int[Array, " p"], *, how: Arithmetic) -> Array:
-    """A prompt as columns."""
-    return stepwise.embed(weights, ids, how.decoder.compute_dtype)
+def embed(
+    weights: DecoderWeights, ids: Int[Array, " p"], *, how: Arithmetic, stage: StageConfig
+) -> tuple[Array, Array | None]:
+    """A prompt as columns, and its positions if they rotate."""
+    positions = rotary_positions(ids[None], how.decoder, stage)
+    columns = stepwise.embed(weights, ids, how.decoder.compute_dtype)
+    return columns, None if positions is None else positions[0]
 
 
 @_program()
 def prompt_layer(
     weights: LayerWeights,
     x: Float[Array, "d p"],
+    positions: Int[Array, " p"] | None,
     distance_bias: Float[Array, "h n"] | None,
     *,
     how: Arithmetic,
 ) -> tuple[Array, tuple[Array, Array]]:
     """One layer over one prompt: the stream, and keys and values [h, p, k]."""
-    return stepwise.prompt_layer(weights, x, distance_bias, how)
+    return stepwise.prompt_layer(weights, x, positions, distance_bias, how)
 
 
 @_program()
@@ -136,8 +142,13 @@ def advance(
 
     def write(carry: Carry) -> Carry:
         index, tokens = carry.index, carry.tokens
+        positions = None
+        if how.decoder.is_rotary:
+            # Of the token that is fed: the last known one of the target, or SEP, is its number 0.
+            known = request.offsets if how.decoder.position == "time" else request.lengths
+            positions = known + index
         logits, caches = stepwise.step(
-            weights, tokens, index, request.lengths, request.start, carry.caches, how
+            weights, tokens, index, request.lengths, positions, request.start, carry.caches, how
         )
         position = request.offsets + index
         legal = legal_next(table, position, tokens, stage)

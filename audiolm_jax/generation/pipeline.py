@@ -3,7 +3,8 @@
 Every road makes the windows and chunks of one `schedule`. Stage 1 writes the tokens of a window,
 then stages 2 and 3 its codes, at once or chunk by chunk, and the codec goes on decoding. The next
 window is told the tokens heard in the sound of its context, and after them those that stage 1 has
-written and the sound has not spoken yet.
+written and the sound has not spoken yet. De-duplicated tokens stage 2 speaks as fast as it likes;
+of others each lasts a semantic frame.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from audiolm_jax.generation.schedule import Schedule, Window
 from audiolm_jax.generation.score import score_tokens
 from audiolm_jax.generation.sound import Sound
 from audiolm_jax.generation.track import Job, Track
-from audiolm_jax.stages import BOS, FIRST_ID, deduplicate, semantic_ids
+from audiolm_jax.stages import BOS, FIRST_ID, kept_clusters, semantic_ids
 from audiolm_jax.types import AcousticTokens, AudioBatch
 
 # Told (stage, tokens that it has just written, seconds of sound that are there, of all results).
@@ -37,7 +38,7 @@ class Generated:
     samples: np.ndarray  # float32 [s], prompt and continuation, decoded in one stream
     prompt_samples: int  # how many of the samples are the prompt, 0 without one
     codes: np.ndarray  # int32 [t, q]
-    semantic: np.ndarray  # int32 [n] clusters, de-duplicated: the prompt's, then stage 1's
+    semantic: np.ndarray  # int32 [n] clusters as stage 1 counts them: the prompt's, then its own
     log_probs: dict[str, np.ndarray]  # of the tokens that each stage wrote, float32 [n], in nats
     ended: bool  # whether the models ended the recording before the asked duration
 
@@ -56,6 +57,7 @@ class Generator:
         self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._ratio = self._stages["coarse"].frames_per_semantic
+        self._is_timed = not self._stages["coarse"].deduplicate  # a semantic token is a frame
         self.schedule = self._make_schedule()  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
@@ -126,12 +128,13 @@ class Generator:
     ) -> list[Generated]:
         """`continue_audio` with clusters that are given, one array for each prompt, in place of
         those that stage 1 would write: each window is told as many of them as it would be of those.
-        Equal neighbors count once. It ends early where all of them are spoken before `seconds`."""
+        Equal neighbors count once if they do for the stages. It ends early where all of them are
+        spoken before `seconds`."""
         tracks = self._prompted(prompts, seeds, self._frames_of(seconds))
         for track, clusters in zip(tracks, semantic, strict=True):
             self._check_clusters(clusters)
             heard = len(track.semantic)
-            track.script = deduplicate(np.concatenate([track.semantic, clusters]))[heard:]
+            track.script = self._kept(np.concatenate([track.semantic, clusters]))[heard:]
         return self._run(tracks, progress)
 
     def _check_clusters(self, clusters: Int[np.ndarray, " n"]) -> None:
@@ -192,6 +195,9 @@ class Generator:
         ids, lengths = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips([samples]))
         return np.asarray(ids)[0, : lengths[0]]
 
+    def _kept(self, clusters: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
+        return kept_clusters(clusters, self._stages["semantic"])
+
     def _prompted(
         self, prompts: Sequence[np.ndarray], seeds: Sequence[int], frames: int
     ) -> list[Track]:
@@ -216,8 +222,7 @@ class Generator:
         sound.push(codes)
         total = len(codes) + frames
         windows = self.schedule.windows(len(codes), total)
-        semantic = deduplicate(semantic)
-        return Track(seed_key(seed), prompt, sound, total, windows, semantic)
+        return Track(seed_key(seed), prompt, sound, total, windows, self._kept(semantic))
 
     def _empty_track(self, seed: int, frames: int) -> Track:
         codes, semantic = np.zeros((0, self.bundle.codec.levels), np.int32), np.zeros(0, np.int32)
@@ -249,28 +254,31 @@ class Generator:
         for track in tracks:
             if track.has_ended or (window := next(track.windows, None)) is None:
                 continue
-            track.hear(self._heard(track, window.context))
+            track.hear(self._heard(track, window.context), self._is_timed)
             # Where stage 1 has ended, and all that it wrote is spoken, the recording ends.
             track.has_ended = track.is_written and not len(track.waiting)
             if not track.has_ended:
                 live.append((track, window))
         written = self._write_semantics(live, number)
         self._report(progress, "semantic", written, [track for track, _ in live])
-        may_end = self.config.stop == "end_token"
-        return [
-            Job(
-                track,
-                window,
-                number,
-                track.tell(window.frames // self._ratio),
-                may_end and track.is_written and not len(track.waiting),
-            )
-            for track, window in live
-        ]
+        jobs = [self._job(track, window, number) for track, window in live]
+        for job in jobs:
+            job.track.has_ended |= not job.window.frames
+        return [job for job in jobs if job.window.frames]
+
+    def _job(self, track: Track, window: Window, number: int) -> Job:
+        condition = track.tell(window.frames // self._ratio)
+        if self._is_timed:
+            # Where stage 1 has ended, so does the sound.
+            window = window.cut(len(track.told) * self._ratio)
+            return Job(track, window, number, condition, may_end=False)
+        is_all = track.is_written and not len(track.waiting)
+        may_end = is_all and self.config.stop == "end_token"
+        return Job(track, window, number, condition, may_end)
 
     def _heard(self, track: Track, context: int) -> Int[np.ndarray, " n"]:
-        """Clusters of the last `context` frames, de-duplicated: of the prompt as it was given, of
-        the rest as the codec decodes it."""
+        """Clusters of the last `context` frames that count: of the prompt as it was given, of the
+        rest as the codec decodes it."""
         hop = self.bundle.codec.hop_samples
         made = len(track.codes) - len(track.prompt) // hop
         if not made and context == len(track.codes):
@@ -278,13 +286,15 @@ class Generator:
         sound = track.sound.recent(min(context, made))
         if context > made:
             sound = np.concatenate([track.prompt[-(context - made) * hop :], sound])
-        return deduplicate(self._hear(sound))
+        return self._kept(self._hear(sound))
 
     def _write_semantics(self, live: list[tuple[Track, Window]], number: int) -> int:
-        """Stage 1 for as many tokens as the windows speak at the mean rate, beside those that wait;
-        returns how many it wrote."""
+        """Stage 1 for as many tokens as the windows speak, at the mean rate if they are not timed,
+        beside those that wait; returns how many it wrote."""
         stage = self._stages["semantic"]
         rate = self.bundle.semantic_tokens_per_second / stage.acoustic_rate_hz
+        if self._is_timed:
+            rate = 1 / self._ratio
         rows = [
             (track, steps)
             for track, window in live

@@ -47,11 +47,11 @@ def legal_next(
 ) -> Bool[Array, "b v"]:
     """Which ids may stand at `position` of each row's target stream.
 
-    `table` is `stages.legal_ids(config)`. Semantic streams are de-duplicated: there `previous` may
+    `table` is `stages.legal_ids(config)`. Where semantic streams are de-duplicated `previous` may
     not repeat, not even right after a prompt.
     """
     legal = table[position % table.shape[0]]
-    if config.name == "semantic":
+    if config.name == "semantic" and config.deduplicate:
         legal &= jnp.arange(config.vocab_size)[None] != previous[:, None]
     return legal
 

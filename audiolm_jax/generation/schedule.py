@@ -35,6 +35,15 @@ class Window:
         """First frame of each chunk, counted from the window's first new one."""
         return tuple(sum(self.chunks[:i]) for i in range(len(self.chunks)))
 
+    def cut(self, frames: int) -> "Window":
+        """Its first `frames` new frames, or all."""
+        chunks = [
+            min(chunk, frames - start)
+            for start, chunk in zip(self.starts, self.chunks, strict=True)
+            if start < frames
+        ]
+        return Window(self.context, tuple(chunks))
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:

@@ -28,7 +28,7 @@ class Track:
     sound: Sound  # of all codes
     frames: int  # of codes in the end
     windows: Iterator[Window]
-    semantic: np.ndarray  # int32 [n] clusters, de-duplicated, that stage 1 has read or written
+    semantic: np.ndarray  # int32 [n] clusters, without repeats or all, that stage 1 has read or written
     # Clusters heard in the context of the newest window, those that the window was told to speak,
     # and those of stage 1 that no window has been told yet.
     context: np.ndarray = dataclasses.field(default_factory=_no_tokens)
@@ -58,12 +58,14 @@ class Track:
         self.waiting = np.concatenate([self.waiting, new])
         self.is_written = is_last
 
-    def hear(self, heard: Int[np.ndarray, " m"]) -> None:
+    def hear(self, heard: Int[np.ndarray, " m"], is_timed: bool) -> None:
         """Begins a window after the last one's sound, of whose end `heard` are the clusters.
 
-        What the last window was told and has not spoken waits again.
+        What the last window was told and has not spoken waits again; where clusters are timed, one
+        a semantic frame, nothing does.
         """
-        spoken = spoken_tokens(np.concatenate([self.context, self.told]), heard)
+        said = np.concatenate([self.context, self.told])
+        spoken = len(said) if is_timed else spoken_tokens(said, heard)
         unspoken = self.told[max(0, spoken - len(self.context)) :]
         self.waiting = np.concatenate([unspoken, self.waiting])
         self.context, self.told = heard, _no_tokens()

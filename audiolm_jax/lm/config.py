@@ -30,8 +30,10 @@ class DecoderConfig:
     """Hidden dimensions of the gated feed-forward network."""
     dropout: float = 0.1
     """Share of the embedding and of each branch's output zeroed in training, in [0, 1)."""
-    position: Literal["t5", "rope"] = "t5"
-    """How attention knows distances: a learned bias (t5) or rotated queries and keys (rope)."""
+    position: Literal["t5", "rope", "time"] = "t5"
+    """How attention knows distances: by a learned bias (t5), or by queries and keys rotated by
+    their place in the sequence (rope) or by the time that their token stands for (time), by which
+    condition and target run side by side."""
     relative_buckets: int = 32
     """Learned relative-position values per head; even. Of t5 only."""
     relative_max_distance: int = 128
@@ -61,9 +63,15 @@ class DecoderConfig:
         buckets = self.relative_buckets
         most = f"more than half of --model.decoder.relative-buckets {buckets}; T5 uses 128 with 32"
         check("relative_max_distance", lambda x: x > buckets // 2, most)
-        if self.position == "rope":
-            pairs = "an even number with --model.decoder.position rope, which rotates pairs"
+        if self.is_rotary:
+            flag = f"--model.decoder.position {self.position}"
+            pairs = f"an even number with {flag}, which rotates pairs"
             check("head_width", lambda x: x % 2 == 0, f"{pairs} of channels")
+
+    @property
+    def is_rotary(self) -> bool:
+        """Whether queries and keys are rotated."""
+        return self.position != "t5"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +83,13 @@ class StageModelConfig:
     decoder: DecoderConfig
     """The network."""
 
+    def __post_init__(self) -> None:
+        is_timed = self.decoder.position == "time"
+        if is_timed and self.stage.name == "coarse" and self.stage.deduplicate:
+            why = "de-duplicated semantic tokens do not tell when they are spoken"
+            remedy = "choose --model.stage.no-deduplicate or --model.decoder.position rope"
+            raise InputError(f"--model.decoder.position time: {why}; {remedy}")
+
 
 @dataclasses.dataclass(frozen=True)
 class StageTrainConfig:
@@ -84,6 +99,10 @@ class StageTrainConfig:
     """Weight of the squared log of the softmax normalizer, as in t5x; 0 turns it off."""
     micro_batches: int = 1
     """Parts of a batch, computed one after the other to save memory; divides the batch."""
+    softmax: Literal["all", "legal"] = "all"
+    """Over which ids a target's probability is normalized: all of the stage, or those that its
+    level admits, from which generation draws; with many levels that saves most of the output's
+    arithmetic. The model is of the same form."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.z_loss_weight < float("inf"):

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.positions import rotary_positions
 from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.embedding import look_up
@@ -37,10 +38,7 @@ class Block(nnx.Module):
         dtype = config.compute_dtype
         self.attention_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
         sizes = (config.width, config.heads, config.head_width)
-        is_rotary = config.position == "rope"
-        self.attention = AttentionProjections(
-            *sizes, dtype, normalize=config.qk_norm, rotary=is_rotary, rngs=rngs
-        )
+        self.attention = AttentionProjections(*sizes, dtype, normalize=config.qk_norm, rngs=rngs)
         self.feed_forward_norm = rms_norm(config.width, "embed", dtype, rngs=rngs)
         self.feed_forward = GatedFeedForward(config.width, config.ff_width, dtype, rngs=rngs)
         self.dropout_rate = config.dropout
@@ -49,14 +47,16 @@ class Block(nnx.Module):
         self,
         x: Float[Array, "b l d"],
         attend: Callable[[Array, Array, Array], Array],
+        positions: Int[Array, "p l"] | None,
         key: Array | None = None,
     ) -> Float[Array, "b l d"]:
         """The residual stream after the layer; without a key there is no dropout.
 
-        `attend` takes query, key and value, each [b, l, h, k], and gives mixed values.
+        `attend` takes query, key and value, each [b, l, h, k], and gives mixed values; queries and
+        keys are rotated by positions that are given.
         """
         keys = (None, None) if key is None else jax.random.split(key)
-        mixed = attend(*self.attention.project(self.attention_norm(x)))
+        mixed = attend(*self.attention.project(self.attention_norm(x), positions))
         x = x + dropout(self.attention.merge(mixed), self.dropout_rate, keys[0])
         x = constrain(x, "batch", "length", None)
         x = x + dropout(self.feed_forward(self.feed_forward_norm(x)), self.dropout_rate, keys[1])
@@ -66,8 +66,10 @@ class Block(nnx.Module):
 class Decoder(nnx.Module):
     """Token ids to logits of the next token."""
 
-    def __init__(self, config: DecoderConfig, vocab_size: int, *, rngs: nnx.Rngs):
-        self.config = config
+    def __init__(self, model: StageModelConfig, *, rngs: nnx.Rngs):
+        self.stage = model.stage
+        self.config = config = model.decoder
+        vocab_size = model.stage.vocab_size
         width, dtype = config.width, config.compute_dtype
         init = annotate(nnx.initializers.normal(1.0), "vocab", "embed")
         self.embedding = nnx.Embed(
@@ -91,16 +93,29 @@ class Decoder(nnx.Module):
 
         An id outside [0, vocab_size) gives NaN from its position on.
         """
+        x = self.stream(inputs, dropout_key=dropout_key)
+        return constrain(output_logits(self, x), "batch", "length", "vocab")
+
+    def stream(
+        self, inputs: Int[Array | np.ndarray, "b l"], *, dropout_key: Array | None = None
+    ) -> Float[Array, "b l d"]:
+        """As `__call__`, the residual stream after the last layer; `output_logits` reads it."""
         table = gathered(self.embedding, self.config.compute_dtype).embedding[...]
         # Pinned twice, so that its gradient is summed whole before it is divided: dividing the
         # scatter itself would move activations between devices.
         table = constrain(table, "vocab", None)
-        return self.logits(look_up(table, jnp.asarray(inputs)), dropout_key=dropout_key)
+        embedded = look_up(table, jnp.asarray(inputs))
+        positions = rotary_positions(inputs, self.config, self.stage)
+        return self.run_layers(embedded, positions, dropout_key=dropout_key)
 
-    def logits(
-        self, embedded: Float[Array, "b l d"], *, dropout_key: Array | None = None
-    ) -> Float[Array, "b l v"]:
-        """As `__call__`, from embedded tokens on."""
+    def run_layers(
+        self,
+        embedded: Float[Array, "b l d"],
+        positions: Int[Array, "p l"] | None,
+        *,
+        dropout_key: Array | None = None,
+    ) -> Float[Array, "b l d"]:
+        """As `stream`, from embedded tokens and their `rotary_positions` on."""
         config = self.config
         x = constrain(embedded, "batch", "length", None)
         layer_keys = None
@@ -112,10 +127,9 @@ class Decoder(nnx.Module):
 
         def apply(block: Block, x: Array, key: Array | None) -> Array:
             block = gathered(block, config.compute_dtype)
-            return block(x, lambda q, k, v: attention(q, k, v, bias), key)
+            return block(x, lambda q, k, v: attention(q, k, v, bias), positions, key)
 
-        x = run_stack(apply, self.layers, x, layer_keys, config.remat, config.scan_layers)
-        return constrain(output_logits(self, x), "batch", "length", "vocab")
+        return run_stack(apply, self.layers, x, layer_keys, config.remat, config.scan_layers)
 
 
 def distance_bias(model: Decoder) -> Float[Array, "h n"] | None:
@@ -125,19 +139,34 @@ def distance_bias(model: Decoder) -> Float[Array, "h n"] | None:
 
 def output_logits(model: Decoder, x: Float[Array, "b l d"]) -> Float[Array, "b l v"]:
     """Float32 logits from the last layer's residual stream."""
+    x, matrix, scale = normed_output(model, x)
+    return project_out(x, matrix, scale)
+
+
+def normed_output(
+    model: Decoder, x: Float[Array, "b l d"]
+) -> tuple[Float[Array, "b l d"], Float[Array, "d v"], float]:
+    """What gives the logits by `project_out`: the normalized stream, the matrix and its scale."""
     dtype = model.config.compute_dtype
     x = gathered(model.final_norm, dtype)(x)
     if model.output is not None:
         matrix, scale = gathered(model.output, dtype).kernel[...], 1.0
     else:
         matrix, scale = gathered(model.embedding, dtype).embedding[...].T, x.shape[-1] ** -0.5
-    flat = multiply(x.reshape(-1, x.shape[-1]), matrix.astype(x.dtype), "float32") * scale
+    return x, matrix.astype(x.dtype), scale
+
+
+def project_out(
+    x: Float[Array, "b l d"], matrix: Float[Array, "d n"], scale: float
+) -> Float[Array, "b l n"]:
+    """Float32 products with some of the output's columns, or all."""
+    flat = multiply(x.reshape(-1, x.shape[-1]), matrix, "float32") * scale
     return flat.reshape(*x.shape[:2], -1)
 
 
 def make_decoder(config: StageModelConfig, key: Array) -> Decoder:
     """A freshly initialized decoder for the stage's vocabulary."""
-    return Decoder(config.decoder, config.stage.vocab_size, rngs=nnx.Rngs(params=key))
+    return Decoder(config, rngs=nnx.Rngs(params=key))
 
 
 def portable(config: StageModelConfig) -> StageModelConfig:

@@ -12,7 +12,7 @@ from audiolm_jax.types import Array
 class TokenLosses(NamedTuple):
     """Float32 [b, l] each, not yet weighted."""
 
-    cross_entropy: jax.Array  # nats, under a softmax over the whole vocabulary
+    cross_entropy: jax.Array  # nats, under a softmax over all logits
     z_loss: jax.Array  # squared log of the softmax normalizer, not yet scaled
     correct: jax.Array  # 1 where no id is likelier than the target
 

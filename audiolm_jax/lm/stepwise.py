@@ -41,18 +41,21 @@ def logits(weights: DecoderWeights, x: Float[Array, "d n"], how: Arithmetic) -> 
 def layer(
     weights: LayerWeights,
     x: Float[Array, "d n"],
-    positions: Int[Array, " n"],
+    positions: Int[Array, " n"] | None,
     attend: Callable[[Heads, Heads, Heads], tuple[Heads, Record]],
     how: Arithmetic,
 ) -> tuple[Float[Array, "d n"], Record]:
-    """The residual stream after one layer, and what `attend` hands back, such as a cache."""
+    """The residual stream after one layer, and what `attend` hands back, such as a cache.
+
+    Queries and keys are rotated by positions that are given.
+    """
     normed = rms_normalize(x, whole(weights.attention_norm, "embed"))
     into = whole_matrix(weights.query_key_value, (None, "heads", "kv", "embed"))
     query, key, value = jnp.moveaxis(product(into, normed, how.by_lanes), -1, 1)
     if how.decoder.qk_norm:
         query = rms_normalize(query, weights.query_norm, axis=2)
         key = rms_normalize(key, weights.key_norm, axis=2)
-    if how.decoder.position == "rope":
+    if positions is not None:
         query, key = (rotate(x[None], positions[None])[0] for x in (query, key))
     mixed, record = attend(query * how.decoder.head_width**-0.5, key, value)
     out = whole_matrix(weights.out, ("embed", "heads", "kv"))
@@ -67,6 +70,7 @@ def layer(
 def prompt_layer(
     weights: LayerWeights,
     x: Float[Array, "d p"],
+    positions: Int[Array, " p"] | None,
     distance_bias: Float[Array, "h n"] | None,
     how: Arithmetic,
 ) -> tuple[Float[Array, "d p"], tuple[Float[Array, "h p k"], Float[Array, "h p k"]]]:
@@ -77,9 +81,7 @@ def prompt_layer(
         mixed = prompt_attention(query, key, value, distance_bias)
         return jnp.swapaxes(mixed, 0, 1), (key, value)
 
-    return layer(
-        weights, x, jnp.arange(x.shape[1]), attend, dataclasses.replace(how, by_lanes=False)
-    )
+    return layer(weights, x, positions, attend, dataclasses.replace(how, by_lanes=False))
 
 
 def step(
@@ -87,6 +89,7 @@ def step(
     tokens: Int[Array, " n"],
     index: Int[Array, ""],
     lengths: Int[Array, " n"],
+    positions: Int[Array, " n"] | None,
     start: Int[Array, ""],
     caches: list[KVCache],
     how: Arithmetic,
@@ -95,7 +98,8 @@ def step(
 
     Caches may have fewer rows: the others mean nothing, and are there to fill the lanes.
 
-    `lengths` are tokens of each row's prompt in its cache, at least 0; `start` is the module's.
+    `lengths` are tokens of each row's prompt in its cache, at least 0; `positions` are those of the
+    tokens (lm/positions.py), if they rotate; `start` is the module's.
     """
     rows = len(caches[0].keys)
     slot = jnp.arange(caches[0].keys.shape[2])[None, :]
@@ -118,7 +122,7 @@ def step(
             written = cache.write(key[:rows, None], value[:rows, None], start + index)
             return single_query_attention(query, written, bias), written
 
-        x, filled = layer(weights.layers[number], x, lengths + index, attend, how)
+        x, filled = layer(weights.layers[number], x, positions, attend, how)
         updated.append(filled)
     return logits(weights, x, how), updated
 

@@ -11,8 +11,9 @@ from jaxtyping import Array
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
-from audiolm_jax.lm.decoder import make_decoder
-from audiolm_jax.lm.losses import sums_per_level, token_losses, weighted_sum
+from audiolm_jax.lm.decoder import Decoder, make_decoder
+from audiolm_jax.lm.legal import legal_losses, targets_of
+from audiolm_jax.lm.losses import TokenLosses, sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
 from audiolm_jax.nn.state_arrays import named_leaves
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
@@ -66,7 +67,8 @@ def program(
     `StageConfig.level_names`, and `norms`. A row without tokens reads 0 in a step, which no other
     does; held out, where `z_loss` is left out, it has count 0.
     """
-    names = model_config.stage.level_names
+    stage = model_config.stage
+    names = stage.level_names
     multiple = TPU_TILE if model_config.decoder.attention == "flash" else 1
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_decoder(model_config, jax.random.key(0))))
 
@@ -74,14 +76,25 @@ def program(
         params = nnx.state(make_decoder(model_config, key))
         return TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params), {})
 
+    def losses_of(
+        model: Decoder, batch: TokenBatch, key: Array | None
+    ) -> tuple[TokenLosses, Array, Array]:
+        """Losses, weights and levels of tokens, among them all those with weight."""
+        if train_config.softmax == "legal":
+            targets = targets_of(batch, stage)
+            stream = model.stream(batch.inputs, dropout_key=key)
+            losses = legal_losses(model, stream, targets, stage)
+            return losses, targets.weights, targets.levels
+        losses = token_losses(model(batch.inputs, dropout_key=key), batch.targets)
+        return losses, jnp.asarray(batch.loss_weights), jnp.asarray(batch.levels)
+
     def loss_and_sums(
         params: nnx.State, batch: TokenBatch, total_weight: Array, key: Array
     ) -> tuple[Array, StepSums]:
         """What these rows add to the loss of the batch, whose weights sum to `total_weight`."""
         model = nnx.merge(graphdef, params)
-        losses = token_losses(model(batch.inputs, dropout_key=key), batch.targets)
-        weights = batch.loss_weights
-        by_level = sums_per_level(losses.cross_entropy, weights, batch.levels, len(names))
+        losses, weights, levels = losses_of(model, batch, key)
+        by_level = sums_per_level(losses.cross_entropy, weights, levels, len(names))
         cross_entropy, z_loss, correct = (weighted_sum(x, weights) for x in losses)
         sums = StepSums(cross_entropy, z_loss, correct, *by_level)
         loss = sums.cross_entropy + train_config.z_loss_weight * sums.z_loss
@@ -127,14 +140,13 @@ def program(
     def evaluate(state: TrainState, batch: TokenBatch) -> Sums:
         batch = align(batch, multiple)
         model = nnx.merge(graphdef, state.params)
-        losses = token_losses(model(batch.inputs), batch.targets)
-        where = (batch.loss_weights, batch.levels, len(names))
-        totals, counts = sums_per_level(losses.cross_entropy, *where)
-        correct, _ = sums_per_level(losses.correct, *where)
+        losses, weights, levels = losses_of(model, batch, None)
+        totals, counts = sums_per_level(losses.cross_entropy, weights, levels, len(names))
+        correct, _ = sums_per_level(losses.correct, weights, levels, len(names))
         sums = {"loss": jnp.sum(totals), "accuracy": jnp.sum(correct)}
-        weights = dict.fromkeys(sums, jnp.sum(counts))
-        for row, name in enumerate(names):
-            sums[f"loss/{name}"], weights[f"loss/{name}"] = totals[row], counts[row]
-        return Sums(sums, weights)
+        of_all = dict.fromkeys(sums, jnp.sum(counts))
+        of_rows = {f"loss/{name}": row for row, name in enumerate(names)}
+        sums |= {name: totals[row] for name, row in of_rows.items()}
+        return Sums(sums, of_all | {name: counts[row] for name, row in of_rows.items()})
 
     return TrainProgram(init, step, evaluate, lambda state: named_leaves(state.params))

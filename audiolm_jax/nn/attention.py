@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from audiolm_jax.nn.feed_forward import rms_norm
 from audiolm_jax.nn.linear import Linear, sum_float32
@@ -138,8 +138,8 @@ _attend.defvjp(_forward, _backward)
 class AttentionProjections(nnx.Module):
     """The weights of self-attention: into queries, keys and values, and out of the mixed values.
 
-    `normalize` brings every query and key to unit mean square, times a learned scale; `rotary`
-    rotates both by their positions, where `head_width` must be even. `dtype` is of the products.
+    `normalize` brings every query and key to unit mean square, times a learned scale. `dtype` is of
+    the products.
     """
 
     def __init__(
@@ -150,11 +150,9 @@ class AttentionProjections(nnx.Module):
         dtype: str,
         *,
         normalize: bool = False,
-        rotary: bool = False,
         rngs: nnx.Rngs,
     ):
         self.head_width = head_width
-        self.rotary = rotary
         names = ("embed", "heads", "kv")
         self.query, self.key, self.value = (
             Linear((width,), (heads, head_width), names, dtype, rngs=rngs) for _ in range(3)
@@ -164,17 +162,17 @@ class AttentionProjections(nnx.Module):
         self.key_norm = rms_norm(head_width, "kv", dtype, rngs=rngs) if normalize else None
 
     def project(
-        self, x: Float[Array, "b l d"]
+        self, x: Float[Array, "b l d"], positions: Int[Array, "p l"] | None = None
     ) -> tuple[Float[Array, "b l h k"], Float[Array, "b l h k"], Float[Array, "b l h k"]]:
-        """Scaled queries, keys and values."""
+        """Scaled queries, keys and values; queries and keys are rotated by positions that are
+        given (nn/position.py), where the head width must be even."""
         query, key, value = (
             constrain(into(x), "batch", "length", "heads", "kv")
             for into in (self.query, self.key, self.value)
         )
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
-        if self.rotary:
-            positions = jnp.arange(x.shape[1])[None]
+        if positions is not None:
             query, key = rotate(query, positions), rotate(key, positions)
         return query * self.head_width**-0.5, key, value
 

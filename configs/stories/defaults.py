@@ -53,6 +53,7 @@ def stage(
                 levels=12,
                 coarse_levels=4,
                 crop_seconds=crop_seconds,
+                deduplicate=False,
             ),
             decoder=DecoderConfig(
                 layers=layers,
@@ -61,7 +62,7 @@ def stage(
                 width=width,
                 ff_width=4 * width,
                 dropout=0.1,
-                position="rope",
+                position="time",
                 qk_norm=True,
                 scan_layers=False,
             ),

@@ -92,6 +92,17 @@ def test_draws_by_seed_and_temperature():
     assert cool.tolist() == cold.tolist()
 
 
+def test_units_that_are_not_de_duplicated_repeat_as_counted():
+    stage = dataclasses.replace(STAGE, deduplicate=False)
+    model = NgramModel([walk(0, 0, 0, 1, 1, 2, 3)] * 9, stage, 2)
+    drawn = UnitBigrams(model, 1.0).draw(0, 20_000, [7])
+    after_zero = drawn[1:][drawn[:-1] == 0]
+    expected = model.distribution([FIRST_ID])[FIRST_ID:]
+    shares = np.bincount(after_zero, minlength=4) / len(after_zero)
+    np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.02)
+    assert shares[0] > 0.5
+
+
 def test_similarity_to_means():
     references = {
         "ann": np.array([[1.0, 0.0], [0.0, 1.0]]),

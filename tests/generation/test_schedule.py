@@ -17,6 +17,14 @@ def test_a_schedule_by_hand():
     assert list(schedule.windows(0, 520)) == [Window(0, (50, 150, 150, 150)), Window(480, (20,))]
 
 
+def test_a_window_cut_short_keeps_its_first_frames():
+    window = Window(150, (50, 150, 150))
+    assert window.cut(350) == window.cut(900) == window
+    assert window.cut(60) == Window(150, (50, 10))
+    assert window.cut(50) == Window(150, (50,))
+    assert window.cut(0) == Window(150, ())
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_every_frame_is_made_once_from_context_enough(seed):
     rng = np.random.default_rng(seed)

@@ -19,6 +19,7 @@ from audiolm_jax.lm.decoder import (
     make_decoder,
     output_logits,
 )
+from audiolm_jax.lm.positions import rotary_positions
 from audiolm_jax.nn.flash import attention as flash_attention
 from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.stages import StageConfig
@@ -82,9 +83,15 @@ OPTIONS = [
 def test_no_logit_depends_on_a_later_token(options):
     decoder = dataclasses.replace(DECODER, **options)
     model = nnx.merge(*load_random(dataclasses.replace(CONFIG, decoder=decoder)))
-    embedded = model.embedding(random_ids(0, (1, 14)))
+    ids = random_ids(0, (1, 14))
+    embedded = model.embedding(ids)
     # One scalar per position, its gradient with respect to every position's embedding.
-    squares = lambda e: jnp.sum(model.logits(e) ** 2, axis=(0, 2))  # noqa: E731
+    positions = rotary_positions(ids, decoder, model.stage)
+
+    def squares(embedded):
+        logits = output_logits(model, model.run_layers(embedded, positions))
+        return jnp.sum(logits**2, axis=(0, 2))
+
     jacobian = jax.jit(jax.jacrev(squares))(embedded)
     reach = np.abs(np.asarray(jacobian)).sum((1, 3))
     assert reach.shape == (14, 14)

@@ -1,5 +1,6 @@
 """A complete bundle of tiny untrained models, enough for everything but quality."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ DECODER = DecoderConfig(layers=1, heads=2, head_width=8, width=16, ff_width=16, 
 PROVENANCE = {"config_hash": "0" * 16, "data": {"dataset": "noise"}, "steps": 0, "upstream": {}}
 
 
-def stage(name: str, crop_seconds: float = 4.0) -> StageConfig:
+def stage(name: str, crop_seconds: float = 4.0, is_timed: bool = False) -> StageConfig:
     return StageConfig(
         name,
         semantic_clusters=CLUSTERS,
@@ -55,6 +56,7 @@ def stage(name: str, crop_seconds: float = 4.0) -> StageConfig:
         levels=LEVELS,
         coarse_levels=2,
         crop_seconds=crop_seconds,
+        deduplicate=not is_timed,
     )
 
 
@@ -115,7 +117,8 @@ def write_kmeans(directory: Path, encoder: Path, layer: str) -> None:
 
 
 def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) -> None:
-    model = StageModelConfig(config, DECODER)
+    position = "t5" if config.deduplicate else "time"
+    model = StageModelConfig(config, dataclasses.replace(DECODER, position=position))
     arrays = random_arrays(lambda: decoder.make_decoder(model, jax.random.key(0)), 2)
     provenance = {**PROVENANCE, "semantic_tokens_per_second": 12.0, **upstream}
     save_model(directory, KIND, model, arrays, provenance)
@@ -125,15 +128,16 @@ def write_tiny_bundle(
     root: Path,
     write_codec: Callable[[Path], str] = write_codec,
     write_semantic: Callable[[Path, Path], None] = write_semantic,
+    timed: tuple[str, ...] = (),
 ) -> Path:
-    """Parts under root/parts, bundle at root/bundle."""
+    """Parts under root/parts, bundle at root/bundle; the stages `timed` keep repeated tokens."""
     parts = root / "parts"
     write_codec(parts / "codec")
     write_semantic(parts / "semantic", parts / "encoder")
     upstream = {name: fingerprint(parts / name) for name in ("codec", "semantic")}
     sources = {name: parts / name for name in ("codec", "semantic")}
     for name, crop in (("semantic", 6.0), ("coarse", 2.0), ("fine", 1.0)):
-        write_stage(parts / f"{name}_lm", stage(name, crop), upstream)
+        write_stage(parts / f"{name}_lm", stage(name, crop, name in timed), upstream)
         sources[f"{name}_lm"] = parts / f"{name}_lm"
     write_bundle(root / "bundle", sources, model_card(sources, "none"))
     return root / "bundle"

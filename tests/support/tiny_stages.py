@@ -30,9 +30,9 @@ def make_stage(name, **decoder):
 
     From numpy: initialising with jax.random compiles for seconds.
     """
-    config = StageModelConfig(
-        dataclasses.replace(STAGE, name=name), dataclasses.replace(DECODER, **decoder)
-    )
+    is_timed = decoder.get("position") == "time"
+    stage = dataclasses.replace(STAGE, name=name, deduplicate=not is_timed)
+    config = StageModelConfig(stage, dataclasses.replace(DECODER, **decoder))
     return config, random_arrays(config, 3.0)
 
 

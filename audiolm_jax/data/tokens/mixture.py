@@ -74,8 +74,10 @@ class TokenMixture:
             facts["stores"] = [store.fingerprint for store in self.stores]
         return facts
 
-    def semantic_per_second(self) -> float:
-        """De-duplicated semantic tokens a second of what is trained on."""
+    def semantic_per_second(self, stage: StageConfig) -> float:
+        """Semantic tokens a second, as the stage counts them, of what is trained on."""
+        if not stage.deduplicate:
+            return float(stage.semantic_rate_hz)
         name = "semantic_deduplicated_per_second"
         rates = [store.manifest["splits"]["train"]["statistics"][name] for store in self.stores]
         return float(np.average(rates, weights=self.weights))

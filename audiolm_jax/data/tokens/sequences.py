@@ -13,8 +13,8 @@ from audiolm_jax.stages import (
     PAD,
     SEP,
     StageConfig,
-    deduplicate,
     flatten_levels,
+    kept_clusters,
     level_rows,
 )
 from audiolm_jax.types import TokenBatch
@@ -85,7 +85,7 @@ def _semantic(windows: list[Window], stage: StageConfig) -> list[np.ndarray]:
         raise ValueError(f"semantic clusters up to {joined.max()}, expected below {most}")
     row = np.repeat(np.arange(len(windows)), [len(part) for part in clusters])
     # Of each window in a range of its own: no run goes on into the next.
-    kept_row, kept = np.divmod(deduplicate(joined + row * most), most)
+    kept_row, kept = np.divmod(kept_clusters(joined + row * most, stage), most)
     ids = (kept + FIRST_ID).astype(np.int32)
     return _cut(ids, np.bincount(kept_row, minlength=len(windows)).tolist())
 

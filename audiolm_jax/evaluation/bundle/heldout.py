@@ -144,7 +144,7 @@ def measure_likelihood(stage: StageModel, store: TokenStore, judged: TokenStore)
     """Loss of a stage on the held-out clips of `judged` beside their unigram entropy and n-grams of
     the training tokens of `store`."""
     config = stage.config.stage
-    trainer = program(portable(stage.config), StageTrainConfig(), optax.identity())
+    trainer = program(portable(stage.config), StageTrainConfig(softmax="legal"), optax.identity())
     evaluate = jax.jit(trainer.evaluate)
     _, params = load_decoder(stage.config, stage.folder.arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, (), {})

@@ -69,7 +69,7 @@ class NgramModel:
         """Fits on training sequences, two or more, each recording once: overlapping crops of one
         would vouch for each other. `order` 2 is a bigram."""
         self.order = order
-        self._config = config
+        self.config = config
         self._size = config.vocab_size + 1  # and the id before all
         self._even = 1.0 / legal_ids(config).sum(axis=1)
         train = targets_of(sequences, config, "training", order - 1)
@@ -103,20 +103,20 @@ class NgramModel:
     def losses(self, sequences: Iterable[Sequence]) -> list[list[Float64[np.ndarray, " _"]]]:
         """Loss in nats of each target token of each sequence, by each order from 1 on; every
         sequence must have some."""
-        targets = targets_of(sequences, self._config, "given", self.order - 1)
+        targets = targets_of(sequences, self.config, "given", self.order - 1)
         cuts = np.flatnonzero(np.diff(targets.sequences)) + 1
         return [np.split(nats, cuts) for nats in self.nats(targets)]
 
     def distribution(self, history: Ids[int]) -> Float64[np.ndarray, " v"]:
         """Probability of each id of the vocabulary after the ids `history`, of which the last
         order - 1 count, at the first place of a frame; 0 of illegal ones."""
-        tokens = np.flatnonzero(legal_ids(self._config)[0])
+        tokens = np.flatnonzero(legal_ids(self.config)[0])
         zeros = np.zeros(len(tokens), np.int64)
-        start = [self._config.vocab_size] * self.order
+        start = [self.config.vocab_size] * self.order
         nearest = np.array([*start, *history], np.int64)[::-1][: self.order - 1]
         before = np.tile(nearest, (len(tokens), 1))
         nats = self.nats(Targets(tokens, zeros, zeros, zeros, before))[-1]
-        probabilities = np.zeros(self._config.vocab_size)
+        probabilities = np.zeros(self.config.vocab_size)
         probabilities[tokens] = np.exp(-nats)
         return probabilities
 

@@ -21,7 +21,6 @@ from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of
 from audiolm_jax.generation.pipeline import Generated, Generator
-from audiolm_jax.stages import deduplicate
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +117,7 @@ class Sounds:
         count = round(seconds * tokenizer.sample_rate_hz / tokenizer.hop_samples)
         scripts = []
         for prompt, seed in zip(prompts, seeds, strict=True):
-            heard = deduplicate(generator.encode(prompt)[1])
+            heard = generator.encode(prompt)[1]
             digest = hashlib.sha256(prompt.tobytes()).digest()
             scripts.append(bigrams.draw(int(heard[-1]), count, [seed, *digest]))
         return generator.speak(prompts, scripts, seconds, seeds)

@@ -13,7 +13,7 @@ from audiolm_jax.stages import FIRST_ID
 
 
 class UnitBigrams:
-    """Draws de-duplicated clusters from a bigram model of stage 1's training tokens."""
+    """Draws clusters, as stage 1 counts them, from a bigram model of its training tokens."""
 
     def __init__(self, model: NgramModel, temperature: float):
         """A temperature of 0 takes the likeliest."""
@@ -29,9 +29,11 @@ class UnitBigrams:
         return drawn
 
     def _sum_up(self, last: int) -> Float64[np.ndarray, " k"]:
-        """Cumulative probabilities of the next cluster: no repetition and no end."""
+        """Cumulative probabilities of the next cluster: no end, and no repetition of what stage 1
+        de-duplicates."""
         probabilities = self._model.distribution([last + FIRST_ID])[FIRST_ID:]
-        probabilities[last] = 0.0
+        if self._model.config.deduplicate:
+            probabilities[last] = 0.0
         if self._temperature == 0:
             probabilities = np.equal(np.arange(len(probabilities)), probabilities.argmax()) * 1.0
         else:
