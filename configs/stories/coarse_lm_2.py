@@ -14,6 +14,6 @@ from audiolm_jax.training.config import WarmStartConfig
 def experiment() -> StageExperiment:
     """Crops of 5 s."""
     return dataclasses.replace(
-        stage("coarse", 5.0, "coarse_lm_2", batch_size=3, steps=1100),
+        stage("coarse", 5.0, "coarse_lm_2", batch_size=4, steps=1200),
         warm_start=WarmStartConfig(source=f"{RUNS}/coarse_lm"),
     )

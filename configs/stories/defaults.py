@@ -1,10 +1,11 @@
 """What the configs of this folder share: the synthetic stories of ./launch/stories.sh."""
 
 import dataclasses
+from typing import Literal
 
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.stage import StageExperiment
-from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
+from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
@@ -37,6 +38,7 @@ def stage(
     steps: int,
     layers: int = 6,
     width: int = 192,
+    softmax: Literal["all", "legal"] = "legal",
 ) -> StageExperiment:
     """6 layers of width 192 are 3.5M parameters beside the embeddings."""
     return StageExperiment(
@@ -67,6 +69,7 @@ def stage(
                 scan_layers=False,
             ),
         ),
+        train=StageTrainConfig(softmax=softmax),
         optimizer=OptimizerConfig(
             learning_rate=2e-3,
             warmup_steps=100,

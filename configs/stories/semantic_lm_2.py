@@ -14,6 +14,6 @@ from audiolm_jax.training.config import WarmStartConfig
 def experiment() -> StageExperiment:
     """Crops of 15 s: several sentences of a story."""
     return dataclasses.replace(
-        stage("semantic", 15.0, "semantic_lm_2", batch_size=8, steps=1800),
+        stage("semantic", 15.0, "semantic_lm_2", batch_size=8, steps=1800, softmax="all"),
         warm_start=WarmStartConfig(source=f"{RUNS}/semantic_lm"),
     )

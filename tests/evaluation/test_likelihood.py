@@ -193,6 +193,10 @@ def test_rows_of_the_coarse_stage():
     assert total.unigram_nats == pytest.approx((first.unigram_nats + second.unigram_nats) / 2)
     assert total.percent_below_unigram == pytest.approx(100 * (1 - 1.0 / total.unigram_nats))
     assert total.percent_below_bigram == pytest.approx(100 * (1 - 1.0 / total.bigram_nats))
+    assert [row.exchanged_nats for row in report.rows] == [None] * 4
+    told = {"level_0": 3.0, "level_1": 1.0, "end": 2.5}
+    report = stage_likelihood(COARSE, sequences[:50], sequences[50:], losses, counts, told)
+    assert [row.exchanged_nats for row in report.rows] == [3.0, 1.0, 2.5, pytest.approx(2.0)]
 
 
 def test_rows_of_the_fine_stage_have_no_end():

@@ -63,7 +63,7 @@ def tone(seconds, seed):
 
 
 def row(level, model=2.0, unigram=3.0, bigram=2.5):
-    return LevelLikelihood(level, 1234, model, unigram, bigram, None, 6.93)
+    return LevelLikelihood(level, 1234, model, unigram, bigram, None, 6.93, 2.25)
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +205,8 @@ def test_a_row_of_the_likelihood_table_shows_each_of_its_numbers_in_its_column(c
     bare = dataclasses.replace(content, examples=(), trainers=(), codec=None, likelihoods=(shown,))
     table = bare.render().split("<caption>Coarse stage")[1].split("</table>")[0]
     cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall("<td>(.*?)</td>", table)]
-    assert cells[:6] == ["1,234", "2.125", "3.250", "2.750", "", "6.930"]
-    assert [cell.split("&nbsp;")[0] for cell in cells[6:8]] == ["34.6", "22.7"]
+    assert cells[:7] == ["1,234", "2.125", "2.250", "3.250", "2.750", "", "6.930"]
+    assert [cell.split("&nbsp;")[0] for cell in cells[7:9]] == ["34.6", "22.7"]
     places = re.findall(r"<[ius] style=\"(?:width|left):([0-9.]+)%", table)
     assert np.diff([float(place) for place in places]).round(2).tolist() == [16.2, -7.2]
 

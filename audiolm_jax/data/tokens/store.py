@@ -303,12 +303,19 @@ class TokenStore:
 
     def sequences(self, split: Split, stage: StageConfig) -> Iterator[Sequence]:
         """The unpadded sequences of `loader.heldout_batches`: all of a split once, in order."""
+        for clusters, codes, is_end in self.windows(split, stage):
+            yield build_sequence(clusters, codes, is_end, stage)
+
+    def windows(
+        self, split: Split, stage: StageConfig
+    ) -> Iterator[tuple[Int[np.ndarray, " u"], Int[np.ndarray, "t q"], bool]]:
+        """What `sequences` are built of: clusters, codes, whether the recording ends there."""
         _, lasts = self.file_edges(split)
         for number, record in enumerate(self.records(split)):
             for start, stop in even_windows(len(record.clusters), stage.crop_semantic):
                 clusters, codes = record.cut(start, stop)
                 is_end = stop == len(record.clusters) and int(lasts[number]) == number
-                yield build_sequence(clusters.astype("int32"), codes.astype("int32"), is_end, stage)
+                yield clusters.astype("int32"), codes.astype("int32"), is_end
 
     def _all_shards(self) -> list[dict[str, Any]]:
         return [shard for shards in self._shards.values() for shard in shards]

@@ -1,10 +1,11 @@
 """What a bundle makes of held-out recordings: continuations, and the measures of every part."""
 
 import dataclasses
+import functools
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.data.tokens.loader import heldout_batches
 from audiolm_jax.data.tokens.mixture import TokenMixture
+from audiolm_jax.data.tokens.sequences import Window, build_sequences, shifted
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.measures.codec import CodecReport, evaluate_codec, round_trip
@@ -30,8 +32,9 @@ from audiolm_jax.generation.pipeline import Generated, Generator
 from audiolm_jax.lm.config import StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder, portable
 from audiolm_jax.lm.train import program
-from audiolm_jax.training.state import TrainState
-from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
+from audiolm_jax.stages import StageConfig
+from audiolm_jax.training.state import Sums, TrainState
+from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer, TokenBatch
 
 logger = logging.getLogger(__name__)
 
@@ -141,29 +144,60 @@ def check_judged(judged: TokenStore, store: TokenStore) -> None:
 
 
 def measure_likelihood(stage: StageModel, store: TokenStore, judged: TokenStore) -> StageLikelihood:
-    """Loss of a stage on the held-out clips of `judged` beside their unigram entropy and n-grams of
-    the training tokens of `store`."""
+    """Loss of a stage on the held-out clips of `judged` beside their unigram entropy, n-grams of
+    the training tokens of `store`, and its loss when it is told what others say."""
     config = stage.config.stage
     trainer = program(portable(stage.config), StageTrainConfig(softmax="legal"), optax.identity())
-    evaluate = jax.jit(trainer.evaluate)
     _, params = load_decoder(stage.config, stage.folder.arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, (), {})
-    totals, counts = defaultdict[str, float](float), defaultdict[str, float](float)
-    for batch in heldout_batches(TokenMixture([judged]), config, _BATCH)():
-        sums = jax.device_get(evaluate(state, batch))
-        for name, value in sums.totals.items():
-            totals[name] += float(value)
-            counts[name] += float(sums.counts[name])
-    present = [name for name in config.level_names if counts[f"loss/{name}"]]
+    evaluate = functools.partial(jax.jit(trainer.evaluate), state)
+    losses, counts = _mean_losses(evaluate, heldout_batches(TokenMixture([judged]), config, _BATCH)())
+    exchanged = None
+    if config.name != "semantic":
+        exchanged, _ = _mean_losses(evaluate, _exchanged_batches(judged, config))
+    names = {name: f"loss/{name}" for name in config.level_names if counts[f"loss/{name}"]}
     likelihood = stage_likelihood(
         config,
         store.sequences("train", config),
         judged.sequences("heldout", config),
-        {name: totals[f"loss/{name}"] / counts[f"loss/{name}"] for name in present},
-        {name: counts[f"loss/{name}"] for name in present},
+        {name: losses[key] for name, key in names.items()},
+        {name: counts[key] for name, key in names.items()},
+        None if exchanged is None else {name: exchanged[key] for name, key in names.items()},
     )
     row = likelihood.total
     fivegram = "" if row.fivegram_nats is None else f", 5-gram {row.fivegram_nats:.3f}"
+    if row.exchanged_nats is not None:
+        fivegram = f", told of another recording {row.exchanged_nats:.3f}"
     beside = f"unigram entropy {row.unigram_nats:.3f}, bigram {row.bigram_nats:.3f}{fivegram}"
     logger.info("%s: %.3f nats per held-out token; %s", config.name, row.model_nats, beside)
     return likelihood
+
+
+def _mean_losses(
+    evaluate: Callable[[TokenBatch], Sums], batches: Iterable[TokenBatch]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The mean of each metric, and the tokens behind it."""
+    totals, counts = defaultdict[str, float](float), defaultdict[str, float](float)
+    for batch in batches:
+        sums = jax.device_get(evaluate(batch))
+        for name, value in sums.totals.items():
+            totals[name] += float(value)
+            counts[name] += float(sums.counts[name])
+    return {name: totals[name] / counts[name] for name in totals if counts[name]}, counts
+
+
+def _exchanged_batches(judged: TokenStore, stage: StageConfig) -> Iterator[TokenBatch]:
+    """The held-out windows, each with the condition of the one half of all further on, repeated or
+    cut to its length."""
+    own = list(judged.windows("heldout", stage))
+    windows: list[Window | None] = []
+    for place, (clusters, codes, is_end) in enumerate(own):
+        others, other_codes, _ = own[(place + len(own) // 2) % len(own)]
+        levels = stage.coarse_levels if stage.name == "fine" else 0
+        told = np.concatenate(
+            [np.resize(other_codes[:, :levels], (len(codes), levels)), codes[:, levels:]], axis=1
+        )
+        windows.append((np.resize(others, len(clusters)), told, is_end))
+    for first in range(0, len(windows), _BATCH):
+        some = windows[first : first + _BATCH]
+        yield shifted(build_sequences([*some, *[None] * (_BATCH - len(some))], stage))

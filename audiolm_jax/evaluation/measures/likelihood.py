@@ -31,6 +31,7 @@ class LevelLikelihood:
     bigram_nats: float  # mean loss of the bigram model fitted on the training tokens
     fivegram_nats: float | None  # the same of a 5-gram, of semantic tokens only
     log_vocabulary: float  # log of the codes of one level; of all legal ids in the row "end"
+    exchanged_nats: float | None = None  # the model's loss, told the condition of another window
 
     @property
     def percent_below_unigram(self) -> float:
@@ -73,10 +74,12 @@ def stage_likelihood(
     heldout: Iterable[Sequence],
     model_losses: Mapping[str, float],
     model_counts: Mapping[str, float] | None = None,
+    exchanged_losses: Mapping[str, float] | None = None,
 ) -> StageLikelihood:
     """The table of one stage from its training sequences, each recording once, and the held-out
     ones that the model's mean losses, in nats by name of `config.level_names`, were measured on.
-    `model_counts` are the tokens behind each mean; if given, they must be those of `heldout`."""
+    `model_counts` are the tokens behind each mean; if given, they must be those of `heldout`.
+    `exchanged_losses`: those of the model on the same targets, told other conditions."""
     order = _ORDERS.get(config.name, 2)
     targets = targets_of(heldout, config, "held-out", order - 1)
     nats = NgramModel(train, config, order).nats(targets)
@@ -102,7 +105,9 @@ def stage_likelihood(
         bigram = float(nats[1][chosen].mean())
         fivegram = float(nats[4][chosen].mean()) if order == 5 else None
         log_vocabulary = float(np.log(config.target_codebook_size + is_end))
-        rows.append(LevelLikelihood(name, tokens, loss, unigram, bigram, fivegram, log_vocabulary))
+        counted = unigram, bigram, fivegram, log_vocabulary
+        exchanged = None if exchanged_losses is None else exchanged_losses[name]
+        rows.append(LevelLikelihood(name, tokens, loss, *counted, exchanged))
     return StageLikelihood(config.name, (*rows, _total(rows)))
 
 
@@ -123,4 +128,5 @@ def _total(rows: list[LevelLikelihood]) -> LevelLikelihood:
         mean("bigram_nats"),
         None if levels[0].fivegram_nats is None else mean("fivegram_nats"),
         mean("log_vocabulary"),
+        None if levels[0].exchanged_nats is None else mean("exchanged_nats"),
     )
