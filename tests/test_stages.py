@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +36,7 @@ def configs(draw, name=None):
         levels=levels,
         coarse_levels=draw(st.integers(1, levels - 1)),
         crop_seconds=draw(st.integers(1, 8)) / 25,
+        deduplicate=draw(st.booleans()),
     )
 
 
@@ -81,6 +84,10 @@ def test_offsets_of_a_small_vocabulary():
     assert target_tokens(clusters, codes, semantic).tolist() == [8, 13]
     assert condition_tokens(clusters, codes, coarse).tolist() == [BOS, 8, 13, SEP]
     assert target_tokens(clusters, codes, coarse).tolist() == [14, 18, 16, 19]
+    every = dataclasses.replace(semantic, deduplicate=False)
+    assert target_tokens(clusters, codes, every).tolist() == [8, 8, 13]
+    every = dataclasses.replace(coarse, deduplicate=False)
+    assert condition_tokens(clusters, codes, every).tolist() == [BOS, 8, 8, 13, SEP]
     assert condition_tokens(clusters, codes, fine).tolist() == [BOS, 4, 8, 6, 9, SEP]
     assert target_tokens(clusters, codes, fine).tolist() == [12, 13, 10, 14]
 
@@ -104,14 +111,15 @@ def test_sequences_have_their_parts_in_order_and_fit_the_crop(data):
     ends = data.draw(st.booleans())
     sequence = build_sequence(clusters, codes, ends, config)
     tokens, start = sequence.tokens, sequence.target_start
-    u, deduplicated = len(clusters), len(deduplicate(clusters))
+    u = len(clusters)
+    kept = len(deduplicate(clusters)) if config.deduplicate else u
     condition = {
         "semantic": 1,
-        "coarse": deduplicated + 2,
+        "coarse": kept + 2,
         "fine": 2 * u * config.coarse_levels + 2,
     }[config.name]
     target = {
-        "semantic": deduplicated,
+        "semantic": kept,
         "coarse": 2 * u * config.coarse_levels,
         "fine": 2 * u * (config.levels - config.coarse_levels),
     }[config.name]

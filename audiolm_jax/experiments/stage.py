@@ -1,6 +1,7 @@
 """Training the language model of one stage."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ class StageExperiment(StepExperiment):
         """By the usual formula, see `lm.flops`."""
         from audiolm_jax.lm.flops import model_flops
 
-        return model_flops(self.model, self.batch_size)
+        return model_flops(self.model, self.batch_size, self.train.softmax)
 
     def filled(self, rows: Any) -> tuple[float, float]:
         """By the lengths of the sequences."""
@@ -125,7 +126,8 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.stages import PAD
 
         lengths, full = np.sum(rows.targets != PAD, axis=1), rows.targets.shape[1]
-        needed = [float(np.sum(sequence_flops(self.model, n))) for n in (lengths, full)]
+        of = functools.partial(sequence_flops, self.model, softmax=self.train.softmax)
+        needed = [float(np.sum(of(n))) for n in (lengths, full)]
         return float(np.mean(lengths)) / full, needed[0] / needed[1] / len(lengths)
 
     def open_data(self) -> TrainingData:

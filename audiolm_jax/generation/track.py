@@ -28,7 +28,9 @@ class Track:
     sound: Sound  # of all codes
     frames: int  # of codes in the end
     windows: Iterator[Window]
-    semantic: np.ndarray  # int32 [n] clusters, without repeats or all, that stage 1 has read or written
+    semantic: (
+        np.ndarray
+    )  # int32 [n] clusters, without repeats or all, that stage 1 has read or written
     # Clusters heard in the context of the newest window, those that the window was told to speak,
     # and those of stage 1 that no window has been told yet.
     context: np.ndarray = dataclasses.field(default_factory=_no_tokens)

@@ -12,6 +12,8 @@ KIND = "stage"  # of model folders, whose config is a StageModelConfig
 # Numbers that a decoder's matrices are kept in while it generates: those of the config's
 # compute_dtype, or others.
 Precision = Literal["trained", "float32", "bfloat16", "int8"]
+# The ids over which a target's probability is normalized.
+Softmax = Literal["all", "legal"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ class StageTrainConfig:
     """Weight of the squared log of the softmax normalizer, as in t5x; 0 turns it off."""
     micro_batches: int = 1
     """Parts of a batch, computed one after the other to save memory; divides the batch."""
-    softmax: Literal["all", "legal"] = "all"
+    softmax: Softmax = "all"
     """Over which ids a target's probability is normalized: all of the stage, or those that its
     level admits, from which generation draws; with many levels that saves most of the output's
     arithmetic. The model is of the same form."""

@@ -74,7 +74,7 @@ def test_exchanged_windows_keep_their_targets_and_are_told_what_another_says(
         if place >= len(own):
             assert not weights.any()
             continue
-        _, codes, is_end = own[place]
+        codes = own[place][1]
         target = plain[place].tokens[plain[place].target_start :]
         np.testing.assert_array_equal(targets[weights > 0], target)
         units, others, _ = own[(place + len(own) // 2) % len(own)]

@@ -36,9 +36,7 @@ def test_what_is_written_step_by_step_scores_as_in_one_pass(name, monkeypatch):
     config, arrays = make_stage(name, position="time")
     decoder, rng = StageDecoder(config, arrays), np.random.default_rng(0)
     sequences = [
-        build_sequence(
-            rng.integers(0, 6, u), rng.integers(0, 7, (2 * u, 3)), False, config.stage
-        )
+        build_sequence(rng.integers(0, 6, u), rng.integers(0, 7, (2 * u, 3)), False, config.stage)
         for u in (3, 9, 5)
     ]
     known = [0, 4, 2]
@@ -64,6 +62,7 @@ def test_units_and_sound_run_side_by_side_streamed_or_not(generator):
         np.testing.assert_array_equal(result.semantic[: len(heard)], heard)
         assert 2 * len(result.semantic) == len(result.codes) == 2 * len(heard) + 120
         assert len(result.log_probs["semantic"]) == 60
+        assert (np.diff(result.semantic[len(heard) :]) == 0).any()
     stream = generator.stream(prompts[1], 2.4, 6)
     np.testing.assert_array_equal(np.concatenate(list(stream)), results[1].samples)
     np.testing.assert_array_equal(stream.result.semantic, results[1].semantic)

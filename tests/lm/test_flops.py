@@ -30,6 +30,15 @@ def test_flops_are_six_a_weight_and_token_and_half_the_scores():
     assert model_flops(CONFIG, 7) == 7 * (6 * weights * length + scores)
 
 
+@pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
+def test_a_legal_softmax_needs_the_outputs_of_one_level_at_the_targets_alone(name):
+    stage = dataclasses.replace(CONFIG.stage, name=name, levels=5)
+    config = dataclasses.replace(CONFIG, stage=stage)
+    saved = model_flops(config, 1) - model_flops(config, 1, "legal")
+    needed = {"semantic": 25 * 9, "coarse": 50 * 2 * 5, "fine": 50 * 3 * 5}[name]
+    assert saved == pytest.approx(6 * 10 * ((stage.max_tokens - 1) * stage.vocab_size - needed))
+
+
 @pytest.mark.parametrize("change", [{"remat": "full"}, {"tied_embeddings": True}, {"dropout": 0.0}])
 def test_what_is_not_model_work_does_not_count(change):
     decoder = dataclasses.replace(CONFIG.decoder, **change)

@@ -58,13 +58,9 @@ def test_each_row_counts_from_its_own_separator_and_a_prompt_cut_before_it_reads
     rows[0], rows[1, : len(second.tokens)] = first.tokens, second.tokens
     found = np.asarray(rotary_positions(rows, TIMED, stage))
     np.testing.assert_array_equal(found[0], positions(stage, first.tokens))
-    np.testing.assert_array_equal(
-        found[1, : len(second.tokens)], positions(stage, second.tokens)
-    )
+    np.testing.assert_array_equal(found[1, : len(second.tokens)], positions(stage, second.tokens))
     without = second.tokens[: second.target_start - 1]
-    np.testing.assert_array_equal(
-        positions(stage, without), found[1, : second.target_start - 1]
-    )
+    np.testing.assert_array_equal(positions(stage, without), found[1, : second.target_start - 1])
 
 
 def test_stage_one_and_plain_rotation_count_tokens_and_t5_rotates_nothing():

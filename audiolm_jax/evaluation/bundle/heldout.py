@@ -151,7 +151,9 @@ def measure_likelihood(stage: StageModel, store: TokenStore, judged: TokenStore)
     _, params = load_decoder(stage.config, stage.folder.arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, (), {})
     evaluate = functools.partial(jax.jit(trainer.evaluate), state)
-    losses, counts = _mean_losses(evaluate, heldout_batches(TokenMixture([judged]), config, _BATCH)())
+    losses, counts = _mean_losses(
+        evaluate, heldout_batches(TokenMixture([judged]), config, _BATCH)()
+    )
     exchanged = None
     if config.name != "semantic":
         exchanged, _ = _mean_losses(evaluate, _exchanged_batches(judged, config))

@@ -226,6 +226,8 @@ def test_a_stage_learns_from_all_stores_that_its_config_names(tmp_path, folders,
     assert data.provenance["semantic_tokens_per_second"] == pytest.approx(
         0.75 * rates[0] + 0.25 * rates[1]
     )
+    every = dataclasses.replace(stage("coarse"), deduplicate=False)
+    assert mixture.semantic_per_second(every) == 25.0
 
 
 def test_a_stage_of_a_mixture_is_judged_on_any_of_its_stores(tmp_path, mixture):
