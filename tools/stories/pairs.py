@@ -25,6 +25,7 @@ _TOKEN = re.compile(r"[A-Za-z]+")
 # Of the alphabet that hibari and Kokoro share.
 VOWELS = frozenset("AIOQWYaiuæɑɒɔəɛɜɪʊʌᵊᵻɐeoɚ")  # noqa: RUF001
 _STRESS = "ˈˌ"
+_MARKS = ".,!?"  # behind a word of a sentence
 _MAX_DRAWS = 300
 
 
@@ -46,6 +47,17 @@ class WordPair(NamedTuple):
     word: str
     phones: str
     nonword: str  # phones
+
+
+class SentencePair(NamedTuple):
+    """A sentence as phones, and the same with a word exchanged for its non-word."""
+
+    word: str
+    sentence: str
+    position: int  # of the word, among those of the sentence
+    good: str  # phones, with the sentence's commas and full stops
+    bad: str
+    story: int
 
 
 def agreement_pairs(seeds: Iterable[int], per_kind: int) -> list[AgreementPair]:
@@ -195,6 +207,35 @@ def word_pairs(
                 pairs.append(WordPair(word, "".join(sequence), nonword))
                 break
     return pairs
+
+
+def sentence_pairs(
+    words: Iterable[WordPair], seeds: Iterable[int], pronounce: Callable[[str], str]
+) -> list[SentencePair]:
+    """Each word in the first sentence of the stories that holds it once, and says it as it does
+    alone; a sentence serves one word. `pronounce` gives words of a sentence between spaces."""
+    missing = {word.word: word for word in words}
+    pairs = []
+    for seed in seeds:
+        if not missing:
+            break
+        for sentence in story(seed).sentences:
+            spoken = words_of(sentence)
+            wanted = [word for word in spoken if word in missing and spoken.count(word) == 1]
+            phones = pronounce(sentence).split() if wanted else []
+            if len(phones) != len(spoken):  # a number or the like that is several words
+                continue
+            for word in wanted:
+                pair, position = missing[word], spoken.index(word)
+                before, found, behind = phones[position].partition(pair.phones)
+                if found and not before.strip(_STRESS) and not behind.strip(_MARKS):
+                    changed = list(phones)
+                    changed[position] = before + pair.nonword + behind
+                    texts = " ".join(phones), " ".join(changed)
+                    pairs.append(SentencePair(word, sentence, position, *texts, seed))
+                    del missing[word]
+                    break
+    return sorted(pairs)
 
 
 def split_phones(text: str) -> list[str]:

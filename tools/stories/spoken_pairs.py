@@ -9,7 +9,7 @@ from typing import NamedTuple
 from audiolm_jax.artifacts.atomic import write_text
 from tools.stories.grammar import story
 from tools.stories.lots import Lots
-from tools.stories.pairs import KINDS, AgreementPair, WordPair, form_of
+from tools.stories.pairs import KINDS, AgreementPair, SentencePair, WordPair, form_of
 from tools.stories.speakers import FAST_SPEAKERS, Speaker
 
 FOLDER = "pairs"  # of a corpus
@@ -20,7 +20,7 @@ _EVERY = 2  # every second word pair is spoken
 class SpokenPair(NamedTuple):
     """A line of pairs.tsv; paths are below the table's folder."""
 
-    kind: str  # agreement or spot_the_word
+    kind: str  # agreement, spot_the_word (a word alone) or spot_in_sentence
     type: str  # of agreement: pronoun, article ...; of words: word
     speaker: str
     voice: str  # heard or held_out: whether training hears the speaker
@@ -36,7 +36,7 @@ class Member:
 
     path: str  # below the folder of the corpus
     speaker: Speaker
-    pieces: tuple[str, ...]  # sentences, or one word's phones
+    pieces: tuple[str, ...]  # sentences, or the phones of a word or of a sentence
     key: tuple[str, ...]  # the same of both members: so are pauses and breath
 
 
@@ -54,7 +54,11 @@ class PairPlan:
         write_text(directory / FOLDER / "pairs.tsv", "".join(lines))
 
 
-def plan_pairs(agreement: Sequence[AgreementPair], words: Sequence[WordPair]) -> PairPlan:
+def plan_pairs(
+    agreement: Sequence[AgreementPair],
+    words: Sequence[WordPair],
+    sentences: Sequence[SentencePair],
+) -> PairPlan:
     """Which pairs are spoken and by whom: of each type half by voices that training hears.
 
     Phones can only be spoken by hibari.
@@ -76,6 +80,13 @@ def plan_pairs(agreement: Sequence[AgreementPair], words: Sequence[WordPair]) ->
         row = _row(turns, hibari, "spot_the_word", "word", word.word, *spoken)
         rows.append(row)
         phones += _members(row, word.word, *((f"{member}.",) for member in spoken))
+    alone = {word.word for word in words[::_EVERY]}
+    for pair in sentences:
+        if pair.word in alone:
+            spoken = pair.good, pair.bad
+            row = _row(turns, hibari, "spot_in_sentence", "in_sentence", pair.word, *spoken)
+            rows.append(row)
+            phones += _members(row, pair.word, *((member,) for member in spoken))
     return PairPlan(rows, texts, phones)
 
 

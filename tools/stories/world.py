@@ -12,9 +12,17 @@ from audiolm_jax.artifacts.atomic import write_text
 from tools.stories.corpus import is_held_out, seconds_of, tellings_in
 from tools.stories.grammar import bigrams, story, vocabulary
 from tools.stories.homophones import Homophone, homophones
-from tools.stories.pairs import AgreementPair, WordPair, agreement_pairs, word_pairs
+from tools.stories.pairs import (
+    AgreementPair,
+    SentencePair,
+    WordPair,
+    agreement_pairs,
+    sentence_pairs,
+    word_pairs,
+)
 
 _PAIRS_PER_KIND = 200
+_STORIES = 2000  # searched for sentences
 
 README = """Stories: clean English speech of a closed world
 ================================================
@@ -46,6 +54,8 @@ Files of the world, from the grammar itself, not counted in samples:
     world/spot_the_word.tsv   words, and sequences of phones (Kokoro's alphabet, with stress) that
                               are no English words, although each two neighboring phones occur in
                               the world
+    world/spot_in_sentence.tsv  the same words in a sentence of a story that training has not, as
+                              phones, and with the other sequence in their place
 
 pairs/ holds some of these pairs as sound, unless they were left out. pairs.tsv there has a row a
 pair: kind, type, speaker, voice (whether training hears that speaker), the files of the good and
@@ -95,21 +105,28 @@ def write_tables(directory: Path) -> list[Row]:
     return rows
 
 
-def write_world(directory: Path, first_story: int) -> tuple[list[AgreementPair], list[WordPair]]:
-    """README and the folder world, whose pairs it returns; those of agreement are from held-out
-    stories from `first_story` on."""
+def write_world(
+    directory: Path, first_story: int
+) -> tuple[list[AgreementPair], list[WordPair], list[SentencePair]]:
+    """README and the folder world, whose pairs it returns; those of agreement and of sentences are
+    from held-out stories from `first_story` on."""
     write_text(directory / "README", README.format(words=len(vocabulary())))
     world = directory / "world"
     write_text(world / "words.txt", "".join(f"{word}\n" for word in vocabulary()))
     pairs = (f"{first} {second}\n" for first, second in sorted(bigrams()))
     write_text(world / "bigrams.txt", "".join(pairs))
-    held_out = (seed for seed in itertools.count(first_story) if is_held_out(seed))
-    agreement = agreement_pairs(held_out, _PAIRS_PER_KIND)
+
+    def held_out() -> Iterator[int]:
+        return (seed for seed in itertools.count(first_story) if is_held_out(seed))
+
+    agreement = agreement_pairs(held_out(), _PAIRS_PER_KIND)
     write_text(world / "agreement.tsv", _table(AgreementPair._fields, agreement))
     words = spot_the_word()
     write_text(world / "spot_the_word.tsv", _table(WordPair._fields, words))
+    sentences = in_sentences(words, itertools.islice(held_out(), _STORIES))
+    write_text(world / "spot_in_sentence.tsv", _table(SentencePair._fields, sentences))
     write_text(world / "homophones.tsv", _table(Homophone._fields, same_sounds()))
-    return agreement, words
+    return agreement, words, sentences
 
 
 def spot_the_word() -> list[WordPair]:
@@ -117,6 +134,13 @@ def spot_the_word() -> list[WordPair]:
     from hibari.g2p import G2P
 
     return word_pairs(vocabulary(), G2P(british=False), [phones for _, phones in _english()])
+
+
+def in_sentences(words: list[WordPair], seeds: Iterable[int]) -> list[SentencePair]:
+    """The word pairs in sentences of the stories `seeds`, in hibari's American pronunciation."""
+    from hibari.g2p import G2P
+
+    return sentence_pairs(words, seeds, G2P(british=False))
 
 
 def same_sounds() -> list[Homophone]:

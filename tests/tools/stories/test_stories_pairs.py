@@ -12,8 +12,10 @@ from tools.stories.grammar import END, START, bigrams, story, words_of
 from tools.stories.pairs import (
     KINDS,
     VOWELS,
+    WordPair,
     agreement_pairs,
     pairs_of,
+    sentence_pairs,
     split_phones,
     unstressed,
     word_pairs,
@@ -118,6 +120,35 @@ def test_word_pairs_are_of_attested_neighbors_and_no_words():
     assert len({pair.nonword for pair in pairs}) == len(pairs)
     assert {unstressed(pair.nonword) for pair in pairs} == {"tɪn"}
     assert "a" not in {pair.word for pair in pairs}
+
+
+def test_a_sentence_holds_the_word_once_and_differs_in_it_alone():
+    def pronounce(text):
+        spoken = []
+        for word in text.split():
+            mark = word[-1] if word[-1] in ".,!?" else ""
+            # A word that is said otherwise in a sentence than alone, and one that is two.
+            low = word.strip('.,!?"').lower()
+            spoken.append({"the": "ðə", "everyone": "ɛvɹi wʌn"}.get(low, f"ˈ{low}") + mark)
+        return " ".join(spoken)
+
+    words = [WordPair(w, w, w[:-1] + "z") for w in ("garden", "the", "boy", "unheard", "everyone")]
+    words.append(WordPair("was", "was", "waz"))
+    seeds = range(4, 4004, 20)
+    pairs = sentence_pairs(words, seeds, pronounce)
+    assert [pair.word for pair in pairs] == ["boy", "garden", "was"]
+    assert pairs == sentence_pairs(words[::-1], seeds, pronounce)
+    for pair in pairs:
+        assert pair.sentence in story(pair.story).sentences
+        assert words_of(pair.sentence).count(pair.word) == 1
+        assert pair.good == pronounce(pair.sentence)
+        good, bad = pair.good.split(), pair.bad.split()
+        differ = [n for n, (x, y) in enumerate(zip(good, bad, strict=True)) if x != y]
+        assert differ == [pair.position]
+        wrong = good[pair.position].replace(pair.word, pair.word[:-1] + "z")
+        assert bad[pair.position] == wrong
+    assert len({pair.sentence for pair in pairs}) == 3
+    assert sentence_pairs(words, [], pronounce) == []
 
 
 def test_phones_keep_their_stress():

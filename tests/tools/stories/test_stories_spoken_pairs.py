@@ -15,18 +15,21 @@ from tools.stories.corpus import is_held_out, tell, tellings_in, write_tellings
 from tools.stories.grammar import words_of
 from tools.stories.lots import Lots
 from tools.stories.options import parse
-from tools.stories.pairs import KINDS, WordPair, agreement_pairs
+from tools.stories.pairs import KINDS, SentencePair, WordPair, agreement_pairs
 from tools.stories.speakers import FAST_SPEAKERS, Speaker
 from tools.stories.spoken_pairs import PairPlan, plan_pairs
 
 WORDS = [WordPair(f"word{n}", f"wɜɹd{n}", f"wæɹd{n}") for n in range(9)]
+SENTENCES = [
+    SentencePair(f"word{n}", "", 1, f"ðə wɜɹd{n}, wʌz.", f"ðə wæɹd{n}, wʌz.", 4) for n in range(7)
+]
 SPEAKERS = {speaker.name: speaker for speaker in FAST_SPEAKERS}
 
 
 @functools.cache
 def plan() -> PairPlan:
     held_out = filter(is_held_out, itertools.count())
-    return plan_pairs(agreement_pairs(held_out, 60), WORDS)
+    return plan_pairs(agreement_pairs(held_out, 60), WORDS, SENTENCES)
 
 
 def fake_say(text: str, speaker: Speaker, seed: int) -> np.ndarray:
@@ -45,6 +48,8 @@ def test_each_type_has_heard_and_held_out_voices_alike():
     for type_ in KINDS:
         assert counts["agreement", type_, "heard"] == counts["agreement", type_, "held_out"] == 25
     assert [row.bad_text for row in rows if row.type == "word"] == [w.nonword for w in WORDS[::2]]
+    told = [row.bad_text for row in rows if row.type == "in_sentence"]
+    assert told == [pair.bad for pair in SENTENCES[::2]]
     for row in rows:
         assert SPEAKERS[row.speaker].held_out == (row.voice == "held_out")
         assert row.kind == "agreement" or SPEAKERS[row.speaker].engine == "hibari"
@@ -70,7 +75,7 @@ def test_members_say_their_texts_and_differ_in_the_last_piece_alone():
         assert good.key == bad.key
         assert good.pieces[:-1] == bad.pieces[:-1]
         assert good.pieces[-1] != bad.pieces[-1]
-        mark = "" if row.kind == "agreement" else "."
+        mark = "." if row.kind == "spot_the_word" else ""
         assert " ".join(good.pieces) == row.good_text + mark
         assert " ".join(bad.pieces) == row.bad_text + mark
     assert {len(member.pieces) for member in plan().texts} == {1, 2}
@@ -121,9 +126,9 @@ def test_the_table_names_every_file(tmp_path):
 def test_pairs_are_part_of_a_run_unless_left_out(tmp_path, monkeypatch):
     spoken = []
     monkeypatch.setattr(make, "_speak", lambda *args, **how: spoken.append((args[1], how)))
-    monkeypatch.setattr(make, "write_world", lambda *where: ([], WORDS))
+    monkeypatch.setattr(make, "write_world", lambda *where: ([], WORDS, SENTENCES))
     make._make(tmp_path, parse(["--no-slow", "--hours", "1"]))
-    assert [len(tellings) for tellings, _ in spoken[1:]] == [0, 10]
+    assert [len(tellings) for tellings, _ in spoken[1:]] == [0, 18]
     assert [how for _, how in spoken] == [{}, {}, {"are_phones": True}]
     assert (tmp_path / "pairs" / "pairs.tsv").is_file()
     spoken.clear()
