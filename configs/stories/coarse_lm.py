@@ -1,4 +1,4 @@
-"""Stage 2 on synthetic stories: first on short crops, on which the sounds of the units are learned.
+"""Stage 2 on synthetic stories.
 
 audiolm train configs/stories/coarse_lm.py
 """
@@ -9,5 +9,5 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 
 def experiment() -> StageExperiment:
-    """Crops of 2 s, the first 4 of 12 levels."""
-    return stage("coarse", 2.0, "coarse_lm", batch_size=8, steps=1000, softmax="all")
+    """Crops of 5 s, the first 2 of 12 levels."""
+    return stage("coarse", 5.0, "coarse_lm", batch_size=6, steps=1400)

@@ -39,6 +39,7 @@ def stage(
     layers: int = 6,
     width: int = 192,
     softmax: Literal["all", "legal"] = "legal",
+    dropout: float = 0.0,
 ) -> StageExperiment:
     """6 layers of width 192 are 3.5M parameters beside the embeddings."""
     return StageExperiment(
@@ -53,7 +54,7 @@ def stage(
                 semantic_clusters=CLUSTERS,
                 codebook_size=1024,
                 levels=12,
-                coarse_levels=4,
+                coarse_levels=2,  # what is said is in them: docs/results/stories.md
                 crop_seconds=crop_seconds,
                 deduplicate=False,
             ),
@@ -63,7 +64,7 @@ def stage(
                 head_width=width // 4,
                 width=width,
                 ff_width=4 * width,
-                dropout=0.1,
+                dropout=dropout,
                 position="time",
                 qk_norm=True,
                 scan_layers=False,

@@ -9,5 +9,5 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 
 def experiment() -> StageExperiment:
-    """Crops of 1.6 s, the last 8 of 12 levels."""
+    """Crops of 1.6 s, the last 10 of 12 levels."""
     return stage("fine", 1.6, "fine_lm", batch_size=4, steps=1500, layers=4)

@@ -10,4 +10,6 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 10 s."""
-    return stage("semantic", 10.0, "semantic_lm", batch_size=8, steps=1300, softmax="all")
+    return stage(
+        "semantic", 10.0, "semantic_lm", batch_size=8, steps=1300, softmax="all", dropout=0.1
+    )

@@ -14,6 +14,8 @@ from audiolm_jax.training.config import WarmStartConfig
 def experiment() -> StageExperiment:
     """Crops of 15 s: several sentences of a story."""
     return dataclasses.replace(
-        stage("semantic", 15.0, "semantic_lm_2", batch_size=8, steps=1800, softmax="all"),
+        stage(
+            "semantic", 15.0, "semantic_lm_2", batch_size=8, steps=1800, softmax="all", dropout=0.1
+        ),
         warm_start=WarmStartConfig(source=f"{RUNS}/semantic_lm"),
     )
