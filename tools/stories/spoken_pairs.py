@@ -81,12 +81,12 @@ def plan_pairs(
         rows.append(row)
         phones += _members(row, word.word, *((f"{member}.",) for member in spoken))
     alone = {word.word for word in words[::_EVERY]}
-    for pair in sentences:
-        if pair.word in alone:
-            spoken = pair.good, pair.bad
-            row = _row(turns, hibari, "spot_in_sentence", "in_sentence", pair.word, *spoken)
+    for told in sentences:
+        if told.word in alone:
+            spoken = told.good, told.bad
+            row = _row(turns, hibari, "spot_in_sentence", "in_sentence", told.word, *spoken)
             rows.append(row)
-            phones += _members(row, pair.word, *((member,) for member in spoken))
+            phones += _members(row, told.word, *((member,) for member in spoken))
     return PairPlan(rows, texts, phones)
 
 
