@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 1.6 s, the last 10 of 12 levels."""
-    return stage("fine", 1.6, "fine_lm", batch_size=4, steps=1500, layers=4)
+    return stage("fine", 1.6, "fine_lm", batch_size=4, steps=1000, layers=4)
