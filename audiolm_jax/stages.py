@@ -65,6 +65,9 @@ class StageConfig:
     """Whether a run of equal semantic tokens counts once. Otherwise there is one for each semantic
     frame: the semantic stage decides how long each lasts, and the coarse stage is told it. The fine
     stage reads none."""
+    semantic_condition: bool = True
+    """Whether the coarse stage is told the semantic tokens. Without them it goes on from the sound
+    before alone: the paper's ablation. The other stages ignore it."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--model.stage", between=" ")
@@ -115,9 +118,13 @@ class StageConfig:
     @property
     def tokenizers(self) -> tuple[str, ...]:
         """Those whose tokens it reads or writes: another of the rest needs no new training."""
-        return {"semantic": ("semantic",), "coarse": ("codec", "semantic"), "fine": ("codec",)}[
-            self.name
-        ]
+        match self.name:
+            case "semantic":
+                return ("semantic",)
+            case "coarse" if self.semantic_condition:
+                return "codec", "semantic"
+            case _:
+                return ("codec",)
 
     @property
     def target_levels(self) -> range:
@@ -162,7 +169,7 @@ class StageConfig:
             case "semantic":
                 return 1 + self.crop_semantic + 1
             case "coarse":
-                return 1 + self.crop_semantic + 1 + acoustic + 1
+                return 1 + self.crop_semantic * self.semantic_condition + 1 + acoustic + 1
             case "fine":  # SEP stands within the codes, and there is no EOS
                 return 1 + acoustic + 1
 
@@ -222,7 +229,9 @@ def condition_tokens(
         case "semantic":
             return np.array([BOS], np.int32)
         case "coarse":
-            condition = semantic_ids(semantic, config)
+            condition = semantic_ids(
+                semantic if config.semantic_condition else semantic[:0], config
+            )
         case "fine":
             condition = flatten_levels(codes[:, : config.coarse_levels], 0, config)
     return np.concatenate([[BOS], condition, [SEP]]).astype(np.int32)

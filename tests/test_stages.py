@@ -37,6 +37,7 @@ def configs(draw, name=None):
         coarse_levels=draw(st.integers(1, levels - 1)),
         crop_seconds=draw(st.integers(1, 8)) / 25,
         deduplicate=draw(st.booleans()),
+        semantic_condition=draw(st.booleans()),
     )
 
 
@@ -88,6 +89,9 @@ def test_offsets_of_a_small_vocabulary():
     assert target_tokens(clusters, codes, every).tolist() == [8, 8, 13]
     every = dataclasses.replace(coarse, deduplicate=False)
     assert condition_tokens(clusters, codes, every).tolist() == [BOS, 8, 8, 13, SEP]
+    alone = dataclasses.replace(coarse, semantic_condition=False)
+    assert condition_tokens(clusters, codes, alone).tolist() == [BOS, SEP]
+    assert alone.tokenizers == ("codec",)
     assert condition_tokens(clusters, codes, fine).tolist() == [BOS, 4, 8, 6, 9, SEP]
     assert target_tokens(clusters, codes, fine).tolist() == [12, 13, 10, 14]
 
@@ -115,7 +119,7 @@ def test_sequences_have_their_parts_in_order_and_fit_the_crop(data):
     kept = len(deduplicate(clusters)) if config.deduplicate else u
     condition = {
         "semantic": 1,
-        "coarse": kept + 2,
+        "coarse": kept * config.semantic_condition + 2,
         "fine": 2 * u * config.coarse_levels + 2,
     }[config.name]
     target = {

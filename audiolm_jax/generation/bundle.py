@@ -194,9 +194,10 @@ def _fingerprint(parts: dict[str, str]) -> str:
 
 
 def _check_same_counting(where: Path, stages: dict[str, StageModel]) -> None:
-    writes, reads = (stages[name].config.stage.deduplicate for name in ("semantic", "coarse"))
-    if writes != reads:
-        words = f"the semantic stage has deduplicate = {writes}, the coarse stage {reads}"
+    semantic, coarse = (stages[name].config.stage for name in ("semantic", "coarse"))
+    if coarse.semantic_condition and semantic.deduplicate != coarse.deduplicate:
+        counts = f"deduplicate = {semantic.deduplicate}, the coarse stage {coarse.deduplicate}"
+        words = f"the semantic stage has {counts}"
         raise InputError(f"{where}: {words}; train one of them like the other")
 
 

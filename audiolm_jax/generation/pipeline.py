@@ -57,7 +57,7 @@ class Generator:
         self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._ratio = self._stages["coarse"].frames_per_semantic
-        self._is_timed = not self._stages["coarse"].deduplicate  # a semantic token is a frame
+        self._is_timed = not self._stages["semantic"].deduplicate  # a semantic token is a frame
         self.schedule = self._make_schedule()  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)

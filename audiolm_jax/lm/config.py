@@ -87,7 +87,8 @@ class StageModelConfig:
 
     def __post_init__(self) -> None:
         is_timed = self.decoder.position == "time"
-        if is_timed and self.stage.name == "coarse" and self.stage.deduplicate:
+        is_told = self.stage.name == "coarse" and self.stage.semantic_condition
+        if is_timed and is_told and self.stage.deduplicate:
             why = "de-duplicated semantic tokens do not tell when they are spoken"
             remedy = "choose --model.stage.no-deduplicate or --model.decoder.position rope"
             raise InputError(f"--model.decoder.position time: {why}; {remedy}")

@@ -48,7 +48,7 @@ DECODER = DecoderConfig(layers=1, heads=2, head_width=8, width=16, ff_width=16, 
 PROVENANCE = {"config_hash": "0" * 16, "data": {"dataset": "noise"}, "steps": 0, "upstream": {}}
 
 
-def stage(name: str, crop_seconds: float = 4.0, is_timed: bool = False) -> StageConfig:
+def stage(name: str, crop_seconds: float = 4.0, **changes: bool) -> StageConfig:
     return StageConfig(
         name,
         semantic_clusters=CLUSTERS,
@@ -56,7 +56,7 @@ def stage(name: str, crop_seconds: float = 4.0, is_timed: bool = False) -> Stage
         levels=LEVELS,
         coarse_levels=2,
         crop_seconds=crop_seconds,
-        deduplicate=not is_timed,
+        **changes,
     )
 
 
@@ -129,6 +129,7 @@ def write_tiny_bundle(
     write_codec: Callable[[Path], str] = write_codec,
     write_semantic: Callable[[Path, Path], None] = write_semantic,
     timed: tuple[str, ...] = (),
+    semantic_condition: bool = True,
 ) -> Path:
     """Parts under root/parts, bundle at root/bundle; the stages `timed` keep repeated tokens."""
     parts = root / "parts"
@@ -137,7 +138,8 @@ def write_tiny_bundle(
     upstream = {name: fingerprint(parts / name) for name in ("codec", "semantic")}
     sources = {name: parts / name for name in ("codec", "semantic")}
     for name, crop in (("semantic", 6.0), ("coarse", 2.0), ("fine", 1.0)):
-        write_stage(parts / f"{name}_lm", stage(name, crop, name in timed), upstream)
+        options = {"deduplicate": name not in timed, "semantic_condition": semantic_condition}
+        write_stage(parts / f"{name}_lm", stage(name, crop, **options), upstream)
         sources[f"{name}_lm"] = parts / f"{name}_lm"
     write_bundle(root / "bundle", sources, model_card(sources, "none"))
     return root / "bundle"

@@ -445,10 +445,12 @@ def test_batches_are_those_of_runs_in_progress(tmp_path, request, lengths):
     st.lists(st.none() | st.tuples(st.integers(1, 10), st.booleans()), min_size=1, max_size=6),
     st.integers(0, 2**32 - 1),
     st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_batch_is_its_sequences_one_by_one(name, shapes, seed, deduplicates):
-    config, rng = stage(name, deduplicate=deduplicates), np.random.default_rng(seed)
+def test_a_batch_is_its_sequences_one_by_one(name, shapes, seed, deduplicates, is_told):
+    config = stage(name, deduplicate=deduplicates, semantic_condition=is_told)
+    rng = np.random.default_rng(seed)
     windows = [
         shape
         and (
