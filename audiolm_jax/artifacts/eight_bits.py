@@ -2,7 +2,8 @@
 
 An array `NAME` of float32 becomes `NAME`, int8 of the same shape, and `NAME.units`, float16
 [blocks]: a value is its whole number times its block's unit, at most half a unit from what it was
-(and as much as the rounding of the unit itself moves it, 0.05 %).
+(and as much as the rounding of the unit itself moves it, 0.05 %). With larger units the numbers are
+of fewer bits, and an archive packs them to about that.
 """
 
 from collections.abc import Mapping
@@ -13,18 +14,19 @@ from audiolm_jax.errors import InputError
 
 BLOCK = 32
 UNITS = ".units"
-_MOST = 127
 
 
-def to_eight_bits(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
-    """The two arrays in place of one of float32. InputError for numbers that no unit reaches."""
+def to_eight_bits(name: str, array: np.ndarray, bits: int = 8) -> dict[str, np.ndarray]:
+    """The two arrays in place of one of float32, its numbers of so many bits, 2 to 8. InputError
+    for numbers that no unit reaches."""
+    most = 2 ** (bits - 1) - 1
     flat = np.pad(array.reshape(-1), (0, -array.size % BLOCK)).reshape(-1, BLOCK)
     with np.errstate(over="ignore"):
-        units = (np.abs(flat).max(axis=1) / _MOST).astype(np.float16)
+        units = (np.abs(flat).max(axis=1) / most).astype(np.float16)
     if not np.isfinite(units).all():
-        raise InputError(f"{name}: holds numbers too large for 8 bits; take 16, or the folder")
+        raise InputError(f"{name}: holds numbers too large for {bits} bits; take 16, or the folder")
     # Rounding has made some units a little less than the largest of a block needs.
-    short = np.abs(flat).max(axis=1) > _MOST * units.astype(np.float32)
+    short = np.abs(flat).max(axis=1) > most * units.astype(np.float32)
     units = np.where(short, np.nextafter(units, np.float16(np.inf)), units)
     whole = np.rint(flat / np.maximum(units, np.finfo(np.float16).smallest_subnormal)[:, None])
     return {

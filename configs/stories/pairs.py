@@ -11,7 +11,7 @@ from audiolm_jax.evaluation.pairs.experiment import PairsExperiment
 
 
 def experiment() -> PairsExperiment:
-    """630 pairs; half of the voices are those of training."""
+    """954 pairs; half of the voices are those of training."""
     return PairsExperiment(
         directory=f"{RUNS}/pairs",
         pairs="data/stories/pairs/pairs.tsv",

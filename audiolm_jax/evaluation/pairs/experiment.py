@@ -22,8 +22,8 @@ _NGRAMS = {1: "unigram", 2: "bigram", 5: "5-gram"}  # by order
 _NOTE = (
     "Share of pairs, in percent, whose right member scores higher; equal scores count one half. "
     "Chance is 50. In brackets the 95 % interval of {draws} bootstrap draws over pairs. A score is "
-    "the sum of the log-probabilities of an utterance's de-duplicated semantic tokens, or their "
-    "mean per token."
+    "the sum of the log-probabilities of an utterance's semantic tokens, as the stage counts them, "
+    "or their mean per token."
 )
 
 
@@ -176,8 +176,7 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[Path], list[Path]]:
 def _write_scores(
     out: Path, source: Path, paths: Sequence[Path], tokens: Sequence[int], table: Mapping[str, Any]
 ) -> None:
-    """A line a file: its de-duplicated tokens, and the sum of their log-probabilities in nats by
-    each scorer."""
+    """A line a file: its tokens, and the sum of their log-probabilities in nats by each scorer."""
     root = source if source.is_dir() else source.parent
     sums = {name.partition(",")[0]: own for name, own in table.items() if name.endswith("sum")}
     lines = ["\t".join(("file", "tokens", *sums))]
