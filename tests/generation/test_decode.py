@@ -75,8 +75,11 @@ def cached_logits(decoder, sequences, lengths):
     before[: len(lengths)] = np.array(lengths) - 1
 
     def feed(caches, inputs):
+        tokens, index = inputs
+        positions = before + index if decoder._how.decoder.is_rotary else None
+        where = jnp.asarray(before), positions, jnp.int32(start)
         logits, caches = stepwise.step(
-            decoder._weights, *inputs, jnp.asarray(before), jnp.int32(start), caches, decoder._how
+            decoder._weights, tokens, index, *where, caches, decoder._how
         )
         return caches, logits
 
