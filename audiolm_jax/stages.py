@@ -118,13 +118,19 @@ class StageConfig:
     @property
     def tokenizers(self) -> tuple[str, ...]:
         """Those whose tokens it reads or writes: another of the rest needs no new training."""
-        match self.name:
-            case "semantic":
-                return ("semantic",)
-            case "coarse" if self.semantic_condition:
-                return "codec", "semantic"
-            case _:
-                return ("codec",)
+        codec = () if self.name == "semantic" else ("codec",)
+        return (*codec, "semantic") if self.reads_semantic else codec
+
+    @property
+    def reads_semantic(self) -> bool:
+        """Whether semantic tokens are in its sequences."""
+        return self.name == "semantic" or (self.name == "coarse" and self.semantic_condition)
+
+    @property
+    def crop_targets(self) -> int:
+        """Target tokens of a full crop without end token (nothing repeats)."""
+        frames = self.crop_semantic if self.name == "semantic" else self.crop_frames
+        return frames * len(self.target_levels)
 
     @property
     def target_levels(self) -> range:
@@ -169,7 +175,7 @@ class StageConfig:
             case "semantic":
                 return 1 + self.crop_semantic + 1
             case "coarse":
-                return 1 + self.crop_semantic * self.semantic_condition + 1 + acoustic + 1
+                return 1 + self.crop_semantic * self.reads_semantic + 1 + acoustic + 1
             case "fine":  # SEP stands within the codes, and there is no EOS
                 return 1 + acoustic + 1
 
@@ -211,7 +217,9 @@ def unflatten_levels(
 def kept_clusters(
     clusters: Integer[np.ndarray, " u"], config: StageConfig
 ) -> Integer[np.ndarray, " n"]:
-    """Those of a clip's clusters that stages 1 and 2 read: without repeats, or all."""
+    """Those of a clip's clusters that stages 1 and 2 read: without repeats, all, or none."""
+    if not config.reads_semantic:
+        return clusters[:0]
     return deduplicate(clusters) if config.deduplicate else clusters
 
 
@@ -229,9 +237,7 @@ def condition_tokens(
         case "semantic":
             return np.array([BOS], np.int32)
         case "coarse":
-            condition = semantic_ids(
-                semantic if config.semantic_condition else semantic[:0], config
-            )
+            condition = semantic_ids(semantic, config)
         case "fine":
             condition = flatten_levels(codes[:, : config.coarse_levels], 0, config)
     return np.concatenate([[BOS], condition, [SEP]]).astype(np.int32)

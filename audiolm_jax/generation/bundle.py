@@ -195,7 +195,7 @@ def _fingerprint(parts: dict[str, str]) -> str:
 
 def _check_same_counting(where: Path, stages: dict[str, StageModel]) -> None:
     semantic, coarse = (stages[name].config.stage for name in ("semantic", "coarse"))
-    if coarse.semantic_condition and semantic.deduplicate != coarse.deduplicate:
+    if coarse.reads_semantic and semantic.deduplicate != coarse.deduplicate:
         counts = f"deduplicate = {semantic.deduplicate}, the coarse stage {coarse.deduplicate}"
         words = f"the semantic stage has {counts}"
         raise InputError(f"{where}: {words}; train one of them like the other")

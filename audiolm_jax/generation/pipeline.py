@@ -289,12 +289,10 @@ class Generator:
         return self._kept(self._hear(sound))
 
     def _write_semantics(self, live: list[tuple[Track, Window]], number: int) -> int:
-        """Stage 1 for as many tokens as the windows speak, at the mean rate if they are not timed,
-        beside those that wait; returns how many it wrote."""
+        """Stage 1 for as many tokens as the windows speak at the mean rate, beside those that wait;
+        returns how many it wrote."""
         stage = self._stages["semantic"]
         rate = self.bundle.semantic_tokens_per_second / stage.acoustic_rate_hz
-        if self._is_timed:
-            rate = 1 / self._ratio
         rows = [
             (track, steps)
             for track, window in live

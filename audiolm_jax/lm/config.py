@@ -87,7 +87,7 @@ class StageModelConfig:
 
     def __post_init__(self) -> None:
         is_timed = self.decoder.position == "time"
-        is_told = self.stage.name == "coarse" and self.stage.semantic_condition
+        is_told = self.stage.name == "coarse" and self.stage.reads_semantic
         if is_timed and is_told and self.stage.deduplicate:
             why = "de-duplicated semantic tokens do not tell when they are spoken"
             remedy = "choose --model.stage.no-deduplicate or --model.decoder.position rope"

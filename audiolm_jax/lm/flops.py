@@ -23,8 +23,6 @@ def sequence_flops(config: StageModelConfig, length: Any, softmax: Softmax = "al
     layer = 4 * decoder.width * inner + 3 * decoder.width * decoder.ff_width
     outputs = float(stage.vocab_size)
     if softmax == "legal":  # and only at targets, whose share is taken as a full sequence's
-        frames = stage.crop_semantic if stage.name == "semantic" else stage.crop_frames
-        share = frames * len(stage.target_levels) / (stage.max_tokens - 1)
-        outputs = share * stage.target_codebook_size
+        outputs = stage.crop_targets / (stage.max_tokens - 1) * stage.target_codebook_size
     matrices = decoder.layers * layer + decoder.width * outputs
     return 6 * matrices * length + 12 * decoder.layers * inner * length**2 / 2

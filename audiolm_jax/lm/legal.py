@@ -29,8 +29,7 @@ class Targets(NamedTuple):
 def targets_of(batch: TokenBatch, stage: StageConfig) -> Targets:
     """Every target of the batch, whose rows begin where their weights do."""
     length, width = batch.targets.shape[1], len(stage.target_levels)
-    frames = stage.crop_semantic if stage.name == "semantic" else stage.crop_frames
-    most = min(length, frames * width + stage.has_end_token)
+    most = min(length, stage.crop_targets + stage.has_end_token)
     first = jnp.argmax(jnp.asarray(batch.loss_weights) > 0, axis=1)
     places = first[:, None] + np.arange(-(-most // width) * width)[None]
     is_there = places < length

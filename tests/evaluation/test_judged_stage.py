@@ -102,3 +102,14 @@ def test_a_stage_that_hears_nothing_loses_nothing_by_the_exchange(tmp_path):
         StageModel(config, ModelFolder(KIND, {}, arrays, "0" * 64, {})), store, store
     )
     assert deaf.total.exchanged_nats == pytest.approx(deaf.total.model_nats, abs=1e-6)
+
+
+def test_nothing_is_exchanged_where_nothing_is_told_or_nobody_else_is_there(tmp_path):
+    make_store(tmp_path / "one", {"train": [20, 20], "heldout": [9]})
+    make_store(tmp_path / "two", {"train": [20, 20], "heldout": [9, 9]})
+    one, two = (TokenStore.open(str(tmp_path / name)) for name in ("one", "two"))
+    told, alone = (small_stage("coarse", semantic_condition=x) for x in (True, False))
+    assert list(heldout._exchanged_batches(one, told)) == []
+    assert list(heldout._exchanged_batches(two, alone)) == []
+    assert list(heldout._exchanged_batches(two, small_stage("semantic"))) == []
+    assert len(list(heldout._exchanged_batches(two, told))) == 1

@@ -120,7 +120,8 @@ def write_stage(directory: Path, config: StageConfig, upstream: dict[str, str]) 
     position = "t5" if config.deduplicate else "time"
     model = StageModelConfig(config, dataclasses.replace(DECODER, position=position))
     arrays = random_arrays(lambda: decoder.make_decoder(model, jax.random.key(0)), 2)
-    provenance = {**PROVENANCE, "semantic_tokens_per_second": 12.0, **upstream}
+    rate = 12.0 if config.deduplicate else 25.0
+    provenance = {**PROVENANCE, "semantic_tokens_per_second": rate, **upstream}
     save_model(directory, KIND, model, arrays, provenance)
 
 

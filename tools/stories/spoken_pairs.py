@@ -21,7 +21,7 @@ class SpokenPair(NamedTuple):
     """A line of pairs.tsv; paths are below the table's folder."""
 
     kind: str  # agreement, spot_the_word (a word alone) or spot_in_sentence
-    type: str  # of agreement: pronoun, article ...; of words: word
+    type: str  # of agreement: pronoun, article ...; of words: word, in_sentence
     speaker: str
     voice: str  # heard or held_out: whether training hears the speaker
     good: str

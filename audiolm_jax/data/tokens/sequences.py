@@ -43,9 +43,7 @@ def build_sequences(windows: list[Window | None], stage: StageConfig) -> Sequenc
         case "semantic":
             conditions, targets = None, _semantic(present, stage)
         case "coarse":
-            none = [window[0][:0] for window in present]
-            conditions = _semantic(present, stage) if stage.semantic_condition else none
-            targets = _acoustic(present, stage)
+            conditions, targets = _semantic(present, stage), _acoustic(present, stage)
         case "fine":
             of_coarse = range(stage.coarse_levels)
             conditions = _acoustic(present, stage, of_coarse)

@@ -154,9 +154,7 @@ def measure_likelihood(stage: StageModel, store: TokenStore, judged: TokenStore)
     losses, counts = _mean_losses(
         evaluate, heldout_batches(TokenMixture([judged]), config, _BATCH)()
     )
-    exchanged = None
-    if config.name != "semantic":
-        exchanged, _ = _mean_losses(evaluate, _exchanged_batches(judged, config))
+    exchanged, _ = _mean_losses(evaluate, _exchanged_batches(judged, config))
     names = {name: f"loss/{name}" for name in config.level_names if counts[f"loss/{name}"]}
     likelihood = stage_likelihood(
         config,
@@ -164,14 +162,17 @@ def measure_likelihood(stage: StageModel, store: TokenStore, judged: TokenStore)
         judged.sequences("heldout", config),
         {name: losses[key] for name, key in names.items()},
         {name: counts[key] for name, key in names.items()},
-        None if exchanged is None else {name: exchanged[key] for name, key in names.items()},
+        {name: exchanged[key] for name, key in names.items()} if exchanged else None,
     )
     row = likelihood.total
-    fivegram = "" if row.fivegram_nats is None else f", 5-gram {row.fivegram_nats:.3f}"
-    if row.exchanged_nats is not None:
-        fivegram = f", told of another recording {row.exchanged_nats:.3f}"
-    beside = f"unigram entropy {row.unigram_nats:.3f}, bigram {row.bigram_nats:.3f}{fivegram}"
-    logger.info("%s: %.3f nats per held-out token; %s", config.name, row.model_nats, beside)
+    beside = {
+        "unigram entropy": row.unigram_nats,
+        "bigram": row.bigram_nats,
+        "5-gram": row.fivegram_nats,
+        "told of another recording": row.exchanged_nats,
+    }
+    words = ", ".join(f"{name} {nats:.3f}" for name, nats in beside.items() if nats is not None)
+    logger.info("%s: %.3f nats per held-out token; %s", config.name, row.model_nats, words)
     return likelihood
 
 
@@ -190,8 +191,12 @@ def _mean_losses(
 
 def _exchanged_batches(judged: TokenStore, stage: StageConfig) -> Iterator[TokenBatch]:
     """The held-out windows, each with the condition of the one half of all further on, repeated or
-    cut to its length."""
+    cut to its length; none for a stage that is told nothing, or if there is no other window."""
+    if stage.name != "fine" and not (stage.name == "coarse" and stage.reads_semantic):
+        return
     own = list(judged.windows("heldout", stage))
+    if len(own) < 2:
+        return
     windows: list[Window | None] = []
     for place, (clusters, codes, is_end) in enumerate(own):
         others, other_codes, _ = own[(place + len(own) // 2) % len(own)]
