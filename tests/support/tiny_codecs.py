@@ -39,6 +39,10 @@ FRAME_RATE = dataclasses.replace(
         width=12, encoder_blocks=1, decoder_blocks=2, kernel_size=3, cells=2, analysis_overlap=3
     ),
 )
+LOOKAHEAD = dataclasses.replace(
+    PLAIN,
+    frame_rate=dataclasses.replace(FRAME_RATE.frame_rate, synthesis_overlap=5, lookahead=3),
+)
 DAC = DacConfig(
     sample_rate_hz=1500,
     strides=(2, 5),
@@ -104,6 +108,7 @@ CODECS: dict[str, Callable[[], TinyCodec]] = {
     "denoising_encoder": lambda: _denoising("encoder"),
     "denoising_decoder": lambda: _denoising("decoder"),
     "frame_rate": lambda: _soundstream(FRAME_RATE),
+    "lookahead": lambda: _soundstream(LOOKAHEAD),
     "dac": lambda: _dac(DAC, window_frames=48),
     "dac_even_strides": lambda: _dac(dataclasses.replace(DAC, strides=(4,)), window_frames=128),
 }

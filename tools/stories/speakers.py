@@ -1,7 +1,10 @@
 """Who speaks: a table of all speakers, and which of them training never hears."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal
+
+from tools.stories.lots import Lots
 
 EngineName = Literal["hibari", "pico", "flite", "kokoro"]
 
@@ -20,6 +23,11 @@ class Timbre:
     tilt_db: float  # an octave, around 1 kHz
     breath_db: float  # on the noise
 
+    def is_near(self, other: "Timbre") -> bool:
+        """Whether the two could be taken for one speaker."""
+        is_as_long = abs(self.formants - other.formants) < 0.02
+        return is_as_long and abs(self.pitch_hz - other.pitch_hz) < 12
+
 
 @dataclasses.dataclass(frozen=True)
 class Speaker:
@@ -32,6 +40,7 @@ class Speaker:
     sex: Literal["female", "male"]  # as it sounds; nobody spoke
     held_out: bool = False
     timbre: Timbre | None = None  # of hibari only
+    share: float = 1.0  # of what the others speak
 
     @property
     def is_slow(self) -> bool:
@@ -45,6 +54,24 @@ def _virtual(
     return Speaker(
         f"hibari_{number:02d}", "hibari", "heart", "en-US", sex, held_out, Timbre(*timbre)
     )
+
+
+def _more_virtual(first: int, count: int) -> Iterator[Speaker]:
+    """Speakers that say less each, women and men by turns, of timbres drawn anywhere but beside
+    those that are held out: of few voices a model makes one of those few from any that it hears."""
+    unheard = [speaker.timbre for speaker in _NAMED if speaker.held_out and speaker.timbre]
+    for number in range(first, first + count):
+        lots = Lots("virtual speaker", number)
+        sex: Literal["female", "male"] = "male" if number % 2 else "female"
+        while True:
+            formants = lots.uniform(*_FORMANTS[sex])
+            pitch_hz = lots.uniform(*_PITCH_HZ[sex])
+            manner = lots.uniform(0.7, 1.3), lots.uniform(0.92, 1.1)
+            timbre = Timbre(formants, pitch_hz, *manner, lots.uniform(-2, 0), lots.uniform(-2, 3))
+            if not any(timbre.is_near(other) for other in unheard):
+                break
+        name = f"hibari_{number:02d}"
+        yield Speaker(name, "hibari", "heart", "en-US", sex, False, timbre, _LITTLE)
 
 
 def _kokoro(voice: str) -> Speaker:
@@ -61,7 +88,11 @@ _AMERICANS = (
 _BRITISH = "bf_alice bf_emma bf_isabella bf_lily bm_daniel bm_fable bm_george bm_lewis"
 KOKORO_VOICES = tuple(f"{_AMERICANS} {_BRITISH}".split())
 
-FAST_SPEAKERS = (
+_FORMANTS = {"female": (0.92, 1.05), "male": (0.79, 0.93)}
+_PITCH_HZ = {"female": (155.0, 210.0), "male": (90.0, 142.0)}
+_LITTLE = 0.25
+
+_NAMED = (
     _virtual(1, "female", 1.00, 185, 1.0, 1.00, 0, 0),
     _virtual(2, "female", 0.94, 165, 0.9, 0.95, -1, 0),
     _virtual(3, "male", 0.86, 118, 0.9, 1.00, 0, 0),
@@ -82,4 +113,5 @@ FAST_SPEAKERS = (
     Speaker("flite_rms", "flite", "rms", "en-US", "male", held_out=True),
     Speaker("flite_awb", "flite", "awb", "en-GB-scotland", "male"),
 )
+FAST_SPEAKERS = (*_NAMED, *_more_virtual(15, 48))
 SLOW_SPEAKERS = tuple(_kokoro(voice) for voice in KOKORO_VOICES)

@@ -59,7 +59,8 @@ def plan_pairs(
     words: Sequence[WordPair],
     sentences: Sequence[SentencePair],
 ) -> PairPlan:
-    """Which pairs are spoken and by whom: of each type half by voices that training hears.
+    """Which pairs are spoken and by whom: of each type half by voices that training hears, and
+    hears much.
 
     Phones can only be spoken by hibari.
     """
@@ -67,12 +68,13 @@ def plan_pairs(
     texts: list[Member] = []
     phones: list[Member] = []
     turns: Counter[str] = Counter()
-    hibari = [speaker for speaker in FAST_SPEAKERS if speaker.engine == "hibari"]
+    everyone = [speaker for speaker in FAST_SPEAKERS if speaker.share == 1]
+    hibari = [speaker for speaker in everyone if speaker.engine == "hibari"]
     for pair in _balanced(agreement):
         good = _sentences(pair)
         bad = (*good[:-1], pair.bad[len(pair.good) - len(good[-1]) :])
         name = f"{pair.kind}_{pair.story:09d}"
-        row = _row(turns, FAST_SPEAKERS, "agreement", pair.kind, name, pair.good, pair.bad)
+        row = _row(turns, everyone, "agreement", pair.kind, name, pair.good, pair.bad)
         rows.append(row)
         texts += _members(row, name, good, bad)
     for word in words[::_EVERY]:

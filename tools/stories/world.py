@@ -64,7 +64,7 @@ the bad member, both by that speaker, and what they say: texts of held-out stori
 Who made the speech, and under which licence:
 
     hibari_*    hibari-tts 0.2.1 (Apache-2.0), distilled from Kokoro-82M; formants, pitch, tempo and
-                tilt of its one voice were changed here: fourteen virtual speakers
+                tilt of its one voice were changed here: 62 virtual speakers
     pico_*      SVOX Pico, through py-nanotts 0.1.1 (Apache-2.0)
     flite_*     Flite 2.2, Carnegie Mellon University (a free licence in the manner of BSD; Debian's
                 package flite); voices slt, rms and awb from the CMU Arctic databases

@@ -38,6 +38,7 @@ class Codec(abc.ABC):
     frames_at_once: int  # frames of one call that computes more than one window
     encoder_context = 0  # frames on either side of a frame that can change its codes ...
     decoder_context = 0  # ... and its samples, beyond what the state holds
+    encoder_delay = 0  # frames that `_encode_block` must have had before it gives a frame's codes
 
     def __init__(self, config: Any, arrays: dict[str, np.ndarray], fingerprint: str):
         """`config` is a `config_type`; `arrays`, which must fit it, go by dotted name."""
@@ -131,14 +132,15 @@ class Codec(abc.ABC):
         run = functools.partial(self._jit_encode, self._params)
         state = functools.partial(self._initial_state, "encoder")
         units, empty = (self.hop_samples, 1), np.zeros((0, self.levels), np.int32)
-        return Half(run, state, self.encoder_context, units, check_samples, empty)
+        extent = self.encoder_context, self.encoder_delay
+        return Half(run, state, *extent, units, check_samples, empty)
 
     def _decoder(self) -> Half:
         run = functools.partial(self._jit_decode, self._params)
         state = functools.partial(self._initial_state, "decoder")
         check = functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size)
         units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
-        return Half(run, state, self.decoder_context, units, check, empty)
+        return Half(run, state, self.decoder_context, 0, units, check, empty)
 
     def _run_whole(
         self,
@@ -150,6 +152,7 @@ class Codec(abc.ABC):
     ) -> None:
         """Fills `lengths` frames of `outputs`; inputs at or beyond `sizes` count as zeros."""
         per_input, per_output = half.units
+        lengths = np.where(lengths > 0, lengths + half.delay, 0)
         for run in self._schedule(lengths, half.context):
             size = run[0][0].size
             rows = 1 if len(run[0]) == 1 else self.frames_at_once // size
@@ -164,9 +167,11 @@ class Codec(abc.ABC):
                     span[:, i] = -window.start, lengths[window.row] - window.start
                 results, state = half.run(blocks, span, state)
                 for window, result in zip(windows, np.asarray(results), strict=False):
-                    first, end = window.first * per_output, window.stop * per_output
-                    skipped = window.start * per_output
-                    outputs[window.row, first:end] = result[first - skipped : end - skipped]
+                    # The first frames of a delayed network stand for nothing.
+                    first, end = max(window.first, half.delay), window.stop
+                    made = slice(*((n - window.start) * per_output for n in (first, end)))
+                    place = slice(*((n - half.delay) * per_output for n in (first, end)))
+                    outputs[window.row, place] = result[made]
 
 
 def abstract_network(network_type: Any, config: Any) -> nnx.Module:

@@ -20,6 +20,7 @@ class Half(NamedTuple):
     run: Callable[[np.ndarray, np.ndarray, State], tuple[Array, State]]
     initial_state: Callable[[int], State]  # of so many recordings before their first block
     context: int  # frames on either side of a frame that can change its outputs, beyond the state
+    delay: int  # frames after which a frame's outputs come; 0 where there is a context
     units: tuple[int, int]  # inputs and outputs per frame
     check: Callable[[np.ndarray], np.ndarray]  # refuses bad inputs; as the network takes them
     empty: np.ndarray  # what comes out while no frame is ready
@@ -29,7 +30,8 @@ class Stream:
     """One recording from start to end: samples in and codes out, or codes in and samples out.
 
     Inputs wait until they fill a block of one of two sizes, the larger while it is full. Blocks
-    hold the network's context on either side of the frames computed; zeros stand before the first.
+    hold the network's context on either side of the frames computed; zeros stand before the first,
+    and after the last where outputs come delayed.
     """
 
     def __init__(self, half: Half, block_frames: int, most: int, halvings: int):
@@ -38,14 +40,14 @@ class Stream:
         if not 1 <= block_frames <= most:
             raise InputError(f"block_frames = {block_frames}: expected 1 to {most}")
         # A frame's results come out once so many frames, itself among them, are there.
-        self.latency_frames = block_frames + half.context
+        self.latency_frames = block_frames + half.context + half.delay
         self._half = half
         self._sizes = [self._inputs(frames + 2 * half.context) for frames in (most, block_frames)]
         smallest = block_frames + 2 * half.context
         self._last_sizes = [self._inputs(smallest >> n) for n in reversed(range(halvings + 1))]
         self._waiting: np.ndarray | None = None
         self._state = half.initial_state(1)
-        self._done = 0  # frames whose results are out
+        self._done = 0  # frames that are computed
         self._is_finished = False
 
     def push(self, inputs: Num[np.ndarray, " n *rest"]) -> Num[np.ndarray, " m *rest2"]:
@@ -70,14 +72,19 @@ class Stream:
 
     def finish(self) -> Num[np.ndarray, " m *rest"]:
         """Results of what still waits; a partial last frame is filled with zeros."""
-        rest, self._is_finished = self._waiting, True
+        results, rest = [self._half.empty], self._waiting
+        if rest is not None and self._half.delay and (self._done or len(rest)):
+            silence = self._inputs(self._half.delay) + -len(rest) % self._half.units[0]
+            results.append(self.push(np.zeros((silence, *rest.shape[1:]), rest.dtype)))
+            rest = self._waiting
+        self._is_finished = True
         frames = 0 if rest is None else -(-len(rest) // self._half.units[0]) - self._half.context
         if rest is None or not frames:
-            return self._half.empty
+            return np.concatenate(results)
         size = next(size for size in self._last_sizes if size >= len(rest))
         block = np.zeros((size, *rest.shape[1:]), rest.dtype)
         block[: len(rest)] = rest
-        return self._compute(block, frames)
+        return np.concatenate([*results, self._compute(block, frames)])
 
     def _inputs(self, frames: int) -> int:
         return frames * self._half.units[0]
@@ -91,5 +98,6 @@ class Stream:
         stop = size + 1 if frames_left is None else context + frames_left
         span = np.array([[start], [stop]], np.int32)
         results, self._state = self._half.run(block[None], span, self._state)
+        begin = max(context, context + self._half.delay - self._done)
         self._done += frames
-        return np.asarray(results)[0, context * per_output : (context + frames) * per_output]
+        return np.asarray(results)[0, begin * per_output : (context + frames) * per_output]

@@ -84,7 +84,8 @@ def test_fast_and_slow_and_other_corpora_share_no_story():
 
 
 def test_speakers_held_out():
-    assert sum(speaker.engine == "hibari" for speaker in FAST_SPEAKERS) == 14
+    assert sum(speaker.engine == "hibari" for speaker in FAST_SPEAKERS) == 62
+    assert len({speaker.name for speaker in FAST_SPEAKERS}) == len(FAST_SPEAKERS)
     held_out = [speaker for speaker in FAST_SPEAKERS if speaker.held_out]
     assert [speaker.engine for speaker in held_out] == ["hibari", "hibari", "flite"]
     assert len(SLOW_SPEAKERS) == 28
@@ -101,6 +102,23 @@ def test_voices_stay_where_speech_is_clear():
         assert 0.79 <= timbre.formants <= 1.05
         assert 90 <= timbre.pitch_hz <= 210
         assert timbre.tilt_db <= 0
+    heard = {s.timbre for s in FAST_SPEAKERS if s.timbre and not s.held_out}
+    assert len(heard) == 60
+    for unheard in (s.timbre for s in FAST_SPEAKERS if s.timbre and s.held_out):
+        assert not any(timbre.is_near(unheard) for timbre in heard)
+
+
+def test_the_many_virtual_speakers_say_less_and_each_engine_keeps_its_part():
+    seconds = defaultdict(float)
+    for telling in plan_fast(24, 0):
+        seconds[telling.speaker.name] += 1
+    named, little = seconds["hibari_01"], seconds["hibari_40"]
+    assert 0.2 < little / named < 0.3
+    of_engines = defaultdict(float)
+    for name, stories in seconds.items():
+        of_engines[name.split("_")[0]] += stories / sum(seconds.values())
+    assert of_engines["pico"] > 0.06
+    assert of_engines["flite"] > 0.07
 
 
 def test_a_telling_is_its_sentences_in_order_with_pauses():

@@ -45,6 +45,7 @@ class SoundStreamCodec(Codec):
         # No leaf of the compiled programs' arguments where there is no switch.
         switch = None if config.denoising is None else np.zeros((1, 1), bool)
         self._params = (self._params, jnp.asarray(codebooks), switch)
+        self.encoder_delay = config.lookahead_frames
 
     def with_denoising(self) -> "SoundStreamCodec":
         """This codec with its switch on: it shares weights, compiled programs and fingerprint."""

@@ -67,12 +67,23 @@ class FrameRateConfig:
     analysis_overlap: int = 4
     """Windows that cover a sample before the encoder: a window is so many cells."""
     synthesis_overlap: int = 2
-    """The same behind the decoder; 2 or more."""
+    """The same behind the decoder; 2 or more. A window begins with its cell."""
+    lookahead: int = 0
+    """Cells after a frame that the encoder hears for its codes; encoding waits for them, decoding
+    does not. `synthesis_overlap` - 1 with equal overlaps lets the encoder hear the very windows
+    that the decoder has to make; 0 is causal, as the paper's network."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--model.frame-rate")
         check("synthesis_overlap", lambda x: x >= 2, "2 or more")
-        check(" ".join(vars(self)), lambda x: x >= 1, "1 or more")
+        check("lookahead", lambda x: x >= 0, "0 or more")
+        sizes = " ".join(name for name in vars(self) if name != "lookahead")
+        check(sizes, lambda x: x >= 1, "1 or more")
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Whole frames that cover the lookahead."""
+        return -(-self.lookahead // self.cells)
 
     def check_hop(self, hop_samples: int) -> None:
         """Raises InputError if a codec frame of so many samples has no such cells and windows."""
@@ -140,8 +151,14 @@ class SoundStreamConfig:
         return self.sample_rate_hz // self.hop_samples
 
     @property
+    def lookahead_frames(self) -> int:
+        """Frames after its own that an encoder frame depends on, the last perhaps in part."""
+        return 0 if self.frame_rate is None else self.frame_rate.lookahead_frames
+
+    @property
     def receptive_field_samples(self) -> int:
-        """Samples that an encoder frame depends on; the last is the last of its own hop."""
+        """Samples that an encoder frame depends on; the last is the last of its own hop, or of its
+        lookahead."""
         if self.frame_rate is not None:
             network, hop = self.frame_rate, self.hop_samples
             frames = network.encoder_blocks * (network.kernel_size - 1) + 1

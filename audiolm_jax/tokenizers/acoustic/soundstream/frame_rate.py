@@ -85,6 +85,7 @@ class _FrameNetwork(nnx.Module):
 
     cell: int  # samples between two short-time spectra
     window: int  # samples of each
+    past: int  # samples before a chunk that its windows reach into
 
     def __init__(
         self, config: FrameRateConfig, inputs: int, blocks: int, outputs: int, *, draws: NormalDraws
@@ -97,7 +98,7 @@ class _FrameNetwork(nnx.Module):
 
     def initial_state(self, batch: int) -> State:
         """Of `batch` streams before their first chunk: a pytree of arrays [batch, ...]."""
-        past = jnp.zeros((batch, self.window - self.cell))
+        past = jnp.zeros((batch, self.past))
         return past, tuple(block.initial_state(batch) for block in self.blocks)
 
     def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
@@ -118,18 +119,22 @@ class _FrameNetwork(nnx.Module):
 
 
 class FrameRateEncoder(_FrameNetwork):
-    """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop."""
+    """Waveform to latents: frame n depends on no sample at or after (n + 1) * hop. With a lookahead
+    it is the latent of `lookahead_frames` before, so that these are the frames it is late."""
 
     def __init__(self, config: FrameRateConfig, hop: int, width: int, *, draws: NormalDraws):
         self.hop, self.cell = hop, hop // config.cells
         self.window = self.cell * config.analysis_overlap
+        # Where the lookahead is no whole number of frames, what was heard beyond it waits.
+        waiting = config.lookahead_frames * config.cells - config.lookahead
+        self.past = self.window - self.cell + waiting * self.cell
         features = config.cells * 3 * (self.window // 2 + 1)
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
 
     def step(self, x: Float[Array, "b s"], state: State) -> tuple[Float[Array, "b t d"], State]:
         """Samples to latents."""
         past, states = state or self.initial_state(len(x))
-        windows_BxCxW, past = windows_ending_with_cells(x, past, self.cell)
+        windows_BxCxW, past = windows_ending_with_cells(x, past, self.cell, self.window)
         spectrum_BxCxF = windows_BxCxW @ jnp.asarray(analysis_matrix(self.window))
         real, imaginary = jnp.split(spectrum_BxCxF, 2, axis=-1)
         power = real**2 + imaginary**2 + _POWER_FLOOR
@@ -147,6 +152,7 @@ class FrameRateDecoder(_FrameNetwork):
     def __init__(self, config: FrameRateConfig, hop: int, width: int, *, draws: NormalDraws):
         self.cells, self.cell = config.cells, hop // config.cells
         self.window = self.cell * config.synthesis_overlap
+        self.past = self.window - self.cell
         bands = config.cells * 2 * (self.window // 2 + 1)
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)
 

@@ -44,14 +44,18 @@ def _angles(window_samples: int) -> np.ndarray:
 
 
 def windows_ending_with_cells(
-    samples: Float[Array, "b s"], past: Float[Array, "b p"], hop_samples: int
+    samples: Float[Array, "b s"],
+    past: Float[Array, "b p"],
+    hop_samples: int,
+    window_samples: int,
 ) -> tuple[Float[Array, "b n w"], Float[Array, "b p"]]:
-    """The window of each cell, w = p + hop samples, and the past of the next chunk; s and p are
-    multiples of the hop."""
+    """The window of each cell, and the past of the next chunk; s, p and w are multiples of the hop.
+    The first window begins with the past: with p = w - hop each ends with a cell of the samples,
+    with more so much before."""
     joined = jnp.concatenate([past, samples], axis=1)
     cells = joined.reshape(len(samples), -1, hop_samples)
     count = samples.shape[1] // hop_samples
-    shifts = cells.shape[1] - count + 1
+    shifts = window_samples // hop_samples
     windows = jnp.concatenate([cells[:, i : i + count] for i in range(shifts)], axis=-1)
     return windows, joined[:, samples.shape[1] :]
 

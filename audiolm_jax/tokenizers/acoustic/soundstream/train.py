@@ -184,8 +184,10 @@ class _Trainer:
         """Also gives the codebooks used, which come of k-means if they are still empty."""
         model: SoundStream = nnx.merge(self._generator, params)
         size, hop = inputs.samples.shape[1], self.model.hop_samples
-        padded = jnp.pad(inputs.samples, ((0, 0), (0, -size % hop)))
-        latents = condition(model.film, "encoder", model.encoder(padded), inputs.denoise)
+        ahead = self.model.lookahead_frames
+        padded = jnp.pad(inputs.samples, ((0, 0), (0, -size % hop + ahead * hop)))
+        heard = model.encoder(padded)[:, ahead:]
+        latents = condition(model.film, "encoder", heard, inputs.denoise)
         mask = valid_frames(-(-inputs.lengths // hop), latents.shape[1])
         constant = jax.lax.stop_gradient(latents)
         codebooks = rvq.initialize_codebooks(codebooks, constant, mask, key, self.model.quantizer)

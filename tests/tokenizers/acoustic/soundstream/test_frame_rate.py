@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.tiny_codecs import CODECS, LOOKAHEAD
 from support.tiny_codecs import FRAME_RATE as CONFIG
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
+from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     DiscriminatorConfig,
@@ -20,16 +22,18 @@ from audiolm_jax.tokenizers.acoustic.soundstream.config import (
 )
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import complex_distance
 from audiolm_jax.tokenizers.acoustic.soundstream.model import (
+    CODEBOOKS,
     Encoder,
     build_generator,
 )
+from audiolm_jax.tokenizers.acoustic.soundstream.rvq import empty_codebooks
 from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
     analysis_matrix,
     overlap_add,
     synthesis_matrix,
     windows_ending_with_cells,
 )
-from audiolm_jax.tokenizers.acoustic.soundstream.train import program
+from audiolm_jax.tokenizers.acoustic.soundstream.train import program, roundtrip
 from audiolm_jax.training.config import OptimizerConfig
 from audiolm_jax.training.optim import make_optimizer
 from audiolm_jax.types import AudioBatch
@@ -76,7 +80,7 @@ def test_analysis_and_synthesis_are_the_fourier_transform(seed):
 
 def test_a_window_ends_with_its_cell():
     x = jnp.arange(12.0)[None]
-    windows, past = windows_ending_with_cells(x, jnp.zeros((1, 4)), 2)
+    windows, past = windows_ending_with_cells(x, jnp.zeros((1, 4)), 2, 6)
     np.testing.assert_array_equal(windows[0, 0], [0, 0, 0, 0, 0, 1])
     np.testing.assert_array_equal(windows[0, -1], [6, 7, 8, 9, 10, 11])
     np.testing.assert_array_equal(past[0], [8, 9, 10, 11])
@@ -94,6 +98,46 @@ def test_encoder_reads_its_receptive_field_and_nothing_else(changes):
     read = np.flatnonzero(gradient)
     end = (frame + 1) * HOP
     np.testing.assert_array_equal(read, np.arange(end - field, end))
+
+
+def test_codes_hear_the_lookahead_and_no_more():
+    """By changing a recording from one sample on."""
+    codec, network = CODECS["lookahead"]().codec, LOOKAHEAD.frame_rate
+    cell = HOP // network.cells
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 0.3, 40 * HOP).astype(np.float32)
+    codes = codec.encode(AudioBatch.from_clips([x])).codes[0]
+    reach = []
+    for first in rng.integers(10 * HOP, 30 * HOP, 60):
+        other = x.copy()
+        other[first:] = rng.normal(0, 0.3, len(x) - first)
+        changed = (codec.encode(AudioBatch.from_clips([other])).codes[0] != codes).any(axis=1)
+        frame = np.flatnonzero(changed)[0]
+        reach.append(int(first - (frame + 1) * HOP))  # samples after the frame
+    assert (network.lookahead - 1) * cell <= max(reach) < network.lookahead * cell
+
+
+def test_training_hears_what_the_codec_does():
+    tiny = CODECS["lookahead"]()
+    train, plain = SoundStreamTrainConfig(), make_optimizer(OptimizerConfig())
+    state = jax.eval_shape(program(LOOKAHEAD, train, plain, plain).init, jax.random.key(0))
+    weights = dict(tiny.arrays)
+    vectors = jnp.asarray(weights.pop(CODEBOOKS))
+    generator = unflatten_into(state.params["generator"], weights, "tiny")
+    books = empty_codebooks(LOOKAHEAD.quantizer, LOOKAHEAD.embedding_width)
+    books = dataclasses.replace(books, vectors=vectors, is_initialized=jnp.array(True))
+    state = dataclasses.replace(
+        state, params={"generator": generator}, rest={"codebooks": books}, ema={}
+    )
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(0, 0.3, size).astype(np.float32) for size in (20 * HOP, 13 * HOP - 3)]
+    batch = AudioBatch.from_clips(clips)
+    expected = tiny.codec.decode(tiny.codec.encode(batch)).samples
+    heard = np.clip(roundtrip(LOOKAHEAD, train)(state, batch), -1, 1)
+    for row, clip in enumerate(clips):
+        np.testing.assert_allclose(
+            heard[row, : len(clip)], expected[row, : len(clip)], rtol=0, atol=3e-5
+        )
 
 
 def test_decoder_sample_reads_no_later_frame(model):
@@ -181,6 +225,7 @@ def test_config_survives_json():
     [
         ({"width": 0}, "--model.frame-rate.width = 0"),
         ({"synthesis_overlap": 1}, "--model.frame-rate.synthesis-overlap = 1: expected 2"),
+        ({"lookahead": -1}, "--model.frame-rate.lookahead = -1: expected 0 or more"),
         ({"cells": 3}, "--model.frame-rate.cells = 3: expected a divisor of the hop, 8"),
         ({"cells": 8, "analysis_overlap": 3}, "a window of an even number of samples, not 3"),
     ],
