@@ -24,7 +24,7 @@ LAYERS = [
         *("evaluation.abx", "evaluation.bundle", "evaluation.codecs"),
         *("evaluation.pairs", "evaluation.world", "evaluation.generated"),
     },
-    {"evaluation.sweep", "evaluation.detector"},
+    {"evaluation.sweep", "evaluation.detector", "evaluation.groups"},
     {"experiments"},
     {"tpu_plan"},
     {"cli"},

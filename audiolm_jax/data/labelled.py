@@ -43,7 +43,7 @@ def read_labels(index: ClipIndex, column: str, classes: Sequence[str] = ()) -> L
     """The classes of the clips by a column: "speaker", or one of metadata.tsv; `classes` in their
     order, or all that occur, sorted. InputError for a clip without a class or of another one, for a
     class without clips to train on, and for fewer than two classes."""
-    where, names = index.config.source, _entries(index, column)
+    where, names = index.config.source, entries_of(index, column)
     if "" in names:
         clip = index.clips[names.index("")]
         raise InputError(
@@ -70,7 +70,7 @@ def read_labels(index: ClipIndex, column: str, classes: Sequence[str] = ()) -> L
     return labels
 
 
-def _entries(index: ClipIndex, column: str) -> list[str]:
+def entries_of(index: ClipIndex, column: str) -> list[str]:
     """Of each clip what a column says, "" if it says nothing."""
     if column in _OF_CLIPS:
         codes, values = index.clips.words(column)

@@ -33,6 +33,7 @@ KINDS = {
         "evaluation.world.experiment:WorldExperiment",
         "evaluation.detector.material:DetectorMaterialExperiment",
         "evaluation.detector.experiment:DetectorEvaluateExperiment",
+        "evaluation.groups.experiment:GroupsExperiment",
     ),
 }
 

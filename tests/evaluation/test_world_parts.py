@@ -166,7 +166,7 @@ def said(words, known, pairs=0, legal=0, sentences=0, whole=0):
 
 def test_means_of_endings_are_ratios_of_sums_over_prompts():
     def ending(prompt, seed, what, similar):
-        return Ending("a", prompt, "ann", seed, "", what, similar)
+        return Ending("a", f"{prompt}.wav", prompt, "ann", seed, "", what, similar)
 
     near, far = Similarity(0.9, 0.5, "ann"), Similarity(0.4, 0.8, "bob")
     endings = [

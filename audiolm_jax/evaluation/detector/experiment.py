@@ -85,7 +85,7 @@ class DetectorEvaluateExperiment(Evaluation):
         threshold = detector.calibration.threshold
         rows: list[Verdicts] = []
         bins: tuple[Bin, ...] = ()
-        by_file, error = dict[str, float](), 0.0
+        by_file, kinds, error = dict[str, float](), dict[str, str](), 0.0
         odds, labels, paths = self._hear(detector, indexes[""], tuple(DISTURBANCES))
         own = labels < 2
         for name, heard in odds.items():
@@ -93,6 +93,7 @@ class DetectorEvaluateExperiment(Evaluation):
             if name == AS_IT_IS:
                 bins, error = reliability(heard[own], labels[own])
                 by_file = dict(zip(paths, heard.tolist(), strict=True))
+                kinds = dict(zip(paths, (_CLASSES[n] for n in labels), strict=True))
                 if (raw := heard[labels == 2]).size:
                     label = "originals, through no codec"
                     rows.append(verdicts(label, raw, 0 * labels[labels == 2], threshold, self.seed))
@@ -111,6 +112,7 @@ class DetectorEvaluateExperiment(Evaluation):
             "reliability": [dataclasses.asdict(one) for one in bins],
             "expected_calibration_error": error,
             "log_odds": by_file,
+            "kinds": kinds,
         }
 
     def _hear(

@@ -179,6 +179,7 @@ class Judgement:
             found.append(
                 Ending(
                     system=system.label,
+                    clip_id=stretch.clip.clip_id,
                     prompt=stretch.name,
                     speaker=stretch.clip.speaker,
                     seed=seed,

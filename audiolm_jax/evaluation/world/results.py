@@ -1,6 +1,7 @@
 """What was measured of every clip, and its means by system."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ class Ending:
     """One ending of one prompt."""
 
     system: str  # label
+    clip_id: str  # of the recording that the prompt begins
     prompt: str  # name of the stretch: intervals are over these
     speaker: str
     seed: int
@@ -45,29 +47,30 @@ class Measure:
     name: str  # key in JSON
     heading: str
     digits: int
-    bar: str  # what is asked of the models, "" for nothing
+    higher_is_better: bool | None  # None: neither is
+    bar: str = ""  # what is asked of the models, "" for nothing
 
 
 ENDING_MEASURES = (
-    Measure("words_a_second", "words a second", 2, ""),
-    Measure("known", "words of the world, %", 1, "at least 85"),
-    Measure("legal", "legal pairs, %", 1, "at least 60"),
-    Measure("whole", "whole sentences, %", 1, ""),
-    Measure("own_first", "own speaker first, %", 1, "at least 80"),
-    Measure("own", "cosine to own speaker", 3, ""),
-    Measure("other", "to the nearest other", 3, ""),
+    Measure("words_a_second", "words a second", 2, None),
+    Measure("known", "words of the world, %", 1, True, "at least 85"),
+    Measure("legal", "legal pairs, %", 1, True, "at least 60"),
+    Measure("whole", "whole sentences, %", 1, True),
+    Measure("own_first", "own speaker first, %", 1, True, "at least 80"),
+    Measure("own", "cosine to own speaker", 3, True),
+    Measure("other", "to the nearest other", 3, None),
 )
 READING_MEASURES = (
-    Measure("wer", "WER, %", 1, "at most 15"),
-    Measure("spelled_wer", "as spelled, %", 1, ""),
-    Measure("known", "words of the world, %", 1, ""),
-    Measure("legal", "legal pairs, %", 1, ""),
-    Measure("whole", "whole sentences, %", 1, ""),
-    Measure("words_a_second", "words a second", 2, ""),
+    Measure("wer", "WER, %", 1, False, "at most 15"),
+    Measure("spelled_wer", "as spelled, %", 1, False),
+    Measure("known", "words of the world, %", 1, True),
+    Measure("legal", "legal pairs, %", 1, True),
+    Measure("whole", "whole sentences, %", 1, True),
+    Measure("words_a_second", "words a second", 2, None),
 )
 _Item = TypeVar("_Item", Ending, Reading)
-_Ratio = tuple[int | float, int | float]
-_SAID: dict[str, Callable[[Said], _Ratio]] = {
+Ratio = tuple[int | float, int | float]
+_SAID: dict[str, Callable[[Said], Ratio]] = {
     "words_a_second": lambda said: (said.words, said.seconds),
     "known": lambda said: (100 * said.known, said.words),
     "legal": lambda said: (100 * said.legal, said.pairs),
@@ -83,21 +86,32 @@ class Row:
     means: dict[str, Estimate | None]
 
 
+def ending_ratio(name: str, ending: Ending, measures_speakers: bool) -> Ratio:
+    """What one ending adds to the sums of a measure. A silent ending has no cosines, and its own
+    speaker is not first."""
+    if name in _SAID:
+        return _SAID[name](ending.said)
+    similarity = ending.similarity
+    if name == "own_first" and measures_speakers:
+        return 100.0 * (similarity is not None and similarity.is_own_first), 1
+    if similarity is None:
+        return 0, 0
+    return (similarity.own if name == "own" else similarity.best_other), 1
+
+
+def reading_ratio(name: str, reading: Reading) -> Ratio:
+    """What one reading adds to the sums of a measure."""
+    if name in _SAID:
+        return _SAID[name](reading.said)
+    errors = reading.errors
+    return 100 * (errors.errors if name == "wer" else errors.spelled), errors.words
+
+
 def summarize_endings(
     labels: Sequence[str], endings: Sequence[Ending], measures_speakers: bool, seed: int
 ) -> tuple[Row, ...]:
-    """A row for each system. A silent ending has no cosines, and its own speaker is not first."""
-
-    def ratio(name: str, ending: Ending) -> _Ratio:
-        if name in _SAID:
-            return _SAID[name](ending.said)
-        similarity = ending.similarity
-        if name == "own_first" and measures_speakers:
-            return 100.0 * (similarity is not None and similarity.is_own_first), 1
-        if similarity is None:
-            return 0, 0
-        return (similarity.own if name == "own" else similarity.best_other), 1
-
+    """A row for each system."""
+    ratio = functools.partial(ending_ratio, measures_speakers=measures_speakers)
     return _rows(labels, ENDING_MEASURES, endings, lambda ending: ending.prompt, ratio, seed)
 
 
@@ -105,15 +119,8 @@ def summarize_readings(
     labels: Sequence[str], readings: Sequence[Reading], seed: int
 ) -> tuple[Row, ...]:
     """A row for each system."""
-
-    def ratio(name: str, reading: Reading) -> _Ratio:
-        if name in _SAID:
-            return _SAID[name](reading.said)
-        errors = reading.errors
-        wrong = errors.errors if name == "wer" else errors.spelled
-        return 100 * wrong, errors.words
-
-    return _rows(labels, READING_MEASURES, readings, lambda reading: reading.clip_id, ratio, seed)
+    by_clip = lambda reading: reading.clip_id  # noqa: E731
+    return _rows(labels, READING_MEASURES, readings, by_clip, reading_ratio, seed)
 
 
 def _rows(
@@ -121,7 +128,7 @@ def _rows(
     measures: Sequence[Measure],
     items: Sequence[_Item],
     key: Callable[[_Item], str],
-    ratio: Callable[[str, _Item], _Ratio],
+    ratio: Callable[[str, _Item], Ratio],
     seed: int,
 ) -> tuple[Row, ...]:
     rows = []
@@ -133,7 +140,7 @@ def _rows(
     return tuple(rows)
 
 
-def _mean(keys: Sequence[str], ratios: Sequence[_Ratio], seed: int) -> Estimate | None:
+def _mean(keys: Sequence[str], ratios: Sequence[Ratio], seed: int) -> Estimate | None:
     """The sums of equal keys are one draw of the bootstrap."""
     sums: dict[str, np.ndarray] = {}
     for key, ratio in zip(keys, ratios, strict=True):
