@@ -24,7 +24,10 @@ LAYERS = [
         *("evaluation.abx", "evaluation.bundle", "evaluation.codecs"),
         *("evaluation.pairs", "evaluation.world", "evaluation.generated"),
     },
-    {"evaluation.sweep", "evaluation.detector", "evaluation.groups"},
+    {
+        *("evaluation.sweep", "evaluation.detector"),
+        *("evaluation.groups", "evaluation.listening"),
+    },
     {"experiments"},
     {"tpu_plan"},
     {"cli"},

@@ -34,6 +34,8 @@ KINDS = {
         "evaluation.detector.material:DetectorMaterialExperiment",
         "evaluation.detector.experiment:DetectorEvaluateExperiment",
         "evaluation.groups.experiment:GroupsExperiment",
+        "evaluation.listening.experiment:ListeningExperiment",
+        "evaluation.listening.score:ListeningScoreExperiment",
     ),
 }
 

@@ -4,6 +4,7 @@ is one file with everything inside it, and its policy forbids the browser to loa
 import abc
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from audiolm_jax.evaluation.page.listening import Example, players
 from audiolm_jax.evaluation.page.palette import PALETTES
@@ -29,21 +30,32 @@ class Page(abc.ABC):
 
     def render(self) -> str:
         """The page as text; equal content gives equal text."""
-        import jinja2
+        return (
+            environment()
+            .get_template("page.html.j2")
+            .render(
+                content=self,
+                sections={
+                    key: heading for key, (heading, shown) in self.sections().items() if shown
+                },
+                palettes=PALETTES,
+                players=players(self.examples, self.sample_rate_hz),
+                training_charts=training_charts(self.trainers),
+            )
+        )
 
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader(__name__.rpartition(".")[0]),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters |= {"number": number, "duration": duration}
-        return environment.get_template("page.html.j2").render(
-            content=self,
-            sections={key: heading for key, (heading, shown) in self.sections().items() if shown},
-            palettes=PALETTES,
-            players=players(self.examples, self.sample_rate_hz),
-            training_charts=training_charts(self.trainers),
-        )
+
+def environment() -> Any:
+    """The templates, as a `jinja2.Environment`."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__.rpartition(".")[0]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {"number": number, "duration": duration}
+    return found
