@@ -184,7 +184,7 @@ class Pipeline:
         taken = speech
         if not isinstance(taken, Prompt):
             taken = self.take(taken, rate_hz, name="speech", is_whole=True)
-        generated = self.generator.revoice(taken.samples, seed, progress)
+        generated = self.generator.revoice([taken.samples], [seed], progress)[0]
         provenance = self._provenance(seed, None, taken) | {"prompt_seconds": 0.0}
         return self._result(generated, provenance, taken.notes)
 

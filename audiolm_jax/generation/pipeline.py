@@ -103,20 +103,35 @@ class Generator:
         return self._run([self._empty_track(seed, frames) for seed in seeds], progress)
 
     def revoice(
-        self, speech: Float[np.ndarray, " s"], seed: int, progress: Progress | None = None
-    ) -> Generated:
+        self,
+        speeches: Sequence[Float[np.ndarray, " _"]],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Generated]:
         """The paper's acoustic generation: the speech's own semantic tokens, sampled acoustics.
 
         Speech is at least one semantic frame, and cut to whole frames.
         """
-        semantic = self._hear(self._whole_frames(speech, "speech"))
-        track = self._empty_track(seed, len(semantic) * self._ratio)
-        for number, window in enumerate(track.windows):
-            first = (len(track.codes) - window.context) // self._ratio
-            last = (len(track.codes) + window.frames) // self._ratio
-            job = Job(track, window, number, semantic[first:last], may_end=False)
-            self._write_acoustics([job], progress)
-        return self._result(track)
+        heard: list[tuple[Track, np.ndarray]] = []
+        for number, (speech, seed) in enumerate(zip(speeches, seeds, strict=True)):
+            name = "speech" if len(speeches) == 1 else f"speech {number}"
+            semantic = self._hear(self._whole_frames(speech, name))
+            heard.append((self._empty_track(seed, len(semantic) * self._ratio), semantic))
+        number = 0
+        while jobs := self._revoicing(heard, number):
+            self._write_acoustics(jobs, progress)
+            number += 1
+        return [self._result(track) for track, _ in heard]
+
+    def _revoicing(self, heard: list[tuple[Track, np.ndarray]], number: int) -> list[Job]:
+        """The next window of every track that has one."""
+        jobs = []
+        for track, semantic in heard:
+            if (window := next(track.windows, None)) is not None:
+                first = (len(track.codes) - window.context) // self._ratio
+                last = (len(track.codes) + window.frames) // self._ratio
+                jobs.append(Job(track, window, number, semantic[first:last], may_end=False))
+        return jobs
 
     def speak(
         self,

@@ -4,7 +4,6 @@ audiolm evaluate configs/stories/evaluate_codec_known.py
 audiolm evaluate configs/stories/groups.py
 """
 
-import dataclasses
 from pathlib import Path
 
 from defaults import RUNS

@@ -142,7 +142,7 @@ def test_stage_2_may_end_once_stage_1_has_ended_and_then_the_recording_ends(call
 
 
 def test_revoice_tells_each_window_the_tokens_of_its_own_time(calls):
-    result = recorded_generator().revoice(numbered(180), 0)
+    result = recorded_generator().revoice([numbered(180)], [0])[0]
     assert not of_stage(calls, "semantic")
     first, second, third = of_stage(calls, "coarse")
     z = np.arange(0, 180, 2)

@@ -98,9 +98,19 @@ def test_sample_from_nothing(generator):
 
 def test_revoice_keeps_the_duration(generator):
     speech = voice(2.9, 130)
-    result = generator.revoice(speech, 0)
+    (result,) = generator.revoice([speech], [0])
     assert len(result.samples) == len(speech) // 640 * 640
-    np.testing.assert_array_equal(result.samples, generator.revoice(speech, 0).samples)
+    np.testing.assert_array_equal(result.samples, generator.revoice([speech], [0])[0].samples)
+
+
+def test_revoiced_together_as_alone(generator):
+    """Speech of several windows beside shorter speech, in any order."""
+    speeches, seeds = [voice(2.9, 130), voice(0.7, 180), voice(2.1, 220)], [3, 1, 2]
+    together = generator.revoice(speeches, seeds)
+    for speech, seed, result in zip(speeches, seeds, together, strict=True):
+        alone = generator.revoice([speech], [seed])[0]
+        np.testing.assert_array_equal(result.codes, alone.codes)
+        np.testing.assert_array_equal(result.samples, alone.samples)
 
 
 @pytest.mark.slow

@@ -76,8 +76,9 @@ class FakeGenerator:
     def sample(self, seconds, seeds, progress=None):
         return self.continue_audio([np.zeros(0, np.float32) for _ in seeds], seconds, seeds)
 
-    def revoice(self, speech, seed, progress=None):
-        return self._make(np.zeros(0, np.float32), len(speech) / self.sample_rate_hz, seed)
+    def revoice(self, speeches, seeds, progress=None):
+        empty, rate = np.zeros(0, np.float32), self.sample_rate_hz
+        return [self._make(empty, len(x) / rate, n) for x, n in zip(speeches, seeds, strict=True)]
 
     def stream(self, prompt, seconds, seed, progress=None):
         return FakeStream(self._make(prompt, seconds, seed))

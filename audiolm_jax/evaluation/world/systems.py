@@ -137,8 +137,8 @@ class Sounds:
             sounds = [self.index.load(clips[x.place]) for x in some]
             if system.kind == "codec":
                 return [self._decoded(samples) for samples in sounds]
-            pairs = zip(sounds, some, strict=True)
-            return [generator.revoice(samples, x.seed).samples for samples, x in pairs]
+            made = generator.revoice(sounds, [x.seed for x in some])
+            return [result.samples for result in made]
 
         keep_sounds(wanted, make, self._rate_hz)
         return wanted
