@@ -29,6 +29,7 @@ LAYERS = [
         *("evaluation.groups", "evaluation.listening"),
     },
     {"experiments"},
+    {"evaluation.paper"},
     {"tpu_plan"},
     {"cli"},
     {"__main__"},

@@ -36,6 +36,7 @@ KINDS = {
         "evaluation.groups.experiment:GroupsExperiment",
         "evaluation.listening.experiment:ListeningExperiment",
         "evaluation.listening.score:ListeningScoreExperiment",
+        "evaluation.paper.experiment:PaperExperiment",
     ),
 }
 

@@ -1,0 +1,149 @@
+"""The paper's tables: tasks run once, kills lose nothing, figures are those of the records."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.paper.experiment import PaperExperiment, Row
+from audiolm_jax.evaluation.paper.figures import Figure, find_figure
+
+TASK = """
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+from audiolm_jax.evaluation.lifecycle import Evaluation
+
+@dataclasses.dataclass(frozen=True)
+class Task(Evaluation):
+    page: ClassVar[str] = "table.md"
+    record: ClassVar[str] = "report.json"
+    directory: str
+
+    def facts(self):
+        return {}
+
+    def data_facts(self):
+        return {}
+
+    def measure(self, facts):
+        log = Path(self.directory).parent / "log"
+        with log.open("a") as file:
+            file.write(f"{Path(self.directory).name}\\n")
+        if (Path(self.directory).parent / "kill").exists():
+            raise KeyboardInterrupt
+        (Path(self.directory) / "table.md").write_text("made")
+        means = {"wer": {"mean": MEAN, "low": 1.0, "high": 9.0, "clips": 7}, "cer": None}
+        return {"data": {}, "rows": [{"system": "codec", "means": means}]}
+
+def experiment():
+    return Task(DIRECTORY)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, name in enumerate(("first", "second")):
+        text = TASK.replace("MEAN", str(2.5 + number)).replace(
+            "DIRECTORY", repr(str(tmp_path / "runs" / name))
+        )
+        (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "runs").mkdir()
+    return tmp_path
+
+
+def row(task="first", **changes):
+    fields = {
+        "table": "Table II: words",
+        "what": "WER, codec",
+        "paper": "2.6",
+        "task": task,
+        "figure": "rows / codec / means / wer",
+    }
+    return Row(**(fields | changes))
+
+
+def experiment(folder, **changes):
+    fields = {
+        "directory": str(folder / "runs" / "paper"),
+        "title": "Beside the paper",
+        "tasks": tuple((name, str(folder / f"{name}.py")) for name in ("first", "second")),
+        "rows": (row(), row("second", paper="", what="again", scale=10.0, digits=2)),
+        "notes": ("<b>Mind</b> the difference.",),
+    }
+    return PaperExperiment(**(fields | changes))
+
+
+def test_figures_stand_beside_the_papers(folder):
+    page = experiment(folder).run()
+    text = (page.parent / "paper.md").read_text()
+    assert "## Table II: words" in text
+    assert "| WER, codec | 2.6 | 2.5 | 1.0 to 9.0 | 7 | first |" in text
+    assert "| again | \N{EN DASH} | 35.00 | 10.00 to 90.00 | 7 | second |" in text
+    shown = page.read_text()
+    assert "&lt;b&gt;Mind" in shown
+    assert "1.0 to 9.0" in shown
+    with (page.parent / "paper.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["paper"], float(line["ours"])) for line in lines] == [("2.6", 2.5), ("", 35.0)]
+    record = json.loads((page.parent / "paper.json").read_text())
+    assert record["rows"][0]["ours"] == dataclasses.asdict(Figure(2.5, 1.0, 9.0, 7))
+    assert set(record["seconds"]) == {"first", "second"}
+
+
+def test_a_kill_loses_no_finished_task(folder):
+    one = experiment(folder)
+    (folder / "runs" / "kill").touch()
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    (folder / "runs" / "kill").unlink()
+    one = experiment(folder)
+    first = json.loads(json.dumps(str(one.run())))
+    one.run()
+    assert (folder / "runs" / "log").read_text().split() == ["first", "first", "second"]
+    # A task measured anew changes the tables.
+    before = (folder / "runs" / "paper" / "paper.md").read_text()
+    (folder / "second.py").write_text((folder / "second.py").read_text().replace("3.5", "4.5"))
+    (folder / "runs" / "second" / "report.json").unlink()
+    assert str(one.run()) == first
+    assert (folder / "runs" / "paper" / "paper.md").read_text() != before
+    assert (folder / "runs" / "log").read_text().split()[3:] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ("rows / Opus", r"report.json: rows has no 'Opus'; expected codec"),
+        ("row", r"report.json: it has no 'row'; expected of, data, rows"),
+        ("rows / codec / means / cer", "is no figure: nothing was measured"),
+        ("rows / codec", r"rows / codec is no figure: \{"),
+        ("rows / codec / means / wer / mean / x", "mean has no 'x'; expected nothing below"),
+    ],
+)
+def test_a_figure_that_is_not_there_gets_one_line(folder, figure, message):
+    with pytest.raises(InputError, match=message):
+        experiment(folder, rows=(row(figure=figure),)).run()
+    assert not (folder / "runs" / "paper" / "paper.md").exists()
+
+
+def test_bad_lists_get_one_line(folder):
+    with pytest.raises(InputError, match="--rows: task 'third' is not among --tasks: first"):
+        experiment(folder, rows=(row("third"),))
+    with pytest.raises(InputError, match=r"--tasks .*: expected at least one"):
+        experiment(folder, tasks=())
+    with pytest.raises(InputError, match="no such config file"):
+        experiment(folder, tasks=(("first", str(folder / "none.py")),), rows=(row(),)).run()
+
+
+def test_entries_of_lists_go_by_their_names(tmp_path):
+    record = {
+        "rows": [
+            {"kind": "agreement", "group": "", "accuracy": {"mean": 0.6}},
+            {"kind": "agreement", "group": "type", "accuracy": {"mean": 0.9}},
+            {"condition": {"label": "light"}, "kbps": 6},
+        ]
+    }
+    assert find_figure(record, "rows / agreement / accuracy", tmp_path) == Figure(0.6)
+    assert find_figure(record, "rows / light / kbps", tmp_path) == Figure(6.0)
