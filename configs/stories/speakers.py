@@ -1,4 +1,4 @@
-"""The paper's speaker classifier on the 16 voices of the stories, with a quarter of its widths.
+"""The paper's speaker classifier on the 64 voices of the stories, with a quarter of its widths.
 Not run yet.
 
 audiolm train configs/stories/speakers.py
@@ -13,7 +13,7 @@ from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 STEPS = 2_000
 VOICES = (
     *("flite_awb", "flite_slt"),
-    *(f"hibari_{number:02d}" for number in (*range(1, 10), 11, 13, 14)),
+    *(f"hibari_{number:02d}" for number in (*range(1, 10), 11, *range(13, 63))),
     *("pico_gb", "pico_us"),
 )
 
