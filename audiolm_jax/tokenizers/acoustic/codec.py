@@ -152,7 +152,7 @@ class Codec(abc.ABC):
     ) -> None:
         """Fills `lengths` frames of `outputs`; inputs at or beyond `sizes` count as zeros."""
         per_input, per_output = half.units
-        lengths = np.where(lengths > 0, lengths + half.delay, 0)
+        lengths = lengths + np.int32(half.delay)
         for run in self._schedule(lengths, half.context):
             size = run[0][0].size
             rows = 1 if len(run[0]) == 1 else self.frames_at_once // size

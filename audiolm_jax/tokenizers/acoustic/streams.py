@@ -74,8 +74,8 @@ class Stream:
         """Results of what still waits; a partial last frame is filled with zeros."""
         results, rest = [self._half.empty], self._waiting
         if rest is not None and self._half.delay and (self._done or len(rest)):
-            silence = self._inputs(self._half.delay) + -len(rest) % self._half.units[0]
-            results.append(self.push(np.zeros((silence, *rest.shape[1:]), rest.dtype)))
+            silence = self._inputs(self._half.delay), *rest.shape[1:]
+            results.append(self.push(np.zeros(silence, rest.dtype)))
             rest = self._waiting
         self._is_finished = True
         frames = 0 if rest is None else -(-len(rest) // self._half.units[0]) - self._half.context
