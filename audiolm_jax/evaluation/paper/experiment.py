@@ -65,7 +65,7 @@ class PaperExperiment(Evaluation):
     """Heading of the page."""
     tasks: tuple[tuple[str, Place], ...]
     """(name, config file), in the order they run in."""
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
     """The figures."""
     notes: tuple[str, ...] = ()
     """What a reader must know to compare, a paragraph each."""
