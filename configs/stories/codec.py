@@ -10,7 +10,7 @@ Synthetic stories and four of the five real voices: the fifth is to be judged on
 import dataclasses
 from pathlib import Path
 
-from defaults import DATA, RUNS
+from defaults import CURVES, DATA, RUNS
 
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -48,5 +48,6 @@ def experiment() -> CodecExperiment:
             steps=STEPS,
             evaluate_every=500,
             checkpoint_every=100,
+            reference=f"{CURVES}/codec.jsonl",
         ),
     )

@@ -6,7 +6,7 @@ audiolm train configs/stories/encoder_3.py
 import dataclasses
 from pathlib import Path
 
-from defaults import RUNS
+from defaults import CURVES, RUNS
 
 from audiolm_jax.experiments.encoder import EncoderExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -35,5 +35,5 @@ def experiment() -> EncoderExperiment:
         optimizer=dataclasses.replace(
             second.optimizer, learning_rate=1.5e-3, warmup_steps=300, total_steps=STEPS
         ),
-        loop=dataclasses.replace(second.loop, steps=STEPS, reference=None),
+        loop=dataclasses.replace(second.loop, steps=STEPS, reference=f"{CURVES}/encoder_3.jsonl"),
     )
