@@ -22,8 +22,9 @@ _NOTES = (
     "(the paper: a classifier of 291). Pairs are of the closed world, by sums (the paper: sWUGGY "
     "in vocabulary and sBLIMP, by length).",
 )
-_CODEC = "codec round trip / means"
-_MORE = "endings / continued, T = 0.6 / means"
+_ALL, _REAL = "stories, 12 levels / means", "real recording / means"
+_CODEC, _MORE = "codec round trip / means", "continued, T = 0.6 / means"
+_DETECTED = "verdicts / as it is / accuracy"
 
 
 def experiment() -> PaperExperiment:
@@ -36,24 +37,20 @@ def experiment() -> PaperExperiment:
             *_abx("units", "6.7", "7.6"),
             *_abx("codec, 2 kbit/s", "22.4", "28.7"),
             *_abx("codec, 6 kbit/s", "17.8", "26.6"),
-            _of(
-                "evaluate_codec", "I", "ViSQOL", "3.9", "rows / stories, 12 levels / means / visqol"
+            Row("Table I", "ViSQOL, codec", "3.9", "evaluate_codec", f"rows / {_ALL} / visqol", 2),
+            Row("Table II", "WER, %", "2.5", "world", f"readings / {_REAL} / wer"),
+            Row("Table II", "WER, codec, %", "2.6", "world", f"readings / {_CODEC} / wer"),
+            Row(
+                "Table II", "WER, revoiced, %", "6.0", "world", "readings / revoiced / means / wer"
             ),
-            _of("world", "II", "WER, %", "2.5", "readings / real recording / means / wer"),
-            _of("world", "II", "WER, codec, %", "2.6", f"readings / {_CODEC} / wer"),
-            _of("world", "II", "WER, revoiced, %", "6.0", "readings / revoiced / means / wer"),
-            _of("world", "III", "own voice, codec, %", "100.0", f"endings / {_CODEC} / own_first"),
-            _of("world", "III", "own voice, continued, %", "92.6", f"{_MORE} / own_first"),
-            _share("pairs", "IV", "words in sentences", "83.7", _pairs("spot_in_sentence")),
-            _share("pairs", "IV", "words alone", "", _pairs("spot_the_word")),
-            _share("pairs", "IV", "agreement", "64.7", _pairs("agreement")),
-            _share(
-                "evaluate_detector",
-                "IV-H (the detector)",
-                "found",
-                "98.6",
-                "verdicts / as it is / accuracy",
+            Row(
+                "Table III", "voice, codec, %", "100.0", "world", f"endings / {_CODEC} / own_first"
             ),
+            Row("Table III", "continued, %", "92.6", "world", f"endings / {_MORE} / own_first"),
+            _share("Table IV", "words in sentences", "83.7", "pairs", _pairs("spot_in_sentence")),
+            _share("Table IV", "words alone", "", "pairs", _pairs("spot_the_word")),
+            _share("Table IV", "agreement", "64.7", "pairs", _pairs("agreement")),
+            _share("Section IV-H", "detector", "98.6", "evaluate_detector", _DETECTED),
         ),
         notes=_NOTES,
         licence="Synthetic speech by hibari-tts, SVOX Pico (Apache-2.0) and Flite (BSD-like).",
@@ -64,16 +61,12 @@ def _abx(what: str, *papers: str) -> tuple[Row, ...]:
     place = f"rows / {what} / scores / corrected"
     modes = zip(("within", "across"), papers, strict=True)
     return tuple(
-        _share("abx", "I", f"ABX {m}, {what}", p, f"{place} / {m} / error") for m, p in modes
+        _share("Table I", f"ABX {m}, {what}", p, "abx", f"{place} / {m} / error") for m, p in modes
     )
 
 
-def _of(task: str, table: str, what: str, paper: str, place: str) -> Row:
-    return Row(f"Table or section {table}", what, paper, task, place)
-
-
-def _share(task: str, table: str, what: str, paper: str, place: str) -> Row:
-    return Row(f"Table or section {table}", f"{what}, %", paper, task, place, scale=100.0)
+def _share(table: str, what: str, paper: str, task: str, place: str) -> Row:
+    return Row(table, f"{what}, %", paper, task, place, scale=100.0)
 
 
 def _pairs(kind: str) -> str:

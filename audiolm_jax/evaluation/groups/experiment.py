@@ -2,11 +2,12 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from audiolm_jax.artifacts.atomic import write_text
-from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
@@ -65,7 +66,11 @@ class GroupsExperiment(Evaluation):
 
     def data_facts(self) -> dict[str, Any]:
         """Of the recordings and of what the columns say."""
-        return self._facts(self._index())
+        from audiolm_jax.data.labelled import entries_of
+        from audiolm_jax.evaluation.world.selection import open_recordings
+
+        index = open_recordings(self.data)
+        return _facts(index, {name: entries_of(index, name) for name in self.columns})
 
     def measure(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Compares; writes the tables."""
@@ -73,10 +78,11 @@ class GroupsExperiment(Evaluation):
         from audiolm_jax.evaluation.groups.items import read_measured
         from audiolm_jax.evaluation.groups.split import Recordings, split
         from audiolm_jax.evaluation.groups.tables import csv_text, markdown
+        from audiolm_jax.evaluation.world.selection import open_recordings
 
-        index = self._index()
+        index = open_recordings(self.data)
         ids = [clip_id for clip_id, _, _ in index.clips.identities()]
-        columns = {name: entries_of(index, name) for name in ("speaker", *self.columns)}
+        columns = {name: entries_of(index, name) for name in self.columns}
         for name in self.columns:
             if not any(columns[name]):
                 raise InputError(
@@ -84,7 +90,9 @@ class GroupsExperiment(Evaluation):
                     "name it in metadata.tsv (audiolm audit tells which lists were read)"
                 )
         recordings = Recordings(
-            {clip_id: place for place, clip_id in enumerate(ids)}, columns["speaker"], columns
+            {clip_id: place for place, clip_id in enumerate(ids)},
+            entries_of(index, "speaker"),
+            columns,
         )
         measured = {label: read_measured(Path(place)) for label, place in self.reports}
         known = {found.system for of_report in measured.values() for found in of_report}
@@ -101,17 +109,12 @@ class GroupsExperiment(Evaluation):
         write_text(directory / "groups.csv", csv_text(rows))
         write_text(directory / self.page, text)
         tell(text)
-        return {"data": self._facts(index), "rows": [dataclasses.asdict(row) for row in rows]}
+        found = [dataclasses.asdict(row) for row in rows]
+        return {"data": _facts(index, columns), "rows": found}
 
-    def _index(self) -> "ClipIndex":
-        from audiolm_jax.data.index import index_folder, usable
 
-        index = index_folder(self.data)
-        return index if index.clips else usable(index)  # which says why there are none
-
-    def _facts(self, index: "ClipIndex") -> dict[str, Any]:
-        from audiolm_jax.artifacts.hashing import fingerprint
-        from audiolm_jax.data.labelled import entries_of
-
-        columns = {name: fingerprint(entries_of(index, name)) for name in self.columns}
-        return {"fingerprint": index.fingerprint, "columns": columns}
+def _facts(index: "ClipIndex", columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    return {
+        "fingerprint": index.fingerprint,
+        "columns": {name: fingerprint(entries) for name, entries in columns.items()},
+    }
