@@ -22,8 +22,9 @@ def experiment() -> CodecEvaluateExperiment:
         title="The codec of the stories on synthetic voices that it knows",
         data=dataclasses.replace(
             unheard.data,
-            source="data/stories/heldout_stories",
+            source="data/stories",  # where metadata.tsv is
             dataset="stories_unheard",
+            exclude=("train/*", "heldout_both/*", "heldout_speakers/*", "*_slow/*", "pairs/*"),
             max_seconds=8.0,
         ),
         levels=(12,),
