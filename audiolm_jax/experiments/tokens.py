@@ -39,6 +39,9 @@ class TokenizeExperiment(Experiment):
     """Run directory or model folder of the semantic tokenizer."""
     tokenize: TokenizeConfig = TokenizeConfig()
     """Shards and batches."""
+    codes: Place | None = None
+    """Token store of the same recordings and codec, with another semantic tokenizer: its codes are
+    taken, which saves most of the time. None: the codec makes them."""
     worker: str = "0/1"
     """Number of this process and how many share the work, such as 3/16, on machines that all see
     the recordings and the directory; with --distributed it is known. The last to end completes the
@@ -93,7 +96,8 @@ class TokenizeExperiment(Experiment):
         paths = {f"--{part} {getattr(self, part)}": getattr(self, part) for part in self.upstream()}
         check_unheard(index, {name: provenance_at(path) for name, path in paths.items()})
         load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
-        return precompute(index, load, at(self.directory), self.tokenize, worker)
+        codes = None if self.codes is None else at(self.codes)
+        return precompute(index, load, at(self.directory), self.tokenize, worker, codes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,11 +76,13 @@ def precompute(
     directory: Path,
     config: TokenizeConfig,
     worker: Worker = ALONE,
+    codes: Path | None = None,
 ) -> TokenStore | None:
     """Tokenizes every clip of both splits, or what is left of them, and opens the store; None if
     other processes are still writing some of it. A worker begins with its share and goes on with
     what nobody has begun. `load_tokenizers`, picklable and hashable, is called once for each device
-    in each process.
+    in each process. With `codes`, a store of the same clips and codec, its codes are taken and the
+    codec does not run.
 
     The codec gets each clip filled with zeros to whole semantic frames, so that the number of its
     frames is an exact multiple of the number of semantic tokens. To the semantic tokenizer, whose
@@ -96,9 +98,11 @@ def precompute(
             f"{directory}: holds tokens of fingerprint {store.fingerprint}, this run's have "
             f"{provenance.fingerprint}; delete the folder or choose another"
         )
+    if codes is not None:
+        _check_codes(TokenStore.open(codes).provenance, provenance, codes)
     directory.mkdir(parents=True, exist_ok=True)
     shards, counts = plan_shards(index, config)
-    writer = ShardWriter(directory, config.batch_clips, provenance)
+    writer = ShardWriter(directory, config.batch_clips, provenance, codes)
     paths = [directory / shard.name for shard in shards]
     if config.beam_options:
         from audiolm_jax.data.tokens.beam import run_pipeline
@@ -162,6 +166,39 @@ def _provenance(
     )
 
 
+def _check_codes(there: TokenProvenance, wanted: TokenProvenance, codes: Path) -> None:
+    """InputError unless a store's codes are what the codec would give here."""
+    same = (
+        ("the recordings", "data_fingerprint"),
+        ("the codec", "codec_fingerprint"),
+        ("the padding of clips", "padding"),
+    )
+    for what, name in same:
+        if (old := getattr(there, name)) != (new := getattr(wanted, name)):
+            raise InputError(
+                f"--codes {codes}: {what} of that store: {old!r}, of this run: {new!r}; leave it "
+                "out, and the codec makes them anew"
+            )
+    old, new = there.sizes.semantic_rate_hz, wanted.sizes.semantic_rate_hz
+    if old != new:
+        raise InputError(
+            f"--codes {codes}: its clips were filled up to whole semantic tokens of {old} Hz, this "
+            f"run's have {new} Hz; leave it out, and the codec makes codes anew"
+        )
+
+
+@functools.cache
+def _codes_of(directory: Path) -> tuple[TokenStore, dict[str, tuple[Split, int]]]:
+    """A store, and where in it each clip is."""
+    store = TokenStore.open(directory, verify=False)
+    places = {
+        clip_id: (split, number)
+        for split in SPLITS
+        for number, clip_id in enumerate(store.clip_ids(split))
+    }
+    return store, places
+
+
 @dataclasses.dataclass(frozen=True)
 class ShardWriter:
     """Writes shards that are not there."""
@@ -169,6 +206,7 @@ class ShardWriter:
     directory: Path
     batch_clips: int
     provenance: TokenProvenance
+    codes: Path | None = None  # a store to take codes from
 
     def is_written(self, shard: Shard) -> bool:
         """Whether it is there, of these tokenizers."""
@@ -206,20 +244,30 @@ class ShardWriter:
                 rows = [*range(len(some)), *[len(some) - 1] * (self.batch_clips - len(some))]
                 padded = [np.pad(samples, (0, filled.max() - len(samples))) for samples in audio]
                 stacked = np.stack([padded[row] for row in rows])
-                acoustic = codec.encode(AudioBatch(stacked, filled[rows]))
+                codes = self._codes(some, codec, AudioBatch(stacked, filled[rows]))
                 clusters = semantic.encode(AudioBatch(stacked[: len(some)], lengths))
-                codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
                 ids, tokens = np.asarray(clusters.ids), np.asarray(clusters.lengths)
                 for row, clip in enumerate(some):
                     yield TokenRecord(
                         clip_id=clip.clip_id,
-                        codes=codes[row, : frames[row]],
+                        codes=codes[row],
                         clusters=ids[row, : tokens[row]],
                         dataset=index.config.dataset,
                         speaker=clip.speaker,
                         text=clip.text,
                         source_rate_hz=clip.source_rate_hz,
                     )
+
+    def _codes(
+        self, clips: list[ClipInfo], codec: AcousticTokenizer, audio: AudioBatch
+    ) -> list[np.ndarray]:
+        """[t, q] of each clip, which `audio` begins with."""
+        if self.codes is None:
+            acoustic = codec.encode(audio)
+            codes, frames = np.asarray(acoustic.codes), np.asarray(acoustic.lengths)
+            return [codes[row, : frames[row]] for row in range(len(clips))]
+        store, places = _codes_of(self.codes)
+        return [store.tokens(*places[clip.clip_id])[1] for clip in clips]
 
 
 def _write_here(

@@ -245,6 +245,56 @@ def test_other_tokens_are_not_overwritten(index, tmp_path):
     assert contents(tmp_path / "store") == before
 
 
+def load_other_semantic():
+    return FakeCodec(), FakeSemantic(clusters=5, fingerprint="other")
+
+
+def load_other_semantic_and_no_codec():
+    return FakeCodec(fail_after=0), FakeSemantic(clusters=5, fingerprint="other")
+
+
+def test_codes_of_a_store_are_taken_for_those_of_its_codec(index, tmp_path):
+    """The same bytes as with the codec, however the first store was cut into shards."""
+    config = TokenizeConfig(shards=3)
+    whole = precompute(index, load_other_semantic, tmp_path / "whole", config)
+    precompute(index, load, tmp_path / "first", TokenizeConfig(shards=2))
+    taken = precompute(
+        index,
+        load_other_semantic_and_no_codec,
+        tmp_path / "taken",
+        config,
+        codes=tmp_path / "first",
+    )
+    assert contents(tmp_path / "taken") == contents(tmp_path / "whole")
+    assert (taken.fingerprint, taken.sizes.semantic_clusters) == (whole.fingerprint, 5)
+
+
+@pytest.mark.parametrize(
+    ("load_now", "heldout_percent", "reason"),
+    [
+        (load_other_codec, 25, "the codec of that store: 'codec', of this run: 'other'"),
+        (load_other_semantic, 50, "the recordings of that store"),
+        (
+            lambda: (FakeCodec(), FakeSemantic(hop_samples=3200, fingerprint="slow")),
+            25,
+            "filled up to whole semantic tokens of 25 Hz, this run's have 5 Hz",
+        ),
+    ],
+)
+def test_codes_of_anything_else_are_refused(index, tmp_path, load_now, heldout_percent, reason):
+    precompute(index, load, tmp_path / "first", TokenizeConfig(shards=1))
+    other = dataclasses.replace(index.config, heldout_percent=heldout_percent)
+    with pytest.raises(InputError, match=f"--codes .*{reason}"):
+        precompute(
+            scan(other),
+            load_now,
+            tmp_path / "store",
+            TokenizeConfig(),
+            codes=tmp_path / "first",
+        )
+    assert not (tmp_path / "store").exists()
+
+
 def test_unfinished_shards_of_another_codec_are_written_again(index, tmp_path):
     config = TokenizeConfig(shards=2)
     precompute(index, load_other_codec, tmp_path / "store", config)
