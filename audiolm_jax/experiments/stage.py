@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiolm_jax.artifacts.identity import Place
-from audiolm_jax.artifacts.run_folder import fingerprint_of
+from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.data.tokens.config import Reader
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment, TrainingData
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from audiolm_jax.data.tokens.mixture import TokenMixture
     from audiolm_jax.data.tokens.store import TokenStore
     from audiolm_jax.training.metrics import MetricsWriter
@@ -46,6 +48,9 @@ class StageExperiment(StepExperiment):
     """Crops in a step, over all devices."""
     train: StageTrainConfig = StageTrainConfig()
     """Losses."""
+    begin_at_centroids: bool = False
+    """Embeddings of semantic tokens begin as the centroids of `semantic`, at random angles, so that
+    units that sound alike begin alike; otherwise each for itself, as in the paper."""
     edge_share: float = 0.2
     """Share of the crops that begin where a recording begins or end where it ends, half of it each;
     the others lie anywhere. 0: all do, and of long recordings the model hardly sees an edge."""
@@ -86,7 +91,14 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.lm import train
         from audiolm_jax.training.optim import make_optimizer
 
-        return train.program(self.model, self.train, make_optimizer(self.optimizer))
+        optimizer = make_optimizer(self.optimizer)
+        centroids = self._centroids if self.begin_at_centroids else None
+        return train.program(self.model, self.train, optimizer, centroids)
+
+    def _centroids(self) -> "np.ndarray":
+        from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
+
+        return load_semantic_tokenizer(model_folder(self.semantic)).clustering.centroids
 
     def abstract_batch(self) -> Any:
         """`TokenBatch` of shapes."""

@@ -1,13 +1,15 @@
 """Training of one stage: next-token prediction on its target stream (AudioLM section III-C)."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float, Key
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
@@ -16,6 +18,7 @@ from audiolm_jax.lm.legal import legal_losses, targets_of
 from audiolm_jax.lm.losses import TokenLosses, sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
 from audiolm_jax.nn.state_arrays import named_leaves
+from audiolm_jax.stages import FIRST_ID
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
@@ -55,12 +58,37 @@ def align(batch: TokenBatch, multiple: int) -> TokenBatch:
     return jax.tree.map(lambda x: jnp.pad(x, padding), batch)
 
 
+def begin_at_centroids(
+    decoder: Decoder, centroids: Float[np.ndarray, "k d"], key: Key[Array, ""]
+) -> None:
+    """Gives units that sound alike like embeddings: those of semantic tokens, and the columns of
+    the output that predict them, become random projections of `centroids`, as large as the random
+    start is. Where the stage has no semantic tokens it does nothing.
+    """
+    stage, width = decoder.stage, decoder.config.width
+    if not stage.reads_semantic:
+        return
+    centered = centroids - centroids.mean(axis=0)
+    scale = np.sqrt(np.mean(np.square(centered)) * centroids.shape[1])
+    projection = jax.random.normal(key, (centroids.shape[1], width))
+    rows = jnp.asarray(centered / scale, jnp.float32) @ projection
+    units = slice(FIRST_ID, FIRST_ID + stage.semantic_clusters)
+    table = decoder.embedding.embedding
+    table[...] = table[...].at[units].set(rows)
+    if decoder.output is not None and stage.name == "semantic":
+        kernel = decoder.output.kernel
+        spread = jnp.std(kernel[...][:, units])
+        kernel[...] = kernel[...].at[:, units].set(spread * rows.T)
+
+
 def program(
     model_config: StageModelConfig,
     train_config: StageTrainConfig,
     optimizer: optax.GradientTransformation,
+    centroids: Callable[[], np.ndarray] | None = None,
 ) -> TrainProgram:
-    """The pure functions of a stage's trainer; its batches are `TokenBatch`.
+    """The pure functions of a stage's trainer; its batches are `TokenBatch`. With `centroids`, which
+    loads those of the semantic tokenizer, `begin_at_centroids` follows the random start.
 
     The optimizer gets gradients of the mean loss per token. Metrics are means over the tokens with
     weight: `loss` (nats), `z_loss` (unscaled), `accuracy`, `loss/<row>` for each of
@@ -73,7 +101,10 @@ def program(
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_decoder(model_config, jax.random.key(0))))
 
     def init(key: Array) -> TrainState:
-        params = nnx.state(make_decoder(model_config, key))
+        decoder = make_decoder(model_config, key)
+        if centroids is not None:
+            begin_at_centroids(decoder, centroids(), jax.random.fold_in(key, 1))
+        params = nnx.state(decoder)
         return TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params), {})
 
     def losses_of(

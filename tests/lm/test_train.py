@@ -14,7 +14,7 @@ from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
 from audiolm_jax.lm.train import TPU_TILE, align, program
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
-from audiolm_jax.stages import StageConfig, build_sequence, level_rows
+from audiolm_jax.stages import FIRST_ID, StageConfig, build_sequence, level_rows
 from audiolm_jax.types import TokenBatch
 
 STAGE = StageConfig(
@@ -51,6 +51,43 @@ def make_batch(seed, rows=8):
 @pytest.fixture(scope="module")
 def trainer():
     return program(CONFIG, StageTrainConfig(), optax.adam(3e-3))
+
+
+@pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
+def test_units_that_sound_alike_begin_alike(name):
+    """Embeddings of units keep the angles of their centroids; all else begins as it would."""
+    rng = np.random.default_rng(0)
+    centroids = 5 + rng.normal(0, 3, (8, 40))
+    centroids[1] = centroids[0] + rng.normal(0, 0.1, 40)
+    wide = dataclasses.replace(DECODER, width=512)
+    model = StageModelConfig(dataclasses.replace(STAGE, name=name), wide)
+    optimizer, key = optax.sgd(0.1), jax.random.key(3)
+    plain = program(model, StageTrainConfig(), optimizer)
+    begun = program(model, StageTrainConfig(), optimizer, lambda: centroids)
+    before = plain.export(plain.init(key))
+    after = begun.export(jax.jit(begun.init)(key))
+    units, changed = slice(FIRST_ID, FIRST_ID + 8), set()
+    for leaf, old in before.items():
+        new, old = np.asarray(after[leaf]), np.asarray(old)
+        if np.allclose(new, old, atol=1e-6):
+            continue
+        changed.add(leaf)
+        rows, others = (new, old) if leaf.startswith("embedding") else (new.T, old.T)
+        kept = np.delete(np.arange(len(rows)), np.r_[units])
+        np.testing.assert_allclose(rows[kept], others[kept], atol=1e-6)
+        rows = rows[units]
+        assert 0.8 < rows.std() / others[units].std() < 1.25
+        centered = centroids - centroids.mean(axis=0)
+        cosines = [
+            x @ x.T for x in (y / np.linalg.norm(y, axis=1)[:, None] for y in (rows, centered))
+        ]
+        assert cosines[0][0, 1] > 0.99
+        assert np.abs(cosines[0] - cosines[1]).max() < 0.15
+    expected = {
+        "semantic": {"embedding.embedding", "output.kernel"},
+        "coarse": {"embedding.embedding"},
+    }
+    assert changed == expected.get(name, set())
 
 
 @pytest.fixture(scope="module")
