@@ -87,8 +87,8 @@ def program(
     optimizer: optax.GradientTransformation,
     centroids: Callable[[], np.ndarray] | None = None,
 ) -> TrainProgram:
-    """The pure functions of a stage's trainer; its batches are `TokenBatch`. With `centroids`, which
-    loads those of the semantic tokenizer, `begin_at_centroids` follows the random start.
+    """The pure functions of a stage's trainer; its batches are `TokenBatch`. With `centroids`,
+    which loads those of the semantic tokenizer, `begin_at_centroids` follows the random start.
 
     The optimizer gets gradients of the mean loss per token. Metrics are means over the tokens with
     weight: `loss` (nats), `z_loss` (unscaled), `accuracy`, `loss/<row>` for each of
