@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
 from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.cli.console import show_errors_alone
+from audiolm_jax.cli.extras import check_installed
 from audiolm_jax.cli.options import parse, parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
@@ -120,6 +121,8 @@ def configured(verb: str, arguments: Sequence[str]) -> Experiment:
             f"it is for audiolm {experiment.verb}"
         )
     experiment = parse(type(experiment), arguments[1:], f"audiolm {verb} {path}", experiment)
+    if not plannable:
+        check_installed(experiment.needs, str(path))
     if verb == "evaluate" and is_remote(experiment.directory):
         raise InputError(f"--directory {experiment.directory}: expected a folder of this machine")
     return experiment

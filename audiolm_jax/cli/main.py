@@ -85,6 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _stopped(words[0])
         if debug:
             raise
+        if isinstance(error, ModuleNotFoundError):
+            from audiolm_jax.cli.extras import what_brings
+
+            if line := what_brings(error.name or ""):
+                print(f"audiolm {words[0]}: {line}", file=sys.stderr)
+                return 2
         text = " ".join(str(error).split())[:500]
         print(
             f"audiolm {words[0]}: unexpected {type(error).__name__}: {text} (--debug shows where)",

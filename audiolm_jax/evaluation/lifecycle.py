@@ -24,6 +24,11 @@ class Evaluation(Experiment):
     page: ClassVar[str]  # the file of the directory that people read
     record: ClassVar[str]
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Those of a page to open in a browser, if it writes one."""
+        return ("jinja2", "matplotlib", "PIL") if self.page.endswith(".html") else ()
+
     @abc.abstractmethod
     def facts(self) -> dict[str, Any]:
         """What decides the result beside config and recordings: fingerprints, hashes, versions."""

@@ -18,6 +18,11 @@ class Experiment(abc.ABC):
     directory: str
     """Where its results go."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Modules of optional packages that it imports, looked for before anything is begun."""
+        return ()
+
     @abc.abstractmethod
     def run(self) -> Path:
         """Runs it, or goes on with it; returns what was written. Left alone if it is finished."""

@@ -50,6 +50,11 @@ class TokenizeExperiment(Experiment):
     def __post_init__(self) -> None:
         read_worker(self.worker)
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The format of the store, and Beam if it is to do it."""
+        return ("array_record", "apache_beam") if self.tokenize.beam_options else ("array_record",)
+
     def upstream(self) -> dict[str, str]:
         """Both tokenizers."""
         return {"codec": fingerprint_of(self.codec), "semantic": fingerprint_of(self.semantic)}

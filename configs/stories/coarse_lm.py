@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 5 s, the first 2 of 12 levels."""
-    return stage("coarse", 5.0, "coarse_lm", batch_size=6, steps=1400)
+    return stage("coarse", 5.0, "coarse_lm", batch_size=6, steps=2400)

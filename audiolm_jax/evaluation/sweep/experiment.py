@@ -93,6 +93,11 @@ class SweepExperiment(Evaluation):
             raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Figures, and the classifier that is the speaker probe."""
+        return ("matplotlib", "sklearn") if self.speaker_probe else ("matplotlib",)
+
+    @property
     def _most_clusters(self) -> KmeansConfig:
         return dataclasses.replace(self.kmeans, clusters=max(self.clusters))
 
