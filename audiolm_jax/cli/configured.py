@@ -11,6 +11,7 @@ from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.extras import check_installed
 from audiolm_jax.cli.options import parse, parse_known
+from audiolm_jax.cli.start import introduce
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.experiments.load import kinds_of, load_experiment
@@ -84,6 +85,7 @@ def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
         if not is_first_host():
             show_errors_alone()
         use_compilation_cache()
+        introduce(experiment)
         experiment.run()
 
 
@@ -92,6 +94,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     if not _asks_for_help("evaluate", arguments):
         experiment = configured("evaluate", arguments)
         use_compilation_cache()
+        introduce(experiment)
         experiment.run()
 
 

@@ -85,12 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _stopped(words[0])
         if debug:
             raise
-        if isinstance(error, ModuleNotFoundError):
-            from audiolm_jax.cli.extras import what_brings
-
-            if line := what_brings(error.name or ""):
-                print(f"audiolm {words[0]}: {line}", file=sys.stderr)
-                return 2
+        if line := _missing(error):
+            print(f"audiolm {words[0]}: {line}", file=sys.stderr)
+            return 2
         text = " ".join(str(error).split())[:500]
         print(
             f"audiolm {words[0]}: unexpected {type(error).__name__}: {text} (--debug shows where)",
@@ -113,6 +110,19 @@ def program() -> None:
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _missing(error: Exception) -> str | None:
+    """One line if what failed is that a package or a device is not there."""
+    if isinstance(error, ModuleNotFoundError):
+        from audiolm_jax.cli.extras import what_brings
+
+        return what_brings(error.name or "")
+    if "jax" not in sys.modules:
+        return None
+    from audiolm_jax.cli.start import missing_device
+
+    return missing_device()
 
 
 def _stopped(verb: str) -> int:
