@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
-from audiolm_jax.artifacts.storage import is_remote
+from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.extras import check_installed
 from audiolm_jax.cli.options import parse, parse_known
@@ -78,6 +78,7 @@ def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
     if _asks_for_help(verb, arguments):
         return
     from audiolm_jax.training.distributed import is_first_host, joined
+    from audiolm_jax.training.shared_folder import check_shared
 
     processes, rest = parse_known(Processes, arguments, f"audiolm {verb}")
     experiment = configured(verb, rest)
@@ -86,6 +87,8 @@ def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
             show_errors_alone()
         use_compilation_cache()
         introduce(experiment)
+        if processes.config is not None:
+            check_shared(at(experiment.directory))
         experiment.run()
 
 
