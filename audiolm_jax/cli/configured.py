@@ -87,7 +87,7 @@ def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
             show_errors_alone()
         use_compilation_cache()
         introduce(experiment)
-        if processes.config is not None:
+        if processes.config is not None and experiment.shares_directory:
             check_shared(at(experiment.directory))
         experiment.run()
 

@@ -15,6 +15,9 @@ class Experiment(abc.ABC):
     verb: ClassVar[str]
     """The verb of the command line that runs it: "train", "tokenize" or "evaluate"."""
 
+    shares_directory: ClassVar[bool] = True
+    """Whether all hosts of a run must see its directory."""
+
     directory: str
     """Where its results go."""
 

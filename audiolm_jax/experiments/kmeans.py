@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.artifacts.local_copy import scratch_folder
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KmeansExperiment(TrainedExperiment):
     """Fit k-means on features of an encoder: the result is the semantic tokenizer."""
+
+    shares_directory: ClassVar[bool] = False  # each host finds or makes the features of its share
 
     directory: Place
     """Run directory."""
@@ -100,7 +102,7 @@ class KmeansExperiment(TrainedExperiment):
         stop = StopRequest()
         with (
             name_full_disk(directory),
-            claim_run(directory, manifest),
+            claim_run(directory, manifest, (STATE, "features/*", MODEL)),
             _place_of_features(directory) as features,
         ):
             encoders = [encoder] if mesh is None else [encoder.on(x) for x in jax.local_devices()]

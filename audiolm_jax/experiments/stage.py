@@ -14,8 +14,6 @@ from audiolm_jax.experiments.trained import StepExperiment, TrainingData
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from audiolm_jax.data.tokens.mixture import TokenMixture
     from audiolm_jax.data.tokens.store import TokenStore
     from audiolm_jax.training.metrics import MetricsWriter
@@ -91,14 +89,17 @@ class StageExperiment(StepExperiment):
         from audiolm_jax.lm import train
         from audiolm_jax.training.optim import make_optimizer
 
-        optimizer = make_optimizer(self.optimizer)
-        centroids = self._centroids if self.begin_at_centroids else None
-        return train.program(self.model, self.train, optimizer, centroids)
+        return train.program(self.model, self.train, make_optimizer(self.optimizer))
 
-    def _centroids(self) -> "np.ndarray":
+    def _begin_at_centroids(self, params: Any, key: Any) -> Any:
+        """What `TrainingData.begin` is."""
+        import jax.numpy as jnp
+
+        from audiolm_jax.lm.train import begin_at_centroids
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
-        return load_semantic_tokenizer(model_folder(self.semantic)).clustering.centroids
+        clustering = load_semantic_tokenizer(model_folder(self.semantic)).clustering
+        return begin_at_centroids(params, key, self.model, jnp.asarray(clustering.centroids))
 
     def abstract_batch(self) -> Any:
         """`TokenBatch` of shapes."""
@@ -167,6 +168,7 @@ class StageExperiment(StepExperiment):
             batches=token_batches(tokens, stage, size, seed, rows, share, reader),
             heldout=heldout_batches(tokens, stage, size, rows=rows, limit=limit, reader=reader),
             facts=tokens.facts(),
+            begin=self._begin_at_centroids if self.begin_at_centroids else None,
             describe=describe_tokens(tokens, stage, size, seed, share),
             on_evaluate=None
             if self.sample_bundle is None

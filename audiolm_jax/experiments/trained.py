@@ -117,6 +117,7 @@ class TrainingData:
     heldout: Callable[[], Iterable[Any]]
     facts: dict[str, Any]  # fingerprints and counts, for the manifest
     describe: Callable[[int], list[str]]  # completed steps -> one line a row of the next batch
+    begin: Callable[[Any, Any], Any] | None = None  # as `loop.LoopContext` has it
     on_evaluate: "Callable[[int, TrainState, MetricsWriter], None] | None" = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)  # for the model folder
 
@@ -220,6 +221,7 @@ class StepExperiment(TrainedExperiment):
             model_flops=self.model_flops() if has_flops else None,
             filled=self.filled,
             describe=data.describe,
+            begin=data.begin,
             warm_start=None if warm_start is None else warm_start.take,
             on_evaluate=data.on_evaluate,
         )

@@ -1,12 +1,10 @@
 """Training of one stage: next-token prediction on its target stream (AudioLM section III-C)."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key
@@ -59,36 +57,36 @@ def align(batch: TokenBatch, multiple: int) -> TokenBatch:
 
 
 def begin_at_centroids(
-    decoder: Decoder, centroids: Float[np.ndarray, "k d"], key: Key[Array, ""]
-) -> None:
-    """Gives units that sound alike like embeddings: those of semantic tokens, and the columns of
-    the output that predict them, become random projections of `centroids`, as large as the random
-    start is. Where the stage has no semantic tokens it does nothing.
+    params: nnx.State, key: Key[Array, ""], model: StageModelConfig, centroids: Float[Array, "k d"]
+) -> nnx.State:
+    """Random parameters, of which units that sound alike have like embeddings: those of semantic
+    tokens, and the output's columns that predict them, become random projections of the semantic
+    tokenizer's `centroids`, as large as they were. Of a stage without semantic tokens nothing does.
     """
-    stage, width = decoder.stage, decoder.config.width
+    stage, width = model.stage, model.decoder.width
     if not stage.reads_semantic:
-        return
-    centered = centroids - centroids.mean(axis=0)
-    scale = np.sqrt(np.mean(np.square(centered)) * centroids.shape[1])
-    projection = jax.random.normal(key, (centroids.shape[1], width))
-    rows = jnp.asarray(centered / scale, jnp.float32) @ projection
+        return params
+    centered = centroids - centroids.mean(axis=0, keepdims=True)
+    scale = jnp.sqrt(jnp.mean(jnp.square(centered)) * centroids.shape[1])
+    projection = jax.random.normal(jax.random.fold_in(key, 1), (centroids.shape[1], width))
+    rows = (centered / scale) @ projection
     units = slice(FIRST_ID, FIRST_ID + stage.semantic_clusters)
+    decoder = nnx.merge(nnx.graphdef(nnx.eval_shape(lambda: make_decoder(model, key))), params)
     table = decoder.embedding.embedding
     table[...] = table[...].at[units].set(rows)
     if decoder.output is not None and stage.name == "semantic":
         kernel = decoder.output.kernel
         spread = jnp.std(kernel[...][:, units])
         kernel[...] = kernel[...].at[:, units].set(spread * rows.T)
+    return nnx.state(decoder)
 
 
 def program(
     model_config: StageModelConfig,
     train_config: StageTrainConfig,
     optimizer: optax.GradientTransformation,
-    centroids: Callable[[], np.ndarray] | None = None,
 ) -> TrainProgram:
-    """The pure functions of a stage's trainer; its batches are `TokenBatch`. With `centroids`,
-    which loads those of the semantic tokenizer, `begin_at_centroids` follows the random start.
+    """The pure functions of a stage's trainer; its batches are `TokenBatch`.
 
     The optimizer gets gradients of the mean loss per token. Metrics are means over the tokens with
     weight: `loss` (nats), `z_loss` (unscaled), `accuracy`, `loss/<row>` for each of
@@ -101,10 +99,7 @@ def program(
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_decoder(model_config, jax.random.key(0))))
 
     def init(key: Array) -> TrainState:
-        decoder = make_decoder(model_config, key)
-        if centroids is not None:
-            begin_at_centroids(decoder, centroids(), jax.random.fold_in(key, 1))
-        params = nnx.state(decoder)
+        params = nnx.state(make_decoder(model_config, key))
         return TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params), {})
 
     def losses_of(

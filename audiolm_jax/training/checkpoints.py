@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.artifacts.local_copy import local_folder
+from audiolm_jax.artifacts.run_folder import MODEL
 from audiolm_jax.artifacts.storage import (
     COMPLETE,
     BucketPath,
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "checkpoints_unreadable"
+# What a run directory holds once there is something to lose, for `manifest.claim_run`.
+KEPT = (f"{CHECKPOINTS}/[0-9]*", UNREADABLE, MODEL)
 _OVERHEAD_BYTES = 256 << 10  # of names, shapes and the record
 # Step and what is saved beside the arrays -> InputError for a checkpoint of something else.
 Check = Callable[[int, dict[str, Any]], None]

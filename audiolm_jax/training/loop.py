@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
-from audiolm_jax.training.checkpoints import Checkpoints, saved_steps
+from audiolm_jax.training.checkpoints import KEPT, Checkpoints, saved_steps
 from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
 from audiolm_jax.training.divergence import Describe, diverged
@@ -61,6 +61,8 @@ class LoopContext:
     # Rows of this host -> the shares of both that are no padding; the other hosts' are much alike.
     filled: Callable[[Batch], tuple[float, float]] = lambda rows: (1.0, 1.0)
     describe: Describe | None = None  # for the error of a loss that is not finite
+    # (parameters, key) -> what they begin as in place of random ones; compiled, on any mesh.
+    begin: Callable[[Any, jax.Array], Any] | None = None
     # Puts in the weights to start from, where there is no checkpoint yet.
     warm_start: Callable[[TrainState], TrainState] | None = None
     # (step, state, writer), at the end of each evaluation: sounds to listen to.
@@ -93,7 +95,7 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(name_full_disk(directory))
         watchdog = stack.enter_context(Watchdog(config.stall_seconds))
-        stack.enter_context(claim_run(directory, manifest))
+        stack.enter_context(claim_run(directory, manifest, KEPT))
         stack.enter_context(use_mesh(mesh, rules))
         checkpoints = stack.enter_context(Checkpoints(directory, config.keep_checkpoints))
         progress = stack.enter_context(Progress(config.steps, config.progress_seconds))
@@ -107,6 +109,9 @@ def train(
             done = saved = record["step"]
         else:
             state = jax.jit(init, out_shardings=shardings)(init_key)
+            if context.begin is not None:
+                begin = jax.jit(context.begin, out_shardings=shardings.params)
+                state = dataclasses.replace(state, params=begin(state.params, init_key))
             if context.warm_start is not None:
                 state = context.warm_start(state)
             done, saved = 0, None

@@ -1,8 +1,8 @@
 """What a run is: its manifest, and the claim of one process on one run directory.
 
-The manifest is written before step 0 and goes into every checkpoint. A run directory belongs to
-one config, one data set and one set of upstream models: whatever would mix two is refused. All of
-them are known by what they are, not by where they lie.
+The manifest is written before step 0 and goes into every checkpoint. From its first checkpoint on a
+run directory belongs to one config, one data set and one set of upstream models: whatever would mix
+two is refused. All of them are known by what they are, not by where they lie.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def build_manifest(
 
 
 @contextlib.contextmanager
-def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
+def claim_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]) -> Iterator[None]:
     """Makes this process, or the hosts of this run, the only trainer of a run directory.
 
     Of several hosts the first one does it for all; see `enter_run`. InputError at once if another
@@ -80,7 +80,7 @@ def claim_run(directory: Path, manifest: dict[str, Any]) -> Iterator[None]:
 
         def claim() -> str:
             stack.enter_context(only_writer(directory))
-            enter_run(directory, manifest)
+            enter_run(directory, manifest, evidence)
             return _identity(manifest)
 
         if from_first_host(claim) != _identity(manifest):
@@ -97,15 +97,17 @@ def _identity(manifest: dict[str, Any]) -> str:
     return json.dumps([without_places(manifest), fixed], sort_keys=True)
 
 
-def enter_run(directory: Path, manifest: dict[str, Any]) -> None:
+def enter_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]) -> None:
     """Writes the manifest of a run directory whose only writer this process is.
 
-    If there is one, config, seeds, data, upstream and warm_start must be the same, or InputError;
-    only `loop.steps` may have grown, which extends the run, places may be others, fields that came
-    since must do what was done before, and what `config.may_change` names may differ.
+    A start that failed before anything was kept leaves the directory free: a manifest counts once
+    there is `evidence`, a path in the directory that fits one of these patterns. Then config,
+    seeds, data, upstream and warm_start must be the same, or InputError; only `loop.steps` may have
+    grown, which extends the run, places may be others, fields that came since must do what was done
+    before, and what `config.may_change` names may differ.
     """
     path = directory / MANIFEST
-    if path.exists():
+    if path.exists() and any(any(directory.glob(pattern)) for pattern in evidence):
         there = read_manifest(directory)
         fixed = (differences(x, there.get(x, ABSENT), manifest.get(x, ABSENT)) for x in _FIXED)
         for name, old, new in itertools.chain(changes(there, manifest), *fixed):

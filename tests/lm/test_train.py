@@ -1,6 +1,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -12,8 +13,9 @@ from audiolm_jax.lm import decoder
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
-from audiolm_jax.lm.train import TPU_TILE, align, program
+from audiolm_jax.lm.train import TPU_TILE, align, begin_at_centroids, program
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
+from audiolm_jax.nn.state_arrays import named_leaves
 from audiolm_jax.stages import FIRST_ID, StageConfig, build_sequence, level_rows
 from audiolm_jax.types import TokenBatch
 
@@ -61,11 +63,12 @@ def test_units_that_sound_alike_begin_alike(name):
     centroids[1] = centroids[0] + rng.normal(0, 0.1, 40)
     wide = dataclasses.replace(DECODER, width=512)
     model = StageModelConfig(dataclasses.replace(STAGE, name=name), wide)
-    optimizer, key = optax.sgd(0.1), jax.random.key(3)
-    plain = program(model, StageTrainConfig(), optimizer)
-    begun = program(model, StageTrainConfig(), optimizer, lambda: centroids)
-    before = plain.export(plain.init(key))
-    after = begun.export(jax.jit(begun.init)(key))
+    key = jax.random.key(3)
+    plain = nnx.state(decoder.make_decoder(model, key))
+    begin = jax.jit(
+        lambda params, key: begin_at_centroids(params, key, model, jnp.asarray(centroids))
+    )
+    before, after = named_leaves(plain), named_leaves(begin(plain, key))
     units, changed = slice(FIRST_ID, FIRST_ID + 8), set()
     for leaf, old in before.items():
         new, old = np.asarray(after[leaf]), np.asarray(old)

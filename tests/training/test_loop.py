@@ -19,7 +19,7 @@ from support import training_toy as toy
 from audiolm_jax.errors import InputError
 from audiolm_jax.training import heldout_pass, preemption
 from audiolm_jax.training.checkpoints import Checkpoints, latest_step, saved_steps
-from audiolm_jax.training.config import LoopConfig, MeshConfig
+from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig
 from audiolm_jax.training.divergence import NonFiniteError
 from audiolm_jax.training.loop import LoopContext, load_state
 from audiolm_jax.training.metrics import read_metrics
@@ -369,6 +369,32 @@ def test_more_steps_extend_a_finished_run(reference, tmp_path, caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("preset", ["none", "fsdp"])
+def test_parameters_begin_as_they_are_told_once(tmp_path, preset):
+    """With the key of the random start, which they may use; a resumed run begins nowhere."""
+    begun = []
+
+    def begin(params, key):
+        begun.append(key)
+        shifted = jax.random.normal(jax.random.fold_in(key, 5))
+        return jax.tree.map(lambda leaf: 0 * leaf + shifted, params)
+
+    def run(steps):
+        context = LoopContext(begin=begin)
+        still = toy.make_program(OptimizerConfig(learning_rate=0.0))
+        return toy.run_toy(
+            tmp_path / preset, toy.loop_config(steps), preset, still, context=context
+        )
+
+    first = run(4)
+    values = {float(x) for leaf in jax.tree.leaves(first.params) for x in np.ravel(leaf)}
+    assert len(values) == 1
+    assert len(begun) == 1
+    again = run(6)
+    assert len(begun) == 1
+    jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
+
+
 def test_goes_on_under_another_mesh(reference, tmp_path):
     toy.run_toy(tmp_path, toy.loop_config(8))
     state = toy.run_toy(tmp_path, toy.loop_config(STEPS), "fsdp", replicas=2)

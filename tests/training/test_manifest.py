@@ -5,6 +5,7 @@ import pytest
 from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.training.checkpoints import KEPT
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.manifest import build_manifest, claim_run
 
@@ -28,7 +29,9 @@ def make(steps=10, data="d0", upstream="u0", seed=0, **fields):
 
 
 def claim(directory, manifest):
-    with claim_run(directory, manifest):
+    """A start that comes to its first checkpoint."""
+    with claim_run(directory, manifest, KEPT):
+        (directory / "checkpoints" / "1").mkdir(parents=True, exist_ok=True)
         return json.loads((directory / "manifest.json").read_text())
 
 
@@ -71,6 +74,21 @@ def test_another_run_is_refused_with_field_values_and_remedy(tmp_path, change, w
     assert claim(tmp_path, make()) == before
 
 
+@pytest.mark.parametrize("kept", [None, "checkpoints/50", "checkpoints_unreadable/9", "model/x"])
+def test_a_start_that_kept_nothing_leaves_the_directory_free(tmp_path, kept):
+    """A wrong field found late, or too little memory: the right one may follow it."""
+    with claim_run(tmp_path, make(), KEPT):
+        (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+        (tmp_path / "checkpoints").mkdir()
+    if kept is None:
+        now = claim(tmp_path, make(part=Part(dim=16)))
+        assert now["config"]["part"]["dim"] == 16
+    else:
+        (tmp_path / kept).mkdir(parents=True)
+        with pytest.raises(InputError, match=r"config\.part\.dim is 8 in this run directory"):
+            claim(tmp_path, make(part=Part(dim=16)))
+
+
 def test_field_that_one_side_lacks_is_a_difference(tmp_path):
     claim(tmp_path, make())
     changed = make()
@@ -107,7 +125,7 @@ def test_a_run_of_before_the_bound_on_held_out_batches_goes_on(tmp_path):
 
 def test_a_second_process_is_refused_until_the_first_is_done(tmp_path):
     with (
-        claim_run(tmp_path, make()),
+        claim_run(tmp_path, make(), KEPT),
         pytest.raises(InputError, match=r"another process .* is writing here"),
     ):
         claim(tmp_path, make())

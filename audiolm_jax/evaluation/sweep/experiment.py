@@ -164,7 +164,7 @@ class SweepExperiment(Evaluation):
             data=data | facts["files"],
             upstream=facts["upstream"],
         )
-        enter_run(directory, manifest)
+        enter_run(directory, manifest, ("cells/*", "features/*"))
         mesh = make_mesh(self.mesh)
         encoders = [encoder] if mesh is None else [encoder.on(x) for x in jax.local_devices()]
         for layer in self.layers:

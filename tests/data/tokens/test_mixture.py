@@ -182,7 +182,7 @@ def test_a_run_goes_on_with_the_same_tokens_only(tmp_path, folders):
 
     def enter(tokens, **changes):
         run = experiment(tmp_path, tokens, **changes)
-        enter_run(tmp_path / "run", run.manifest(0, run.data_facts()))
+        enter_run(tmp_path / "run", run.manifest(0, run.data_facts()), ["*"])
 
     enter(tuple(folders), token_weights=(3, 1))
     enter(tuple(folders), token_weights=(3, 1), reader="plain")
@@ -207,7 +207,7 @@ def test_one_store_is_described_as_it_always_was(tmp_path, folders):
         del manifest["config"][field]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
-    enter_run(tmp_path / "run", run.manifest(0, run.data_facts()))
+    enter_run(tmp_path / "run", run.manifest(0, run.data_facts()), ["*"])
 
 
 def test_a_stage_learns_from_all_stores_that_its_config_names(tmp_path, folders, mixture):
