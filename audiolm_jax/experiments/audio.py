@@ -71,6 +71,9 @@ class AudioExperiment(StepExperiment):
         if self.warm_start is not None:
             source = self.warm_start.source
             check_unheard(index, {f"--warm-start.source {source}": provenance_at(source)})
+        if self.branch_from is not None:
+            run = self.branch_from.rpartition("@")[0]
+            check_unheard(index, {f"--branch-from {self.branch_from}": provenance_at(run)})
         self.check_data(index)
         return index
 

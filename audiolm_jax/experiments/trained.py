@@ -26,6 +26,7 @@ from audiolm_jax.training.config import (
 )
 
 if TYPE_CHECKING:
+    from audiolm_jax.training.branch import Branch
     from audiolm_jax.training.metrics import MetricsWriter
     from audiolm_jax.training.state import TrainProgram, TrainState
     from audiolm_jax.training.warm_start import WarmStart
@@ -140,6 +141,9 @@ class StepExperiment(TrainedExperiment):
     """Devices and sharding."""
     warm_start: WarmStartConfig | None = None
     """The weights to start from in place of random ones; None draws them."""
+    branch_from: Place | None = None
+    """A checkpoint of another run, RUN@STEP, whose weights, optimizer and place in the data this
+    one takes over, to go on with a learning rate, batch or data of its own; or None."""
 
     kind: ClassVar[str]
     """Of the model folder."""
@@ -149,6 +153,10 @@ class StepExperiment(TrainedExperiment):
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+        if self.branch_from is not None and self.warm_start is not None:
+            raise InputError(
+                f"--branch-from {self.branch_from}: it brings the weights; leave --warm-start out"
+            )
 
     @abc.abstractmethod
     def program(self) -> "TrainProgram":
@@ -204,15 +212,17 @@ class StepExperiment(TrainedExperiment):
 
         from audiolm_jax.training import loop
         from audiolm_jax.training.best import best_kept
+        from audiolm_jax.training.branch import Branch
         from audiolm_jax.training.distributed import from_first_host
         from audiolm_jax.training.full_disk import name_full_disk
         from audiolm_jax.training.host_arrays import save_on_first_host
         from audiolm_jax.training.topology import peak_flops
+        from audiolm_jax.training.warm_start import WarmStart
 
         directory = at(self.directory)
         data, program = self.open_data(), self.program()
         manifest = self.manifest(self.loop.seed, data.facts)
-        warm_start, source = self._warm_start()
+        start, source = self._start()
         if source is not None:
             manifest["warm_start"] = source
         has_flops = self.has_flops_formula or peak_flops(jax.devices()[0].device_kind)
@@ -222,7 +232,8 @@ class StepExperiment(TrainedExperiment):
             filled=self.filled,
             describe=data.describe,
             begin=data.begin,
-            warm_start=None if warm_start is None else warm_start.take,
+            warm_start=start.take if isinstance(start, WarmStart) else None,
+            branch=start if isinstance(start, Branch) else None,
             on_evaluate=data.on_evaluate,
         )
         state = loop.train(
@@ -240,8 +251,9 @@ class StepExperiment(TrainedExperiment):
             model = (directory / MODEL, self.kind, self.model)
             save_on_first_host(arrays, lambda whole: save_model(*model, whole, provenance))
 
-    def _warm_start(self) -> "tuple[WarmStart | None, dict[str, Any] | None]":
-        """The weights to start from, read once, and what the manifest says of them."""
+    def _start(self) -> "tuple[WarmStart | Branch | None, dict[str, Any] | None]":
+        """Where to start from, read once, and what the manifest says of it."""
+        from audiolm_jax.training.branch import read_branch
         from audiolm_jax.training.checkpoints import latest_step
         from audiolm_jax.training.distributed import from_first_host
         from audiolm_jax.training.manifest import read_manifest
@@ -249,22 +261,38 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training.warm_start import read_warm_start
 
         directory = at(self.directory)
-        if self.warm_start is None:
+        if self._start_named is None:
             return None, None
-        if from_first_host(lambda: latest_step(directory)) is None:
-            source = read_warm_start(self.warm_start, make_mesh(self.mesh))
-            return source, source.facts
-        there = from_first_host(lambda: read_manifest(directory).get("warm_start"))
-        return None, from_first_host(lambda: self._known_start(there))
+        if from_first_host(lambda: latest_step(directory)) is not None:
+            there = from_first_host(lambda: read_manifest(directory).get("warm_start"))
+            return None, from_first_host(lambda: self._known_start(there))
+        if self.warm_start is not None:
+            weights = read_warm_start(self.warm_start, make_mesh(self.mesh))
+            return weights, weights.facts
+        branch = read_branch(str(self.branch_from))
+        if branch.step >= self.loop.steps:
+            raise InputError(
+                f"--branch-from {self.branch_from}: --loop.steps {self.loop.steps} are done there "
+                "already; steps are counted on from it, give more"
+            )
+        return branch, branch.facts
+
+    @property
+    def _start_named(self) -> str | None:
+        """The weights or the checkpoint to start from, as the config calls it."""
+        return self.branch_from if self.warm_start is None else self.warm_start.source
 
     def _known_start(self, there: dict[str, Any] | None) -> dict[str, Any] | None:
-        """What the manifest says of the weights that a run started from, if they are called so
-        still: it has no more need of them. Otherwise what those say that are named now."""
+        """What the manifest says of where the run started, if that is called so still: it has no
+        more need of it. Otherwise what those files say that are named now."""
+        from audiolm_jax.training.branch import read_branch
         from audiolm_jax.training.warm_start import read_facts
 
-        if self.warm_start is None or (there or {}).get("source") == self.warm_start.source:
+        if self._start_named is None or (there or {}).get("source") == self._start_named:
             return there
-        return read_facts(self.warm_start)
+        if self.warm_start is not None:
+            return read_facts(self.warm_start)
+        return read_branch(self._start_named).facts
 
 
 def _is_same_start(provenance: Mapping[str, Any], start: Mapping[str, Any] | None) -> bool:

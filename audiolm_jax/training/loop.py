@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from audiolm_jax.data.prefetch import prefetch
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.best import best_steps, decisive, write_best
+from audiolm_jax.training.branch import Branch
 from audiolm_jax.training.checkpoints import KEPT, Checkpoints, saved_steps
 from audiolm_jax.training.config import LoopConfig, MeshConfig
 from audiolm_jax.training.distributed import from_first_host, is_first_host
@@ -65,6 +66,8 @@ class LoopContext:
     begin: Callable[[Any, jax.Array], Any] | None = None
     # Puts in the weights to start from, where there is no checkpoint yet.
     warm_start: Callable[[TrainState], TrainState] | None = None
+    # The checkpoint to go on from, where there is none of this run yet.
+    branch: Branch | None = None
     # (step, state, writer), at the end of each evaluation: sounds to listen to.
     on_evaluate: Callable[[int, TrainState, MetricsWriter], None] | None = None
 
@@ -107,6 +110,9 @@ def train(
         if restored is not None:
             state, record = restored
             done = saved = record["step"]
+        elif (branch := context.branch) is not None:
+            state = load_state(program, branch.directory, mesh_config, branch.step)
+            done, saved = branch.step, None
         else:
             state = jax.jit(init, out_shardings=shardings)(init_key)
             if context.begin is not None:
@@ -153,7 +159,7 @@ def train(
             return state
         count = sum(x.size for x in jax.tree.leaves(abstract.params))
         progress.note(f"{directory}: {count:,} parameters")
-        if restored is not None:
+        if done:
             progress.note(f"{directory}: going on from step {done}")
 
         step_fn = jit_step(program, mesh, shardings)
