@@ -5,7 +5,7 @@ unzip models/stories.zip -d models
 audiolm evaluate configs/stories/pairs.py
 """
 
-from defaults import BUNDLE, RUNS, SEMANTIC
+from defaults import BUNDLE, RUNS
 
 from audiolm_jax.evaluation.pairs.experiment import PairsExperiment
 
@@ -15,7 +15,6 @@ def experiment() -> PairsExperiment:
     return PairsExperiment(
         directory=f"{RUNS}/pairs",
         pairs="data/stories/pairs/pairs.tsv",
-        semantic_lm=f"{BUNDLE}/semantic_lm",
-        semantic=SEMANTIC,
+        semantic_lm=BUNDLE,
         tokens=f"{RUNS}/tokens",
     )
