@@ -34,7 +34,9 @@ def introduce(experiment: Experiment) -> None:
     )
     kind, seed = type(experiment).__name__, _seed(experiment)
     logger.info("%s: %s %s%s", experiment.directory, kind, config_hash(experiment)[:16], seed)
-    if mesh is not None and preset == "none" and len(devices) > 1:
+    # Of a CPU, however many devices it is divided into, the one uses all cores.
+    is_divided = len(devices) > 1 and devices[0].platform != "cpu"
+    if mesh is not None and preset == "none" and is_divided:
         idle = f"{len(devices) - 1} of {len(devices)} devices stand idle"
         logger.warning("--mesh.preset none: %s; --mesh.preset dp uses all", idle)
     if devices[0].platform == "cpu" and "cpu" not in os.environ.get("JAX_PLATFORMS", ""):

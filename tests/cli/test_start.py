@@ -52,14 +52,22 @@ def test_two_lines_say_where_and_which(said, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize(("preset", "devices"), [("none", 8), ("dp", 8), ("none", 1)])
-def test_idle_devices_are_told(said, monkeypatch, preset, devices):
-    monkeypatch.setattr(jax, "devices", lambda: [Device("gpu", "H100")] * devices)
+@pytest.mark.parametrize(
+    ("platform", "preset", "devices", "is_told"),
+    [
+        ("gpu", "none", 8, True),
+        ("gpu", "dp", 8, False),
+        ("gpu", "none", 1, False),
+        ("cpu", "none", 8, False),  # each of them has all cores
+    ],
+)
+def test_idle_devices_are_told(said, monkeypatch, platform, preset, devices, is_told):
+    monkeypatch.setattr(jax, "devices", lambda: [Device(platform, "X")] * devices)
     experiment = load_experiment(CONFIGS / "demo" / "coarse_lm.py")
     introduce(dataclasses.replace(experiment, mesh=MeshConfig(preset=preset)))
     warnings = [text for level, text in said if level == "warning"]
     idle = ["--mesh.preset none: 7 of 8 devices stand idle; --mesh.preset dp uses all"]
-    assert warnings == (idle if (preset, devices) == ("none", 8) else [])
+    assert warnings == (idle if is_told else [])
 
 
 @pytest.mark.parametrize(("platforms", "is_told"), [("", True), ("cpu", False)])
