@@ -215,7 +215,7 @@ def test_a_notice_in_the_middle_of_a_pass_costs_that_pass_alone(tmp_path, asked)
 def test_an_error_on_the_first_host_ends_all_with_one_line_each(store):
     run = store / "claimed"
     lines = [command_line(store, run.name, 20, each) for each in flags(2)]
-    run.mkdir()
+    (run / "checkpoints" / "4").mkdir(parents=True)
     (run / "manifest.json").write_text("{}")
     with hosts(lines) as started:
         for _, errors in finish(started, 2):
