@@ -118,8 +118,8 @@ def _missing(error: Exception) -> str | None:
         from audiolm_jax.cli.extras import what_brings
 
         return what_brings(error.name or "")
-    if "jax" not in sys.modules:
-        return None
+    if "jax" not in sys.modules or not os.environ.get("JAX_PLATFORMS"):
+        return None  # not to begin with devices now that something else has failed
     from audiolm_jax.cli.start import missing_device
 
     return missing_device()

@@ -285,14 +285,13 @@ class StepExperiment(TrainedExperiment):
     def _known_start(self, there: dict[str, Any] | None) -> dict[str, Any] | None:
         """What the manifest says of where the run started, if that is called so still: it has no
         more need of it. Otherwise what those files say that are named now."""
-        from audiolm_jax.training.branch import read_branch
-        from audiolm_jax.training.warm_start import read_facts
+        from audiolm_jax.training import branch, warm_start
 
         if self._start_named is None or (there or {}).get("source") == self._start_named:
             return there
         if self.warm_start is not None:
-            return read_facts(self.warm_start)
-        return read_branch(self._start_named).facts
+            return warm_start.read_facts(self.warm_start)
+        return branch.read_facts(self._start_named)
 
 
 def _is_same_start(provenance: Mapping[str, Any], start: Mapping[str, Any] | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import read_saved, saved_steps
+from audiolm_jax.training.distributed import from_first_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,14 @@ class Branch:
 
 
 def read_branch(text: str) -> Branch:
-    """The checkpoint that RUN@STEP names, its arrays unread; InputError if there is none."""
+    """The checkpoint that RUN@STEP names, its arrays unread; InputError if there is none. What of
+    it there is the first host decides for all, who must call it."""
+    facts = from_first_host(lambda: read_facts(text))
+    return Branch(at(text.rpartition("@")[0]), facts["step"], facts)
+
+
+def read_facts(text: str) -> dict[str, Any]:
+    """`Branch.facts` as the files of the run state them; on any host."""
     run, _, number = text.rpartition("@")
     if not run or not number.isdecimal():
         raise InputError(f"--branch-from {text}: expected RUN@STEP, as runs/coarse_lm@5000")
@@ -28,11 +36,10 @@ def read_branch(text: str) -> Branch:
         kept = f"it has those of steps {', '.join(map(str, steps))}" if steps else "it has none"
         raise InputError(f"--branch-from {text}: {run} has no checkpoint of step {step}; {kept}")
     saved = read_saved(directory, step)
-    facts = {
+    return {
         "source": text,
         "step": step,
         "checksum": saved["checksum"],
         "config_hash": saved["record"]["manifest"]["config_hash"],
         "is_branch": True,
     }
-    return Branch(directory, step, facts)

@@ -7,7 +7,7 @@ audiolm evaluate configs/stories/abx.py
 170 sentences that are no stories, in four voices of flite, of which the parts heard two.
 """
 
-from defaults import CODEC, RUNS, SEMANTIC
+from defaults import BUNDLE, RUNS
 
 from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.experiment import AbxExperiment
@@ -21,8 +21,8 @@ def experiment() -> AbxExperiment:
         items="data/flite/triphones.item",
         alignments="data/flite/alignments.tsv",
         features=(
-            FeatureConfig("codec, 2 kbit/s", "codec", CODEC, levels=4),
-            FeatureConfig("codec, 6 kbit/s", "codec", CODEC),
-            FeatureConfig("units", "semantic", SEMANTIC),
+            FeatureConfig("codec, 2 kbit/s", "codec", f"{BUNDLE}/codec", levels=4),
+            FeatureConfig("codec, 6 kbit/s", "codec", f"{BUNDLE}/codec"),
+            FeatureConfig("units", "semantic", f"{BUNDLE}/semantic"),
         ),
     )

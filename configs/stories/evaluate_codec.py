@@ -4,7 +4,7 @@ unzip models/stories.zip -d models
 audiolm evaluate configs/stories/evaluate_codec.py --asr.model WHISPER_FOLDER
 """
 
-from defaults import CODEC, HELDOUT, RUNS
+from defaults import BUNDLE, HELDOUT, RUNS
 
 from audiolm_jax.evaluation.codecs.experiment import CodecEvaluateExperiment
 from audiolm_jax.evaluation.measures.recognition import AsrConfig
@@ -16,7 +16,7 @@ def experiment() -> CodecEvaluateExperiment:
         directory=f"{RUNS}/evaluate_codec",
         title="The codec of the stories on synthetic voices that it has never heard",
         data=HELDOUT,
-        codecs=(("stories", CODEC),),
+        codecs=(("stories", f"{BUNDLE}/codec"),),
         levels=(1, 3, 12),
         opus_kbps=(6.0,),
         max_clip_seconds=40.0,
