@@ -38,6 +38,7 @@ esac
 for variable in NAME IMAGE BUCKET TPU TOPOLOGY HOSTS; do
   [ -n "${!variable:-}" ] || die "$variable is not set; see the head of $0"
 done
+# shellcheck disable=SC2153 # it is one of the variables above
 case "$NAME" in
   *[!a-z0-9-]* | -* | *-) die "NAME $NAME: expected lower-case letters, digits and hyphens between them" ;;
 esac

@@ -138,9 +138,10 @@ state_of() { # vm|queue FIELDS
 remove() { # the request and the slice; 1 if it cannot be done
   local text try
   for try in 1 2 3 4 5; do
-    text="$(queue delete --force --quiet 2>&1)" && return
+    # "return" alone would give the status that the trap began with.
+    text="$(queue delete --force --quiet 2>&1)" && return 0
     if is_missing "$text"; then
-      text="$(vm delete --quiet 2>&1)" && return
+      text="$(vm delete --quiet 2>&1)" && return 0
       ! is_missing "$text" || return 0
     fi
     [ "$try" -eq 5 ] || sleep "$unit"
