@@ -154,7 +154,7 @@ while true; do
   if state="$(kubectl get jobset "$NAME" -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}')"; then
     look_at_pods
     follow_log
-    case " $state" in
+    case " $state " in
       *" Completed "*)
         [ -z "$follower" ] || wait "$follower" || true
         exit 0

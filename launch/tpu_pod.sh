@@ -184,7 +184,7 @@ give_back() {
 
 # Returns when the slice is ready. Waits for one that is being made, asks for one that is not.
 have_slice() {
-  local pause="$unit" asked=0 text slice
+  local pause="$unit" asked=0 text slice again=""
   while true; do
     state_of vm state
     case "$state" in
@@ -219,6 +219,13 @@ have_slice() {
         is_passing "$why" || die "the request for $NAME failed: $why"
         tell "the request for $NAME failed: $why"
         ;;
+      ACTIVE)
+        if [ "$slice$again" = ABSENT ]; then # it may have come between the two questions
+          held=yes again=yes
+          continue
+        fi
+        tell "$NAME was taken away ($slice, its request $state)"
+        ;;
       *) [ "$slice$state" = ABSENTABSENT ] || tell "$NAME was taken away ($slice, its request $state)" ;;
     esac
     if [ "$asked" -gt 0 ]; then
@@ -228,7 +235,7 @@ have_slice() {
     fi
     # Requests that failed or were suspended count against the quota until they are deleted.
     [ "$slice$state" = ABSENTABSENT ] || remove || die "the request for $NAME stands in the way and cannot be deleted"
-    asked=$((asked + 1)) asking=yes held="" training=""
+    asked=$((asked + 1)) asking=yes held="" training="" again=""
     tell "asking for $NAME ($TYPE in $ZONE, $version ${how[*]-})"
     # shellcheck disable=SC2086 # CREATE holds several words
     if text="$(gcloud ${track[@]+"${track[@]}"} compute tpus queued-resources create "$NAME" --zone "$ZONE" --quiet \

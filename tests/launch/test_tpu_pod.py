@@ -303,7 +303,7 @@ def test_a_setup_that_keeps_failing_says_where_and_why(pod):
 def test_an_interrupt_lets_training_save_and_gives_the_slice_back(pod):
     pod.hosts_do("trap 'echo saved >>$FAKE/saved; exit 75' TERM; while :; do /bin/sleep 0.05; done")
     process = pod.start()
-    pod.wait_for("calls", "look" and "--worker=0")
+    pod.wait_for("calls", "--worker=0")
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, pod.calls()[-1]) == (130, DELETE)
@@ -322,6 +322,8 @@ def test_training_outlives_the_script_and_is_followed_by_the_next(pod, number):
     other = pod.run("train", "other.py")
     assert other[0] == 1
     assert "pod is at work on another command, and was left so" in other[1]
+    asked = len(pod.calls("create"))
+    (pod.folder / "calls").unlink()
     process = pod.start()
     pod.wait_for("calls", "--worker=0")
     (pod.folder / "finish").touch()
@@ -329,7 +331,7 @@ def test_training_outlives_the_script_and_is_followed_by_the_next(pod, number):
     assert process.returncode == 0
     assert "pod is at work on this command: following" in output
     assert "\nend\n" in output
-    assert (pod.read("ran.0").count("\n"), len(pod.calls("create"))) == (1, 1)
+    assert (pod.read("ran.0").count("\n"), asked, pod.calls("create")) == (1, 1, [])
     assert pod.is_given_back()
 
 
