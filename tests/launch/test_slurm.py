@@ -20,17 +20,25 @@ def job(tmp_path):
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
 
-    def run(*words, does="", **variables):
+    def run(*words, does=""):
         """Status, standard error and calls, as if sbatch ran a copy of it in its spool folder."""
         (tmp_path / "does").write_text(does)
         spooled = tmp_path / "slurm_script"
         spooled.write_bytes(SCRIPT.read_bytes())
-        given = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "12"}
+        given = {
+            "SLURM_SUBMIT_DIR": str(tmp_path),
+            "SLURM_JOB_ID": "7",
+            "SLURM_CPUS_PER_TASK": "12",
+        }
         given |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        result = subprocess.run(["bash", spooled, *words], cwd="/", env=os.environ | given | variables,
+        result = subprocess.run(["bash", spooled, *words], cwd="/", env=os.environ | given,
                                 capture_output=True, text=True, timeout=60)  # fmt: skip
         calls = tmp_path / "calls"
-        return result.returncode, result.stderr, calls.read_text().splitlines() if calls.exists() else []
+        return (
+            result.returncode,
+            result.stderr,
+            calls.read_text().splitlines() if calls.exists() else [],
+        )
 
     return run
 
@@ -39,13 +47,18 @@ def test_training_runs_on_all_tasks_with_their_cpus(job):
     assert job("train", "c.py", "--x", "1") == (
         0,
         "",
-        ["srun --kill-on-bad-exit=0 --cpus-per-task 12 .venv/bin/audiolm train c.py --x 1 --distributed auto"],
+        [
+            "srun --kill-on-bad-exit=0 --cpus-per-task 12 "
+            ".venv/bin/audiolm train c.py --x 1 --distributed auto"
+        ],
     )
 
 
 def test_other_verbs_are_one_task(job):
     _, _, calls = job("evaluate", "e.py")
-    assert calls[0].endswith("--cpus-per-task 12 --nodes 1 --ntasks 1 .venv/bin/audiolm evaluate e.py")
+    assert calls[0].endswith(
+        "--cpus-per-task 12 --nodes 1 --ntasks 1 .venv/bin/audiolm evaluate e.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,11 @@ def test_a_job_that_cannot_be_queued_again_says_so(job, tmp_path):
 
 
 def test_a_config_alone_and_another_folder_are_refused(job, tmp_path):
-    assert job("c.py") == (2, "error: c.py: expected a verb of audiolm first, such as: train c.py\n", [])
+    assert job("c.py") == (
+        2,
+        "error: c.py: expected a verb of audiolm first, such as: train c.py\n",
+        [],
+    )
     (tmp_path / ".venv/bin/audiolm").unlink()
     status, error, calls = job("train", "c.py")
     assert (status, calls) == (2, [])

@@ -1,4 +1,4 @@
-"""launch/tpu_pod.sh against a gcloud of two hosts that fails as the real one does (fakes/gcloud)."""
+"""launch/tpu_pod.sh against a gcloud of two hosts that fails as it does (fakes/gcloud)."""
 
 import os
 import signal
@@ -220,8 +220,8 @@ def test_a_slice_that_is_taken_away_is_asked_for_again(pod):
 
 def test_ssh_may_drop_at_any_time(pod):
     """gcloud repeats what it was about, or gives up; nothing starts twice and no line is lost."""
-    pod.scenario("setup: drop", "setup: lose", "start: drop", "start: lose", "look: lose", "look: lose",
-                 "look: lose", "lines: drop", "lines: lose")  # fmt: skip
+    pod.scenario("setup: drop", "setup: lose", "start: drop", "start: lose",
+                 *["look: lose"] * 3, "lines: drop", "lines: lose")  # fmt: skip
     pod.hosts_do("for i in 1 2 3 4 5 6 7 8; do echo line $i; /bin/sleep 0.1; done")
     status, output = pod.run()
     shown = [line for line in output.splitlines() if line.startswith("line ")]
@@ -244,7 +244,10 @@ def test_who_may_not_ask_is_told_so_and_nothing_is_deleted(pod):
     pod.scenario("describe: refuse 'You do not currently have an active account selected.'")
     status, output = pod.run()
     assert status == 1
-    assert "error: gcloud does not say whether pod is there: ERROR: (gcloud.compute.tpus) You" in output
+    assert (
+        "error: gcloud does not say whether pod is there: ERROR: (gcloud.compute.tpus) You"
+        in output
+    )
     assert not pod.calls("delete")
 
 
