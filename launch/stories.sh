@@ -24,7 +24,7 @@ done
 # Packages with pinned versions and hashes, once for each state of their list and each Python.
 install_packages() { # NAME REQUIREMENTS
   local stamp="$tools/$1.sha256" sum
-  sum="$(("$python" --version; cat "$2") | sha256sum | cut -d' ' -f1)"
+  sum="$(("$python" --version; cat "$2") | sha256 | cut -d' ' -f1)"
   [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ] || return 0
   echo "== installing the packages of $2"
   [ -x "$tools/venv/bin/python" ] || new_venv "$tools/venv" "$python"

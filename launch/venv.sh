@@ -73,6 +73,10 @@ fetch_flite() {
   export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
+sha256() { # of standard input; macOS has no sha256sum
+  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi
+}
+
 choose_python() { # prints the name
   local candidate candidates=(python3.13 python3.12 python3.11 python3)
   [ -z "${AUDIOLM_PYTHON:-}" ] || candidates=("$AUDIOLM_PYTHON")
@@ -102,7 +106,7 @@ new_venv() { # DIR PYTHON
 make_venv() { # [small]
   local python venv="$root/.venv" stamp sum
   python="$(choose_python)"
-  sum="$( ("$python" --version; cat "$root/requirements.txt" "$root/setup.cfg") | sha256sum | cut -d' ' -f1)"
+  sum="$( ("$python" --version; cat "$root/requirements.txt" "$root/setup.cfg") | sha256 | cut -d' ' -f1)"
   PYTHON="$venv/bin/python"
   for stamp in requirements ${1:+small}; do
     [ "$(cat "$venv/$stamp.sha256" 2>/dev/null || true)" != "$sum" ] || return 0
