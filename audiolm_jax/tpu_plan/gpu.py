@@ -1,9 +1,9 @@
 """A training step planned for graphics cards that are not there: bounds, and no measurement.
 
 Memory is XLA's analysis of the step compiled for as many devices of this machine's CPU as there are
-cards. What a step holds all the time (the state) and is given (the batch) is the same there. What it
-needs besides is that of a CPU's program, which orders and joins operations otherwise than a card's,
-and keeps what is bfloat16 on a card in float32 in places.
+cards. What a step holds all the time (the state) and is given (the batch) is the same there. What
+it needs besides is that of a CPU's program, which orders and joins operations otherwise than a
+card's, and keeps what is bfloat16 on a card in float32 in places.
 
 Time is arithmetic: the model's operations over the cards' peak, of which a training reaches a
 share, and the state read and written once over the memory's rate. Exchange between cards, the

@@ -15,7 +15,7 @@ WHAT_IT_IS = (
 
 def describe_gpus(config: str, plan: GpuPlan) -> str:
     """Several lines about one plan."""
-    card, memory = plan.card, plan.memory
+    card = plan.card
     peak = plan.peak_flops / plan.chips / 1e12
     rows = [
         ("mesh", f"{plan.preset}: {' x '.join(f'{axis} {n}' for axis, n in plan.mesh.items())}"),
@@ -40,11 +40,11 @@ def describe_gpus(config: str, plan: GpuPlan) -> str:
     ]
     if not plan.fits:
         rows.append(("what to do", _advice(plan)))
-    assert memory.limit  # a card has memory
     several = f"{plan.machines} machines of " if plan.machines > 1 else ""
+    cards = "1 card" if plan.chips == 1 else f"{plan.chips} cards"
     size = f"{card.memory_bytes / 1e9:g} GB"
     return "\n".join(
-        [f"{config} on {several}{plan.topology}: {plan.chips} cards of {size}", *labelled(rows)]
+        [f"{config} on {several}{plan.topology}: {cards} of {size}", *labelled(rows)]
     )
 
 

@@ -1,4 +1,4 @@
-"""The step that a plan is made of: what a config trains, traced for devices that may not be there."""
+"""The step of a plan: what a config trains, traced for devices that may not be there."""
 
 import dataclasses
 from collections.abc import Sequence

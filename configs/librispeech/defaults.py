@@ -2,8 +2,8 @@
 
 audiolm audit data/librispeech/LibriSpeech --configs configs/librispeech/*.py
 
-Between configs/one_gpu and configs/librilight_paper; docs/guide/presets.md has the plans and says why
-these sizes. On TPUs the stages' kernel: --model.decoder.attention flash --model.decoder.remat kernels
+Between configs/one_gpu and configs/librilight_paper; docs/guide/presets.md says why these sizes.
+On TPUs the stages' kernel: --model.decoder.attention flash --model.decoder.remat kernels
 """
 
 from audiolm_jax.data.sources import AudioDataConfig
@@ -25,7 +25,6 @@ ITEMS = {
     "audio_dir": "data/librispeech/LibriSpeech/dev-clean",
     "items": "data/librilight/ABX_data/dev-clean.item",
 }
-LICENCE = "LibriSpeech: read by volunteers of LibriVox, CC BY 4.0."
 
 
 def optimizer(learning_rate: float, steps: int) -> OptimizerConfig:

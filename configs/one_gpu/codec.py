@@ -3,8 +3,8 @@
 audiolm plan configs/one_gpu/codec.py --topology rtx4090x1
 audiolm train configs/one_gpu/codec.py
 
-It computes at the rate of the codes, where SoundStream's network works at the sample rate. The codec
-has no bfloat16: a card multiplies its float32 numbers as TF32.
+It computes at the rate of the codes, where SoundStream's network works at the sample rate. A card
+multiplies its float32 numbers as TF32; the codec has no bfloat16.
 """
 
 import dataclasses

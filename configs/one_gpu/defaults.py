@@ -4,7 +4,7 @@ audiolm audit data/speech --configs configs/one_gpu/*.py
 
 data/speech is any folder of recordings, such as LibriSpeech's train-clean-100 or your own after
 `audiolm prepare`; another is named by --data.source. As configs/librispeech, smaller;
-docs/guide/presets.md has the plans and says why these sizes.
+docs/guide/presets.md says why these sizes.
 """
 
 import dataclasses
