@@ -43,9 +43,7 @@ def describe_gpus(config: str, plan: GpuPlan) -> str:
     several = f"{plan.machines} machines of " if plan.machines > 1 else ""
     cards = "1 card" if plan.chips == 1 else f"{plan.chips} cards"
     size = f"{card.memory_bytes / 1e9:g} GB"
-    return "\n".join(
-        [f"{config} on {several}{plan.topology}: {cards} of {size}", *labelled(rows)]
-    )
+    return "\n".join([f"{config} on {several}{plan.topology}: {cards} of {size}", *labelled(rows)])
 
 
 def gpu_table(plans: Sequence[GpuPlan]) -> str:
@@ -77,7 +75,9 @@ def _rate(plan: GpuPlan) -> str:
 
 def _memory(plan: GpuPlan) -> str:
     memory = plan.memory
-    assert memory.arguments is not None and memory.temporaries is not None and memory.needed
+    assert memory.arguments is not None
+    assert memory.temporaries is not None
+    assert memory.needed is not None
     limit = (
         f"{memory.limit / _GIB:.2f} GiB, the {MEMORY_SHARE:.0%} of a card that JAX takes by default"
     )

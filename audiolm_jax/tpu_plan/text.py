@@ -88,8 +88,8 @@ def _hours_and_cost(duration: Duration | None, least: str) -> tuple[str, str]:
 
 
 _LEFT_OUT = (
-    "compute, MFU, a second, hours: from the compiler's own cycles for one device, an estimate that "
-    "leaves out collectives, copies beside the computing, the host and the feeding of data"
+    "compute, MFU, a second, hours: from the compiler's own cycles for one device, an estimate "
+    "that leaves out collectives, copies beside the computing, the host and the feeding of data"
 )
 
 

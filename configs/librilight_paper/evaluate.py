@@ -18,7 +18,10 @@ def experiment() -> EvaluateExperiment:
         data=DATA,
         bundle="runs/librilight_paper/bundle",
         tokens="runs/librilight_paper/tokens",
-        runs=tuple(f"runs/librilight_paper/{name}" for name in ("codec", "encoder", "semantic", "coarse", "fine")),
+        runs=tuple(
+            f"runs/librilight_paper/{name}"
+            for name in ("codec", "encoder", "semantic", "coarse", "fine")
+        ),
         prompts=8,
         prompt_seconds=3.0,
         continuation_seconds=7.0,

@@ -18,7 +18,10 @@ def experiment() -> EvaluateExperiment:
         data=DATA,
         bundle="runs/one_gpu/bundle",
         tokens="runs/one_gpu/tokens",
-        runs=tuple(f"runs/one_gpu/{name}" for name in ("codec", "encoder", "semantic_lm", "coarse_lm", "fine_lm")),
+        runs=tuple(
+            f"runs/one_gpu/{name}"
+            for name in ("codec", "encoder", "semantic_lm", "coarse_lm", "fine_lm")
+        ),
         prompts=8,
         prompt_seconds=3.0,
         continuation_seconds=7.0,

@@ -18,7 +18,9 @@ def experiment() -> EvaluateExperiment:
         data=DATA,
         bundle="runs/piano_paper/bundle",
         tokens="runs/piano_paper/tokens",
-        runs=tuple(f"runs/piano_paper/{name}" for name in ("codec", "encoder", "semantic", "coarse")),
+        runs=tuple(
+            f"runs/piano_paper/{name}" for name in ("codec", "encoder", "semantic", "coarse")
+        ),
         prompts=8,
         prompt_seconds=4.0,
         continuation_seconds=7.0,

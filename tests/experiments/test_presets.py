@@ -56,7 +56,9 @@ def test_the_step_traces_for_its_mesh(path):
     traced = trace(step, jax.devices()[:count])
     assert traced.parameters > 1e6
     state, _ = traced.traced.out_info
-    before, after = ([(x.shape, x.dtype) for x in jax.tree.leaves(s)] for s in (traced.abstract, state))
+    before, after = (
+        [(x.shape, x.dtype) for x in jax.tree.leaves(s)] for s in (traced.abstract, state)
+    )
     assert before == after
 
 

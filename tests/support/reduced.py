@@ -20,9 +20,7 @@ STEPS, ROWS = 20, 8  # rows: one for each device of the tests
 
 def reduced(experiment: StepExperiment, root: Path, data: AudioDataConfig) -> StepExperiment:
     """The same in small, in `root`, where a stage's tokens are in `tokens`."""
-    loop = LoopConfig(
-        STEPS, log_every=1, evaluate_every=10, checkpoint_every=10, tensorboard=False
-    )
+    loop = LoopConfig(STEPS, log_every=1, evaluate_every=10, checkpoint_every=10, tensorboard=False)
     kept = {"keep_best": experiment.loop.keep_best, "export": experiment.loop.export}
     fields: dict[str, Any] = {
         "directory": str(root / "run"),
