@@ -34,7 +34,7 @@ VERBS = {
     "detect": Verb("detect:detect", "whether recordings were generated, and where in them"),
     "codec": Verb("codec:codec", "encode, decode or roundtrip audio with a trained codec"),
     "evaluate": Verb("configured:evaluate", "measure parts on held-out audio, write the page"),
-    "plan": Verb("plan:plan", "compile a training step for TPU slices: memory, traffic, time"),
+    "plan": Verb("plan:plan", "a training step on TPU slices or GPUs: memory, time, cost"),
     "info": Verb("info:info", "what a run, model, bundle, token store or sound is and came from"),
 }
 

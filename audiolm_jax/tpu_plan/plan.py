@@ -11,24 +11,16 @@ import numpy as np
 from jax.extend import core
 from jax.sharding import Mesh, PartitionSpec
 
-from audiolm_jax.errors import InputError
 from audiolm_jax.nn.flash.cost import FlashKernel
 from audiolm_jax.tpu_plan.cycles import Analysis, Collective, Kernel, analyze
 from audiolm_jax.tpu_plan.feed import Feed, feed_of
 from audiolm_jax.tpu_plan.hlo import read_module
 from audiolm_jax.tpu_plan.largest_arrays import largest_results
+from audiolm_jax.tpu_plan.names import Slice
+from audiolm_jax.tpu_plan.step import Duration, Step, trace
 from audiolm_jax.tpu_plan.topology import binary_bytes, count_chips, hbm_limit, slice_devices
-from audiolm_jax.training.config import MeshConfig
-from audiolm_jax.training.mesh import (
-    batch_sharding,
-    host_rows,
-    make_mesh,
-    rules_of,
-    state_shardings,
-    use_mesh,
-)
-from audiolm_jax.training.state import Batch, TrainProgram
-from audiolm_jax.training.step import abstract_arguments, jit_step, make_init
+from audiolm_jax.training.mesh import batch_sharding, host_rows
+from audiolm_jax.training.state import Batch
 from audiolm_jax.training.topology import CHIPS, Chip
 
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
@@ -62,7 +54,8 @@ class Compute:
 class Plan:
     """One step on one topology."""
 
-    topology: str  # name of a slice
+    topology: str  # name of a slice, as it was given
+    shape: str  # the same as libtpu names it
     slices: int  # how many of them
     chip: str  # generation
     chips: int
@@ -81,6 +74,7 @@ class Plan:
     compile_seconds: float  # tracing and compiling
     collectives: dict[str, Collective] | None = None  # by kind; None if the step does not fit
     compute: Compute | None = None  # None if the step does not fit
+    duration: Duration | None = None  # of the whole training at that estimate; likewise
     # If the step does not fit, lines of the compiler; if it names none, the largest results of the
     # step as written, over all devices.
     largest_buffers: tuple[str, ...] = ()
@@ -113,45 +107,31 @@ class Plan:
         return dataclasses.asdict(self) | {"fits": self.fits, "mfu": self.mfu, "feed": feed}
 
 
-def plan_step(
-    program: TrainProgram,
-    batch: Batch,
-    mesh_config: MeshConfig,
-    topology: str,
-    model_flops: float,
-    units: tuple[str, float],
-) -> Plan:
-    """Compiles the step that `loop.train` would run on slices, for a batch given as shapes."""
-    if mesh_config.preset == "none":
-        raise InputError("mesh.preset = 'none': plan with --mesh.preset dp, fsdp or fsdp_tp")
-    devices = slice_devices(topology, mesh_config.slices)
-    mesh, rules = make_mesh(mesh_config, devices), rules_of(mesh_config)
-    assert mesh is not None  # there is one with every other preset
+def plan_step(step: Step, where: Slice) -> Plan:
+    """Compiles a step for a slice, or with `mesh.slices` for several."""
+    mesh_config, batch = step.mesh, step.batch
+    devices = slice_devices(where.shape, mesh_config.slices)
     chip, chips = CHIPS[devices[0].device_kind], count_chips(devices)
-    key = jax.eval_shape(lambda: jax.random.key(0))
     started = time.monotonic()
-    with use_mesh(mesh, rules):
-        abstract = jax.eval_shape(make_init(program), key)
-        shardings = state_shardings(mesh, rules, abstract)
-        arguments = abstract_arguments(abstract, shardings, batch, mesh)
-        traced = jit_step(program, mesh, shardings).trace(*arguments)
-        lowered = traced.lower()
-    batch_size = jax.tree.leaves(batch)[0].shape[0]
+    traced = trace(step, devices)
+    mesh, abstract, shardings = traced.mesh, traced.abstract, traced.shardings
+    lowered = traced.lower()
     hosts = {device.process_index for device in devices}
     plan = Plan(
-        topology=topology,
+        topology=where.name,
+        shape=where.shape,
         slices=mesh_config.slices,
         chip=chip.name,
         chips=chips,
         devices=len(devices),
         mesh=dict(mesh.shape),
         preset=mesh_config.preset,
-        parameters=sum(x.size for x in jax.tree.leaves(abstract.params)),
-        batch_size=batch_size,
+        parameters=traced.parameters,
+        batch_size=step.batch_size,
         hosts=len(hosts),
-        rows_per_host=max(len(host_rows(mesh, batch_size, host)) for host in hosts),
-        units=units,
-        model_flops=model_flops,
+        rows_per_host=max(len(host_rows(mesh, step.batch_size, host)) for host in hosts),
+        units=step.units,
+        model_flops=step.model_flops,
         peak_flops=chips * chip.bfloat16_flops,
         parameter_traffic=_parameter_traffic(mesh, batch, abstract.params, shardings.params),
         memory=Memory(hbm_limit(devices[0]), None),
@@ -167,7 +147,7 @@ def plan_step(
             plan,
             memory=dataclasses.replace(plan.memory, needed=needed),
             compile_seconds=time.monotonic() - started,
-            largest_buffers=largest or _largest(traced.jaxpr.jaxpr),
+            largest_buffers=largest or _largest(traced.traced.jaxpr.jaxpr),
         )
     compile_seconds = time.monotonic() - started
     bytes_per_cycle = chip.hbm_bytes_per_second / chip.clock_hz * chips / len(devices)
@@ -182,12 +162,14 @@ def plan_step(
     (module,) = compiled.runtime_executable().hlo_modules()
     entry = read_module(module.as_serialized_hlo_module_proto())
     found = analyze(entry, kernel_cycles, 1 / bytes_per_cycle)
+    compute = _compute(found, chip)
     return dataclasses.replace(
         plan,
-        memory=_memory(plan.memory.limit, compiled.memory_analysis()),
+        memory=memory_of(plan.memory.limit, compiled.memory_analysis()),
         compile_seconds=compile_seconds,
         collectives=found.collectives,
-        compute=_compute(found, chip),
+        compute=compute,
+        duration=step.duration(compute.seconds, chips),
     )
 
 
@@ -211,7 +193,8 @@ def _largest(jaxpr: core.Jaxpr) -> tuple[str, ...]:
     )
 
 
-def _memory(limit: int, stats: Any) -> Memory:
+def memory_of(limit: int, stats: Any) -> Memory:
+    """Memory of a compiled step, from XLA's analysis of it."""
     # What is given away is written over; the rest of the output is new.
     fresh = stats.output_size_in_bytes - stats.alias_size_in_bytes
     temporaries = stats.temp_size_in_bytes + stats.generated_code_size_in_bytes + fresh

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from audiolm_jax.tpu_plan.cycles import Collective
 from audiolm_jax.tpu_plan.plan import Compute, Plan
+from audiolm_jax.tpu_plan.step import Duration
 
 _GIB = 2**30
 _LISTED = 8
@@ -18,12 +19,10 @@ def describe(config: str, plan: Plan) -> str:
     mesh = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     slices = f"{plan.slices} slices of " if plan.slices > 1 else ""
     cores = f" ({plan.devices} devices)" if plan.devices != plan.chips else ""
-    unit, amount = plan.units
-    per_step = f"{amount:,.0f} {unit.replace('_', ' ')} a step"
     rows = [
         ("mesh", f"{plan.preset}: {mesh}"),
         ("parameters", f"{plan.parameters:,}"),
-        ("batch", f"{plan.batch_size:,}, {plan.batch_size / plan.chips:g} a chip; {per_step}"),
+        ("batch", batch_row(plan.batch_size, plan.chips, plan.units)),
         ("memory", _memory(plan)),
         ("compile time", f"{plan.compile_seconds:.0f} s"),
     ]
@@ -32,15 +31,23 @@ def describe(config: str, plan: Plan) -> str:
     else:
         rows += [("largest buffers", line) for line in plan.largest_buffers[:_LISTED]]
         rows.append(("what to do", ADVICE))
-    title = f"{config} on {slices}{plan.topology}: {plan.chips} chips of TPU {plan.chip}{cores}"
-    return "\n".join([title, *_labelled(rows)])
+    name = plan.topology if plan.topology == plan.shape else f"{plan.topology} ({plan.shape})"
+    title = f"{config} on {slices}{name}: {plan.chips} chips of TPU {plan.chip}{cores}"
+    return "\n".join([title, *labelled(rows)])
+
+
+def batch_row(batch_size: int, chips: int, units: tuple[str, float]) -> str:
+    """Of all chips and of each, and what a step learns from."""
+    unit, amount = units
+    per_step = f"{amount:,.0f} {unit.replace('_', ' ')} a step"
+    return f"{batch_size:,}, {batch_size / chips:g} a chip; {per_step}"
 
 
 def table(plans: Sequence[Plan]) -> str:
     """One line for each plan."""
     head = [
         "topology", "chips", "mesh", "batch", "HBM GiB", "exchanged", "compute", "MFU", "a second",
-        "compile",
+        "hours", "cost", "compile",
     ]  # fmt: skip
     rows = [head]
     for plan in plans:
@@ -55,25 +62,39 @@ def table(plans: Sequence[Plan]) -> str:
                 f"{least}{plan.compute.seconds * 1e3:.1f} ms",
                 f"{most}{plan.mfu:.2f}",
                 f"{most}{_rate(plan, plan.compute)}",
+                *_hours_and_cost(plan.duration, least),
             ]
         else:
-            row += ["does not fit", "", "", ""]
+            row += ["does not fit", "", "", "", "", ""]
         rows.append([*row, f"{plan.compile_seconds:.0f} s"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
+    return "\n".join(["", *aligned(rows), _LEFT_OUT])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, its columns as wide as they need be; empty ones are left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in zip(*columns, strict=True)
     ]
-    return "\n".join(["", *lines, _LEFT_OUT])
+
+
+def _hours_and_cost(duration: Duration | None, least: str) -> tuple[str, str]:
+    if duration is None:
+        return "", ""
+    cost = "" if duration.cost is None else f"{least}{duration.cost:,.0f}"
+    return f"{least}{duration.hours:,.1f}", cost
 
 
 _LEFT_OUT = (
-    "compute, MFU, a second: from the compiler's own cycles for one device, an estimate that "
-    "leaves out collectives, copies beside the computing, the host and the feeding of data"
+    "compute, MFU, a second, hours: from the compiler's own cycles for one device, an estimate "
+    "that leaves out collectives, copies beside the computing, the host and the feeding of data"
 )
 
 
-def _labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
+def labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines with a label before each, which is not repeated."""
     lines: list[str] = []
     before = None
     for label, text in rows:
@@ -126,6 +147,8 @@ def _compute(plan: Plan, compute: Compute) -> list[tuple[str, str]]:
         ),
         ("estimate", _LEFT_OUT.partition(": ")[2]),
     ]
+    if plan.duration is not None:
+        rows.append(("all steps", f"{least}{plan.duration}"))
     if feed := plan.feed:
         given = " to ".join(dict.fromkeys(f"{rate:,.0f}" for rate in feed.given))
         need = f"needs {feed.needed:,.0f} {feed.unit} a second on each of {plan.hosts} hosts"

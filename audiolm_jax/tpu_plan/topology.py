@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tpu_plan.names import FORM
 from audiolm_jax.training.topology import CHIPS
-
-FORM = "GENERATION:XxY or GENERATION:XxYxZ chips, such as v5e:4x4, v6e:4x4, v4:2x2x4, v5p:2x2x4"
 
 
 def prepare_compiler() -> None:
@@ -33,7 +32,7 @@ def prepare_compiler() -> None:
 
 
 def slice_devices(name: str, slices: int = 1) -> list[jax.Device]:
-    """Devices of a slice (see `FORM`), or several equal ones, that programs can be compiled for."""
+    """Devices of a slice, such as v4:2x2x4, or several equal ones, to compile programs for."""
     from jax.experimental import topologies
 
     # A v4 chip has two cores, which JAX drives as one device on the chip itself too.

@@ -10,6 +10,11 @@ from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig
 DATA = AudioDataConfig(
     source="data/librilight/unlab-60k", dataset="librilight_60k", heldout_minutes=120.0
 )
+# The items of Libri-Light's ABX_data.tgz, of LibriSpeech's dev-clean.
+ITEMS = {
+    "audio_dir": "data/librispeech/LibriSpeech/dev-clean",
+    "items": "data/librilight/ABX_data/dev-clean.item",
+}
 
 
 def loop(steps: int) -> LoopConfig:

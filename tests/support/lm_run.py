@@ -77,25 +77,27 @@ def make_batch(step: int) -> TokenBatch:
     return batch
 
 
-def random_tokens(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+def random_tokens(
+    rng: np.random.Generator, count: int, stage: StageConfig = STAGE
+) -> tuple[np.ndarray, np.ndarray]:
     """Tokens with something to learn: runs of semantic tokens, codes that follow from them."""
-    clusters = np.repeat(rng.integers(0, STAGE.semantic_clusters, count), 3)[:count]
-    frames = np.repeat(clusters, STAGE.frames_per_semantic)
-    noise = rng.integers(0, 2, (len(frames), STAGE.levels))
-    return clusters, (frames[:, None] + np.arange(STAGE.levels) + noise) % STAGE.codebook_size
+    clusters = np.repeat(rng.integers(0, stage.semantic_clusters, count), 3)[:count]
+    frames = np.repeat(clusters, stage.frames_per_semantic)
+    noise = rng.integers(0, 2, (len(frames), stage.levels))
+    return clusters, (frames[:, None] + np.arange(stage.levels) + noise) % stage.codebook_size
 
 
-def make_store(root: Path, records: int = 24) -> None:
+def make_store(root: Path, records: int = 24, stage: StageConfig = STAGE) -> None:
     """A token store, and what the trainer wants to know of the models that wrote it."""
     for part in ("codec", "semantic"):
         (root / part).mkdir()
         (root / part / "model.json").write_text(json.dumps({"kind": part, "fingerprint": part}))
     sizes = TokenSizes(
-        STAGE.semantic_clusters,
-        STAGE.semantic_rate_hz,
-        STAGE.acoustic_rate_hz,
-        STAGE.levels,
-        STAGE.codebook_size,
+        stage.semantic_clusters,
+        stage.semantic_rate_hz,
+        stage.acoustic_rate_hz,
+        stage.levels,
+        stage.codebook_size,
     )
     provenance = TokenProvenance(
         dataset="fake",
@@ -113,7 +115,7 @@ def make_store(root: Path, records: int = 24) -> None:
     for split, count in (("train", records), ("heldout", records // 3)):
         made = []
         for number in range(count):
-            clusters, codes = random_tokens(rng, int(rng.integers(4, 40)))
+            clusters, codes = random_tokens(rng, int(rng.integers(4, 40)), stage)
             made.append(
                 TokenRecord(
                     clip_id=f"{split}{number}.wav",

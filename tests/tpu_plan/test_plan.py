@@ -18,6 +18,7 @@ DEMO = "configs/demo/coarse_lm.py"
 GIB = 2**30
 PLAN = Plan(
     topology="v5p:2x2x4",
+    shape="v5p:2x2x4",
     slices=1,
     chip="v5p",
     chips=16,
@@ -48,6 +49,7 @@ PLAN = Plan(
 FULL = dataclasses.replace(
     PLAN,
     topology="v5e:4x4",
+    shape="v5e:4x4",
     memory=Memory(15 * GIB, 20 * GIB),
     collectives=None,
     compute=None,
@@ -103,7 +105,7 @@ def test_imports_no_tensorflow():
 def test_statuses_tables_and_json(capsys, monkeypatch, tmp_path):
     made = {"v5p:2x2x4": PLAN, "v5e:4x4": FULL}
     monkeypatch.setattr(command, "prepare_compiler", lambda: None)
-    monkeypatch.setattr(command, "_plan", lambda experiment, name, per_chip: made[name])
+    monkeypatch.setattr(command, "_plan", lambda experiment, machine, options: made[machine.name])
     path = tmp_path / "deep" / "plan.json"
     assert main(["plan", DEMO, "--topology", "v5p:2x2x4", "--json", str(path)]) == 0
     assert "exchanged" not in capsys.readouterr().out  # one topology needs no table

@@ -32,7 +32,7 @@ def plan(*words):
     ("words", "fragment"),
     [
         (["--topology", "v5p:3x5x7", "--mesh.preset", "dp"], "'v5p:3x5x7': unknown; expected"),
-        (["--topology", "nonsense", "--mesh.preset", "dp"], "such as v5e:4x4"),
+        (["--topology", "nonsense", "--mesh.preset", "dp"], "v5e:4x4"),
         (["--topology", "v5e:2x2", "--mesh.preset", "dp", "--batch-size", "6"], "multiple of 4"),
         (["--topology", "v5e:2x2"], "mesh.preset = 'none'"),
     ],

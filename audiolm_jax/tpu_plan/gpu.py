@@ -1,0 +1,161 @@
+"""A training step planned for graphics cards that are not there: bounds, and no measurement.
+
+Memory is XLA's analysis of the step compiled for as many devices of this machine's CPU as there are
+cards. What a step holds all the time (the state) and is given (the batch) is the same there. What
+it needs besides is that of a CPU's program, which orders and joins operations otherwise than a
+card's, and keeps what is bfloat16 on a card in float32 in places.
+
+Time is arithmetic: the model's operations over the cards' peak, of which a training reaches a
+share, and the state read and written once over the memory's rate. Exchange between cards, the
+host and the feeding of data are left out.
+"""
+
+import dataclasses
+import os
+import time
+from typing import Any, ClassVar
+
+import jax
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.experiments.stage import StageExperiment
+from audiolm_jax.experiments.trained import StepExperiment
+from audiolm_jax.tpu_plan.names import Card, Cards
+from audiolm_jax.tpu_plan.plan import Memory, memory_of
+from audiolm_jax.tpu_plan.step import Duration, Step, trace
+
+# What JAX takes of a card unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
+MEMORY_SHARE = 0.75
+# Shares of the peak that a step is taken to reach, by the kind of model: those that the TPU
+# compiler expects of the same steps (docs/guide/tpu.md; of a stage that attends in blocks,
+# docs/guide/stories.md). What cards reach was not measured.
+_SHARES = {"stage": 0.14, "w2v_bert": 0.3, "soundstream": 0.06}
+_OTHER_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuPlan:
+    """One step on one machine with cards."""
+
+    kind: ClassVar[str] = "gpu"
+
+    topology: str  # name of the cards, as it was given
+    machines: int  # how many of them: `mesh.slices`
+    card: Card
+    chips: int  # cards, of all machines
+    mesh: dict[str, int]  # cards along each axis
+    preset: str  # of the mesh
+    parameters: int  # numbers trained by gradient
+    batch_size: int  # over all cards
+    units: tuple[str, float]  # what a step learns from, "tokens" or "audio_seconds", and how much
+    model_flops: float  # of a step over all cards
+    dtype: str  # of the numbers that are multiplied, "bfloat16" or "float32"
+    memory: Memory  # of one card; the limit is JAX's default share
+    state_seconds: float  # to read and write the state once
+    share: float  # of the peak, assumed
+    least: Duration  # of the whole training: no card is faster than its peak and its memory
+    assumed: Duration  # of the whole training at `share` of the peak
+    compile_seconds: float  # tracing and compiling, for the CPU
+
+    @property
+    def peak_flops(self) -> float:
+        """Operations per second of all cards, with numbers of `dtype`."""
+        card = self.card
+        peak = card.bfloat16_flops if self.dtype == "bfloat16" else card.float32_flops
+        return self.chips * peak
+
+    @property
+    def least_seconds(self) -> float:
+        """A step takes no less."""
+        return max(self.model_flops / self.peak_flops, self.state_seconds)
+
+    @property
+    def assumed_seconds(self) -> float:
+        """A step takes so much at `share` of the peak."""
+        return max(self.model_flops / self.peak_flops / self.share, self.state_seconds)
+
+    @property
+    def fits(self) -> bool:
+        """Whether JAX's default share of a card's memory holds the step."""
+        return self.memory.needed is not None and self.memory.needed <= self.memory.limit
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        names = ("kind", "fits", "peak_flops", "least_seconds", "assumed_seconds")
+        return dataclasses.asdict(self) | {name: getattr(self, name) for name in names}
+
+
+def prepare_cpus(count: int) -> None:
+    """Has JAX see so many devices of this machine's CPU; call before anything uses a device."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    jax.config.update("jax_platforms", "cpu")
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def check_runs_on_gpus(experiment: StepExperiment) -> None:
+    """InputError for a config that only a TPU can train."""
+    is_stage = isinstance(experiment, StageExperiment)
+    if is_stage and experiment.model.decoder.attention == "flash":
+        raise InputError(
+            "model.decoder.attention = 'flash': a kernel for TPUs; for GPUs add "
+            "--model.decoder.attention blocks --model.decoder.remat full"
+        )
+
+
+def plan_on_gpus(
+    experiment: StepExperiment, step: Step, where: Cards, share: float | None
+) -> GpuPlan:
+    """Compiles a step for the CPU in place of cards; `share` None takes that of the kind of model.
+    InputError if the process sees fewer devices than `prepare_cpus` was to make."""
+    check_runs_on_gpus(experiment)
+    count = where.count * step.mesh.slices
+    devices = jax.devices("cpu")[:count]
+    if len(devices) < count:
+        raise InputError(
+            f"topology {where.name!r}: {count} cards, but XLA_FLAGS makes {len(devices)} devices "
+            "of the CPU; leave xla_force_host_platform_device_count out"
+        )
+    started = time.monotonic()
+    traced = trace(step, devices)
+    compiled = traced.lower().compile()
+    limit = round(MEMORY_SHARE * where.card.memory_bytes)
+    memory = memory_of(limit, compiled.memory_analysis())
+    assert memory.arguments is not None  # the analysis of a compiled step has all of them
+    none = Duration(0, 0.0, 0.0, None)
+    plan = GpuPlan(
+        topology=where.name,
+        machines=step.mesh.slices,
+        card=where.card,
+        chips=count,
+        mesh=dict(traced.mesh.shape),
+        preset=step.mesh.preset,
+        parameters=traced.parameters,
+        batch_size=step.batch_size,
+        units=step.units,
+        model_flops=step.model_flops,
+        dtype=multiplied_dtype(experiment.model),
+        memory=memory,
+        state_seconds=2 * memory.arguments / where.card.bytes_per_second,
+        share=_SHARES.get(experiment.kind, _OTHER_SHARE) if share is None else share,
+        least=none,
+        assumed=none,
+        compile_seconds=time.monotonic() - started,
+    )
+    return dataclasses.replace(
+        plan,
+        least=step.duration(plan.least_seconds, count),
+        assumed=step.duration(plan.assumed_seconds, count),
+    )
+
+
+def multiplied_dtype(model: Any) -> str:
+    """What a model's config says its products are computed in: a field `compute_dtype` somewhere
+    in it, float32 where there is none."""
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        if field.name == "compute_dtype":
+            return str(value)
+        if dataclasses.is_dataclass(value) and (found := multiplied_dtype(value)) != "float32":
+            return found
+    return "float32"
