@@ -22,6 +22,7 @@ _NOTES = (
     "(the paper: a classifier of 291). Pairs are of the closed world, by sums (the paper: sWUGGY "
     "in vocabulary and sBLIMP, by length).",
 )
+_BY_LENGTH = "Table II by length, as SoundStorm's (AudioLM without de-duplication)"
 _ALL, _REAL = "stories, 12 levels / means", "real recording / means"
 _CODEC, _MORE = "codec round trip / means", "continued, T = 0.6 / means"
 _DETECTED = "verdicts / as it is / accuracy"
@@ -38,11 +39,14 @@ def experiment() -> PaperExperiment:
             *_abx("codec, 2 kbit/s", "22.4", "28.7"),
             *_abx("codec, 6 kbit/s", "17.8", "26.6"),
             Row("Table I", "ViSQOL, codec", "3.9", "evaluate_codec", f"rows / {_ALL} / visqol", 2),
-            Row("Table II", "WER, %", "2.5", "world", f"readings / {_REAL} / wer"),
-            Row("Table II", "WER, codec, %", "2.6", "world", f"readings / {_CODEC} / wer"),
-            Row(
-                "Table II", "WER, revoiced, %", "6.0", "world", "readings / revoiced / means / wer"
-            ),
+            *_errors("Table II, 4 to 10 s", "wer", "4 to 10 s", "2.5", "2.6", "6.0"),
+            *_errors("Table II, 4 to 10 s", "cer", "4 to 10 s", "0.8", "0.9", "3.4"),
+            # SoundStorm's: its table has one row for original and codec.
+            *_errors(_BY_LENGTH, "wer", "4 to 10 s", "2.62", "2.62", "4.65"),
+            *_errors(_BY_LENGTH, "wer", "10 to 20 s", "1.95", "1.95", "3.59"),
+            *_errors(_BY_LENGTH, "wer", "20 to 30 s", "2.20", "2.20", "4.79"),
+            *_errors("Table II, whole stories", "wer", None, "", "", ""),
+            *_errors("Table II, whole stories", "cer", None, "", "", ""),
             Row(
                 "Table III", "voice, codec, %", "100.0", "world", f"endings / {_CODEC} / own_first"
             ),
@@ -62,6 +66,21 @@ def _abx(what: str, *papers: str) -> tuple[Row, ...]:
     modes = zip(("within", "across"), papers, strict=True)
     return tuple(
         _share("Table I", f"ABX {m}, {what}", p, "abx", f"{place} / {m} / error") for m, p in modes
+    )
+
+
+def _errors(table: str, measure: str, band: str | None, *papers: str) -> tuple[Row, ...]:
+    place = "readings" if band is None else f"bands / {band} / rows"
+    systems = zip((_REAL, _CODEC, "revoiced / means"), papers, strict=True)
+    return tuple(
+        Row(
+            table,
+            f"{measure.upper()}, {system.split(' / ')[0]}, {band or 'all'}, %",
+            paper,
+            "world",
+            f"{place} / {system} / {measure}",
+        )
+        for system, paper in systems
     )
 
 

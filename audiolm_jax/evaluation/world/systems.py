@@ -10,13 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.audio.names import file_name
-from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.evaluation.measures.codec import round_trip
 from audiolm_jax.evaluation.world.kept import Wanted, keep_sounds
 from audiolm_jax.evaluation.world.selection import Stretch
 from audiolm_jax.evaluation.world.units import UnitBigrams
+from audiolm_jax.evaluation.world.utterances import Utterance
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of
@@ -122,19 +121,19 @@ class Sounds:
             scripts.append(bigrams.draw(int(heard[-1]), count, [seed, *digest]))
         return generator.speak(prompts, scripts, seconds, seeds)
 
-    def whole(self, system: System, clips: Sequence[ClipInfo]) -> list[Wanted]:
-        """Whole clips, through the codec or revoiced."""
+    def read(self, system: System, utterances: Sequence[Utterance]) -> list[Wanted]:
+        """Whole clips or their beginnings, through the codec or revoiced."""
         seeds = (0,) if system.kind == "codec" else self.seeds
         wanted = []
-        for place, clip in enumerate(clips):
-            samples = self.index.load(clip)
+        for place, utterance in enumerate(utterances):
+            samples = utterance.load(self.index)
             for seed in seeds:
-                path = self._path(system, f"{file_name(clip.clip_id)}_seed{seed}.wav")
+                path = self._path(system, f"{utterance.name}_seed{seed}.wav")
                 wanted.append(self._wanted(path, system, self.generation, samples, place, seed))
         generator = Generator(self.bundle, self.generation)
 
         def make(some: Sequence[Wanted]) -> list[np.ndarray]:
-            sounds = [self.index.load(clips[x.place]) for x in some]
+            sounds = [utterances[x.place].load(self.index) for x in some]
             if system.kind == "codec":
                 return [self._decoded(samples) for samples in sounds]
             made = generator.revoice(sounds, [x.seed for x in some])
