@@ -5,9 +5,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
-from audiolm_jax.evaluation.measures.bootstrap import Estimate, bootstrap
+from audiolm_jax.evaluation.measures.bootstrap import Estimate, ratio_of_sums
 from audiolm_jax.evaluation.measures.speaker import Similarity
 from audiolm_jax.evaluation.world.judge import Errors, Said
 from audiolm_jax.evaluation.world.utterances import Band, band_name
@@ -72,7 +70,7 @@ READING_MEASURES = (
     Measure("words_a_second", "words a second", 2, None),
 )
 _Item = TypeVar("_Item", Ending, Reading)
-Ratio = tuple[int | float, int | float]
+Ratio = tuple[float, float]
 _SAID: dict[str, Callable[[Said], Ratio]] = {
     "words_a_second": lambda said: (said.words, said.seconds),
     "known": lambda said: (100 * said.known, said.words),
@@ -179,15 +177,9 @@ def _rows(
     for label in labels:
         own = [item for item in items if item.system == label]
         keys = [key(item) for item in own]
-        means = {m.name: _mean(keys, [ratio(m.name, item) for item in own], seed) for m in measures}
+        means = {
+            m.name: ratio_of_sums(keys, [ratio(m.name, item) for item in own], seed)
+            for m in measures
+        }
         rows.append(Row(label, means))
     return tuple(rows)
-
-
-def _mean(keys: Sequence[str], ratios: Sequence[Ratio], seed: int) -> Estimate | None:
-    """The sums of equal keys are one draw of the bootstrap."""
-    sums: dict[str, np.ndarray] = {}
-    for key, ratio in zip(keys, ratios, strict=True):
-        sums[key] = sums.get(key, np.zeros(2)) + np.array(ratio, np.float64)
-    numerators, denominators = np.array([*sums.values()]).reshape(-1, 2).T
-    return bootstrap(numerators, denominators, seed)

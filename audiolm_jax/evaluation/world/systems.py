@@ -55,6 +55,11 @@ def systems_of(
     return (*continued, *bigrams)
 
 
+def sound_path(directory: Path, system: System, name: str, seed: int) -> Path:
+    """Of a sound of a system, by the name of its stretch or utterance."""
+    return directory / SOUNDS / system.folder / f"{name}_seed{seed}.wav"
+
+
 @dataclasses.dataclass(frozen=True)
 class Sounds:
     """Makes the sounds of every system below a directory, each once."""
@@ -79,7 +84,7 @@ class Sounds:
             samples = stretch.load(self.index)
             heard = samples if system.kind == "codec" else samples[:prompt]
             for seed in seeds:
-                path = self._path(system, f"{stretch.name}_seed{seed}.wav")
+                path = sound_path(self.directory, system, stretch.name, seed)
                 wanted.append(self._wanted(path, system, config, heard, place, seed, seconds))
         if system.kind == "codec":
             keep_sounds(
@@ -128,7 +133,7 @@ class Sounds:
         for place, utterance in enumerate(utterances):
             samples = utterance.load(self.index)
             for seed in seeds:
-                path = self._path(system, f"{utterance.name}_seed{seed}.wav")
+                path = sound_path(self.directory, system, utterance.name, seed)
                 wanted.append(self._wanted(path, system, self.generation, samples, place, seed))
         generator = Generator(self.bundle, self.generation)
 
@@ -145,9 +150,6 @@ class Sounds:
     @property
     def _rate_hz(self) -> int:
         return self.bundle.codec.sample_rate_hz
-
-    def _path(self, system: System, name: str) -> Path:
-        return self.directory / SOUNDS / system.folder / name
 
     def _config(self, system: System) -> GenerationConfig:
         if system.kind != "continued" or system.temperature is None:
