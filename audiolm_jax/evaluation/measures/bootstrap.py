@@ -44,7 +44,7 @@ def bootstrap(
 
 
 def ratio_of_sums(
-    keys: Sequence[str], ratios: Sequence[tuple[float, float]], seed: int
+    keys: Sequence[str], ratios: Sequence[tuple[int | float, int | float]], seed: int
 ) -> Estimate | None:
     """`bootstrap` over keys: the (numerators, denominators) of equal keys are one draw."""
     sums: dict[str, np.ndarray] = {}

@@ -47,7 +47,7 @@ class Judge:
 
     def __call__(self, clip: Heard) -> Judged:
         """The whole clip decides who is heard; an ending also by its windows."""
-        windows = ()
+        windows: tuple[Window, ...] = ()
         if len(clip.prompt):
             own = None if self._embed is None else self._embed(clip.prompt)
             starts = range(0, len(clip.samples) - self._size + 1, self._size)

@@ -70,7 +70,7 @@ READING_MEASURES = (
     Measure("words_a_second", "words a second", 2, None),
 )
 _Item = TypeVar("_Item", Ending, Reading)
-Ratio = tuple[float, float]
+Ratio = tuple[int | float, int | float]
 _SAID: dict[str, Callable[[Said], Ratio]] = {
     "words_a_second": lambda said: (said.words, said.seconds),
     "known": lambda said: (100 * said.known, said.words),
