@@ -25,7 +25,7 @@ LAYERS = [
         *("evaluation.pairs", "evaluation.world", "evaluation.generated"),
     },
     {
-        *("evaluation.sweep", "evaluation.detector"),
+        *("evaluation.sweep", "evaluation.detector", "evaluation.speakers"),
         *("evaluation.groups", "evaluation.listening"),
     },
     {"experiments"},

@@ -33,6 +33,7 @@ KINDS = {
         "evaluation.world.experiment:WorldExperiment",
         "evaluation.detector.material:DetectorMaterialExperiment",
         "evaluation.detector.experiment:DetectorEvaluateExperiment",
+        "evaluation.speakers.experiment:SpeakersEvaluateExperiment",
         "evaluation.groups.experiment:GroupsExperiment",
         "evaluation.listening.experiment:ListeningExperiment",
         "evaluation.listening.score:ListeningScoreExperiment",

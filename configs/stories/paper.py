@@ -12,16 +12,21 @@ from defaults import RUNS
 
 from audiolm_jax.evaluation.paper.experiment import PaperExperiment, Row
 
-_TASKS = "abx evaluate_codec tokens world pairs detector_material detector evaluate_detector"
+_TASKS = (
+    "abx evaluate_codec tokens world speakers evaluate_speakers pairs detector_material detector "
+    "evaluate_detector"
+)
 _NOTES = (
     "The paper's models have 0.3 billion parameters a stage and heard 60,000 hours of people; "
     "these have 4 million and heard 24 hours of synthetic voices telling small stories. The "
     "figures stand side by side to show what is measured, not to compare.",
     "ABX is on 170 sentences of four synthetic voices (the paper: dev-clean). Whisper judges words "
-    "of stories and voices never heard. An ending's own speaker is first if nearest by d-vectors "
-    "(the paper: a classifier of 291). Pairs are of the closed world, by sums (the paper: sWUGGY "
+    "of stories and voices never heard. The classifier tells 67 synthetic voices apart (the "
+    "paper: 291 people). Pairs are of the closed world, by sums (the paper: sWUGGY "
     "in vocabulary and sBLIMP, by length).",
 )
+_BY_LENGTH = "Table II by length, as SoundStorm's (AudioLM without de-duplication)"
+_NEAREST = "Own speaker nearest, by d-vectors"
 _ALL, _REAL = "stories, 12 levels / means", "real recording / means"
 _CODEC, _MORE = "codec round trip / means", "continued, T = 0.6 / means"
 _DETECTED = "verdicts / as it is / accuracy"
@@ -38,15 +43,22 @@ def experiment() -> PaperExperiment:
             *_abx("codec, 2 kbit/s", "22.4", "28.7"),
             *_abx("codec, 6 kbit/s", "17.8", "26.6"),
             Row("Table I", "ViSQOL, codec", "3.9", "evaluate_codec", f"rows / {_ALL} / visqol", 2),
-            Row("Table II", "WER, %", "2.5", "world", f"readings / {_REAL} / wer"),
-            Row("Table II", "WER, codec, %", "2.6", "world", f"readings / {_CODEC} / wer"),
-            Row(
-                "Table II", "WER, revoiced, %", "6.0", "world", "readings / revoiced / means / wer"
-            ),
-            Row(
-                "Table III", "voice, codec, %", "100.0", "world", f"endings / {_CODEC} / own_first"
-            ),
-            Row("Table III", "continued, %", "92.6", "world", f"endings / {_MORE} / own_first"),
+            *_errors("Table II, 4 to 10 s", "wer", "4 to 10 s", "2.5", "2.6", "6.0"),
+            *_errors("Table II, 4 to 10 s", "cer", "4 to 10 s", "0.8", "0.9", "3.4"),
+            # SoundStorm's: its table has one row for original and codec.
+            *_errors(_BY_LENGTH, "wer", "4 to 10 s", "2.62", "2.62", "4.65"),
+            *_errors(_BY_LENGTH, "wer", "10 to 20 s", "1.95", "1.95", "3.59"),
+            *_errors(_BY_LENGTH, "wer", "20 to 30 s", "2.20", "2.20", "4.79"),
+            *_errors("Table II, whole stories", "wer", None, "", "", ""),
+            *_errors("Table II, whole stories", "cer", None, "", "", ""),
+            _speaker("real recordings", "", "wholes / real recording"),
+            _speaker("codec", "100.0", "wholes / codec round trip"),
+            _speaker("revoiced", "3.2", "wholes / revoiced"),
+            _speaker("continued, without the prompt", "92.6", "endings / continued, T = 0.6"),
+            _share("Table III", "chance", "0.3", "evaluate_speakers", "chance"),
+            Row(_NEAREST, "codec, %", "", "world", f"endings / {_CODEC} / own_first"),
+            Row(_NEAREST, "continued, %", "", "world", f"endings / {_MORE} / own_first"),
+            *(_drift(f"{n} to {n + 1} s") for n in (0, 3, 6)),
             _share("Table IV", "words in sentences", "83.7", "pairs", _pairs("spot_in_sentence")),
             _share("Table IV", "words alone", "", "pairs", _pairs("spot_the_word")),
             _share("Table IV", "agreement", "64.7", "pairs", _pairs("agreement")),
@@ -65,8 +77,32 @@ def _abx(what: str, *papers: str) -> tuple[Row, ...]:
     )
 
 
+def _errors(table: str, measure: str, band: str | None, *papers: str) -> tuple[Row, ...]:
+    place = "readings" if band is None else f"bands / {band} / rows"
+    systems = zip((_REAL, _CODEC, "revoiced / means"), papers, strict=True)
+    return tuple(
+        Row(
+            table,
+            f"{measure.upper()}, {system.split(' / ')[0]}, {band or 'all'}, %",
+            paper,
+            "world",
+            f"{place} / {system} / {measure}",
+        )
+        for system, paper in systems
+    )
+
+
 def _share(table: str, what: str, paper: str, task: str, place: str) -> Row:
     return Row(table, f"{what}, %", paper, task, place, scale=100.0)
+
+
+def _speaker(what: str, paper: str, place: str) -> Row:
+    return _share("Table III", what, paper, "evaluate_speakers", f"{place} / accuracy")
+
+
+def _drift(window: str) -> Row:
+    place = f"endings / continued, T = 0.6 / windows / {window} / accuracy"
+    return _share("Voice along a continuation", window, "", "evaluate_speakers", place)
 
 
 def _pairs(kind: str) -> str:

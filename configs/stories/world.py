@@ -16,7 +16,7 @@ from audiolm_jax.evaluation.world.experiment import WorldExperiment
 
 
 def experiment() -> WorldExperiment:
-    """100 prompts of 3 s, continued by 7 s; 30 stories revoiced."""
+    """100 prompts of 3 s, continued by 7 s; 30 stories revoiced, also in bands of length."""
     return WorldExperiment(
         directory=f"{RUNS}/world",
         title="What the stories' models say",
@@ -26,6 +26,7 @@ def experiment() -> WorldExperiment:
         asr=AsrConfig("data/whisper"),
         bundle=BUNDLE,
         tokens=f"{RUNS}/tokens",
+        bands=((4.0, 10.0), (10.0, 20.0), (20.0, 30.0)),
         licence=(
             "Synthetic speech of ./launch/stories.sh: hibari-tts (Apache-2.0) and Flite (a free "
             "licence in the manner of BSD)."

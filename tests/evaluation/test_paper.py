@@ -36,6 +36,7 @@ class Task(Evaluation):
             raise KeyboardInterrupt
         (Path(self.directory) / "table.md").write_text("made")
         means = {"wer": {"mean": MEAN, "low": 1.0, "high": 9.0, "clips": 7}, "cer": None}
+        means["rare"] = {"too_few": 3, "expected": 10}
         return {"data": {}, "rows": [{"system": "codec", "means": means}]}
 
 def experiment():
@@ -91,6 +92,13 @@ def test_figures_stand_beside_the_papers(folder):
     record = json.loads((page.parent / "paper.json").read_text())
     assert record["rows"][0]["ours"] == dataclasses.asdict(Figure(2.5, 1.0, 9.0, 7))
     assert set(record["seconds"]) == {"first", "second"}
+
+
+def test_too_few_items_are_said_to_be_so(folder):
+    page = experiment(folder, rows=(row(figure="rows / codec / means / rare", scale=9.0),)).run()
+    text = (page.parent / "paper.md").read_text()
+    assert "| WER, codec | 2.6 | \N{EN DASH} | too few | 3 | first |" in text
+    assert '"WER, codec",2.6,,,,3,first' in (page.parent / "paper.csv").read_text()
 
 
 def test_a_kill_loses_no_finished_task(folder):

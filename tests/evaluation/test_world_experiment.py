@@ -60,7 +60,9 @@ def root(tmp_path_factory, tiny_bundle):
         own.mkdir(parents=True)
         for n in range(2):
             write_wav(own / f"{n}.wav", voice(2.5 + n / 5, pitch, n), 16000, {})
-        (own / "transcripts.txt").write_text("".join(f"{n}: Leo has one pear.\n" for n in range(2)))
+        (own / "transcripts.txt").write_text(
+            "".join(f"{n}: Leo has one pear. Leo cut.\n" for n in range(2))
+        )
     world = folder / "world"
     world.mkdir()
     (world / "words.txt").write_text("has\nleo\none\npear\n")
@@ -100,6 +102,7 @@ def experiment(root, tmp_path):
         continuation_seconds=1.6,
         temperatures=(0.5, 1.0),
         revoiced=1,
+        bands=((0.5, 2.0), (2.0, 4.0)),
         generation=GenerationConfig(context_seconds=1.0),
         examples=1,
         licence="Nobody spoke.",
@@ -125,10 +128,20 @@ def test_the_whole_road_and_again(experiment, monkeypatch, caplog):
     assert means["known"]["mean"] == means["legal"]["mean"] == means["own_first"]["mean"] == 100
     assert means["words_a_second"]["mean"] == pytest.approx(3 / 1.6)
     assert record["readings"][0]["means"]["wer"]["mean"] == 0.0  # "pair" sounds like "pear"
-    assert record["readings"][0]["means"]["spelled_wer"]["mean"] == pytest.approx(25.0)
+    assert record["readings"][0]["means"]["spelled_wer"]["mean"] == pytest.approx(100 / 6)
     # Sounds say what made them, and tell temperatures apart.
     wavs = sorted((folder / "sounds").rglob("*.wav"))
-    assert len(wavs) == 3 * 3 + 2
+    assert len(wavs) == 3 * 3 + 4  # two of them of a beginning
+    # The recording is too long for the first band: its first sentence is read for it.
+    assert [(band["label"], band["items"]) for band in record["bands"]] == [
+        ("0.5 to 2 s", 1),
+        ("2 to 4 s", 1),
+    ]
+    begun = record["every_beginning"]
+    assert [x["system"] for x in begun] == [*SYSTEMS[:2], "revoiced"]
+    assert {x["transcript"] for x in begun} == {"Leo has one pear."}
+    assert all(1.4 <= x["seconds"] <= 1.8 for x in begun)
+    assert "whisper-normalizer" in record["asr"]["normalizer"]
     assert {path.parent.name for path in wavs} == {
         "codec",
         "continued_0.5",

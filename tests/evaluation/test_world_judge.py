@@ -77,9 +77,9 @@ def test_what_sounds_alike_is_the_same(world):
 def test_word_errors_with_and_without_homophones(world):
     """Reference of 6 words; heard: eight for ate, pairs for pears, dog for leo, "the" too many."""
     transcript = "Leo ate two pears. Said Leo."
-    assert errors_of(world, transcript, "Leo eight 2 pairs the said dog") == Errors(6, 2, 4)
-    assert errors_of(world, transcript, "") == Errors(6, 6, 6)
-    assert errors_of(world, transcript, "leo 8 too pears, said Leo") == Errors(6, 0, 2)
+    assert errors_of(world, transcript, "Leo eight 2 pairs the said dog") == Errors(6, 2, 4, 25, 7)
+    assert errors_of(world, transcript, "") == Errors(6, 6, 6, 25, 25)
+    assert errors_of(world, transcript, "leo 8 too pears, said Leo") == Errors(6, 0, 2, 25, 0)
 
 
 def test_words_pairs_and_sentences_of_a_whole_clip(world):

@@ -12,11 +12,14 @@ from audiolm_jax.evaluation.measures.ngram import NgramModel
 from audiolm_jax.evaluation.measures.recognition import HeardWord, Recognizer
 from audiolm_jax.evaluation.measures.speaker import Similarity, similarity
 from audiolm_jax.evaluation.world import voices
-from audiolm_jax.evaluation.world.judge import Errors, Said
+from audiolm_jax.evaluation.world.judge import Errors, Said, errors_of
 from audiolm_jax.evaluation.world.kept import Wanted, keep_sounds, keep_words, load_sound
+from audiolm_jax.evaluation.world.language import read_world
 from audiolm_jax.evaluation.world.results import (
+    LEAST_ITEMS,
     Ending,
     Reading,
+    summarize_bands,
     summarize_endings,
     summarize_readings,
 )
@@ -25,6 +28,7 @@ from audiolm_jax.evaluation.world.selection import (
     choose_stretches,
 )
 from audiolm_jax.evaluation.world.units import UnitBigrams
+from audiolm_jax.evaluation.world.utterances import beginnings, sentence_ends, whole
 from audiolm_jax.evaluation.world.voices import Voices
 from audiolm_jax.stages import BOS, FIRST_ID, Sequence, StageConfig
 
@@ -202,6 +206,61 @@ def test_means_of_readings():
     assert first.means["spelled_wer"].mean == pytest.approx(20.0)
     assert first.means["known"].mean == pytest.approx(80.0)
     assert second.means["wer"].mean == pytest.approx(200.0)
+
+
+def test_readings_by_length():
+    def read(system, number, seconds, errors=1):
+        counted = Errors(10, errors, errors, 50, 2 * errors)
+        return Reading(system, f"{number}", "ann", 0, "", "", said(8, 6), counted, seconds)
+
+    readings = [read("a", n, 4.0 + n / 2) for n in range(LEAST_ITEMS + 2)]  # the last two: 9.0, 9.5
+    readings += [read("a", n, 10.0, 5) for n in range(LEAST_ITEMS - 3)]
+    short, long, none = summarize_bands(["a"], readings, [(4.0, 9.0), (9.0, 10.5), (20.0, 30.0)], 0)
+    assert (short.label, short.items, long.items, none.items) == ("4 to 9 s", 10, 9, 0)
+    wer, cer = (short.record()["rows"][0]["means"][name] for name in ("wer", "cer"))
+    assert (wer["mean"], cer["mean"], wer["clips"]) == (pytest.approx(10), pytest.approx(4), 10)
+    few = {"too_few": 9, "expected": LEAST_ITEMS}
+    assert long.record()["rows"][0]["means"]["wer"] == few
+    assert none.record()["rows"][0]["means"]["cer"] == {"too_few": 0, "expected": LEAST_ITEMS}
+
+
+def test_error_rates_are_those_of_jiwer(tmp_path):
+    jiwer = pytest.importorskip("jiwer")
+    for name, text in (("words", "leo\nate\npears\nfour\n"), ("bigrams", "leo ate\n")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    world = read_world(tmp_path, str)
+    true = ["leo ate four pears", "pears ate leo", "leo ate"]
+    heard = ["leo at for pears now", "pears leo", "oleo ate"]
+    readings = [
+        Reading("a", f"{n}", "ann", 0, "", "", said(1, 1), errors_of(world, t, h))
+        for n, (t, h) in enumerate(zip(true, heard, strict=True))
+    ]
+    ((row),) = summarize_readings(["a"], readings, 0)
+    assert row.means["wer"].mean == pytest.approx(100 * jiwer.wer(true, heard))
+    assert row.means["cer"].mean == pytest.approx(100 * jiwer.cer(true, heard))
+
+
+def test_beginnings_end_between_sentences(tmp_path):
+    (tmp_path / "words.txt").write_text("ate\nit\nleo\npears\nsaid\nyes\n")
+    (tmp_path / "bigrams.txt").write_text("leo ate\n")
+    world = read_world(tmp_path, str)
+    text = '"Yes?" said Leo. Leo ate pears. Leo ate it. Leo said yes.'
+    heard = [HeardWord(word, float(n), n + 0.9) for n, word in enumerate(text.split())]
+    heard[8] = HeardWord("hit.", 8.0, 8.9)  # not what the transcript says: no cut there
+    samples = np.full(13 * 16000, 0.1, np.float32)
+    samples[45_000:48_000] = 0  # 2.81 to 3 s, between "Leo." and "Leo"
+    ends = sentence_ends(text, samples, 16000, world, heard)
+    assert [words for _, words in ends] == ['"Yes?" said Leo.', '"Yes?" said Leo. Leo ate pears.']
+    assert 45_800 <= ends[0][0] <= 47_200
+    assert 5.45 * 16000 <= ends[1][0] <= 6.45 * 16000
+    clip = index_of(13.0).clips[0]
+    clip = dataclasses.replace(clip, text=text)
+    bands = [(1.0, 3.0), (3.0, 7.0), (7.0, 9.0), (10.0, 20.0)]
+    found = beginnings(clip, samples, 16000, world, heard, bands)
+    assert [(x.stop, x.text) for x in found] == ends  # none in 7 to 9 s; 10 to 20 s has it whole
+    assert found[0].name.endswith(f"_to{ends[0][0]}")
+    assert not found[0].is_whole
+    assert whole(clip).is_whole
 
 
 def test_sounds_are_made_once(tmp_path):

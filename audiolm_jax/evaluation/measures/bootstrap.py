@@ -1,6 +1,7 @@
 """Means over clips with intervals that tell how far they hang on which clips were taken."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
@@ -40,3 +41,14 @@ def bootstrap(
     low, high = np.percentile(ratios, (2.5, 97.5))
     mean = float(numerators.sum() / denominators.sum())
     return Estimate(mean, float(low), float(high), count)
+
+
+def ratio_of_sums(
+    keys: Sequence[str], ratios: Sequence[tuple[int | float, int | float]], seed: int
+) -> Estimate | None:
+    """`bootstrap` over keys: the (numerators, denominators) of equal keys are one draw."""
+    sums: dict[str, np.ndarray] = {}
+    for key, ratio in zip(keys, ratios, strict=True):
+        sums[key] = sums.get(key, np.zeros(2)) + np.array(ratio, np.float64)
+    numerators, denominators = np.array([*sums.values()]).reshape(-1, 2).T
+    return bootstrap(numerators, denominators, seed)

@@ -1,6 +1,8 @@
 """What a speech recognizer understands of a clip, and how far that is from the transcript."""
 
 import dataclasses
+import importlib.metadata
+import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.artifacts.hashing import file_sha256
+from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.artifacts.identity import Place
 from audiolm_jax.errors import InputError
 
@@ -120,6 +122,19 @@ class Recognizer:
     def errors(self, transcript: str, heard: str) -> TextErrors:
         """How far what was heard is from the transcript."""
         return count_errors(self.normalize(transcript), self.normalize(heard))
+
+
+def normalizer_facts() -> dict[str, str] | None:
+    """Version of whisper-normalizer and the fingerprint of its files, for its rules and spellings
+    decide what counts as an error; None if it is not installed."""
+    spec = importlib.util.find_spec("whisper_normalizer")
+    if spec is None:
+        return None
+    folder = Path(str(spec.origin)).parent
+    files = [path for suffix in ("py", "json") for path in folder.rglob(f"*.{suffix}")]
+    hashes = {str(path.relative_to(folder)): file_sha256(path) for path in files}
+    version = importlib.metadata.version("whisper-normalizer")
+    return {"version": version, "files": fingerprint(hashes)}
 
 
 def count_errors(transcript: str, heard: str) -> TextErrors:

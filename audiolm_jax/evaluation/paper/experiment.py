@@ -218,11 +218,13 @@ class PaperPage(Page):
 
 
 def _scaled(figure: Figure, scale: float) -> Figure:
-    low, high = (None if x is None else x * scale for x in (figure.low, figure.high))
-    return Figure(figure.value * scale, low, high, figure.items)
+    values = (figure.value, figure.low, figure.high)
+    return Figure(*(None if x is None else x * scale for x in values), figure.items)
 
 
 def _interval(figure: Figure, digits: int) -> str:
+    if figure.value is None:
+        return "too few"
     if figure.low is None or figure.high is None:
         return number(None, 0)
     return f"{number(figure.low, digits)} to {number(figure.high, digits)}"

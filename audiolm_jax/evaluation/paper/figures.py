@@ -15,7 +15,7 @@ _NAMES = ("label", "system", "condition", "name", "stage", "kind", "slicing")
 class Figure:
     """A number as a task measured it."""
 
-    value: float
+    value: float | None  # None where there were too few items
     low: float | None = None  # 95 % interval, None where the task gives none
     high: float | None = None
     items: int | None = None  # clips, prompts or pairs; None where it is not said
@@ -23,8 +23,8 @@ class Figure:
 
 def find_figure(record: Mapping[str, Any], place: str, where: Path) -> Figure:
     """The figure at a place, steps with " / " between: keys of objects, and of lists the name of an
-    entry, which is its label,
-    system, condition, name, stage, kind or slicing. InputError says what is there instead."""
+    entry, which is its label, system, condition, name, stage, kind or slicing. What has `too_few`
+    items has no value. InputError says what is there instead."""
     path = place.split(" / ")
     value: Any = record
     for depth, step in enumerate(path):
@@ -38,6 +38,8 @@ def find_figure(record: Mapping[str, Any], place: str, where: Path) -> Figure:
     if isinstance(value, Mapping) and isinstance(value.get("mean"), int | float):
         low, high = (None if (x := value.get(end)) is None else float(x) for end in ("low", "high"))
         return Figure(float(value["mean"]), low, high, value.get("clips"))
+    if isinstance(value, Mapping) and "too_few" in value:
+        return Figure(None, items=value["too_few"])
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Figure(float(value))
     found = "nothing was measured" if value is None else f"{json.dumps(value)[:60]}"

@@ -60,6 +60,9 @@ class WorldExperiment(Evaluation):
     """One ending of each prompt, and one revoiced clip, for each seed."""
     revoiced: int = 30
     """Whole recordings that are revoiced and held against their transcripts; 0 for none."""
+    bands: tuple[tuple[float, float], ...] = ()
+    """Lengths in seconds, from and to below, to report the errors of what is read by: SoundStorm's
+    are (4, 10), (10, 20), (20, 30). Of recordings too long for one their beginnings are read."""
     generation: GenerationConfig = GenerationConfig()
     """Everything else about sampling."""
     similarity: bool = True
@@ -97,6 +100,8 @@ class WorldExperiment(Evaluation):
             if is_empty or len({*values}) < len(values) or any(not value >= 0 for value in values):
                 given = f"--{flag.replace('_', '-')} {values}"
                 raise InputError(f"{given}: expected numbers of 0 or more, none of them twice")
+        if any(not 0 <= low < high for low, high in self.bands):
+            raise InputError(f"--bands {self.bands}: expected from and to of each, in seconds")
         if self.asr.model is None or self.asr.language != "en":
             given = f"--asr.model {self.asr.model}, --asr.language {self.asr.language}"
             raise InputError(f"{given}: expected the folder of a Whisper model, and en")
@@ -121,6 +126,7 @@ class WorldExperiment(Evaluation):
     def facts(self) -> dict[str, Any]:
         """Fingerprints of bundle, world and token store, versions of what listens."""
         from audiolm_jax.data.tokens.store import TokenStore
+        from audiolm_jax.evaluation.measures.recognition import normalizer_facts
         from audiolm_jax.evaluation.world.kept import version_of
         from audiolm_jax.evaluation.world.language import world_facts
 
@@ -131,6 +137,7 @@ class WorldExperiment(Evaluation):
             "tokens": tokens,
             "world": world_facts(Path(self.world)),
             "packages": versions,
+            "normalizer": normalizer_facts(),
         }
 
     def data_facts(self) -> dict[str, Any]:

@@ -27,11 +27,13 @@ class Said:
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """Words of a transcript, and edits between it and what was heard."""
+    """Words and characters of a transcript, and edits between it and what was heard."""
 
     words: int
     errors: int  # words that sound alike being equal
     spelled: int  # the same with every word as it is spelled
+    characters: int = 0  # those between words too; 0 in reports that did not count them
+    character_errors: int = 0  # words that sound alike being equal
 
 
 class _Token(NamedTuple):
@@ -112,4 +114,5 @@ def errors_of(world: World, transcript: str, heard: str) -> Errors:
     true, found = world.read(transcript), world.read(heard)
     alike = count_errors(world.as_sounds(true), world.as_sounds(found))
     spelled = count_errors(" ".join(true), " ".join(found))
-    return Errors(alike.words, alike.word_errors, spelled.word_errors)
+    characters = alike.characters, alike.character_errors
+    return Errors(alike.words, alike.word_errors, spelled.word_errors, *characters)

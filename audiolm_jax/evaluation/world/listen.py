@@ -11,12 +11,10 @@ import numpy as np
 
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.storage import at
-from audiolm_jax.audio.names import file_name
-from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.data.unheard import check_strange, check_untrained
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.recognition import Recognizer
+from audiolm_jax.evaluation.measures.recognition import HeardWord, Recognizer
 from audiolm_jax.evaluation.measures.speaker import SpeakerEncoder
 from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.evaluation.world.judge import errors_of, judge
@@ -26,6 +24,7 @@ from audiolm_jax.evaluation.world.page import WorldPage, notes_of
 from audiolm_jax.evaluation.world.results import (
     Ending,
     Reading,
+    summarize_bands,
     summarize_endings,
     summarize_readings,
 )
@@ -37,6 +36,7 @@ from audiolm_jax.evaluation.world.selection import (
 )
 from audiolm_jax.evaluation.world.systems import CODEC, REAL, REVOICED, Sounds, System, systems_of
 from audiolm_jax.evaluation.world.units import UnitBigrams, bigram_model
+from audiolm_jax.evaluation.world.utterances import Utterance, beginnings, whole
 from audiolm_jax.evaluation.world.voices import Embed, Voices
 from audiolm_jax.generation.bundle import load_bundle, read_record
 
@@ -126,7 +126,12 @@ class Judgement:
         readers = [] if not self._clips else [REAL]
         if readers and self._sounds is not None:
             readers += [CODEC, REVOICED]
-        readings = [reading for system in readers for reading in self._readings(system)]
+        wholes = [whole(clip) for clip in self._clips]
+        readings = [reading for system in readers for reading in self._readings(system, wholes)]
+        begun = self._beginnings() if config.bands and readers else []
+        begun_readings = [r for system in readers for r in self._readings(system, begun)]
+        names = [system.label for system in readers]
+        in_bands = summarize_bands(names, [*readings, *begun_readings], config.bands, config.seed)
         voices = "Voices were not compared."
         if self._voices is not None:
             voices = (
@@ -146,10 +151,16 @@ class Judgement:
             sample_rate_hz=self._index.config.sample_rate_hz,
             systems=tuple(systems),
             ending_rows=summarize_endings(labels, endings, self._voices is not None, config.seed),
-            reading_rows=summarize_readings([s.label for s in readers], readings, config.seed),
+            reading_rows=summarize_readings(names, readings, config.seed),
+            band_rows=in_bands,
             endings=tuple(endings),
             readings=tuple(readings),
+            begun=tuple(begun_readings),
             notes=notes_of(config.prompt_seconds, config.continuation_seconds, "Whisper", voices),
+            asr={
+                "model": f"Whisper, model.bin {self._recognizer.fingerprint}",
+                "normalizer": _normalizer(facts["normalizer"]),
+            },
             examples=tuple(self._example(s, endings) for s in self._shown),
             trainers=(),
             provenance=self._provenance(facts),
@@ -199,14 +210,30 @@ class Judgement:
         wanted = self._sounds.end(system, self._stretches, self._prompt, seconds)
         return [(self._stretches[x.place], x.seed, x.path) for x in wanted]
 
-    # Whole clips.
+    # Whole clips, and beginnings.
 
-    def _readings(self, system: System) -> list[Reading]:
+    def _beginnings(self) -> list[Utterance]:
         rate, found = self._index.config.sample_rate_hz, []
-        for clip, seed, path in self._wholes_of(system):
-            samples = self._index.load(clip) if path is None else load_sound(path)
-            name = f"{file_name(clip.clip_id)}_whole"
-            heard = keep_words(self._recognizer, self._heard_path(system, name, seed), samples)
+        for clip in self._clips:
+            samples, utterance = self._index.load(clip), whole(clip)
+            heard = self._heard(REAL, utterance, 0, samples)
+            bands = self._config.bands
+            found += beginnings(clip, samples, rate, self._world, heard, bands)
+        logger.info("%d beginnings of %d recordings", len(found), len(self._clips))
+        return found
+
+    def _heard(
+        self, system: System, utterance: Utterance, seed: int, samples: np.ndarray
+    ) -> list[HeardWord]:
+        name = utterance.name + ("_whole" if utterance.is_whole else "")
+        return keep_words(self._recognizer, self._heard_path(system, name, seed), samples)
+
+    def _readings(self, system: System, utterances: list[Utterance]) -> list[Reading]:
+        rate, found = self._index.config.sample_rate_hz, []
+        for utterance, seed, path in self._read_by(system, utterances):
+            samples = utterance.load(self._index) if path is None else load_sound(path)
+            heard = self._heard(system, utterance, seed, samples)
+            clip = utterance.clip
             text = " ".join(word.text for word in heard)
             found.append(
                 Reading(
@@ -214,20 +241,23 @@ class Judgement:
                     clip_id=clip.clip_id,
                     speaker=clip.speaker,
                     seed=seed,
-                    transcript=clip.text,
+                    transcript=utterance.text,
                     heard=text,
                     said=judge(self._world, heard, 0.0, len(samples) / rate, is_cut=False),
-                    errors=errors_of(self._world, clip.text, text),
+                    errors=errors_of(self._world, utterance.text, text),
+                    seconds=utterance.stop / rate,
                 )
             )
-        logger.info("%s: heard %d whole clips", system.label, len(found))
+        logger.info("%s: heard %d clips that were read", system.label, len(found))
         return found
 
-    def _wholes_of(self, system: System) -> list[tuple[ClipInfo, int, Path | None]]:
+    def _read_by(
+        self, system: System, utterances: list[Utterance]
+    ) -> list[tuple[Utterance, int, Path | None]]:
         if system is REAL or self._sounds is None:
-            return [(clip, 0, None) for clip in self._clips]
-        wanted = self._sounds.whole(system, self._clips)
-        return [(self._clips[x.place], x.seed, x.path) for x in wanted]
+            return [(utterance, 0, None) for utterance in utterances]
+        wanted = self._sounds.read(system, utterances)
+        return [(utterances[x.place], x.seed, x.path) for x in wanted]
 
     def _heard_path(self, system: System, name: str, seed: int) -> Path:
         return self._directory / HEARD / system.folder / f"{name}_seed{seed}.json"
@@ -257,9 +287,16 @@ class Judgement:
             "data": self._index.fingerprint,
             **{f"world, {name}": sha256 for name, sha256 in facts["world"].items()},
             "recogniser": f"model.bin {self._recognizer.fingerprint}",
+            "normalizer": _normalizer(facts["normalizer"]),
             "packages": ", ".join(f"{n} {v or 'absent'}" for n, v in facts["packages"].items()),
             "config": facts["config_hash"],
             "sampling": str(dataclasses.asdict(config.generation)),
             "seeds": ", ".join(map(str, config.seeds)),
             "software": f"audiolm_jax {__version__}, jax {importlib.metadata.version('jax')}",
         }
+
+
+def _normalizer(facts: dict[str, str] | None) -> str:
+    if facts is None:
+        return "none"
+    return f"whisper-normalizer {facts['version']}, files {facts['files']}"

@@ -11,7 +11,9 @@ from audiolm_jax.evaluation.page.render import Page
 from audiolm_jax.evaluation.page.tables import Table, number
 from audiolm_jax.evaluation.world.results import (
     ENDING_MEASURES,
+    LEAST_ITEMS,
     READING_MEASURES,
+    BandRows,
     Ending,
     Measure,
     Reading,
@@ -25,6 +27,7 @@ SYNTHETIC = (
     "people."
 )
 _CHARTED = ("known", "legal")
+_OF_BANDS = ("wer", "cer", "spelled_wer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +37,12 @@ class WorldPage(Page):
     systems: tuple[System, ...]  # of the endings
     ending_rows: tuple[Row, ...]
     reading_rows: tuple[Row, ...]
+    band_rows: tuple[BandRows, ...]  # of whole recordings and beginnings; () for none
     endings: tuple[Ending, ...]
     readings: tuple[Reading, ...]
+    begun: tuple[Reading, ...]  # of beginnings of recordings
     notes: tuple[str, ...]
+    asr: dict[str, str]  # what listened, and what made texts comparable, with their hashes
 
     def sections(self) -> dict[str, tuple[str, object]]:
         """All of them; see `Page`."""
@@ -60,9 +66,12 @@ class WorldPage(Page):
         return {
             "provenance": dict(self.provenance),
             "endings": [dataclasses.asdict(row) for row in self.ending_rows],
+            "asr": self.asr,
             "readings": [dataclasses.asdict(row) for row in self.reading_rows],
+            "bands": [band.record() for band in self.band_rows],
             "every_ending": [dataclasses.asdict(ending) for ending in self.endings],
             "every_reading": [dataclasses.asdict(reading) for reading in self.readings],
+            "every_beginning": [dataclasses.asdict(reading) for reading in self.begun],
         }
 
     @property
@@ -72,7 +81,22 @@ class WorldPage(Page):
         if self.readings:
             caption = "Whole clips against their transcripts"
             tables.append(_table(caption, READING_MEASURES, self.reading_rows))
+        if self.band_rows:
+            tables.append(self._band_table)
         return tables
+
+    @property
+    def _band_table(self) -> Table:
+        measures = [m for m in READING_MEASURES if m.name in _OF_BANDS]
+        rows = []
+        for band in self.band_rows:
+            few = f"too few, expected {LEAST_ITEMS} or more"
+            for row in band.rows:
+                cells = [_cell(row.means[m.name], m) if band.is_enough else few for m in measures]
+                rows.append([f"{band.label}, {row.system}", str(band.items), *cells])
+        heads = ("Length and system", "recordings", *(m.heading for m in measures))
+        heard_by = "; ".join(self.asr.values())
+        return Table(heads, rows, f"By length of the recording, heard by {heard_by}")
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -127,7 +151,9 @@ def notes_of(
         "sentence counts where its end was heard; it is whole if all of it that was judged is.",
         "WER compares whole clips with their transcripts after Whisper's normalisation; words that "
         "sound alike are equal, but for the column 'as spelled'. The real recordings show the "
-        "recogniser's own share.",
+        "recogniser's own share. By length: whole recordings, and of those too long for a band "
+        "their beginning up to a pause between sentences that was heard right on both sides, "
+        "which favours what is easily heard.",
         f"{speakers} In brackets the 95 % interval of {RESAMPLES} bootstrap draws over prompts or "
         "clips. Bars are those that the bundle is to be judged by.",
     )

@@ -3,13 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
-from audiolm_jax.evaluation.measures.bootstrap import Estimate, bootstrap
+from audiolm_jax.evaluation.measures.bootstrap import Estimate, ratio_of_sums
 from audiolm_jax.evaluation.measures.speaker import Similarity
 from audiolm_jax.evaluation.world.judge import Errors, Said
+from audiolm_jax.evaluation.world.utterances import Band, band_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Ending:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """One whole clip as it is, through the codec, or revoiced."""
+    """One whole clip, or its beginning, as it is, through the codec, or revoiced."""
 
     system: str
     clip_id: str
@@ -38,6 +37,7 @@ class Reading:
     heard: str
     said: Said
     errors: Errors
+    seconds: float = 0.0  # of the recording, whatever the system made of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,7 @@ ENDING_MEASURES = (
 )
 READING_MEASURES = (
     Measure("wer", "WER, %", 1, False, "at most 15"),
+    Measure("cer", "CER, %", 1, False),
     Measure("spelled_wer", "as spelled, %", 1, False),
     Measure("known", "words of the world, %", 1, True),
     Measure("legal", "legal pairs, %", 1, True),
@@ -104,6 +105,8 @@ def reading_ratio(name: str, reading: Reading) -> Ratio:
     if name in _SAID:
         return _SAID[name](reading.said)
     errors = reading.errors
+    if name == "cer":
+        return 100 * errors.character_errors, errors.characters
     return 100 * (errors.errors if name == "wer" else errors.spelled), errors.words
 
 
@@ -123,6 +126,45 @@ def summarize_readings(
     return _rows(labels, READING_MEASURES, readings, by_clip, reading_ratio, seed)
 
 
+LEAST_ITEMS = 10  # recordings that a band needs for figures
+
+
+@dataclasses.dataclass(frozen=True)
+class BandRows:
+    """Readings of recordings of like length."""
+
+    label: str  # "4 to 10 s"
+    items: int  # recordings, or beginnings of such
+    rows: tuple[Row, ...]
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are recordings enough for figures."""
+        return self.items >= LEAST_ITEMS
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values; in place of a figure of too few recordings how many there are."""
+        values = dataclasses.asdict(self)
+        if not self.is_enough:
+            for row in values["rows"]:
+                few = {"too_few": self.items, "expected": LEAST_ITEMS}
+                row["means"] = dict.fromkeys(row["means"], few)
+        return values
+
+
+def summarize_bands(
+    labels: Sequence[str], readings: Sequence[Reading], bands: Sequence[Band], seed: int
+) -> tuple[BandRows, ...]:
+    """By the length of the recording, a row for each system."""
+    found = []
+    for low, high in bands:
+        own = [reading for reading in readings if low <= reading.seconds < high]
+        items = len({reading.clip_id for reading in own})
+        rows = summarize_readings(labels, own, seed)
+        found.append(BandRows(band_name((low, high)), items, rows))
+    return tuple(found)
+
+
 def _rows(
     labels: Sequence[str],
     measures: Sequence[Measure],
@@ -135,15 +177,9 @@ def _rows(
     for label in labels:
         own = [item for item in items if item.system == label]
         keys = [key(item) for item in own]
-        means = {m.name: _mean(keys, [ratio(m.name, item) for item in own], seed) for m in measures}
+        means = {
+            m.name: ratio_of_sums(keys, [ratio(m.name, item) for item in own], seed)
+            for m in measures
+        }
         rows.append(Row(label, means))
     return tuple(rows)
-
-
-def _mean(keys: Sequence[str], ratios: Sequence[Ratio], seed: int) -> Estimate | None:
-    """The sums of equal keys are one draw of the bootstrap."""
-    sums: dict[str, np.ndarray] = {}
-    for key, ratio in zip(keys, ratios, strict=True):
-        sums[key] = sums.get(key, np.zeros(2)) + np.array(ratio, np.float64)
-    numerators, denominators = np.array([*sums.values()]).reshape(-1, 2).T
-    return bootstrap(numerators, denominators, seed)

@@ -10,13 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from audiolm_jax.audio.names import file_name
-from audiolm_jax.data.clips import ClipInfo
 from audiolm_jax.data.index import ClipIndex
 from audiolm_jax.evaluation.measures.codec import round_trip
 from audiolm_jax.evaluation.world.kept import Wanted, keep_sounds
 from audiolm_jax.evaluation.world.selection import Stretch
 from audiolm_jax.evaluation.world.units import UnitBigrams
+from audiolm_jax.evaluation.world.utterances import Utterance
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of
@@ -56,6 +55,11 @@ def systems_of(
     return (*continued, *bigrams)
 
 
+def sound_path(directory: Path, system: System, name: str, seed: int) -> Path:
+    """Of a sound of a system, by the name of its stretch or utterance."""
+    return directory / SOUNDS / system.folder / f"{name}_seed{seed}.wav"
+
+
 @dataclasses.dataclass(frozen=True)
 class Sounds:
     """Makes the sounds of every system below a directory, each once."""
@@ -80,7 +84,7 @@ class Sounds:
             samples = stretch.load(self.index)
             heard = samples if system.kind == "codec" else samples[:prompt]
             for seed in seeds:
-                path = self._path(system, f"{stretch.name}_seed{seed}.wav")
+                path = sound_path(self.directory, system, stretch.name, seed)
                 wanted.append(self._wanted(path, system, config, heard, place, seed, seconds))
         if system.kind == "codec":
             keep_sounds(
@@ -122,19 +126,19 @@ class Sounds:
             scripts.append(bigrams.draw(int(heard[-1]), count, [seed, *digest]))
         return generator.speak(prompts, scripts, seconds, seeds)
 
-    def whole(self, system: System, clips: Sequence[ClipInfo]) -> list[Wanted]:
-        """Whole clips, through the codec or revoiced."""
+    def read(self, system: System, utterances: Sequence[Utterance]) -> list[Wanted]:
+        """Whole clips or their beginnings, through the codec or revoiced."""
         seeds = (0,) if system.kind == "codec" else self.seeds
         wanted = []
-        for place, clip in enumerate(clips):
-            samples = self.index.load(clip)
+        for place, utterance in enumerate(utterances):
+            samples = utterance.load(self.index)
             for seed in seeds:
-                path = self._path(system, f"{file_name(clip.clip_id)}_seed{seed}.wav")
+                path = sound_path(self.directory, system, utterance.name, seed)
                 wanted.append(self._wanted(path, system, self.generation, samples, place, seed))
         generator = Generator(self.bundle, self.generation)
 
         def make(some: Sequence[Wanted]) -> list[np.ndarray]:
-            sounds = [self.index.load(clips[x.place]) for x in some]
+            sounds = [utterances[x.place].load(self.index) for x in some]
             if system.kind == "codec":
                 return [self._decoded(samples) for samples in sounds]
             made = generator.revoice(sounds, [x.seed for x in some])
@@ -146,9 +150,6 @@ class Sounds:
     @property
     def _rate_hz(self) -> int:
         return self.bundle.codec.sample_rate_hz
-
-    def _path(self, system: System, name: str) -> Path:
-        return self.directory / SOUNDS / system.folder / name
 
     def _config(self, system: System) -> GenerationConfig:
         if system.kind != "continued" or system.temperature is None:

@@ -1,0 +1,1 @@
+"""Whose voice a classifier hears in what a bundle says."""
