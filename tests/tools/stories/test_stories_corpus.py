@@ -22,7 +22,7 @@ from tools.stories.corpus import (
 )
 from tools.stories.engines import LEVEL, PEAK, RATE_HZ, at_level, finish
 from tools.stories.grammar import story
-from tools.stories.lots import Lots
+from tools.lots import Lots
 from tools.stories.options import parse
 from tools.stories.speakers import FAST_SPEAKERS, SLOW_SPEAKERS, Speaker
 from tools.stories.world import write_tables

@@ -7,7 +7,7 @@ import soundfile
 from tools.stories import prompts
 from tools.stories.corpus import is_held_out, tell
 from tools.stories.engines import Voices
-from tools.stories.lots import Lots
+from tools.lots import Lots
 
 
 def fake_say(self, text, speaker, seed):
