@@ -127,4 +127,3 @@ def _figure(
         for place, struck in enumerate(pitches)
         for pitch in struck
     ]
-

@@ -134,9 +134,10 @@ def is_heldout(collection: Collection, path: str, melody: list[int]) -> bool:
     intervals of their melody, so that settings of one tune, in whatever key, stay together."""
     if collection.heldout:
         return path.startswith(collection.heldout)
-    return int.from_bytes(hashlib.sha256(opening(melody).encode()).digest()[:8]) % (
-        _HELDOUT_ONE_IN
-    ) == 0
+    return (
+        int.from_bytes(hashlib.sha256(opening(melody).encode()).digest()[:8]) % (_HELDOUT_ONE_IN)
+        == 0
+    )
 
 
 def opening(melody: list[int]) -> str:

@@ -28,7 +28,9 @@ def extract(path: Path, title: str, composer: str) -> Score | str:
             warnings.simplefilter("ignore")
             return _extract(path, title, composer)
     except Exception as error:  # of a parser of a hundred dialects: anything
-        return f"music21 cannot read it: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        return (
+            f"music21 cannot read it: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        )
 
 
 def _extract(path: Path, title: str, composer: str) -> Score | str:

@@ -25,7 +25,9 @@ def two_hands(score: Score) -> Reduced:
     before it is up: the longer note stays."""
     kept: list[Note] = []
     left_out = 0
-    for _, together in itertools.groupby(sorted(score.notes), lambda n: round(n.onset / _SAME_TIME)):
+    for _, together in itertools.groupby(
+        sorted(score.notes), lambda n: round(n.onset / _SAME_TIME)
+    ):
         chord = _unisons_joined(list(together))
         played = _playable(chord)
         left_out += len(chord) - len(played)
@@ -61,7 +63,9 @@ def _playable(chord: list[Note]) -> list[Note]:
 def _keys_free(notes: Sequence[Note]) -> list[Note]:
     """Of each key one note at a time: a note ends where the next on that key begins."""
     kept: list[Note] = []
-    for _, of_key in itertools.groupby(sorted(notes, key=lambda n: (n.pitch, n.onset)), lambda n: n.pitch):
+    for _, of_key in itertools.groupby(
+        sorted(notes, key=lambda n: (n.pitch, n.onset)), lambda n: n.pitch
+    ):
         line = list(of_key)
         for note, after in itertools.pairwise(line):
             kept.append(note._replace(duration=min(note.duration, after.onset - note.onset)))

@@ -145,9 +145,7 @@ def _readme(rows: Sequence[Row], rate_hz: int) -> str:
     )
 
 
-def _summary(
-    directory: Path, rows: Sequence[Row], skipped: dict[str, str], seconds: float
-) -> str:
+def _summary(directory: Path, rows: Sequence[Row], skipped: dict[str, str], seconds: float) -> str:
     lines = [f"{directory}: synthetic piano; see {directory / 'README'}"]
     for part in sorted({row.split for row in rows}):
         mine = [row for row in rows if row.split == part]

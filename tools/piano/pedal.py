@@ -60,7 +60,9 @@ def harmonies(score: Score) -> list[_Span]:
         if last is not None and last.end - last.start < _LONGEST_BEATS * beat.length:
             together = last.classes | classes
             same_bass = not struck or min(struck) >= last.bass
-            if not struck or (same_bass and len(together) <= _MOST_PITCH_CLASSES and not _clash(together)):
+            if not struck or (
+                same_bass and len(together) <= _MOST_PITCH_CLASSES and not _clash(together)
+            ):
                 spans[-1] = last._replace(end=end, classes=together)
                 continue
         spans.append(_Span(beat.onset, end, classes, min(struck, default=127)))

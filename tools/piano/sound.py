@@ -76,7 +76,7 @@ def play(
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder) / "x.mid", Path(folder) / "x.wav"
         write_midi(midi, performance)
-        options = "-q -n -i -R 0 -C 0 -g 0.4 -O float -T wav".split()
+        options = ["-q", "-n", "-i", "-R", "0", "-C", "0", "-g", "0.4", "-O", "float", "-T", "wav"]
         options += ["-o", "synth.dynamic-sample-loading=1", "-r", str(_SYNTH_RATE_HZ)]
         command = [fluidsynth, *options, "-F", str(wav), str(soundfont), str(midi)]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -81,7 +81,9 @@ class TimeMap:
                 self._append(place, self.at(place), rate)
             else:
                 self._rates[-1] = rate
-        self._holds = sorted((place, share * self._rate_at(place) + _BREATH) for place, share in holds.items())
+        self._holds = sorted(
+            (place, share * self._rate_at(place) + _BREATH) for place, share in holds.items()
+        )
         self._held = [place for place, _ in self._holds]
 
     def _append(self, place: float, seconds: float, rate: float) -> None:
