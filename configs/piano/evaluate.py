@@ -19,5 +19,5 @@ def experiment() -> EvaluateExperiment:
         tokens=f"{RUNS}/tokens",
         prompts=6,
         continuation_seconds=7.0,
-        licence="Synthetic piano: scores in the public domain, MuseScore General and Fluid R3 (MIT).",
+        licence="Synthetic piano: scores in the public domain; two soundfonts (MIT).",
     )

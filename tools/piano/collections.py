@@ -7,6 +7,7 @@ file states a licence, it is said here. What is left out, and why: `LEFT_OUT`.
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def is_heldout(collection: Collection, path: str, melody: list[int]) -> bool:
 
 def opening(melody: list[int]) -> str:
     """The first intervals between different notes of a melody, MIDI pitches."""
-    steps = (after - before for before, after in zip(melody, melody[1:], strict=False))
+    steps = (after - before for before, after in itertools.pairwise(melody))
     return " ".join(str(step) for _, step in zip(range(_OPENING), _moving(steps), strict=False))
 
 

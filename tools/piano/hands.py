@@ -74,7 +74,7 @@ def _keys_free(notes: Sequence[Note]) -> list[Note]:
 
 
 def melody(notes: Sequence[Note]) -> list[Note]:
-    """The upper line: of each onset the highest note, unless a higher one of before still sounds."""
+    """The upper line: of each onset the highest note, unless a higher one still sounds."""
     line: list[Note] = []
     sounding: Note | None = None
     for _, together in itertools.groupby(sorted(notes), lambda n: round(n.onset / _SAME_TIME)):

@@ -24,7 +24,7 @@ from tools.piano.readme import README
 from tools.piano.score import Bar, Note, Score
 from tools.piano.sound import PIANOS
 
-_BATCH = 16  # scores that are read before it is asked whether more are needed
+_BATCH = 4  # scores that are read before it is asked whether more are needed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _DESCRIPTION = (
-    "Makes a corpus of solo piano: scores in the public domain, played by rules, through two sampled "
-    "pianos. Run again after an interruption: what is there is kept. More hours add to it."
+    "Makes a corpus of solo piano: scores in the public domain, played by rules, through two "
+    "sampled pianos. Run again after an interruption: what is there is kept. More hours add to it."
 )
 
 

@@ -16,8 +16,8 @@ Beside each recording lies what was played, as MIDI: for judgement alone, no tra
 metadata.tsv has a row a file; skipped.tsv names the scores that are not here, and why.
 
 What was done to the scores: strings, voices and songs are reduced to what two hands can strike
-(column left_out: notes that they cannot); tunes, which are one line, have a left hand that a program
-added; grace notes and ornaments are not played; repeats are as the column says.
+(column left_out: notes that they cannot); tunes, which are one line, have a left hand that a
+program added; grace notes and ornaments are not played; repeats are as the column says.
 
 Scores: the corpus of music21 10.5.1, and their licences:
 

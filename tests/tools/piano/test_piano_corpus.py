@@ -45,12 +45,15 @@ def test_held_out_pieces_are_played_as_written_and_once():
         score = a_score(seed=seed)
         first = prepared(Take("tunes", f"x/{seed}.abc", 0), score, 0)
         later = prepared(Take("tunes", f"x/{seed}.abc", 1), score, 0)
-        assert first is not None and first.semitones == 0
+        assert first is not None
+        assert first.semitones == 0
         found[first.part] += 1
         if first.part == "heldout":
             assert later is None
         else:
-            assert later is not None and later.part == "train" and later.semitones != 0
+            assert later is not None
+            assert later.part == "train"
+            assert later.semitones != 0
             assert later.path != first.path
     assert min(found.values()) > 0
 
@@ -97,7 +100,8 @@ def test_a_room_is_its_seed_and_keeps_the_level():
     click[100] = 1
     room = Room(decay_seconds=0.3, wet_db=-12, tilt_db=0, level_db=-25)
     one, same, other = (in_room(click, room, seed, RATE_HZ) for seed in (1, 1, 2))
-    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
     assert len(one) == 4000 + 4800
     assert np.abs(one[:99]).max() < 1e-4
     wet = np.sum(one[110:].astype(np.float64) ** 2) / float(one[100]) ** 2

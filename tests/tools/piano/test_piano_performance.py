@@ -141,11 +141,8 @@ def test_midi_holds_what_was_played():
     performance = played(two_hands(random_score(5, voices=2)).score)
     data = midi_bytes(performance)
     place, tick, down, notes = 22, 0, {}, []
-    assert (
-        data[:4] == b"MThd"
-        and data[14:18] == b"MTrk"
-        and len(data) == 22 + int.from_bytes(data[18:22])
-    )
+    assert (data[:4], data[14:18]) == (b"MThd", b"MTrk")
+    assert len(data) == 22 + int.from_bytes(data[18:22])
     while place < len(data):
         delta = 0
         while True:
