@@ -42,7 +42,10 @@ def _extract(path: Path, title: str, composer: str) -> Score | str:
     if not score.parts:
         return "no score of parts"
     if (facts := score.metadata) is not None:
-        title, composer = facts.title or facts.movementName or title, facts.composer or composer
+        named = facts.title or facts.movementName or ""
+        if named and not named.endswith((".mxl", ".xml", ".musicxml")):  # music21 fills in the file
+            title = named
+        composer = facts.composer or composer
     has_repeats = bool(score.recurse().getElementsByClass(("RepeatMark",)))
     repeats = "none"
     if has_repeats:

@@ -2,8 +2,8 @@
 
 The rules are the plain ones of the literature on performance, in their simplest form: phrase arcs
 of tempo and loudness (Todd 1992), the final ritardando as a runner stops (Friberg and Sundberg
-1999), high notes louder (Friberg 1991), the melody louder and some 20 ms early (Goebl 2001). They make no
-pianist: what is played is even, correct and without an idea of the piece.
+1999), high notes louder (Friberg 1991), the melody louder and some 20 ms early (Goebl 2001). They
+make no pianist: what is played is even, correct and without an idea of the piece.
 """
 
 import bisect
