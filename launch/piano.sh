@@ -39,8 +39,14 @@ fetch_fluidsynth() {
     echo "== fetching fluidsynth (Debian packages)"
     rm -rf "$dir.part"
     # What an installation would add to this system.
-    mapfile -t packages < <(apt-get -s install --no-install-recommends fluidsynth 2>/dev/null | awk '/^Inst /{print $2}')
-    [ "${#packages[@]}" -gt 0 ] || die "apt-get knows no fluidsynth; run apt-get update, or install fluidsynth"
+    local lists="$dir.part/apt" options=()
+    if ! apt-get -s install fluidsynth >/dev/null 2>&1; then  # no package lists of the system
+      options=(-o "Dir::State=$lists/state" -o "Dir::Cache=$lists/cache" -o "Dir::State::status=/var/lib/dpkg/status" -o "APT::Sandbox::User=")
+      mkdir -p "$lists/state/lists/partial" "$lists/cache/archives/partial"
+      apt-get -qq "${options[@]}" update || die "apt-get could not fetch its package lists"
+    fi
+    mapfile -t packages < <(apt-get "${options[@]}" -s install --no-install-recommends fluidsynth | awk "/^Inst /{print \$2}")
+    [ "${#packages[@]}" -gt 0 ] || die "apt-get knows no fluidsynth; install it"
     fetch_debian "$dir.part" "${packages[@]}"
     mv "$dir.part" "$dir"
   fi

@@ -59,10 +59,9 @@ def _extract(path: Path, title: str, composer: str) -> Score | str:
     notes = sorted({note for number, part in enumerate(flat) for note in _notes(part, number)})
     if not notes:
         return "no notes"
-    fermatas = {
+    fermatas = {  # of the upper part: the others have them at the same place or a little after
         _time(element.offset)
-        for part in flat
-        for element in part.notes
+        for element in flat[0].notes
         if any("Fermata" in sign.classes for sign in element.expressions)
     }
     marks = {
