@@ -75,6 +75,23 @@ def test_an_official_split_is_kept(libri):
         listed(libri / "lone", split_by="official")
 
 
+def test_maestro_is_split_by_its_list(tmp_path):
+    """The folder as it is unpacked: recordings and MIDI by year, and the list above them."""
+    head = "canonical_composer,canonical_title,split,year,midi_filename,audio_filename,duration"
+    rows = []
+    for number, part in enumerate(("train", "validation", "test", "train")):
+        name = f"{2004 + number // 2}/MIDI-{number}_wav--{number}"
+        record(tmp_path, f"{name}.wav", seed=number)
+        (tmp_path / f"{name}.midi").write_bytes(b"MThd")
+        rows.append(f'"Liszt, F.","Etude ""{number}""",{part},2004,{name}.midi,{name}.wav,0.4')
+    (tmp_path / "maestro-v3.0.0.csv").write_text("\n".join([head, *rows]))
+    index = listed(tmp_path, split_by="official")
+    sides = parts(index, lambda clip: clip.path.split("/")[1][5])
+    assert sides == {"train": {"0", "3"}, "heldout": {"1", "2"}}
+    assert not index.bad
+    assert index.passed_over == ""
+
+
 def test_a_column_names_what_is_held_out(tmp_path):
     rows = ["path\tstory\tage"]
     for number in range(24):

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from tools.lots import Lots
 from tools.stories.engines import RATE_HZ
 from tools.stories.grammar import story
-from tools.stories.lots import Lots
 from tools.stories.speakers import FAST_SPEAKERS, SLOW_SPEAKERS, Speaker
 
 Say = Callable[[str, Speaker, int], np.ndarray]

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 
-from tools.stories.lots import Lots
+from tools.lots import Lots
 from tools.stories.plots import PLOTS
 from tools.stories.steps import Plot
 from tools.stories.words import (

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from tools.lots import Lots
 from tools.stories.grammar import Story, domain, story, words_of
-from tools.stories.lots import Lots
 from tools.stories.plots import PLOTS
 from tools.stories.words import ANIMALS, FAMILY, FOODS, NUMBERS, OBJECTS, PEOPLE, PLANTS, plural
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-from tools.stories.lots import Lots
+from tools.lots import Lots
 
 EngineName = Literal["hibari", "pico", "flite", "kokoro"]
 

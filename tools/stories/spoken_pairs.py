@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audiolm_jax.artifacts.atomic import write_text
+from tools.lots import Lots
 from tools.stories.grammar import story
-from tools.stories.lots import Lots
 from tools.stories.pairs import KINDS, AgreementPair, SentencePair, WordPair, form_of
 from tools.stories.speakers import FAST_SPEAKERS, Speaker
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tools.lots import Lots
 from tools.stories import make
 from tools.stories.corpus import (
     CORPUS,
@@ -22,7 +23,6 @@ from tools.stories.corpus import (
 )
 from tools.stories.engines import LEVEL, PEAK, RATE_HZ, at_level, finish
 from tools.stories.grammar import story
-from tools.stories.lots import Lots
 from tools.stories.options import parse
 from tools.stories.speakers import FAST_SPEAKERS, SLOW_SPEAKERS, Speaker
 from tools.stories.world import write_tables

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from tools.lots import Lots
 from tools.stories import prompts
 from tools.stories.corpus import is_held_out, tell
 from tools.stories.engines import Voices
-from tools.stories.lots import Lots
 
 
 def fake_say(self, text, speaker, seed):

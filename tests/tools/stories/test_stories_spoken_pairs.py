@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools.lots import Lots
 from tools.stories import make
 from tools.stories.corpus import is_held_out, tell, tellings_in, write_tellings
 from tools.stories.grammar import words_of
-from tools.stories.lots import Lots
 from tools.stories.options import parse
 from tools.stories.pairs import KINDS, SentencePair, WordPair, agreement_pairs
 from tools.stories.speakers import FAST_SPEAKERS, Speaker
