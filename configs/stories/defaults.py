@@ -24,8 +24,7 @@ HELDOUT = dataclasses.replace(
 )
 RUNS = "runs/stories"
 BUNDLE = "models/stories"  # unzip models/stories.zip -d models
-# Of the next bundle; its stages learn their tokens. unzip models/stories_codec.zip, _units.zip
-CODEC, SEMANTIC = "models/stories_codec", "models/stories_units"
+CODEC, SEMANTIC = f"{BUNDLE}/codec", f"{BUNDLE}/semantic"
 CURVES = "configs/stories/curves"  # held-out metrics of the runs that made the bundle
 CLUSTERS = 1024  # the paper's; fewer lose what is said: docs/results/stories.md
 

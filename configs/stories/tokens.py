@@ -1,7 +1,6 @@
 """Both kinds of tokens of all recordings.
 
-unzip models/stories_codec.zip -d models
-unzip models/stories_units.zip -d models
+unzip models/stories.zip -d models
 audiolm tokenize configs/stories/tokens.py
 """
 

@@ -1,7 +1,6 @@
 """Both kinds of tokens of stories and voices that no part was trained on, to judge the stages by.
 
-unzip models/stories_codec.zip -d models
-unzip models/stories_units.zip -d models
+unzip models/stories.zip -d models
 audiolm tokenize configs/stories/tokens_heldout.py
 """
 

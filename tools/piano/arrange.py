@@ -114,6 +114,7 @@ def _figure(
     third, fifth = (root + (tone - chord[0]) % 12 for tone in chord[1:])
     if style == "block":
         return [Note(start, length, pitch, 1) for pitch in (root, third + 12, fifth)]
+    pitches: tuple[list[int], ...]
     if style == "tenths":
         pulse, pitches = length / 4, ([root], [fifth], [third + 12], [fifth])
     elif style == "broken":  # of Alberti

@@ -82,8 +82,8 @@ def _make(directory: Path, options: argparse.Namespace) -> None:
         _play(pool, directory, chosen, options)
     rows = sorted(take.row(directory) for take in chosen)
     write_text(directory / "metadata.tsv", _table(Row._fields, rows))
-    reasons = sorted([*skipped.items(), *LEFT_OUT.items()])
-    write_text(directory / "skipped.tsv", _table(("score", "reason"), reasons))
+    left_out = sorted([*skipped.items(), *LEFT_OUT.items()])
+    write_text(directory / "skipped.tsv", _table(("score", "reason"), left_out))
     write_text(directory / "README", _readme(rows, options.sample_rate_hz))
     print(_summary(directory, rows, skipped, time.monotonic() - began))
 

@@ -218,8 +218,10 @@ class PaperPage(Page):
 
 
 def _scaled(figure: Figure, scale: float) -> Figure:
-    values = (figure.value, figure.low, figure.high)
-    return Figure(*(None if x is None else x * scale for x in values), figure.items)
+    value, low, high = (
+        None if x is None else x * scale for x in (figure.value, figure.low, figure.high)
+    )
+    return Figure(value, low, high, figure.items)
 
 
 def _interval(figure: Figure, digits: int) -> str:

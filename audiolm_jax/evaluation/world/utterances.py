@@ -83,8 +83,9 @@ def sentence_ends(
     written = [(world.read(token), place) for place, token in enumerate(tokens)]
     true = [(word, place) for words, place in written for word in words]
     said = [(word, item) for item in heard for word in world.read(item.text)]
-    sounds = [[world.as_sounds([word]) for word, _ in side] for side in (true, said)]
-    match = difflib.SequenceMatcher(None, *sounds, autojunk=False)
+    written_sounds = [world.as_sounds([word]) for word, _ in true]
+    said_sounds = [world.as_sounds([word]) for word, _ in said]
+    match = difflib.SequenceMatcher(None, written_sounds, said_sounds, autojunk=False)
     ends = []
     for first, second, size in match.get_matching_blocks():
         for step in range(size - 1):
