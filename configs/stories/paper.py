@@ -11,6 +11,14 @@ from pathlib import Path
 from defaults import RUNS
 
 from audiolm_jax.evaluation.paper.experiment import PaperExperiment, Row
+from audiolm_jax.evaluation.paper.rows import (
+    abx_errors,
+    minimal_pairs,
+    percent,
+    speaker_accuracy,
+    speaker_drift,
+    word_errors,
+)
 
 _TASKS = (
     "abx evaluate_codec tokens world speakers evaluate_speakers pairs detector_material detector "
@@ -27,7 +35,7 @@ _NOTES = (
 )
 _BY_LENGTH = "Table II by length, as SoundStorm's (AudioLM without de-duplication)"
 _NEAREST = "Own speaker nearest, by d-vectors"
-_ALL, _REAL = "stories, 12 levels / means", "real recording / means"
+_ALL = "stories, 12 levels / means"
 _CODEC, _MORE = "codec round trip / means", "continued, T = 0.6 / means"
 _DETECTED = "verdicts / as it is / accuracy"
 
@@ -39,71 +47,33 @@ def experiment() -> PaperExperiment:
         title="The stories' models beside the paper",
         tasks=tuple((name, str(Path(__file__).with_name(f"{name}.py"))) for name in _TASKS.split()),
         rows=(
-            *_abx("units", "6.7", "7.6"),
-            *_abx("codec, 2 kbit/s", "22.4", "28.7"),
-            *_abx("codec, 6 kbit/s", "17.8", "26.6"),
+            *abx_errors("units", "6.7", "7.6"),
+            *abx_errors("codec, 2 kbit/s", "22.4", "28.7"),
+            *abx_errors("codec, 6 kbit/s", "17.8", "26.6"),
             Row("Table I", "ViSQOL, codec", "3.9", "evaluate_codec", f"rows / {_ALL} / visqol", 2),
-            *_errors("Table II, 4 to 10 s", "wer", "4 to 10 s", "2.5", "2.6", "6.0"),
-            *_errors("Table II, 4 to 10 s", "cer", "4 to 10 s", "0.8", "0.9", "3.4"),
+            *word_errors("Table II, 4 to 10 s", "wer", "4 to 10 s", "2.5", "2.6", "6.0"),
+            *word_errors("Table II, 4 to 10 s", "cer", "4 to 10 s", "0.8", "0.9", "3.4"),
             # SoundStorm's: its table has one row for original and codec.
-            *_errors(_BY_LENGTH, "wer", "4 to 10 s", "2.62", "2.62", "4.65"),
-            *_errors(_BY_LENGTH, "wer", "10 to 20 s", "1.95", "1.95", "3.59"),
-            *_errors(_BY_LENGTH, "wer", "20 to 30 s", "2.20", "2.20", "4.79"),
-            *_errors("Table II, whole stories", "wer", None, "", "", ""),
-            *_errors("Table II, whole stories", "cer", None, "", "", ""),
-            _speaker("real recordings", "", "wholes / real recording"),
-            _speaker("codec", "100.0", "wholes / codec round trip"),
-            _speaker("revoiced", "3.2", "wholes / revoiced"),
-            _speaker("continued, without the prompt", "92.6", "endings / continued, T = 0.6"),
-            _share("Table III", "chance", "0.3", "evaluate_speakers", "chance"),
+            *word_errors(_BY_LENGTH, "wer", "4 to 10 s", "2.62", "2.62", "4.65"),
+            *word_errors(_BY_LENGTH, "wer", "10 to 20 s", "1.95", "1.95", "3.59"),
+            *word_errors(_BY_LENGTH, "wer", "20 to 30 s", "2.20", "2.20", "4.79"),
+            *word_errors("Table II, whole stories", "wer", None, "", "", ""),
+            *word_errors("Table II, whole stories", "cer", None, "", "", ""),
+            speaker_accuracy("real recordings", "", "wholes / real recording"),
+            speaker_accuracy("codec", "100.0", "wholes / codec round trip"),
+            speaker_accuracy("revoiced", "3.2", "wholes / revoiced"),
+            speaker_accuracy(
+                "continued, without the prompt", "92.6", "endings / continued, T = 0.6"
+            ),
+            percent("Table III", "chance", "0.3", "evaluate_speakers", "chance"),
             Row(_NEAREST, "codec, %", "", "world", f"endings / {_CODEC} / own_first"),
             Row(_NEAREST, "continued, %", "", "world", f"endings / {_MORE} / own_first"),
-            *(_drift(f"{n} to {n + 1} s") for n in (0, 3, 6)),
-            _share("Table IV", "words in sentences", "83.7", "pairs", _pairs("spot_in_sentence")),
-            _share("Table IV", "words alone", "", "pairs", _pairs("spot_the_word")),
-            _share("Table IV", "agreement", "64.7", "pairs", _pairs("agreement")),
-            _share("Section IV-H", "detector", "98.6", "evaluate_detector", _DETECTED),
+            *(speaker_drift("continued, T = 0.6", second) for second in (0, 3, 6)),
+            minimal_pairs("words in sentences", "83.7", "spot_in_sentence"),
+            minimal_pairs("words alone", "", "spot_the_word"),
+            minimal_pairs("agreement", "64.7", "agreement"),
+            percent("Section IV-H", "detector", "98.6", "evaluate_detector", _DETECTED),
         ),
         notes=_NOTES,
         licence="Synthetic speech by hibari-tts, SVOX Pico (Apache-2.0) and Flite (BSD-like).",
     )
-
-
-def _abx(what: str, *papers: str) -> tuple[Row, ...]:
-    place = f"rows / {what} / scores / corrected"
-    modes = zip(("within", "across"), papers, strict=True)
-    return tuple(
-        _share("Table I", f"ABX {m}, {what}", p, "abx", f"{place} / {m} / error") for m, p in modes
-    )
-
-
-def _errors(table: str, measure: str, band: str | None, *papers: str) -> tuple[Row, ...]:
-    place = "readings" if band is None else f"bands / {band} / rows"
-    systems = zip((_REAL, _CODEC, "revoiced / means"), papers, strict=True)
-    return tuple(
-        Row(
-            table,
-            f"{measure.upper()}, {system.split(' / ')[0]}, {band or 'all'}, %",
-            paper,
-            "world",
-            f"{place} / {system} / {measure}",
-        )
-        for system, paper in systems
-    )
-
-
-def _share(table: str, what: str, paper: str, task: str, place: str) -> Row:
-    return Row(table, f"{what}, %", paper, task, place, scale=100.0)
-
-
-def _speaker(what: str, paper: str, place: str) -> Row:
-    return _share("Table III", what, paper, "evaluate_speakers", f"{place} / accuracy")
-
-
-def _drift(window: str) -> Row:
-    place = f"endings / continued, T = 0.6 / windows / {window} / accuracy"
-    return _share("Voice along a continuation", window, "", "evaluate_speakers", place)
-
-
-def _pairs(kind: str) -> str:
-    return f"rows / {kind} / accuracies / model, sum"

@@ -167,12 +167,12 @@ def _text(measured: dict[str, Any], fingerprint: str) -> str:
     ]
     captions = {"wholes": "Whole recordings", "endings": "Endings, without their prompt"}
     for part, caption in captions.items():
-        rows = [(r["system"], _cell(r["accuracy"], 100, 1)) for r in measured[part]]
+        rows = [(r["system"], _cell(r["accuracy"], 100.0, 1)) for r in measured[part]]
         if rows:
             parts += [f"{caption}:\n", Table(("system", "accuracy, %"), rows).markdown()]
     for measure, heading, scale, digits in (
-        ("accuracy", "Accuracy, %, along the endings", 100, 1),
-        ("similarity", "Cosine to the prompt's d-vector along the endings", 1, 3),
+        ("accuracy", "Accuracy, %, along the endings", 100.0, 1),
+        ("similarity", "Cosine to the prompt's d-vector along the endings", 1.0, 3),
     ):
         found = [row for row in measured["endings"] if any(x[measure] for x in row["windows"])]
         if found:
