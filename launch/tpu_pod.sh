@@ -265,11 +265,11 @@ look() {
   ended_with_2="$(printf '%s\n' "$of_hosts" | awk '$3 == "ended" && $4 == 2 {printf "%s ", $2}')"
 }
 
-show_log() {
-  on 0 lines "$seen" || return 0
+show_log() { # what is new of it; 1 if the host could not be asked
+  on 0 lines "$seen" || return 1
   local count
   count="$(printf '%s\n' "$reply" | awk '/^audiolm-host .* log [0-9]+$/ {n = $4} END {print n}')"
-  [ -n "$count" ] || return 0
+  [ -n "$count" ] || return 1
   printf '%s\n' "$reply" | grep -av '^audiolm-host .* log [0-9]*$' || true
   seen="$count"
 }
@@ -299,7 +299,8 @@ follow() {
         *) outcome="gone" && return ;;
       esac
     else
-      show_log
+      # The last lines have no next time.
+      show_log || [ -n "$running" ] || { sleep "$unit" && show_log; } || { sleep "$unit" && show_log; } || true
       [ -z "$running" ] || [ -z "$statuses" ] || alone=$((alone + 1))
       if [ -n "$ended_with_2" ]; then
         outcome="2" && return

@@ -259,6 +259,7 @@ def test_a_refusal_ends_it_with_the_reason_and_the_host(pod, reason):
     assert f"error: refused by host-0 (statuses of all hosts: 2):\n{reason}\n" in output
 
 
+@pytest.mark.slow
 def test_four_failures_in_a_row_give_up_and_give_back(pod):
     pod.hosts_do(*[("exit 1", "exit 134")] * 4)
     status, output = pod.run()
@@ -266,11 +267,13 @@ def test_four_failures_in_a_row_give_up_and_give_back(pod):
     assert "error: failed 4 times in a row (statuses: 1 134)" in output
 
 
+@pytest.mark.slow
 def test_failures_that_lie_far_apart_are_not_counted(pod):
     pod.hosts_do(*["exit 1"] * 5)
     assert pod.run(LASTING="0")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_host_that_hangs_is_killed(pod):
     pod.hosts_do(("exit 1", UNTIL_TERM.replace("exit 75", ":")), "exit 0")
     status, output = pod.run()
@@ -278,6 +281,7 @@ def test_a_host_that_hangs_is_killed(pod):
     assert "going on (statuses: host-1 hung, others ended with 1)" in output
 
 
+@pytest.mark.slow
 def test_a_replaced_host_is_set_up_and_all_begin_anew(pod):
     pod.scenario("look: ", "look: wait_for ran.0; wait_for ran.1; replace 1")
     pod.hosts_do(UNTIL_TERM, "exit 0")
@@ -314,6 +318,7 @@ def test_an_interrupt_lets_training_save_and_gives_the_slice_back(pod):
     assert "asking training to save" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_training_outlives_the_script_and_is_followed_by_the_next(pod, number):
     pod.hosts_do("echo up; until [ -e $FAKE/finish ]; do /bin/sleep 0.05; done; echo end")
