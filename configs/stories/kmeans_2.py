@@ -13,7 +13,7 @@ from audiolm_jax.experiments.load import load_experiment
 
 
 def experiment() -> KmeansExperiment:
-    """Of the last block; in 8 bits models/stories_units.zip."""
+    """Of the last block."""
     first = load_experiment(Path(__file__).with_name("kmeans.py"))
     return dataclasses.replace(
         first,
