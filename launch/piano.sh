@@ -17,19 +17,6 @@ for word in "$@"; do
   case "$word" in -h | --help) exit ;; esac
 done
 
-# Packages with pinned versions and hashes, once for each state of their list and each Python.
-install_packages() {
-  local list=tools/piano/requirements.txt stamp="$tools/packages.sha256" sum
-  sum="$( ("$python" --version; cat "$list") | sha256sum | cut -d' ' -f1)"
-  [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ] || return 0
-  echo "== installing the packages of $list"
-  rm -rf "$tools/venv"
-  new_venv "$tools/venv" "$python"
-  "$tools/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$list" \
-    || die "pip could not install $list"
-  echo "$sum" >"$stamp"
-}
-
 # fluidsynth of the system or, without root, of Debian with all that it needs. Sets FLUIDSYNTH.
 fetch_fluidsynth() {
   FLUIDSYNTH="$(command -v fluidsynth || true)"
@@ -71,8 +58,8 @@ fetch_soundfonts() {
   rm -rf "$part"
 }
 
-mkdir -p "$tools"
-install_packages
+same_python "$tools" "$python"
+install_packages "$tools" "$python" packages tools/piano/requirements.txt
 fetch_fluidsynth
 fetch_soundfonts
 exec "$tools/venv/bin/python" -m tools.piano.make --fluidsynth "$FLUIDSYNTH" --tools "$tools" "$@"

@@ -21,18 +21,6 @@ for word in "$@"; do
   esac
 done
 
-# Packages with pinned versions and hashes, once for each state of their list and each Python.
-install_packages() { # NAME REQUIREMENTS
-  local stamp="$tools/$1.sha256" sum
-  sum="$(("$python" --version; cat "$2") | sha256 | cut -d' ' -f1)"
-  [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ] || return 0
-  echo "== installing the packages of $2"
-  [ -x "$tools/venv/bin/python" ] || new_venv "$tools/venv" "$python"
-  "$tools/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$2" \
-    || die "pip could not install $2"
-  echo "$sum" >"$stamp"
-}
-
 # Kokoro's voices, from the npm package kokoro-js.
 fetch_kokoro_voices() {
   local part="$tools/kokoro.part"
@@ -52,13 +40,11 @@ fetch_kokoro_voices() {
   mv "$part" "$tools/kokoro"
 }
 
-mkdir -p "$tools"
-[ "$("$python" --version)" = "$(cat "$tools/python" 2>/dev/null || true)" ] || rm -rf "$tools/venv" "$tools"/*.sha256
-"$python" --version >"$tools/python"
-install_packages fast tools/stories/requirements.txt
+same_python "$tools" "$python"
+install_packages "$tools" "$python" fast tools/stories/requirements.txt
 fetch_flite
 if [ -n "$slow" ]; then
-  install_packages kokoro tools/stories/requirements_kokoro.txt
+  install_packages "$tools" "$python" kokoro tools/stories/requirements_kokoro.txt
   fetch_kokoro_voices
 fi
 exec "$tools/venv/bin/python" -m tools.stories.make --flite "$FLITE" --kokoro "$tools/kokoro" "$@"

@@ -103,6 +103,26 @@ new_venv() { # DIR PYTHON
 }
 
 # "small": what generation and a page need, in the versions of requirements.txt; the rest can follow.
+# The packages of a list with pinned versions and hashes into FOLDER/venv, once for each state of the list and
+# each Python.
+install_packages() { # FOLDER PYTHON NAME REQUIREMENTS
+  local stamp="$1/$3.sha256" sum
+  sum="$( ("$2" --version; cat "$4") | sha256 | cut -d' ' -f1)"
+  [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ] || return 0
+  echo "== installing the packages of $4"
+  [ -x "$1/venv/bin/python" ] || new_venv "$1/venv" "$2"
+  "$1/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$4" \
+    || die "pip could not install $4"
+  echo "$sum" >"$stamp"
+}
+
+# Removes an environment of another Python than this one, and makes its FOLDER.
+same_python() { # FOLDER PYTHON
+  mkdir -p "$1"
+  [ "$("$2" --version)" = "$(cat "$1/python" 2>/dev/null || true)" ] || rm -rf "$1/venv" "$1"/*.sha256
+  "$2" --version >"$1/python"
+}
+
 make_venv() { # [small]
   local python venv="$root/.venv" stamp sum
   python="$(choose_python)"

@@ -12,7 +12,14 @@ from audiolm_jax.cli.configured import configured
 from audiolm_jax.cli.options import parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment
-from audiolm_jax.tpu_plan.gpu import GpuPlan, check_runs_on_gpus, plan_on_gpus, prepare_cpus
+from audiolm_jax.tpu_plan.gpu import (
+    CpuStep,
+    GpuPlan,
+    check_runs_on_gpus,
+    compile_on_cpus,
+    plan_on_gpus,
+    prepare_cpus,
+)
 from audiolm_jax.tpu_plan.gpu_text import describe_gpus, gpu_table
 from audiolm_jax.tpu_plan.names import Cards, Slice, read_machine
 from audiolm_jax.tpu_plan.plan import Plan, plan_step
@@ -70,9 +77,10 @@ def plan(arguments: Sequence[str]) -> int:
     if cards:
         prepare_cpus(max(cards) * experiment.mesh.slices)
     plans: list[Plan | GpuPlan] = []
+    compiled: dict[int, CpuStep] = {}  # by cards: of every kind the program is the same
     for machine in machines:
         print(f"{machine.name}: compiling", file=sys.stderr)
-        plans.append(_plan(experiment, machine, options))
+        plans.append(_plan(experiment, machine, options, compiled))
         print(_described(str(options.config), plans[-1]), flush=True)
         if options.json is not None:
             record = {"config": str(options.config), "plans": [plan.to_dict() for plan in plans]}
@@ -91,16 +99,21 @@ def _described(config: str, plan: Plan | GpuPlan) -> str:
 
 
 def _plan(
-    experiment: StepExperiment, machine: Slice | Cards, options: PlanOptions
+    experiment: StepExperiment,
+    machine: Slice | Cards,
+    options: PlanOptions,
+    compiled: dict[int, CpuStep],
 ) -> Plan | GpuPlan:
+    slices = experiment.mesh.slices
+    if isinstance(machine, Cards):
+        chips = machine.count * slices
+    else:
+        chips = count_chips(slice_devices(machine.shape, slices))
     if options.batch_per_chip is not None:
-        slices = experiment.mesh.slices
-        if isinstance(machine, Cards):
-            chips = machine.count * slices
-        else:
-            chips = count_chips(slice_devices(machine.shape, slices))
         experiment = dataclasses.replace(experiment, batch_size=options.batch_per_chip * chips)
     step = Step.of(experiment, options.price)
-    if isinstance(machine, Cards):
-        return plan_on_gpus(experiment, step, machine, options.share)
-    return plan_step(step, machine)
+    if isinstance(machine, Slice):
+        return plan_step(step, machine)
+    if chips not in compiled:
+        compiled[chips] = compile_on_cpus(step, chips)
+    return plan_on_gpus(experiment, compiled[chips], machine, options.share)

@@ -53,8 +53,8 @@ class GpuPlan:
     memory: Memory  # of one card; the limit is JAX's default share
     state_seconds: float  # to read and write the state once
     share: float  # of the peak, assumed
-    least: Duration  # of the whole training: no card is faster than its peak and its memory
-    assumed: Duration  # of the whole training at `share` of the peak
+    steps: int  # of the whole training
+    price: float | None  # of a card for an hour
     compile_seconds: float  # tracing and compiling, for the CPU
 
     @property
@@ -75,6 +75,16 @@ class GpuPlan:
         return max(self.model_flops / self.peak_flops / self.share, self.state_seconds)
 
     @property
+    def least(self) -> Duration:
+        """The whole training: no card is faster than its peak and its memory."""
+        return Duration.of(self.steps, self.least_seconds, self.chips, self.price)
+
+    @property
+    def assumed(self) -> Duration:
+        """The whole training at `share` of the peak."""
+        return Duration.of(self.steps, self.assumed_seconds, self.chips, self.price)
+
+    @property
     def fits(self) -> bool:
         """Whether JAX's default share of a card's memory holds the step."""
         return self.memory.needed is not None and self.memory.needed <= self.memory.limit
@@ -82,7 +92,24 @@ class GpuPlan:
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
         names = ("kind", "fits", "peak_flops", "least_seconds", "assumed_seconds")
-        return dataclasses.asdict(self) | {name: getattr(self, name) for name in names}
+        whole = {"least": self.least, "assumed": self.assumed}
+        return (
+            dataclasses.asdict(self)
+            | {name: getattr(self, name) for name in names}
+            | {name: dataclasses.asdict(duration) for name, duration in whole.items()}
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CpuStep:
+    """A step compiled for devices of this machine's CPU."""
+
+    step: Step
+    count: int  # devices
+    mesh: dict[str, int]  # devices along each axis
+    parameters: int
+    stats: Any  # XLA's analysis of its memory
+    seconds: float  # tracing and compiling
 
 
 def prepare_cpus(count: int) -> None:
@@ -103,34 +130,39 @@ def check_runs_on_gpus(experiment: StepExperiment) -> None:
         )
 
 
-def plan_on_gpus(
-    experiment: StepExperiment, step: Step, where: Cards, share: float | None
-) -> GpuPlan:
-    """Compiles a step for the CPU in place of cards; `share` None takes that of the kind of model.
-    InputError if the process sees fewer devices than `prepare_cpus` was to make."""
-    check_runs_on_gpus(experiment)
-    count = where.count * step.mesh.slices
+def compile_on_cpus(step: Step, count: int) -> CpuStep:
+    """Compiles a step for the CPU in place of so many cards. InputError if the process sees fewer
+    devices than `prepare_cpus` was to make."""
     devices = jax.devices("cpu")[:count]
     if len(devices) < count:
         raise InputError(
-            f"topology {where.name!r}: {count} cards, but XLA_FLAGS makes {len(devices)} devices "
-            "of the CPU; leave xla_force_host_platform_device_count out"
+            f"--topology: {count} cards, but XLA_FLAGS makes {len(devices)} devices of the CPU; "
+            "leave xla_force_host_platform_device_count out"
         )
     started = time.monotonic()
     traced = trace(step, devices)
-    compiled = traced.lower().compile()
-    limit = round(MEMORY_SHARE * where.card.memory_bytes)
-    memory = memory_of(limit, compiled.memory_analysis())
+    stats = traced.lower().compile().memory_analysis()
+    seconds = time.monotonic() - started
+    return CpuStep(step, count, dict(traced.mesh.shape), traced.parameters, stats, seconds)
+
+
+def plan_on_gpus(
+    experiment: StepExperiment, compiled: CpuStep, where: Cards, share: float | None
+) -> GpuPlan:
+    """The step on cards, as many as the devices that it was compiled for; `share` None takes that
+    of the kind of model."""
+    step, count = compiled.step, compiled.count
+    assert count == where.count * step.mesh.slices
+    memory = memory_of(round(MEMORY_SHARE * where.card.memory_bytes), compiled.stats)
     assert memory.arguments is not None  # the analysis of a compiled step has all of them
-    none = Duration(0, 0.0, 0.0, None)
-    plan = GpuPlan(
+    return GpuPlan(
         topology=where.name,
         machines=step.mesh.slices,
         card=where.card,
         chips=count,
-        mesh=dict(traced.mesh.shape),
+        mesh=compiled.mesh,
         preset=step.mesh.preset,
-        parameters=traced.parameters,
+        parameters=compiled.parameters,
         batch_size=step.batch_size,
         units=step.units,
         model_flops=step.model_flops,
@@ -138,14 +170,9 @@ def plan_on_gpus(
         memory=memory,
         state_seconds=2 * memory.arguments / where.card.bytes_per_second,
         share=_SHARES.get(experiment.kind, _OTHER_SHARE) if share is None else share,
-        least=none,
-        assumed=none,
-        compile_seconds=time.monotonic() - started,
-    )
-    return dataclasses.replace(
-        plan,
-        least=step.duration(plan.least_seconds, count),
-        assumed=step.duration(plan.assumed_seconds, count),
+        steps=step.steps,
+        price=step.price,
+        compile_seconds=compiled.seconds,
     )
 
 

@@ -169,7 +169,7 @@ def plan_step(step: Step, where: Slice) -> Plan:
         compile_seconds=compile_seconds,
         collectives=found.collectives,
         compute=compute,
-        duration=step.duration(compute.seconds, chips),
+        duration=Duration.of(step.steps, compute.seconds, chips, step.price),
     )
 
 

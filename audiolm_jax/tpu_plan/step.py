@@ -46,12 +46,6 @@ class Step:
         """Rows of a batch, over all devices."""
         return int(jax.tree.leaves(self.batch)[0].shape[0])
 
-    def duration(self, seconds: float, chips: int) -> "Duration":
-        """Of the whole training, a step taking so many seconds on so many chips or cards."""
-        hours = self.steps * seconds / 3600
-        cost = None if self.price is None else hours * chips * self.price
-        return Duration(self.steps, hours, hours * chips, cost)
-
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
@@ -61,6 +55,12 @@ class Duration:
     hours: float
     chip_hours: float
     cost: float | None  # in the currency of the price; None without one
+
+    @classmethod
+    def of(cls, steps: int, seconds: float, chips: int, price: float | None) -> "Duration":
+        """Of steps that take so many seconds each on so many chips or cards."""
+        hours = steps * seconds / 3600
+        return cls(steps, hours, hours * chips, None if price is None else hours * chips * price)
 
     def __str__(self) -> str:
         text = f"{self.steps:,} steps: {self.hours:,.1f} h, {self.chip_hours:,.0f} chip-hours"

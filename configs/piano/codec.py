@@ -7,9 +7,8 @@ AudioLM: 3 levels of 2^14 codes at 50 Hz, 2.1 kbit/s (configs/piano_paper); here
 """
 
 import dataclasses
-from pathlib import Path
 
-from defaults import CODES, DATA, LEVELS, RUNS
+from defaults import CODES, DATA, LEVELS, RUNS, SPEECH
 
 from audiolm_jax.experiments.codec import CodecExperiment
 from audiolm_jax.experiments.load import load_experiment
@@ -17,7 +16,7 @@ from audiolm_jax.experiments.load import load_experiment
 
 def experiment() -> CodecExperiment:
     """3 levels of 4,096 codes at 50 Hz."""
-    speech = load_experiment(Path(__file__).parents[1] / "stories" / "codec.py")
+    speech = load_experiment(SPEECH / "codec.py")
     quantizer = dataclasses.replace(
         speech.model.quantizer, levels=LEVELS, codebook_size=CODES, revival_threshold=0.02
     )

@@ -1,6 +1,6 @@
 """What the stages predict of pieces that they never heard, and continuations to hear; not run.
 
-audiolm bundle ... --out models/piano
+audiolm bundle runs/piano/{codec,kmeans,semantic_lm,coarse_lm} --out models/piano
 audiolm evaluate configs/piano/evaluate.py
 """
 

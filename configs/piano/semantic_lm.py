@@ -10,4 +10,4 @@ from audiolm_jax.experiments.stage import StageExperiment
 
 def experiment() -> StageExperiment:
     """Crops of 15 s."""
-    return stage("semantic", 15.0, batch_size=8, steps=2500, softmax="all")
+    return stage("semantic", 15.0, batch_size=8, steps=2500)

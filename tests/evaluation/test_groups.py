@@ -188,7 +188,7 @@ def test_a_report_is_split_and_left_alone_when_finished(folder):
 def test_reports_of_worlds_and_detectors_are_read(folder):
     said = Said(seconds=7.0, words=4, known=3, pairs=2, legal=1, sentences=0, whole=0)
     ending = Ending("continued", CLIPS[0], "0", "ann", 0, "", said, None)
-    reading = Reading("revoiced", CLIPS[7], "ben", 0, "", "", said, Errors(10, 2, 3))
+    reading = Reading("revoiced", CLIPS[7], "ben", 0, "", "", said, Errors(10, 2, 3), 9.0)
     world = {
         "of": {"config": {"similarity": True}},
         "every_ending": [dataclasses.asdict(ending)],

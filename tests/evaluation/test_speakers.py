@@ -121,10 +121,10 @@ def test_windows_are_compared_with_the_prompt(made):
         return np.array([np.cos(level), np.sin(level)]) if samples.any() else None
 
     samples = np.concatenate([of("ann", 1.0), of("bob", 1.0), np.zeros(RATE, np.float32)])
-    judged = Judge(Ears(), embed, 1.0)(Heard("s", "n", "ann", 0, of("ann", 0.5), samples))
+    judged = Judge(Ears(), embed, 1.0)(Heard("s", "n", "ann", 0, of("bob", 0.5), samples))
     assert [x.similarity for x in judged.windows] == [
-        pytest.approx(1.0),
         pytest.approx(np.cos(0.4)),
+        pytest.approx(1.0),
         None,
     ]
     assert [x.accuracy for x in judged.windows] == [1.0, 0.0, 0.0]

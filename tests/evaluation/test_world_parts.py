@@ -197,9 +197,9 @@ def test_means_of_endings_are_ratios_of_sums_over_prompts():
 
 def test_means_of_readings():
     readings = [
-        Reading("a", "c", "ann", 0, "", "", said(8, 6, 4, 3), Errors(10, 1, 3)),
-        Reading("a", "d", "ann", 0, "", "", said(2, 2), Errors(30, 3, 5)),
-        Reading("b", "d", "ann", 0, "", "", said(2, 2), Errors(30, 60, 60)),
+        Reading("a", "c", "ann", 0, "", "", said(8, 6, 4, 3), Errors(10, 1, 3), 9.0),
+        Reading("a", "d", "ann", 0, "", "", said(2, 2), Errors(30, 3, 5), 9.0),
+        Reading("b", "d", "ann", 0, "", "", said(2, 2), Errors(30, 60, 60), 9.0),
     ]
     first, second = summarize_readings(["a", "b"], readings, 0)
     assert first.means["wer"].mean == pytest.approx(10.0)
@@ -232,7 +232,7 @@ def test_error_rates_are_those_of_jiwer(tmp_path):
     true = ["leo ate four pears", "pears ate leo", "leo ate"]
     heard = ["leo at for pears now", "pears leo", "oleo ate"]
     readings = [
-        Reading("a", f"{n}", "ann", 0, "", "", said(1, 1), errors_of(world, t, h))
+        Reading("a", f"{n}", "ann", 0, "", "", said(1, 1), errors_of(world, t, h), 9.0)
         for n, (t, h) in enumerate(zip(true, heard, strict=True))
     ]
     ((row),) = summarize_readings(["a"], readings, 0)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from support import training_toy
 
+from audiolm_jax.cli import plan
 from audiolm_jax.cli.main import main
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig
+from audiolm_jax.tpu_plan import gpu
 from audiolm_jax.tpu_plan.gpu import GpuPlan, multiplied_dtype
 from audiolm_jax.tpu_plan.gpu_text import describe_gpus, gpu_table
 from audiolm_jax.tpu_plan.names import CARDS
@@ -34,11 +36,12 @@ PLAN = GpuPlan(
     memory=Memory(55 * GIB, 5 * GIB, GIB, 4 * GIB),
     state_seconds=0.001,
     share=0.2,
-    least=Duration(3600, 0.01, 0.08, 0.16),
-    assumed=Duration(3600, 0.05, 0.4, 0.8),
+    steps=3600,
+    price=2.0,
     compile_seconds=60.0,
 )
 COARSE = "configs/librilight_paper/coarse.py"
+TINY = "configs/demo/semantic_lm.py"
 
 
 def toy(mesh, rows=16):
@@ -79,11 +82,40 @@ def test_what_is_multiplied():
 
 
 def test_hours_and_cost():
-    duration = toy(MeshConfig()).duration(2.0, 8)
+    duration = Duration.of(3600, 2.0, 8, 2.0)
     assert duration == Duration(3600, 2.0, 16.0, 32.0)
     assert str(duration) == "3,600 steps: 2.0 h, 16 chip-hours, cost 32"
-    free = dataclasses.replace(toy(MeshConfig()), price=None).duration(2.0, 8)
-    assert str(free) == "3,600 steps: 2.0 h, 16 chip-hours"
+    assert str(Duration.of(3600, 2.0, 8, None)) == "3,600 steps: 2.0 h, 16 chip-hours"
+    assert dataclasses.astuple(PLAN.least) == pytest.approx((3600, 0.01, 0.08, 0.16))
+    assert PLAN.assumed.cost == pytest.approx(0.8)
+
+
+def test_a_step_is_compiled_once_for_cards_of_any_kind(monkeypatch, tmp_path, capsys):
+    """And what is planned is that step: its memory, its flops, the card's own rates."""
+    compiled = []
+
+    def compile_on_cpus(step, count):
+        compiled.append(gpu.compile_on_cpus(step, count))
+        return compiled[-1]
+
+    monkeypatch.setattr(plan, "compile_on_cpus", compile_on_cpus)
+    monkeypatch.setattr(plan, "prepare_cpus", lambda count: None)
+    words = [TINY, "--topology", "h100x2", "l4x2", "l4x1", "--json", str(tmp_path / "plan.json")]
+    words += ["--price", "3", "--batch-per-chip", "2", "--mesh.preset", "dp"]
+    assert main(["plan", *words, "--model.decoder.layers", "1"]) == 0
+    assert [step.count for step in compiled] == [2, 1]
+    first, second, third = json.loads((tmp_path / "plan.json").read_text())["plans"]
+    assert (first["batch_size"], third["batch_size"]) == (4, 2)
+    assert first["memory"]["arguments"] == second["memory"]["arguments"]
+    assert first["memory"]["limit"] == 60e9
+    assert second["memory"]["limit"] == 18e9
+    assert second["state_seconds"] == 2 * second["memory"]["arguments"] / 300e9
+    assert second["peak_flops"] == 2 * 121e12 / 2  # of float32 numbers
+    assert second["share"] == 0.14
+    assert second["least"]["cost"] == pytest.approx(
+        3 * 2 * second["steps"] * second["least_seconds"] / 3600
+    )
+    assert "h100x2" in capsys.readouterr().out
 
 
 def test_texts():

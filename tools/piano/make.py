@@ -15,7 +15,7 @@ from pathlib import Path
 
 from audiolm_jax.artifacts.atomic import write_json, write_text
 from tools.piano.collections import COLLECTIONS, LEFT_OUT, Collection
-from tools.piano.corpus import Prepared, Row, Take, prepare, takes_of, write_take
+from tools.piano.corpus import Prepared, Row, prepare, takes_of, write_take
 from tools.piano.extract import music21_corpus
 from tools.piano.midi import midi_bytes
 from tools.piano.options import parse
@@ -164,8 +164,6 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [header, *rows]
     return "".join("\t".join(str(cell) for cell in line) + "\n" for line in lines)
 
-
-__all__ = ["Take", "main", "rules_digest"]
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tools.lots import Lots
 from tools.piano.hands import melody
 from tools.piano.pedal import Pedal, pedals
-from tools.piano.score import Note, Score
+from tools.piano.score import Score
 from tools.piano.timing import TimeMap, beats_of, normal, phrases_of
 
 _LEAST_SECONDS = 0.03  # of a key
@@ -218,8 +218,3 @@ def _free(played: Sequence[Played]) -> list[Played]:
         last[key.pitch] = len(freed)
         freed.append(key)
     return freed
-
-
-def score_of(performance: Performance, score: Score) -> list[Note]:
-    """The written note of each key, in the order of the keys."""
-    return [score.notes[key.source] for key in performance.keys]

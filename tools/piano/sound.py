@@ -5,7 +5,6 @@ samples is folded down; soxr then makes the rate of the corpus.
 """
 
 import dataclasses
-import hashlib
 import subprocess
 import tempfile
 from pathlib import Path
@@ -28,7 +27,6 @@ class Piano:
 
     name: str
     file: str
-    package: str  # of Debian
     licence: str
 
 
@@ -36,10 +34,9 @@ PIANOS = (
     Piano(
         "splendid",
         "MuseScore_General_Full.sf3",
-        "musescore-general-soundfont",
         "MuseScore General HQ (MIT); its grand piano: Splendid Grand of AKAI, public domain",
     ),
-    Piano("fluid", "FluidR3_GM.sf2", "fluid-soundfont-gm", "Fluid R3 by Frank Wen (MIT)"),
+    Piano("fluid", "FluidR3_GM.sf2", "Fluid R3 by Frank Wen (MIT)"),
 )
 
 
@@ -123,11 +120,3 @@ def at_level(samples: np.ndarray, level_db: float) -> np.ndarray:
     if peak == 0:
         raise RuntimeError("fluidsynth gave silence")
     return samples * np.float32(min(10 ** (level_db / 20) / power, _PEAK / peak))
-
-
-def check_soundfont(path: Path, sha256: str) -> None:
-    """Ends the program if a soundfont is another than the corpus names."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise SystemExit(f"error: {path}: has SHA-256 {found}, expected {sha256}; remove it")

@@ -74,6 +74,7 @@ class TimeMap:
     ) -> None:
         """`steps`: (quarters, seconds a quarter from there on). `holds`: a note at the key is held
         so much of a quarter longer, and a breath follows. `begin`: seconds of quarter 0."""
+        self._holds: list[tuple[float, float]] = []
         self._places, self._seconds = [0.0], [begin]
         self._rates = [steps[0][1]]
         for place, rate in steps:
@@ -84,7 +85,6 @@ class TimeMap:
         self._holds = sorted(
             (place, share * self._rate_at(place) + _BREATH) for place, share in holds.items()
         )
-        self._held = [place for place, _ in self._holds]
 
     def _append(self, place: float, seconds: float, rate: float) -> None:
         self._places.append(place)
@@ -98,7 +98,4 @@ class TimeMap:
         """Seconds; what is after the onset of a hold is later by it."""
         index = max(0, bisect.bisect_right(self._places, place) - 1)
         seconds = self._seconds[index] + (place - self._places[index]) * self._rates[index]
-        if not getattr(self, "_held", None):
-            return seconds
-        count = bisect.bisect_left(self._held, place - 1e-6)
-        return seconds + math.fsum(hold for _, hold in self._holds[:count])
+        return seconds + math.fsum(hold for at, hold in self._holds if at < place - 1e-6)

@@ -47,6 +47,11 @@ class SpeakerEncoder:
             torch.set_num_threads(threads)
 
 
+def cosine(one: Float[np.ndarray, " d"], other: Float[np.ndarray, " d"]) -> float:
+    """Of two embeddings of any norm."""
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
 @dataclasses.dataclass(frozen=True)
 class Similarity:
     """A clip against the speakers of a reference set."""
@@ -70,6 +75,6 @@ def similarity(
     cosines = {}
     for name, vectors in references.items():
         mean = vectors.mean(axis=0)
-        cosines[name] = float(embedding @ mean / np.linalg.norm(embedding) / np.linalg.norm(mean))
+        cosines[name] = cosine(embedding, mean)
     others = [value for name, value in cosines.items() if name != speaker]
     return Similarity(cosines[speaker], max(others), max(cosines, key=cosines.__getitem__))

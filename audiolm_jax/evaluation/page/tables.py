@@ -27,6 +27,12 @@ def number(value: int | float | None, digits: int) -> str:
     return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def with_interval(mean: float, low: float, high: float, digits: int) -> str:
+    """A mean and, in brackets, its interval."""
+    middle, *ends = (number(value, digits) for value in (mean, low, high))
+    return f"{middle} ({ends[0]} to {ends[1]})"
+
+
 def duration(seconds: float) -> str:
     """A stretch of time as a reader would say it."""
     if seconds < 120:

@@ -15,12 +15,12 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.world.experiment import WorldExperiment
 from audiolm_jax.evaluation.world.selection import choose_clips, choose_stretches, open_recordings
 from audiolm_jax.evaluation.world.systems import (
-    CODEC,
     REAL,
-    REVOICED,
     System,
+    ending_systems,
+    reading_systems,
+    seeds_of,
     sound_path,
-    systems_of,
 )
 from audiolm_jax.evaluation.world.utterances import whole
 
@@ -66,11 +66,7 @@ class WorldClips:
         seconds = world.prompt_seconds + world.continuation_seconds
         self._stretches = choose_stretches(self._index, world.prompts, seconds)
         self._clips = choose_clips(self._index, world.revoiced)
-        drawn = world.bigram_temperatures if world.tokens is not None else ()
-        made = () if world.bundle is None else (CODEC, *systems_of(world.temperatures, drawn))
-        self.endings: tuple[System, ...] = (REAL, *made)
-        read = () if world.bundle is None else (CODEC, REVOICED)
-        self.wholes: tuple[System, ...] = (REAL, *read) if self._clips else ()
+        self.endings, self.wholes = ending_systems(world), reading_systems(world)
 
     @property
     def speakers(self) -> set[str]:
@@ -82,7 +78,7 @@ class WorldClips:
         rate = self._index.config.sample_rate_hz
         size = round(self._world.prompt_seconds * rate)
         for stretch in self._stretches:
-            for seed in self._seeds(system):
+            for seed in seeds_of(system, self._world.seeds):
                 if system is REAL:
                     samples = stretch.load(self._index)
                 else:
@@ -93,15 +89,12 @@ class WorldClips:
     def read(self, system: System) -> Iterator[Heard]:
         """Every whole recording by a system."""
         for clip in self._clips:
-            for seed in self._seeds(system):
+            for seed in seeds_of(system, self._world.seeds):
                 name = whole(clip).name
                 samples = self._index.load(clip)
                 if system is not REAL:
                     samples = self._read(system, name, seed)
                 yield Heard(system.label, name, clip.speaker, seed, samples[:0], samples)
-
-    def _seeds(self, system: System) -> tuple[int, ...]:
-        return (0,) if system in (REAL, CODEC) else self._world.seeds
 
     def _read(self, system: System, name: str, seed: int) -> Float[np.ndarray, " s"]:
         path = sound_path(self._folder, system, name, seed)

@@ -13,7 +13,7 @@ from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.lifecycle import Evaluation, tell
 from audiolm_jax.evaluation.measures.bootstrap import Estimate, ratio_of_sums
-from audiolm_jax.evaluation.page.tables import Table, number
+from audiolm_jax.evaluation.page.tables import Table, number, with_interval
 
 if TYPE_CHECKING:
     from audiolm_jax.classifiers.listen import TrainedClassifier
@@ -190,5 +190,5 @@ def _text(measured: dict[str, Any], fingerprint: str) -> str:
 def _cell(mean: dict[str, Any] | None, scale: float, digits: int) -> str:
     if mean is None:
         return number(None, 0)
-    middle, low, high = (number(scale * mean[x], digits) for x in ("mean", "low", "high"))
-    return f"{middle} ({low} to {high})"
+    middle, low, high = (scale * mean[x] for x in ("mean", "low", "high"))
+    return with_interval(middle, low, high, digits)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax.classifiers.listen import TrainedClassifier
+from audiolm_jax.evaluation.measures.speaker import cosine
 from audiolm_jax.evaluation.speakers.clips import Heard
 
 Embed = Callable[[np.ndarray], np.ndarray | None]
@@ -62,10 +63,8 @@ class Judge:
         self, samples: Float[np.ndarray, " s"], speaker: str, own: np.ndarray | None
     ) -> Window:
         vector = None if own is None or self._embed is None else self._embed(samples)
-        cosine = None
-        if own is not None and vector is not None:
-            cosine = float(own @ vector / np.linalg.norm(own) / np.linalg.norm(vector))
-        return Window(float(self._who(samples) == speaker), cosine)
+        similarity = None if own is None or vector is None else cosine(own, vector)
+        return Window(float(self._who(samples) == speaker), similarity)
 
     def _who(self, samples: Float[np.ndarray, " s"]) -> str | None:
         """The class of the highest mean log-probability; None in silence."""

@@ -34,7 +34,13 @@ from audiolm_jax.evaluation.world.selection import (
     choose_stretches,
     open_recordings,
 )
-from audiolm_jax.evaluation.world.systems import CODEC, REAL, REVOICED, Sounds, System, systems_of
+from audiolm_jax.evaluation.world.systems import (
+    REAL,
+    Sounds,
+    System,
+    ending_systems,
+    reading_systems,
+)
 from audiolm_jax.evaluation.world.units import UnitBigrams, bigram_model
 from audiolm_jax.evaluation.world.utterances import Utterance, beginnings, whole
 from audiolm_jax.evaluation.world.voices import Embed, Voices
@@ -118,14 +124,8 @@ class Judgement:
     def page(self, facts: dict[str, Any]) -> tuple[WorldPage, dict[str, Any]]:
         """The page, and the `data_facts`."""
         config = self._config
-        systems = [REAL]
-        if self._sounds is not None:
-            drawn = config.bigram_temperatures if config.tokens is not None else ()
-            systems += [CODEC, *systems_of(config.temperatures, drawn)]
+        systems, readers = ending_systems(config), reading_systems(config)
         endings = [ending for system in systems for ending in self._endings(system)]
-        readers = [] if not self._clips else [REAL]
-        if readers and self._sounds is not None:
-            readers += [CODEC, REVOICED]
         wholes = [whole(clip) for clip in self._clips]
         readings = [reading for system in readers for reading in self._readings(system, wholes)]
         begun = self._beginnings() if config.bands and readers else []
@@ -149,7 +149,7 @@ class Judgement:
                 f"{len(self._world.bigrams):,} pairs."
             ),
             sample_rate_hz=self._index.config.sample_rate_hz,
-            systems=tuple(systems),
+            systems=systems,
             ending_rows=summarize_endings(labels, endings, self._voices is not None, config.seed),
             reading_rows=summarize_readings(names, readings, config.seed),
             band_rows=in_bands,

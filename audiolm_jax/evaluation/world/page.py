@@ -8,7 +8,7 @@ from audiolm_jax.evaluation.measures.bootstrap import RESAMPLES, Estimate
 from audiolm_jax.evaluation.page.charts import Chart, Line
 from audiolm_jax.evaluation.page.palette import MAX_CURVES
 from audiolm_jax.evaluation.page.render import Page
-from audiolm_jax.evaluation.page.tables import Table, number
+from audiolm_jax.evaluation.page.tables import Table, number, with_interval
 from audiolm_jax.evaluation.world.results import (
     ENDING_MEASURES,
     LEAST_ITEMS,
@@ -168,8 +168,7 @@ def _table(caption: str, measures: Sequence[Measure], rows: Sequence[Row]) -> Ta
 def _cell(mean: Estimate | None, measure: Measure) -> str:
     if mean is None:
         return number(None, 0)
-    middle, low, high = (number(x, measure.digits) for x in (mean.mean, mean.low, mean.high))
-    return f"{middle} ({low} to {high})"
+    return with_interval(mean.mean, mean.low, mean.high, measure.digits)
 
 
 def _line(label: str, points: Sequence[tuple[float, Estimate]], color: int) -> Line:

@@ -37,7 +37,7 @@ class Reading:
     heard: str
     said: Said
     errors: Errors
-    seconds: float = 0.0  # of the recording, whatever the system made of it
+    seconds: float  # of the recording, whatever the system made of it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +20,9 @@ from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of
 from audiolm_jax.generation.pipeline import Generated, Generator
+
+if TYPE_CHECKING:
+    from audiolm_jax.evaluation.world.experiment import WorldExperiment
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,26 @@ def systems_of(
     return (*continued, *bigrams)
 
 
+def ending_systems(config: "WorldExperiment") -> tuple[System, ...]:
+    """All whose endings of prompts an evaluation compares."""
+    if config.bundle is None:
+        return (REAL,)
+    drawn = config.bigram_temperatures if config.tokens is not None else ()
+    return (REAL, CODEC, *systems_of(config.temperatures, drawn))
+
+
+def reading_systems(config: "WorldExperiment") -> tuple[System, ...]:
+    """All whose whole recordings it compares."""
+    if not config.revoiced:
+        return ()
+    return (REAL,) if config.bundle is None else (REAL, CODEC, REVOICED)
+
+
+def seeds_of(system: System, seeds: Sequence[int]) -> Sequence[int]:
+    """One for a system that draws nothing."""
+    return (0,) if system in (REAL, CODEC) else seeds
+
+
 def sound_path(directory: Path, system: System, name: str, seed: int) -> Path:
     """Of a sound of a system, by the name of its stretch or utterance."""
     return directory / SOUNDS / system.folder / f"{name}_seed{seed}.wav"
@@ -77,13 +100,12 @@ class Sounds:
     ) -> list[Wanted]:
         """Prompt and ending of each stretch, of which the first `prompt` samples are heard, by a
         system; for each seed one, if it draws at all."""
-        seeds = (0,) if system.kind == "codec" else self.seeds
         config = self._config(system)
         wanted = []
         for place, stretch in enumerate(stretches):
             samples = stretch.load(self.index)
             heard = samples if system.kind == "codec" else samples[:prompt]
-            for seed in seeds:
+            for seed in seeds_of(system, self.seeds):
                 path = sound_path(self.directory, system, stretch.name, seed)
                 wanted.append(self._wanted(path, system, config, heard, place, seed, seconds))
         if system.kind == "codec":
@@ -128,11 +150,10 @@ class Sounds:
 
     def read(self, system: System, utterances: Sequence[Utterance]) -> list[Wanted]:
         """Whole clips or their beginnings, through the codec or revoiced."""
-        seeds = (0,) if system.kind == "codec" else self.seeds
         wanted = []
         for place, utterance in enumerate(utterances):
             samples = utterance.load(self.index)
-            for seed in seeds:
+            for seed in seeds_of(system, self.seeds):
                 path = sound_path(self.directory, system, utterance.name, seed)
                 wanted.append(self._wanted(path, system, self.generation, samples, place, seed))
         generator = Generator(self.bundle, self.generation)
