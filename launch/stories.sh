@@ -3,7 +3,7 @@
 # from pip, Debian and npm packages (docs/guide/stories.md). Run again after an interruption: what is
 # there is kept. A first run also installs the synthesizers into data/.stories (400 MB, no root).
 #
-#   ./launch/stories.sh                 24 h of 67 fast voices, then minimal pairs, then 5 min of
+#   ./launch/stories.sh                 24 h of 91 fast voices, then minimal pairs, then 5 min of
 #                                       each of 28 slow voices
 #   ./launch/stories.sh --hours 6 --no-slow
 #   ./launch/stories.sh --help

@@ -23,6 +23,7 @@ VERBS = {
     "pack": Verb("pack:pack", "recordings into few large files, lossless, any crop read at once"),
     "train": Verb("configured:train", "a codec, encoder, k-means or language model, as configured"),
     "tokenize": Verb("configured:tokenize", "audio to a token store; restartable"),
+    "finetune": Verb("finetune:finetune", "a bundle tuned to a voice, by minutes of recordings"),
     "import": Verb("import_model:import_model", "public weights into a model folder"),
     "items": Verb("items:items", "phones to tell apart in an ABX test, from alignments or flite"),
     "bundle": Verb("bundle:bundle", "trained parts into one folder that can be shared"),

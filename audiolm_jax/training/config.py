@@ -21,6 +21,8 @@ class LoopConfig:
     """Steps between two lines of metrics."""
     evaluate_every: int = 500
     """Steps between two passes over the held-out data; one more ends the run."""
+    evaluate_start: bool = False
+    """Also evaluate before the first update: what a warm start began with; it may be the best."""
     heldout_batches: int | None = 100
     """The most batches of a pass: of more data the same windows each time, spread evenly over all;
     None takes all. A batch costs about a third of a step."""
@@ -85,9 +87,9 @@ class LoopConfig:
 
 # Fields of the loop that decide what is kept, shown and measured, never what is learnt.
 _CHANGEABLE = {
-    "log_every", "evaluate_every", "heldout_batches", "checkpoint_every", "keep_checkpoints",
-    "keep_best", "best_metric", "best_is", "export", "tensorboard", "wandb_project",
-    "profile_steps", "stall_seconds", "progress_seconds", "reference",
+    "log_every", "evaluate_every", "evaluate_start", "heldout_batches", "checkpoint_every",
+    "keep_checkpoints", "keep_best", "best_metric", "best_is", "export", "tensorboard",
+    "wandb_project", "profile_steps", "stall_seconds", "progress_seconds", "reference",
 }  # fmt: skip
 
 

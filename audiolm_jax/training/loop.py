@@ -232,7 +232,8 @@ def train(
         while True:
             last = done >= config.steps
             halt = stop.seen(checkpoints.reached_preemption)
-            due = evaluated != done and (last or (done > 0 and done % config.evaluate_every == 0))
+            is_turn = done % config.evaluate_every == 0 and (done > 0 or config.evaluate_start)
+            due = evaluated != done and (last or is_turn)
             keep = due or (done > 0 and (halt or done % config.checkpoint_every == 0))
             if keep and saved != done:
                 if pending is not None:

@@ -105,7 +105,9 @@ def test_imports_no_tensorflow():
 def test_statuses_tables_and_json(capsys, monkeypatch, tmp_path):
     made = {"v5p:2x2x4": PLAN, "v5e:4x4": FULL}
     monkeypatch.setattr(command, "prepare_compiler", lambda: None)
-    monkeypatch.setattr(command, "_plan", lambda experiment, machine, options: made[machine.name])
+    monkeypatch.setattr(
+        command, "_plan", lambda experiment, machine, options, *_: made[machine.name]
+    )
     path = tmp_path / "deep" / "plan.json"
     assert main(["plan", DEMO, "--topology", "v5p:2x2x4", "--json", str(path)]) == 0
     assert "exchanged" not in capsys.readouterr().out  # one topology needs no table

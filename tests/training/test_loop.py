@@ -74,6 +74,29 @@ def test_lines_are_written_on_schedule(reference):
     assert int(reference.state.step) == STEPS
 
 
+@pytest.mark.parametrize("stop", [0, 3])
+def test_the_start_is_evaluated_and_kept_as_any_other_step(reference, tmp_path, stop):
+    """Whether the run is stopped right after it, later or not at all; nothing else changes."""
+    config = toy.loop_config(STEPS, evaluate_start=True, keep_best=9)
+    with pytest.raises(TrainingStopped):
+        toy.run_toy(tmp_path / "run", config, batches=stopping_batches(stop))
+    state = toy.run_toy(tmp_path / "run", config)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(reference.state), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    first, *lines = (tmp_path / "run" / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    assert b"".join(lines) == reference.metrics
+    untrained = toy.run_toy(tmp_path / "start", toy.loop_config(1, evaluate_every=1))
+    assert saved_steps(tmp_path / "run")[0] == 0
+    start = load_state(toy.make_program(), tmp_path / "run", MeshConfig(), 0)
+    assert int(start.step) == 0
+    moved = jax.tree.map(
+        lambda a, b: np.any(np.asarray(a) != np.asarray(b)), start.params, untrained.params
+    )
+    assert any(jax.tree.leaves(moved))
+    assert json.loads(first).keys() == {"step", "heldout/loss"}
+    assert json.loads(first)["step"] == 0
+
+
 def test_each_step_gets_its_batch_and_its_key(tmp_path):
     def step(state, batch, key):
         metrics = {"loss": jax.random.uniform(key), "x": batch["x"][3, 2]}

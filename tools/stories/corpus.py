@@ -22,7 +22,7 @@ _HELD_OUT_EVERY, _HELD_OUT_REMAINDER = 20, 4
 # A held-out speaker speaks this share of what another one does.
 _HELD_OUT_SHARE = 0.45
 # Stories of a speaker, and of a corpus: the number of a story is unique to seed, block and place.
-_BLOCK, CORPUS = 100_000, 10_000_000
+_BLOCK, CORPUS = 50_000, 10_000_000
 # Mean length of a story at tempo 1, measured; what is asked for in hours is planned in stories.
 _STORY_SECONDS = {"hibari": 25.3, "pico": 27.8, "flite": 26.4, "kokoro": 27.0}
 _PAUSE_SECONDS = (0.35, 0.65)  # between sentences
@@ -118,8 +118,7 @@ def _tellings(
         partners[speaker.name] = free[0] if speaker.held_out else speaker
     for speaker in speakers:
         length = seconds.get(speaker.name, 0)
-        tempo = speaker.timbre.tempo if speaker.timbre else 1.0
-        count = math.ceil(length * tempo / _STORY_SECONDS[speaker.engine]) if length else 0
+        count = math.ceil(length * speaker.tempo / _STORY_SECONDS[speaker.engine]) if length else 0
         block = corpus_seed * CORPUS + everyone.index(partners[speaker.name]) * _BLOCK
         for seed in _seeds(block, count, halves=speaker.held_out):
             yield Telling(speaker, seed, part_of(speaker, seed))

@@ -177,9 +177,15 @@ class PicoEngine:
         # Pico computes with whatever its working memory holds, and that changes what it says: have
         # all memory zeroed that it asks for.
         self._mallopt(_M_PERTURB, 0xFF)
-        pcm = self._tts.speak(text, voice=speaker.voice)
+        options = {}
+        if warp := speaker.warp:
+            options = {
+                "speed": warp.tempo / warp.frequencies,
+                "pitch": warp.pitch / warp.frequencies,
+            }
+        pcm = self._tts.speak(text, voice=speaker.voice, **options)
         self._mallopt(_M_PERTURB, 0)
-        return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768, RATE_HZ
+        return _warped(pcm, RATE_HZ, speaker)
 
 
 class FliteEngine:
@@ -192,10 +198,19 @@ class FliteEngine:
         """A sentence; the seed changes nothing."""
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             command = [self._program, "-voice", speaker.voice, "-t", text, "-o", file.name]
+            if warp := speaker.warp:
+                command += ["--setf", f"duration_stretch={warp.frequencies / warp.tempo:.6f}"]
+                command += ["--setf", f"f0_shift={warp.pitch / warp.frequencies:.6f}"]
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
             with wave.open(file.name, "rb") as sound:
                 pcm, rate_hz = sound.readframes(sound.getnframes()), sound.getframerate()
-        return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768, rate_hz
+        return _warped(pcm, rate_hz, speaker)
+
+
+def _warped(pcm: bytes, rate_hz: int, speaker: Speaker) -> tuple[np.ndarray, int]:
+    """16-bit samples as float32 and the rate at which they have the speaker's frequencies."""
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    return samples, round(rate_hz * speaker.warp.frequencies) if speaker.warp else rate_hz
 
 
 class KokoroEngine:

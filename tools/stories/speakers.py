@@ -30,6 +30,18 @@ class Timbre:
 
 
 @dataclasses.dataclass(frozen=True)
+class Warp:
+    """How a virtual speaker differs from the voice of Pico or flite that it is made of.
+
+    Beyond factors of 0.82 to 1.2 on the frequencies the speech gets unclear.
+    """
+
+    frequencies: float  # factor on all of them; more than 1 is a shorter vocal tract
+    pitch: float  # factor
+    tempo: float  # factor
+
+
+@dataclasses.dataclass(frozen=True)
 class Speaker:
     """A voice of an engine."""
 
@@ -41,6 +53,12 @@ class Speaker:
     held_out: bool = False
     timbre: Timbre | None = None  # of hibari only
     share: float = 1.0  # of what the others speak
+    warp: Warp | None = None  # of virtual speakers of Pico and flite
+
+    @property
+    def tempo(self) -> float:
+        """Factor on the engine's own tempo."""
+        return (self.timbre or self.warp or _UNCHANGED).tempo
 
     @property
     def is_slow(self) -> bool:
@@ -74,6 +92,19 @@ def _more_virtual(first: int, count: int) -> Iterator[Speaker]:
         yield Speaker(name, "hibari", "heart", "en-US", sex, False, timbre, _LITTLE)
 
 
+def _warped(source: Speaker, pitch_hz: float, count: int) -> Iterator[Speaker]:
+    """Speakers that say less each, made of a voice with this median pitch; it tells their sex."""
+    for number in range(1, count + 1):
+        name = f"{source.name}_{number}"
+        lots = Lots("warped speaker", name)
+        # By turns shorter and longer vocal tracts, none as long as the voice's own.
+        frequencies = lots.uniform(1.05, 1.2) if number % 2 else lots.uniform(0.82, 0.95)
+        pitch = frequencies**2 * lots.uniform(0.85, 1.15)
+        sex: Literal["female", "male"] = "female" if pitch * pitch_hz > _FEMALE_HZ else "male"
+        warp = Warp(frequencies, pitch, lots.uniform(0.92, 1.1))
+        yield dataclasses.replace(source, name=name, sex=sex, share=_LITTLE, warp=warp)
+
+
 def _kokoro(voice: str) -> Speaker:
     accent = "en-US" if voice[0] == "a" else "en-GB"
     sex: Literal["female", "male"] = "female" if voice[1] == "f" else "male"
@@ -90,8 +121,14 @@ KOKORO_VOICES = tuple(f"{_AMERICANS} {_BRITISH}".split())
 
 _FORMANTS = {"female": (0.92, 1.05), "male": (0.79, 0.93)}
 _PITCH_HZ = {"female": (155.0, 210.0), "male": (90.0, 142.0)}
+_FEMALE_HZ = 150.0
 _LITTLE = 0.25
+_UNCHANGED = Warp(1.0, 1.0, 1.0)
 
+_PICO_US = Speaker("pico_us", "pico", "en-US", "en-US", "female")
+_PICO_GB = Speaker("pico_gb", "pico", "en-GB", "en-GB", "female")
+_FLITE_SLT = Speaker("flite_slt", "flite", "slt", "en-US", "female")
+_FLITE_AWB = Speaker("flite_awb", "flite", "awb", "en-GB-scotland", "male")
 _NAMED = (
     _virtual(1, "female", 1.00, 185, 1.0, 1.00, 0, 0),
     _virtual(2, "female", 0.94, 165, 0.9, 0.95, -1, 0),
@@ -107,11 +144,18 @@ _NAMED = (
     _virtual(12, "male", 0.84, 128, 1.0, 1.03, -1, 0, held_out=True),
     _virtual(13, "female", 0.98, 172, 0.8, 1.06, -1, 1),
     _virtual(14, "male", 0.88, 98, 1.0, 0.98, 0, 0),
-    Speaker("pico_us", "pico", "en-US", "en-US", "female"),
-    Speaker("pico_gb", "pico", "en-GB", "en-GB", "female"),
-    Speaker("flite_slt", "flite", "slt", "en-US", "female"),
+    _PICO_US,
+    _PICO_GB,
+    _FLITE_SLT,
     Speaker("flite_rms", "flite", "rms", "en-US", "male", held_out=True),
-    Speaker("flite_awb", "flite", "awb", "en-GB-scotland", "male"),
+    _FLITE_AWB,
 )
-FAST_SPEAKERS = (*_NAMED, *_more_virtual(15, 48))
+FAST_SPEAKERS = (
+    *_NAMED,
+    *_more_virtual(15, 48),
+    *_warped(_PICO_US, 169, 4),
+    *_warped(_PICO_GB, 168, 4),
+    *_warped(_FLITE_SLT, 167, 8),
+    *_warped(_FLITE_AWB, 128, 8),
+)
 SLOW_SPEAKERS = tuple(_kokoro(voice) for voice in KOKORO_VOICES)
