@@ -12,6 +12,7 @@ setup(
     package_data={
         "audiolm_jax": ["py.typed"],
         "audiolm_jax.evaluation.page": ["templates/*"],
+        "audiolm_jax.serve": ["static/*"],
         **{f"audiolm_jax.{name}": ["*.txt"] for name in configs},
     },
 )

@@ -30,7 +30,7 @@ LAYERS = [
     },
     {"experiments"},
     {"evaluation.paper"},
-    {"tpu_plan"},
+    {"tpu_plan", "serve"},
     {"cli"},
     {"__main__"},
 ]

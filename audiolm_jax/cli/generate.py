@@ -34,7 +34,9 @@ _HEADER_BYTES = 1 << 13  # what a file holds beside samples, at most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _BundleOptions:
+class BundleOptions:
+    """Which models, and how they are sampled."""
+
     models: Path | None = None
     """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does; None
     takes models/stories.zip of the repository, small voices of synthetic English, and says so."""
@@ -57,7 +59,7 @@ class _BundleOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _CountedOptions(_BundleOptions):
+class _CountedOptions(BundleOptions):
     batch: int = 8
     """How many are made at once; the results do not depend on it."""
 
@@ -121,7 +123,7 @@ class SampleOptions(_CountedOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RevoiceOptions(_BundleOptions):
+class RevoiceOptions(BundleOptions):
     """The paper's acoustic generation: the same words in a sampled voice."""
 
     speech: tyro.conf.Positional[Path]

@@ -32,6 +32,7 @@ VERBS = {
     "sample": Verb("generate:sample", "sound from nothing"),
     "revoice": Verb("generate:revoice", "the same words in a sampled voice"),
     "listen": Verb("listen:listen", "what was made as a page to listen to, with the words in it"),
+    "serve": Verb("serve:serve", "a page in the browser: record a prompt, hear it go on"),
     "detect": Verb("detect:detect", "whether recordings were generated, and where in them"),
     "codec": Verb("codec:codec", "encode, decode or roundtrip audio with a trained codec"),
     "evaluate": Verb("configured:evaluate", "measure parts on held-out audio, write the page"),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from audiolm_jax.generation.config import Sampling
+from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.track import Job
 from audiolm_jax.stages import condition_tokens, flatten_levels, unflatten_levels
@@ -15,11 +15,10 @@ from audiolm_jax.stages import condition_tokens, flatten_levels, unflatten_level
 class Acoustics:
     """The coarse and, unless all levels are coarse, the fine stage."""
 
-    def __init__(self, decoders: Mapping[str, StageDecoder], sampling: Mapping[str, Sampling]):
+    def __init__(self, decoders: Mapping[str, StageDecoder]):
         self._coarse, self._fine = decoders["coarse"], decoders.get("fine")
-        self._sampling = sampling
 
-    def write(self, jobs: list[Job], is_streamed: bool) -> Iterator[int]:
+    def write(self, jobs: list[Job], config: GenerationConfig, is_streamed: bool) -> Iterator[int]:
         """Adds the window's codes to each track, and hands them to its sound.
 
         Stops after each chunk if streamed, which takes one job; yields the tokens written.
@@ -39,7 +38,7 @@ class Acoustics:
             [codes.size for codes in recent],
             [job.window.frames * levels for job in jobs],
             jnp.stack([job.key("coarse") for job in jobs]),
-            self._sampling["coarse"],
+            config.coarse,
             [job.may_end for job in jobs],
         )
         steps = range(len(jobs[0].window.chunks)) if is_streamed else [None]
@@ -56,11 +55,13 @@ class Acoustics:
                 job.track.keep_log_probs("coarse", result.log_probs[first : first + codes.size])
                 job.track.has_ended |= result.ended
             written = sum(codes.size for codes in coarse)
-            yield written + self._finish(jobs, pieces, coarse)
+            yield written + self._finish(jobs, pieces, coarse, config.fine)
             if is_streamed and jobs[0].track.has_ended:
                 break
 
-    def _finish(self, jobs: list[Job], pieces: list[range], coarse: list[np.ndarray]) -> int:
+    def _finish(
+        self, jobs: list[Job], pieces: list[range], coarse: list[np.ndarray], sampling: Sampling
+    ) -> int:
         """Fine levels of the chunks within each piece; returns how many tokens they took."""
         chunks = [
             (job, start, codes[start - piece.start : stop - piece.start])
@@ -72,13 +73,15 @@ class Acoustics:
             full = [codes for _, _, codes in chunks]
             written = 0
         else:
-            full = self._fine_levels(chunks)
+            full = self._fine_levels(chunks, sampling)
             written = sum(codes.size for codes in full) - sum(c.size for _, _, c in chunks)
         for (job, _, _), codes in zip(chunks, full, strict=True):
             job.track.sound.push(codes)
         return written
 
-    def _fine_levels(self, chunks: list[tuple[Job, int, np.ndarray]]) -> list[np.ndarray]:
+    def _fine_levels(
+        self, chunks: list[tuple[Job, int, np.ndarray]], sampling: Sampling
+    ) -> list[np.ndarray]:
         assert self._fine is not None
         stage = self._fine.config.stage
         width = len(stage.target_levels)
@@ -87,7 +90,7 @@ class Acoustics:
             [0] * len(chunks),
             [len(codes) * width for _, _, codes in chunks],
             jnp.stack([jax.random.fold_in(job.key("fine"), start) for job, start, _ in chunks]),
-            self._sampling["fine"],
+            sampling,
             [False] * len(chunks),
         )
         full = []

@@ -1,8 +1,9 @@
 """What a program uses: paths or arrays in, results out that can be saved, one seed for each."""
 
+import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,11 @@ from jaxtyping import Float, Integer
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import Bundle
-from audiolm_jax.generation.config import DEFAULT, GenerationConfig
+from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of, save_sound
-from audiolm_jax.generation.pipeline import Generated, Generator, Progress
+from audiolm_jax.generation.pipeline import Generator, Progress
 from audiolm_jax.generation.prompts import Hearing, Prompt, take_prompt
+from audiolm_jax.generation.track import Generated
 from audiolm_jax.types import Array
 
 SEEDS = 2**64
@@ -114,6 +116,14 @@ class Pipeline:
         self.config = config
         self.sample_rate_hz: int = bundle.codec.sample_rate_hz  # of all audio that comes out
         self.prompt_limit_seconds = bundle.stages["semantic"].config.stage.crop_seconds
+
+    def sampled(self, sampling: Mapping[str, Sampling]) -> "Pipeline":
+        """The same models, of which the stages named are sampled otherwise; nothing is loaded or
+        compiled again."""
+        other = copy.copy(self)
+        other.generator = self.generator.sampled(sampling)
+        other.config = other.generator.config
+        return other
 
     def continue_audio(
         self,

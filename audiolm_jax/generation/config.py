@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from audiolm_jax.errors import check_fields
 from audiolm_jax.lm.config import Precision
@@ -61,6 +62,11 @@ class GenerationConfig:
         check("context_seconds first_seconds", lambda x: 0 < x < math.inf, "a number above 0")
         for stage in ("semantic", "coarse", "fine"):
             getattr(self, stage).check(f"--generation.{stage}")
+
+    def sampled(self, sampling: Mapping[str, Sampling]) -> "GenerationConfig":
+        """The same with another sampling of the stages named."""
+        changes: dict[str, Any] = dict(sampling)
+        return dataclasses.replace(self, **changes)
 
 
 DEFAULT = GenerationConfig()

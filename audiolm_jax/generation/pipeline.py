@@ -7,8 +7,8 @@ written and the sound has not spoken yet. De-duplicated tokens stage 2 speaks as
 of others each lasts a semantic frame.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,30 +17,18 @@ from jaxtyping import Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.acoustics import Acoustics
 from audiolm_jax.generation.bundle import Bundle
-from audiolm_jax.generation.config import DEFAULT, GenerationConfig
+from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.generation.schedule import Schedule, Window
 from audiolm_jax.generation.score import score_tokens
 from audiolm_jax.generation.sound import Sound
-from audiolm_jax.generation.track import Job, Track
+from audiolm_jax.generation.track import Generated, Job, Track
 from audiolm_jax.stages import BOS, FIRST_ID, kept_clusters, semantic_ids
 from audiolm_jax.types import AcousticTokens, AudioBatch
 
 # Told (stage, tokens that it has just written, seconds of sound that are there, of all results).
 Progress = Callable[[str, int, float], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Generated:
-    """One result."""
-
-    samples: np.ndarray  # float32 [s], prompt and continuation, decoded in one stream
-    prompt_samples: int  # how many of the samples are the prompt, 0 without one
-    codes: np.ndarray  # int32 [t, q]
-    semantic: np.ndarray  # int32 [n] clusters as stage 1 counts them: the prompt's, then its own
-    log_probs: dict[str, np.ndarray]  # of the tokens that each stage wrote, float32 [n], in nats
-    ended: bool  # whether the models ended the recording before the asked duration
 
 
 class Generator:
@@ -63,9 +51,15 @@ class Generator:
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
             for name, model in bundle.stages.items()
         }
-        sampling = {name: getattr(config, name) for name in decoders}
         self._decoders = decoders
-        self._acoustics = Acoustics(decoders, sampling)
+        self._acoustics = Acoustics(decoders)
+
+    def sampled(self, sampling: Mapping[str, Sampling]) -> "Generator":
+        """The same models, of which the stages named are sampled otherwise; nothing is loaded or
+        compiled again."""
+        other = copy.copy(self)
+        other.config = self.config.sampled(sampling)
+        return other
 
     def _make_schedule(self) -> Schedule:
         coarse, config = self._stages["coarse"], self.config
@@ -348,7 +342,7 @@ class Generator:
     def _stream_acoustics(
         self, jobs: list[Job], progress: Progress | None, is_streamed: bool
     ) -> Iterator[None]:
-        for written in self._acoustics.write(jobs, is_streamed):
+        for written in self._acoustics.write(jobs, self.config, is_streamed):
             self._report(progress, "acoustic", written, [job.track for job in jobs])
             yield
 

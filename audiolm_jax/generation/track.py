@@ -19,6 +19,18 @@ def _no_tokens() -> np.ndarray:
     return np.zeros(0, np.int32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    """One result."""
+
+    samples: np.ndarray  # float32 [s], prompt and continuation, decoded in one stream
+    prompt_samples: int  # how many of the samples are the prompt, 0 without one
+    codes: np.ndarray  # int32 [t, q]
+    semantic: np.ndarray  # int32 [n] clusters as stage 1 counts them: the prompt's, then its own
+    log_probs: dict[str, np.ndarray]  # of the tokens that each stage wrote, float32 [n], in nats
+    ended: bool  # whether the models ended the recording before the asked duration
+
+
 @dataclasses.dataclass(eq=False)
 class Track:
     """What has been made so far for one item."""

@@ -9,7 +9,7 @@ from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainCon
 from audiolm_jax.stages import StageConfig
 from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
-# 22 hours of 64 voices; three more voices, and one story in twenty, are in folders beside it.
+# 22 hours of 88 voices; three more voices, and one story in twenty, are in folders beside it.
 DATA = AudioDataConfig(
     source="data/stories/train",
     dataset="stories",

@@ -2,7 +2,7 @@
 
 audiolm evaluate configs/stories/detector_material.py
 
-Stories that the models have not heard, of voices that they know; 19 of the 64 voices are in test/.
+Stories that the models have not heard, of voices that they know; a third of them are in test/.
 """
 
 from defaults import BUNDLE, RUNS

@@ -13,7 +13,7 @@ from audiolm_jax.evaluation.speakers.experiment import SpeakersEvaluateExperimen
 
 
 def experiment() -> SpeakersEvaluateExperiment:
-    """Of three of 67 voices; windows of a second along the continuations."""
+    """Of three of 91 voices; windows of a second along the continuations."""
     return SpeakersEvaluateExperiment(
         directory=f"{RUNS}/evaluate_speakers",
         classifier=f"{RUNS}/speakers",

@@ -29,7 +29,7 @@ _NOTES = (
     "these have 4 million and heard 24 hours of synthetic voices telling small stories. The "
     "figures stand side by side to show what is measured, not to compare.",
     "ABX is on 170 sentences of four synthetic voices (the paper: dev-clean). Whisper judges words "
-    "of stories and voices never heard. The classifier tells 67 synthetic voices apart (the "
+    "of stories and voices never heard. The classifier tells 91 synthetic voices apart (the "
     "paper: 291 people). Pairs are of the closed world, by sums (the paper: sWUGGY "
     "in vocabulary and sBLIMP, by length).",
 )

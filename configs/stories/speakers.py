@@ -1,4 +1,4 @@
-"""The paper's speaker classifier on all 67 voices of the stories, with a quarter of its widths.
+"""The paper's speaker classifier on all 91 voices of the stories, with a quarter of its widths.
 Not run yet.
 
 audiolm train configs/stories/speakers.py
@@ -16,10 +16,11 @@ from audiolm_jax.experiments.classifier import ClassifierExperiment
 from audiolm_jax.training.config import LoopConfig, OptimizerConfig
 
 STEPS = 2_000
+WARPED = {"flite_awb": 8, "flite_slt": 8, "pico_gb": 4, "pico_us": 4}
 VOICES = (
-    *("flite_awb", "flite_rms", "flite_slt"),
+    *(*WARPED, "flite_rms"),
+    *(f"{voice}_{number}" for voice, count in WARPED.items() for number in range(1, count + 1)),
     *(f"hibari_{number:02d}" for number in range(1, 63)),
-    *("pico_gb", "pico_us"),
 )
 
 

@@ -23,6 +23,7 @@ WRITERS = {
     "revoice": (["x.wav", "--models", "none"], "--out", "x.wav", True),
     "sample": (["--models", "none"], "--out", "samples", False),
     "bundle": (["none"], "--out", "bundle", True),
+    "finetune": (["none", "folder"], "--out", "bundle", True),
     "listen": (["none"], "--out", "x.html", True),
     "release": (["none", "--licence", "x"], "--out", "x.zip", True),
     "import dac": (["dac", "none"], "--out", "model", True),

@@ -21,7 +21,7 @@ from support.recorded_stages import (
 )
 
 from audiolm_jax.generation import pipeline
-from audiolm_jax.generation.pipeline import Generated
+from audiolm_jax.generation.track import Generated
 from audiolm_jax.stages import BOS, FIRST_ID, SEP, flatten_levels
 
 

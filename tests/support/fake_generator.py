@@ -7,7 +7,7 @@ import numpy as np
 
 from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.generation.bundle import Bundle, StageModel
-from audiolm_jax.generation.pipeline import Generated
+from audiolm_jax.generation.track import Generated
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import StageConfig
 from support.fake_tokenizers import FakeCodec, FakeSemantic

@@ -28,7 +28,8 @@ from audiolm_jax.evaluation.measures.semantic import SemanticReport, evaluate_se
 from audiolm_jax.evaluation.page.listening import AudioClip, Example
 from audiolm_jax.generation.bundle import StageModel
 from audiolm_jax.generation.files import provenance_of, save_sound
-from audiolm_jax.generation.pipeline import Generated, Generator
+from audiolm_jax.generation.pipeline import Generator
+from audiolm_jax.generation.track import Generated
 from audiolm_jax.lm.config import StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder, portable
 from audiolm_jax.lm.train import program

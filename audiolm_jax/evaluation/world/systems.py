@@ -19,7 +19,8 @@ from audiolm_jax.evaluation.world.utterances import Utterance
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of
-from audiolm_jax.generation.pipeline import Generated, Generator
+from audiolm_jax.generation.pipeline import Generator
+from audiolm_jax.generation.track import Generated
 
 if TYPE_CHECKING:
     from audiolm_jax.evaluation.world.experiment import WorldExperiment

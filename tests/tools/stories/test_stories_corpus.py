@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiolm_jax.experiments.load import load_experiment
 from tools.lots import Lots
 from tools.stories import engines, make
 from tools.stories.corpus import (
@@ -271,3 +272,8 @@ def test_speech_is_trimmed_and_at_one_level():
     assert np.abs(at_level(click)).max() == pytest.approx(PEAK)
     with pytest.raises(ValueError, match="nothing"):
         finish(silence, RATE_HZ)
+
+
+def test_the_classifier_of_speakers_knows_all_fast_voices():
+    config = Path(__file__).parents[3] / "configs" / "stories" / "speakers.py"
+    assert set(load_experiment(config).model.classes) == {s.name for s in FAST_SPEAKERS}
