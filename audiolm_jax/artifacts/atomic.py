@@ -75,5 +75,5 @@ def write_json(path: Path, value: Any, *, sort_keys: bool = False) -> None:
 def _sync(path: Path) -> None:
     """A rename may reach the disk before the bytes of what it renames: these go first."""
     for file in [path] if path.is_file() else [x for x in path.rglob("*") if x.is_file()]:
-        with file.open("rb") as handle:
+        with file.open("rb" if os.name == "posix" else "r+b") as handle:
             os.fsync(handle.fileno())

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,16 @@ def ask_disk(folder: Path, size: int) -> Iterator[None]:
         raise
     except Exception as error:
         try:
-            with tempfile.TemporaryFile(dir=folder) as probe:
-                os.posix_fallocate(probe.fileno(), 0, max(size, 1))
+            _reserve(folder, max(size, 1))
         except OSError as answer:
             if answer.errno in FULL:
                 raise answer from error
         raise
+
+
+def _reserve(folder: Path, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            os.posix_fallocate(probe.fileno(), 0, size)
+    elif shutil.disk_usage(folder).free < size:  # macOS, Windows; says nothing of quotas
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

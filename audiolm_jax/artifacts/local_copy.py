@@ -8,7 +8,6 @@ the process; it is removed at its end, or, of a process that was killed, by the 
 
 import atexit
 import contextlib
-import fcntl
 import functools
 import itertools
 import os
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from audiolm_jax.artifacts.file_lock import lock
 from audiolm_jax.artifacts.storage import BucketPath, StorageError, download
 from audiolm_jax.errors import InputError
 
@@ -166,17 +166,18 @@ def _made_folder() -> Path:
     for left in base.glob(f"{_PREFIX}*"):
         # The kernel's lock ends with its process, however that ends.
         with contextlib.suppress(OSError), (left / _LOCK).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
+            file.close()
             shutil.rmtree(left)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     held: list[TextIO] = [(folder / _LOCK).open("a")]
-    fcntl.flock(held[0], fcntl.LOCK_EX)
+    lock(held[0])
     owner = os.getpid()
 
     def end() -> None:
         if os.getpid() == owner:  # no child of it
+            held.pop().close()
             shutil.rmtree(folder, ignore_errors=True)
-        held.clear()
 
     atexit.register(end)
     return folder

@@ -11,7 +11,6 @@ process of this machine that has ended, is replaced.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from audiolm_jax.artifacts.file_lock import lock, remove
 from audiolm_jax.artifacts.storage import BucketPath
 from audiolm_jax.errors import InputError
 
@@ -68,16 +68,14 @@ def only_writer(path: Path, is_replaced: bool = False) -> Iterator[None]:
             f"{path}: cannot be written ({error.strerror}: {error.filename}); choose another place"
         ) from error
     ended = threading.Event()
-    beat = threading.Thread(target=_touch, args=(file.fileno(), ended), daemon=True)
+    beat = threading.Thread(target=_touch, args=(file, ended), daemon=True)
     beat.start()
     try:
         yield
     finally:
         ended.set()
         beat.join()
-        with contextlib.suppress(FileNotFoundError):  # the whole folder may be gone
-            place.unlink()
-        file.close()
+        remove(file)  # the whole folder may be gone
         if is_new:
             with contextlib.suppress(OSError):  # something was written
                 place.parent.rmdir()
@@ -89,7 +87,7 @@ def _open_locked(path: Path, place: Path) -> TextIO:
             file = stack.enter_context(place.open("a+"))
             is_locked = True
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError:
                 raise _taken(path, _owner(file)) from None
             except OSError as error:
@@ -228,10 +226,11 @@ def _taken(path: Path, owner: dict[str, str | int]) -> TakenError:
     )
 
 
-def _touch(descriptor: int, ended: threading.Event) -> None:
+def _touch(file: TextIO, ended: threading.Event) -> None:
+    what = file.fileno() if os.utime in os.supports_fd else file.name
     while not ended.wait(BEAT_SECONDS):
         with contextlib.suppress(OSError):
-            os.utime(descriptor)
+            os.utime(what)
 
 
 def _machine() -> str:

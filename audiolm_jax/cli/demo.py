@@ -137,7 +137,8 @@ def demo(arguments: Sequence[str]) -> int:
 
 def _run(command: list[str]) -> int:
     """Runs a step that cannot outlive this process, and returns its exit status."""
-    process = subprocess.Popen(command, preexec_fn=_die_with_parent)
+    first = _die_with_parent if sys.platform == "linux" else None
+    process = subprocess.Popen(command, preexec_fn=first)
     previous = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
     try:
         return process.wait()
@@ -149,8 +150,7 @@ def _run(command: list[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    # A killed demo must not leave a trainer behind that holds the run's lock (Linux only).
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)
+    # A killed demo must not leave a trainer behind that holds the run's lock.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)

@@ -257,8 +257,9 @@ async def _serve(app: web.Application, host: str, port: int, ready: Callable[[st
         taken = runner.addresses[0][1]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{taken}/")
         ended = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the loop by itself
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, ended.set)
         await ended.wait()
     finally:
         await runner.cleanup()

@@ -34,7 +34,7 @@ WRITERS = {
     "items flite": (["flite", "none"], "--out", "items", False),
 }
 OTHERS = {"demo", "audit", "plan", "info"}  # they write nothing of their own, or leave it to others
-OTHERS |= {"detect"}
+OTHERS |= {"detect", "serve"}
 OTHERS |= {"index"}  # many may write it: each file appears whole, and all say the same
 
 
