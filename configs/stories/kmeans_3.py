@@ -1,4 +1,4 @@
-"""Semantic tokens of the third encoder.
+"""Semantic tokens of the third encoder. Not run yet.
 
 audiolm train configs/stories/kmeans_3.py
 """
