@@ -1,4 +1,4 @@
-"""The encoder of the bundle goes on, with seven times as many voices of Pico and flite. Not finished.
+"""The encoder of the bundle goes on, with more voices of Pico and flite. Not finished.
 
 unzip models/stories.zip -d models
 audiolm train configs/stories/encoder_3.py
