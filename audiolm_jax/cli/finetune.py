@@ -98,7 +98,7 @@ def finetune(arguments: Sequence[str]) -> None:
 def _finetune(options: FinetuneOptions) -> None:
     began = time.monotonic()
     bundle = load_bundle(options.bundle)
-    folder = _folder_of(options, bundle)
+    folder = folder_of(options, bundle)
     # A name of its own: other parts of a corpus may have taught the bundle.
     name = "tuned_" + re.sub(r"\W", "_", options.audio_dir.resolve().name, flags=re.ASCII)
     data = AudioDataConfig(
@@ -135,7 +135,7 @@ def _in_words(result: Tuned, steps: int) -> str:
     return f"held-out loss {result.before:.3f} nats a token, {after}"
 
 
-def _folder_of(options: FinetuneOptions, bundle: Bundle) -> Path:
+def folder_of(options: FinetuneOptions, bundle: Bundle) -> Path:
     """The bundle as a folder that is there when the command is given again."""
     place = at(options.bundle)
     if not is_archive(place) and not is_remote(place):

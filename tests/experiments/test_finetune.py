@@ -1,6 +1,7 @@
 """A bundle tuned to recordings: the stages that learn begin with its weights and end better on
 what was held out, or stay; everything else is what it was."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from audiolm_jax.audio.files import write_wav
+from audiolm_jax.cli.finetune import FinetuneOptions, folder_of
 from audiolm_jax.cli.main import main
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
-from audiolm_jax.experiments.finetune import FinetuneConfig, held_out_of
+from audiolm_jax.experiments.finetune import FinetuneConfig, Tuned, held_out_of
 from audiolm_jax.generation.bundle import load_bundle
 from audiolm_jax.training.metrics import read_metrics
 
@@ -72,14 +74,27 @@ def test_run_again_it_is_left_alone(tiny_bundle, tuned, caplog):
     assert caplog.text.count("finished already, nothing to do") == 2
 
 
-def test_what_no_step_made_better_stays(tuned, tmp_path, capsys):
-    """And an archive serves as well as the folder."""
-    archive, mine = tmp_path / "mine.zip", tuned / "mine"
-    assert main(["release", str(mine), "--out", str(archive), "--licence", "none"]) == 0
-    hot = ["--tune.learning-rate", "0.99", "--tune.stages", "fine"]
-    assert finetune(archive, tuned / "my voice", tmp_path / "same", *hot) == 0
-    assert "no step lowered it; left as it was" in capsys.readouterr().out
-    assert load_bundle(tmp_path / "same").parts == load_bundle(mine).parts
+def test_what_no_step_made_better_stays(tiny_bundle, tuned, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("audiolm_jax.cli.finetune.outcome", lambda run: Tuned(0, 1.5, 1.5))
+    more = ["--tune.learning-rate", "0.01", "--directory", str(tuned / "mine_runs")]
+    assert finetune(tiny_bundle, tuned / "my voice", tmp_path / "same", *more) == 0
+    words = "held-out loss 1.500 nats a token, no step lowered it; left as it was"
+    assert capsys.readouterr().out.count(words) == 2
+    assert load_bundle(tmp_path / "same").parts == load_bundle(tiny_bundle).parts
+
+
+def test_an_archive_is_unpacked_once(tiny_bundle, tmp_path):
+    archive = tmp_path / "tiny.zip"
+    assert main(["release", str(tiny_bundle), "--out", str(archive), "--licence", "none"]) == 0
+    options = FinetuneOptions(bundle=archive, audio_dir=tmp_path, out=tmp_path / "out")
+    bundle = load_bundle(archive)
+    copy = folder_of(options, bundle)
+    assert load_bundle(copy).parts == bundle.parts
+    (copy / "mark").touch()
+    assert folder_of(options, bundle) == copy
+    assert (copy / "mark").exists()
+    whole = dataclasses.replace(options, bundle=tiny_bundle)
+    assert folder_of(whole, bundle) == tiny_bundle
 
 
 def test_few_recordings_are_held_out_in_part(tmp_path):
