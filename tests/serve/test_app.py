@@ -269,7 +269,7 @@ def test_who_leaves_is_not_worked_for(slow, tmp_path):
         return await events_of(after)
 
     assert visit(slow, tmp_path, visitor)[-1]["event"] == "done"
-    assert slow.pieces < 3 + 3 + 1  # of the first at most its next piece, of the second none
+    assert slow.pieces == 1 + 0 + 3  # of the first the piece under way, of the second none
 
 
 @pytest.mark.parametrize(
