@@ -102,7 +102,6 @@ new_venv() { # DIR PYTHON
   PYTHONPATH="$wheel" "$1/bin/python" -m pip install -q pip
 }
 
-# "small": what generation and a page need, in the versions of requirements.txt; the rest can follow.
 # The packages of a list with pinned versions and hashes into FOLDER/venv, once for each state of the list and
 # each Python.
 install_packages() { # FOLDER PYTHON NAME REQUIREMENTS
@@ -123,6 +122,7 @@ same_python() { # FOLDER PYTHON
   "$2" --version >"$1/python"
 }
 
+# "small": what generation and a page need, in the versions of requirements.txt; the rest can follow.
 make_venv() { # [small]
   local python venv="$root/.venv" stamp sum
   python="$(choose_python)"

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -29,7 +30,6 @@ from audiolm_jax.experiments.finetune import (
 from audiolm_jax.generation.bundle import (
     BUNDLE_JSON,
     STAGE_PARTS,
-    Bundle,
     is_archive,
     load_bundle,
     read_record,
@@ -98,13 +98,15 @@ def finetune(arguments: Sequence[str]) -> None:
 def _finetune(options: FinetuneOptions) -> None:
     began = time.monotonic()
     bundle = load_bundle(options.bundle)
-    folder = folder_of(options, bundle)
+    rate_hz, folder = bundle.codec.sample_rate_hz, folder_of(options, bundle.fingerprint)
+    del bundle  # whose weights no run needs
+    record = read_record(folder)
     # A name of its own: other parts of a corpus may have taught the bundle.
     name = "tuned_" + re.sub(r"\W", "_", options.audio_dir.resolve().name, flags=re.ASCII)
     data = AudioDataConfig(
         source=str(options.audio_dir),
         dataset=name,
-        sample_rate_hz=bundle.codec.sample_rate_hz,
+        sample_rate_hz=rate_hz,
     )
     data = held_out_of(data, options.tune.heldout_percent)
     runs = [
@@ -114,14 +116,14 @@ def _finetune(options: FinetuneOptions) -> None:
     introduce(runs[0])
     tokenizing(folder, data, options.runs).run()
     results: dict[str, Tuned] = {}
-    sources = {part: folder / part for part in bundle.parts}
+    sources = {part: folder / part for part in record["parts"]}
     for stage, run in zip(options.tune.stages, runs, strict=True):
         model = run.run()
         result = results[STAGE_PARTS[stage]] = outcome(run)
         if result.step:
             sources[STAGE_PARTS[stage]] = model
         print(f"{STAGE_PARTS[stage]}: {_in_words(result, options.tune.steps)}", flush=True)
-    card = model_card(sources, options.licence) + _tuned_card(options, bundle, results)
+    card = model_card(sources, options.licence) + _tuned_card(options, record, results)
     fingerprint = write_bundle(options.out, sources, card)
     minutes = (time.monotonic() - began) / 60
     print(f"{options.out}: bundle {fingerprint[:16]}, after {minutes:.1f} min")
@@ -135,13 +137,13 @@ def _in_words(result: Tuned, steps: int) -> str:
     return f"held-out loss {result.before:.3f} nats a token, {after}"
 
 
-def folder_of(options: FinetuneOptions, bundle: Bundle) -> Path:
+def folder_of(options: FinetuneOptions, fingerprint: str) -> Path:
     """The bundle as a folder that is there when the command is given again."""
     place = at(options.bundle)
     if not is_archive(place) and not is_remote(place):
         return place
     copy = options.runs / "bundle"
-    if (copy / BUNDLE_JSON).is_file() and read_record(copy)["fingerprint"] == bundle.fingerprint:
+    if (copy / BUNDLE_JSON).is_file() and read_record(copy)["fingerprint"] == fingerprint:
         return copy
     with atomic_path(copy) as scratch:
         if is_archive(place):
@@ -152,7 +154,7 @@ def folder_of(options: FinetuneOptions, bundle: Bundle) -> Path:
     return copy
 
 
-def _tuned_card(options: FinetuneOptions, bundle: Bundle, results: dict[str, Tuned]) -> str:
+def _tuned_card(options: FinetuneOptions, record: dict[str, Any], results: dict[str, Tuned]) -> str:
     from audiolm_jax.data.tokens.store import TokenStore
 
     store = TokenStore.open(options.runs / "tokens", verify=False)
@@ -161,13 +163,10 @@ def _tuned_card(options: FinetuneOptions, bundle: Bundle, results: dict[str, Tun
         f"| {part} | {result.before:.3f} | {result.after:.3f} | {result.step} |"
         for part, result in results.items()
     ]
-    licences = {
-        part: str(stage.folder.provenance.get("licence", "not stated"))
-        for part, stage in ((STAGE_PARTS[name], x) for name, x in bundle.stages.items())
-        if part in results
-    }
+    origins = {part: record["provenance"][part] for part in results}
+    licences = {part: origin.get("licence", "not stated") for part, origin in origins.items()}
     return _TUNED.format(
-        origin=bundle.fingerprint[:16],
+        origin=record["fingerprint"][:16],
         minutes=seconds / 60,
         name=options.audio_dir.name,
         rows="\n".join(rows),

@@ -5,11 +5,11 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.cli.generate import BundleOptions
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from audiolm_jax.serve import LOOPBACK
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,18 +46,18 @@ def serve(arguments: Sequence[str]) -> None:
     options = parse(ServeOptions, arguments, "audiolm serve")
     if importlib.util.find_spec("aiohttp") is None:
         raise InputError("aiohttp is missing: pip install 'audiolm_jax[serve]'")
-    from audiolm_jax.serve.app import Site, results_folder, run
+    from audiolm_jax.serve.app import Site, run
 
-    with results_folder() as folder:
+    with scratch_folder() as folder:
         site = Site(
             options.load(),
             folder,
             most_waiting=options.waiting,
             most_seconds=options.most_seconds,
             upload_mib=options.upload_mib,
-            is_local=options.host in _LOOPBACK,
+            is_local=options.host in LOOPBACK,
             is_warmed_up=True,
         )
-        if options.host not in _LOOPBACK:
+        if options.host not in LOOPBACK:
             print(f"--host {options.host}: others can reach this page", file=sys.stderr)
         run(site.app(), options.host, options.port, lambda url: print(f"open {url}", flush=True))

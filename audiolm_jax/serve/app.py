@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import json
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from urllib.parse import urlsplit
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.audio.names import one_line
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import Pipeline
 from audiolm_jax.generation.prompts import Prompt
+from audiolm_jax.serve import LOOPBACK
 from audiolm_jax.serve.wishes import MOST_TEMPERATURE, Wish, read_wish
 from audiolm_jax.serve.worker import BusyError, Event, Job, Worker
 
@@ -34,7 +35,6 @@ _POLICY = (
     "frame-ancestors 'none'"
 )
 _FIELD_BYTES = 1000
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Site:
@@ -98,7 +98,7 @@ class Site:
 
     def _refuse(self, request: web.Request) -> str | None:
         host = urlsplit(f"//{request.host}")
-        if self._is_local and host.hostname not in _LOOPBACK:
+        if self._is_local and host.hostname not in LOOPBACK:
             return f"{request.host}: this server answers on this machine alone"
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
@@ -156,7 +156,7 @@ class Site:
                 if event["event"] in ("done", "error"):
                     break
                 event = await events.get()
-        except ConnectionError:
+        except ConnectionError:  # the visitor has gone: `is_left` tells the worker
             pass
         finally:
             job.is_left.set()
@@ -166,12 +166,12 @@ class Site:
         if not request.content_type.startswith("multipart/"):
             raise InputError("expected a form with fields and a file named prompt")
         fields: dict[str, str] = {}
-        with tempfile.TemporaryDirectory(prefix="audiolm_serve_") as folder:
+        with scratch_folder() as folder:
             upload: Path | None = None
             async for part in _parts(request):
                 name = part.name or ""
                 if name == "prompt" and upload is None:
-                    upload = await self._receive(part, Path(folder))
+                    upload = await self._receive(part, folder)
                 else:
                     fields[name] = await _text(part)
             wish = read_wish(fields, self._pipeline.config, self._stages, self._most_seconds)
@@ -186,7 +186,7 @@ class Site:
         # The name decides nothing but how the file is called in a message, and its format.
         path = folder / f"prompt{Path(part.filename or '').suffix.lower()[:8]}"
         size, most = 0, self._upload_mib * 2**20
-        with open(path, "wb") as file:
+        with path.open("wb") as file:
             while block := await part.read_chunk(1 << 16):
                 if (size := size + len(block)) > most:
                     raise web.HTTPRequestEntityTooLarge(
@@ -230,13 +230,6 @@ async def _text(part: BodyPartReader) -> str:
 
 def _resource(name: str) -> str:
     return (resources.files("audiolm_jax.serve") / "static" / name).read_text(encoding="utf-8")
-
-
-@contextlib.contextmanager
-def results_folder() -> Iterator[Path]:
-    """An empty folder for results, removed at the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="audiolm_results_") as folder:
-        yield Path(folder)
 
 
 def run(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:

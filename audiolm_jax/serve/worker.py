@@ -18,13 +18,12 @@ from jaxtyping import Float
 from audiolm_jax.audio.files import pcm16
 from audiolm_jax.audio.output import SUFFIXES
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.spectra import BANDS, HOP_SECONDS, mel_spectrum
+from audiolm_jax.evaluation.measures.spectra import BANDS, HOP_SECONDS, shades
 from audiolm_jax.generation.api import Pipeline, Result
 from audiolm_jax.generation.prompts import Prompt
 from audiolm_jax.serve.wishes import Wish
 
 KEPT_RESULTS = 64
-_RANGE_DB = 75.0  # of a spectrogram
 _WARM_UP_SECONDS = 3.0
 _END = None
 
@@ -165,8 +164,7 @@ def facts_of(result: Result) -> Event:
 
 def spectrogram(samples: Float[np.ndarray, " s"], rate_hz: int) -> Event:
     """80 mel bands, the lowest first, a byte each: 255 is the loudest, 0 is 75 dB below."""
-    level_db = 20.0 * np.log10(mel_spectrum(samples, rate_hz))
-    shade = np.clip((level_db - level_db.max()) / _RANGE_DB + 1.0, 0.0, 1.0)
+    shade = shades(samples, rate_hz)
     data = base64.b64encode(np.round(shade * 255).astype(np.uint8).tobytes()).decode()
     return {"bands": BANDS, "frames": len(shade), "hop_seconds": HOP_SECONDS, "data": data}
 

@@ -88,13 +88,13 @@ def test_an_archive_is_unpacked_once(tiny_bundle, tmp_path):
     assert main(["release", str(tiny_bundle), "--out", str(archive), "--licence", "none"]) == 0
     options = FinetuneOptions(bundle=archive, audio_dir=tmp_path, out=tmp_path / "out")
     bundle = load_bundle(archive)
-    copy = folder_of(options, bundle)
+    copy = folder_of(options, bundle.fingerprint)
     assert load_bundle(copy).parts == bundle.parts
     (copy / "mark").touch()
-    assert folder_of(options, bundle) == copy
+    assert folder_of(options, bundle.fingerprint) == copy
     assert (copy / "mark").exists()
     whole = dataclasses.replace(options, bundle=tiny_bundle)
-    assert folder_of(whole, bundle) == tiny_bundle
+    assert folder_of(whole, bundle.fingerprint) == tiny_bundle
 
 
 def test_few_recordings_are_held_out_in_part(tmp_path):

@@ -8,6 +8,7 @@ from jaxtyping import Complex128, Float, Float64
 BANDS = 80
 WINDOW_SECONDS = 0.040
 HOP_SECONDS = 0.010
+RANGE_DB = 75.0  # of what is drawn
 FLOOR = 1e-5  # -100 dB below a sine of full scale
 
 
@@ -47,6 +48,16 @@ def mel_spectrum(
     filters = _htk_filters(sample_rate_hz, fft_size)
     magnitudes = (np.abs(spectrum) @ filters.T) * (2.0 / window.sum())
     return np.maximum(magnitudes, FLOOR)
+
+
+def shades(
+    samples: Float[np.ndarray, " s"], sample_rate_hz: int, peak_db: float | None = None
+) -> Float64[np.ndarray, "frames 80"]:
+    """The mel spectrum to be drawn: 1 at `peak_db`, None for its own loudest point, and 0 from
+    75 dB below on."""
+    level_db = 20.0 * np.log10(mel_spectrum(samples, sample_rate_hz))
+    peak_db = level_db.max() if peak_db is None else peak_db
+    return np.clip((level_db - peak_db) / RANGE_DB + 1.0, 0.0, 1.0)
 
 
 def short_time_spectrum(

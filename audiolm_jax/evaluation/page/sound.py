@@ -6,10 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int16
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.evaluation.measures.spectra import mel_spectrum
+from audiolm_jax.evaluation.measures.spectra import mel_spectrum, shades
 from audiolm_jax.evaluation.page.charts import data_uri
-
-SPECTROGRAM_RANGE_DB = 75.0
 
 
 def to_pcm16(samples: Float[np.ndarray, " s"]) -> Int16[np.ndarray, " s"]:
@@ -48,8 +46,7 @@ def spectrogram_data_uri(
     import matplotlib
     from PIL import Image
 
-    level_db = 20.0 * np.log10(mel_spectrum(samples, sample_rate_hz))
-    shade = np.clip((level_db - peak_db) / SPECTROGRAM_RANGE_DB + 1.0, 0.0, 1.0)
+    shade = shades(samples, sample_rate_hz, peak_db)
     # 64 shades are as many as the eye tells apart here, and halve the file.
     image = Image.fromarray(np.round(shade.T[::-1] * 63).astype(np.uint8))
     palette = matplotlib.colormaps["magma"](np.linspace(0.0, 1.0, 64))[:, :3]
