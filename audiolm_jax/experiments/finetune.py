@@ -3,7 +3,6 @@ stage that begins with the bundle's weights, and a bundle of the same tokenizers
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import read_model_json
@@ -12,9 +11,9 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.experiments.tokens import TokenizeExperiment
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
+from audiolm_jax.stages import StageName
 from audiolm_jax.training.config import LoopConfig, MeshConfig, OptimizerConfig, WarmStartConfig
 
-StageName = Literal["semantic", "coarse", "fine"]
 _FEW_FILES = 10  # of fewer than so many the end of each is held out, not one as a whole
 _EVALUATIONS = 5  # in the course of a run, beside that of its start
 
