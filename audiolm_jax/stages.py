@@ -160,6 +160,12 @@ class StageConfig:
         """Id of code 0 of level 0."""
         return FIRST_ID + (self.semantic_clusters if self.name == "coarse" else 0)
 
+    def first_id(self, row: int) -> int:
+        """Id of code or cluster 0 where target position i, i mod m = `row`, is of m levels."""
+        if self.name == "semantic":
+            return FIRST_ID
+        return self.acoustic_start + (self.target_levels.start + row) * self.codebook_size
+
     @property
     def vocab_size(self) -> int:
         """Ids of the stage, specials included."""
@@ -283,10 +289,8 @@ def legal_ids(config: StageConfig) -> Bool[np.ndarray, "m v"]:
     """
     m = len(config.target_levels)
     table = np.zeros((m, config.vocab_size), bool)
-    for row, level in enumerate(config.target_levels):
-        start = FIRST_ID
-        if config.name != "semantic":
-            start = config.acoustic_start + level * config.codebook_size
+    for row in range(m):
+        start = config.first_id(row)
         table[row, start : start + config.target_codebook_size] = True
     table[0, EOS] = config.has_end_token
     return table

@@ -1,7 +1,8 @@
 """Autoregressive decoding of a stage: few programs, a cache per layer, a seed per row.
 
 A row's result depends on its own prompt, key and settings alone, bit for bit: its prompt is run by
-itself, and it decodes only with rows of equal sizes, whose number changes nothing. Nor does it
+itself, and it decodes only with rows of equal sizes that are at the same level, whose number
+changes nothing. Nor does it
 matter in how many pieces a decoding advances.
 
 Sizes. The slots for a prompt and the room for its tokens are rounded up to multiples of `BUCKET`,
@@ -94,16 +95,17 @@ class StageDecoder:
         """
         sampling.check(f"--generation.{self.config.stage.name}")
         self._check_rows(prompts, target_offset, steps, keys, allow_end)
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, int, int], list[int]] = {}
         for row, prompt in enumerate(prompts):
             if steps[row]:
-                sizes = round_up(len(prompt) - 1), round_up(steps[row])
+                level = target_offset[row] % len(self._table)
+                sizes = round_up(len(prompt) - 1), round_up(steps[row]), level
                 groups.setdefault(sizes, []).append(row)
         words = np.asarray(jax.random.key_data(keys)) if prompts else np.zeros((0, 2), np.uint32)
         opened = []
         most = LANES if self._how.by_lanes else MOST_ROWS
         with self._on_mesh():
-            for (start, room), rows in groups.items():
+            for (start, room, _), rows in groups.items():
                 for first in range(0, len(rows), most):
                     members = rows[first : first + most]
                     known = [target_offset[row] for row in members]

@@ -17,8 +17,10 @@ from jaxtyping import Array, Float, Int
 
 from audiolm_jax.generation.sampling import (
     Draw,
+    id_of,
     legal_next,
     log_probabilities,
+    of_level,
     sample,
     withhold_end,
 )
@@ -37,7 +39,7 @@ class Request(NamedTuple):
 
     lengths: Any  # int32 [r], tokens of each prompt in the cache
     start: Any  # int32, slot of the first token that is fed
-    offsets: Any  # int32 [r], target tokens known before
+    offsets: Any  # int32 [r], target tokens known before; as many of the last frame in all rows
     keys: Any  # uint32 [r, 2]
     allow_end: Any  # bool [r]
     draw: Draw
@@ -147,14 +149,18 @@ def advance(
             # Of the token that is fed: the last known one of the target, or SEP, is its number 0.
             known = request.offsets if how.decoder.position == "time" else request.lengths
             positions = known + index
-        logits, caches = stepwise.step(
+        x, caches = stepwise.step(
             weights, tokens, index, request.lengths, positions, request.start, carry.caches, how
         )
         position = request.offsets + index
-        legal = legal_next(table, position, tokens, stage)
+        size = stage.target_codebook_size
+        first = stage.first_id(0) + position[0] % len(table) * size
+        logits = stepwise.level_logits(weights, x, first, size, how)
+        legal = of_level(legal_next(table, position, tokens, stage), first, size)
         drawn = withhold_end(legal, request.allow_end)
-        tokens = sample(logits, drawn, request.keys, index, request.draw, truncates)
-        found = log_probabilities(logits, legal, tokens)
+        choices = sample(logits, drawn, request.keys, index, request.draw, truncates)
+        found = log_probabilities(logits, legal, choices)
+        tokens = id_of(choices, first)
         return Carry(
             index + 1,
             tokens,

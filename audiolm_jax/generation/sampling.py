@@ -9,11 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.config import Sampling
-from audiolm_jax.stages import EOS, StageConfig, legal_ids
+from audiolm_jax.stages import EOS, FIRST_ID, StageConfig, legal_ids
 
 
 class Draw(NamedTuple):
@@ -59,6 +59,18 @@ def legal_next(
 def withhold_end(legal: Bool[Array, "b v"], allow_end: Bool[Array, " b"]) -> Bool[Array, "b v"]:
     """The same without EOS in the rows that may not end."""
     return legal & (allow_end[:, None] | (jnp.arange(legal.shape[1]) != EOS)[None])
+
+
+def of_level(values: Shaped[Array, "b v"], first: Int[Array, ""], size: int) -> Array:
+    """Columns of the special ids and of the `size` ids from `first` on: the choices of a position
+    whose level they are."""
+    level = jax.lax.dynamic_slice_in_dim(values, first, size, axis=1)
+    return jnp.concatenate([values[:, :FIRST_ID], level], axis=1)
+
+
+def id_of(choice: Int[Array, " b"], first: Int[Array, ""]) -> Int[Array, " b"]:
+    """The id that stands in a column of `of_level`."""
+    return jnp.where(choice < FIRST_ID, choice, choice - FIRST_ID + first)
 
 
 def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:

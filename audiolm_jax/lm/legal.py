@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from audiolm_jax.lm.decoder import Decoder, normed_output, project_out
 from audiolm_jax.lm.losses import TokenLosses, token_losses
-from audiolm_jax.stages import EOS, FIRST_ID, StageConfig
+from audiolm_jax.stages import EOS, StageConfig
 from audiolm_jax.types import TokenBatch
 
 
@@ -49,8 +49,8 @@ def legal_losses(
     at_targets = jnp.take_along_axis(stream, targets.places[:, :, None], axis=1)
     x, matrix, scale = normed_output(model, at_targets)
     of_rows = []
-    for row, level in enumerate(stage.target_levels):
-        start = FIRST_ID if stage.name == "semantic" else stage.acoustic_start + level * size
+    for row in range(width):
+        start = stage.first_id(row)
         columns, ids = matrix[:, start : start + size], targets.ids[:, row::width] - start
         if row == 0 and stage.has_end_token:
             columns = jnp.concatenate([columns, matrix[:, EOS : EOS + 1]], axis=1)

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -21,6 +22,7 @@ from audiolm_jax.nn.columns import Matrix, product, rms_normalize
 from audiolm_jax.nn.feed_forward import gated_gelu
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.nn.position import rotate
+from audiolm_jax.stages import FIRST_ID
 
 Record = TypeVar("Record")
 Heads = Float[Array, "n h k"]
@@ -36,6 +38,23 @@ def logits(weights: DecoderWeights, x: Float[Array, "d n"], how: Arithmetic) -> 
     x = rms_normalize(x, whole(weights.final_norm, "embed"))
     matrix = whole_matrix(weights.output, ("vocab", "embed"))
     return constrain(product(matrix, x, how.by_lanes, jnp.float32).T, "batch", "vocab")
+
+
+def level_logits(
+    weights: DecoderWeights,
+    x: Float[Array, "d n"],
+    first: Int[Array, ""],
+    size: int,
+    how: Arithmetic,
+) -> Float[Array, "n c"]:
+    """Those of `logits` of the special ids and of the `size` ids from `first` on, such as a level's
+    codes: of the output matrix, at twelve levels a large part of all weights, no more is read."""
+    x = rms_normalize(x, whole(weights.final_norm, "embed"))
+    matrix = whole_matrix(weights.output, ("vocab", "embed"))
+    special = jax.tree.map(lambda rows: rows[:FIRST_ID], matrix)
+    level = jax.tree.map(lambda rows: jax.lax.dynamic_slice_in_dim(rows, first, size), matrix)
+    parts = [product(rows, x, how.by_lanes, jnp.float32) for rows in (special, level)]
+    return constrain(jnp.concatenate(parts).T, "batch", "vocab")
 
 
 def layer(
@@ -93,8 +112,8 @@ def step(
     start: Int[Array, ""],
     caches: list[KVCache],
     how: Arithmetic,
-) -> tuple[Float[Array, "n v"], list[KVCache]]:
-    """Feeds the tokens number `index` (from 0) of all rows; gives the logits of those after them.
+) -> tuple[Float[Array, "d n"], list[KVCache]]:
+    """Feeds the tokens number `index` (from 0) of all rows; gives the last layer's columns.
 
     Caches may have fewer rows: the others mean nothing, and are there to fill the lanes.
 
@@ -124,7 +143,7 @@ def step(
 
         x, filled = layer(weights.layers[number], x, positions, attend, how)
         updated.append(filled)
-    return logits(weights, x, how), updated
+    return x, updated
 
 
 def whole(vector: Array, *names: str | None) -> Array:

@@ -78,10 +78,8 @@ def cached_logits(decoder, sequences, lengths):
         tokens, index = inputs
         positions = before + index if decoder._how.decoder.is_rotary else None
         where = jnp.asarray(before), positions, jnp.int32(start)
-        logits, caches = stepwise.step(
-            decoder._weights, tokens, index, *where, caches, decoder._how
-        )
-        return caches, logits
+        x, caches = stepwise.step(decoder._weights, tokens, index, *where, caches, decoder._how)
+        return caches, stepwise.logits(decoder._weights, x, decoder._how)
 
     run = jax.jit(lambda caches: jax.lax.scan(feed, caches, (tokens, jnp.arange(fed + 1)))[1])
     return np.moveaxis(np.asarray(run(carry.caches)), 1, 0)[: len(sequences)]
