@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.outside import code_of, code_of_class, is_outside
 from audiolm_jax.artifacts.storage import is_remote
 
 _PLACE = "place"
@@ -21,12 +22,27 @@ ADDED = {"edge_share": 0.0}
 def described(config: Any) -> dict[str, Any]:
     """A config as JSON values: "config" its fields, and by dotted name "places", the absolute paths
     or addresses of what it names, and "chosen", the fields that are not at the default of their
-    class."""
+    class; "code" if there is any from outside: the name and the code of each class and place."""
+    places = dict(_places("config", config))
+    code = dict(_code("config", config))
+    for name, value in places.items():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, str) and is_outside(part):
+                code[name] = {"name": part, "code": code_of(part, name)}
     return {
         "config": config_to_dict(config),
-        "places": dict(_places("config", config)),
+        "places": places,
         "chosen": sorted(_chosen("config", config)),
+        **({"code": code} if code else {}),
     }
+
+
+def _code(name: str, config: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    if (code := code_of_class(type(config))) is not None:
+        yield name, code
+    for field, value in _fields(config):
+        for inner, part in _parts(f"{name}.{field.name}", value):
+            yield from _code(inner, part)
 
 
 def _places(name: str, config: Any) -> Iterator[tuple[str, Any]]:
@@ -68,7 +84,9 @@ def _is_place(hint: Any) -> bool:
 def _absolute(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_absolute(x) for x in value]
-    return os.path.realpath(value) if value and not is_remote(value) else value
+    if not value or is_remote(value) or is_outside(value):
+        return value
+    return os.path.realpath(value)
 
 
 def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -86,7 +104,11 @@ def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]
 
 def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """`differences` of the fields of two described configs that decide anything: neither of places
-    nor of fields that came since and do what was done before."""
+    nor of fields that came since and do what was done before. Classes from outside are known by
+    their names: their code may change within a run, as this package may."""
+    classes = [x.get("code", {}).get("config", {}).get("name") for x in (there, now)]
+    if None not in classes and classes[0] != classes[1]:
+        yield "code.config.name", *classes
     places = {*there.get("places", {}), *now["places"]}
     for name, old, new in differences("config", there.get("config", ABSENT), now["config"]):
         field = name.rpartition(".")[2]

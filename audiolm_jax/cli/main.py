@@ -40,13 +40,14 @@ VERBS = {
     "info": Verb("info:info", "what a run, model, bundle, token store or sound is and came from"),
 }
 
-USAGE = """usage: audiolm VERB [ARGUMENT ...] [--debug]
+USAGE = """usage: audiolm VERB [ARGUMENT ...] [--debug] [--trust MODULE]
 
 AudioLM in JAX: learns to continue speech and music from raw audio alone.
 
 {verbs}
 
-`audiolm VERB --help` shows every field of a verb with its meaning and default.
+`audiolm VERB --help` shows every field of a verb with its meaning and default. `--trust MODULE`
+lets models run code of a package that is not this one; without it those that need it are refused.
 Exit status: 0 done, 2 bad input (one line on standard error), 130 stopped by Ctrl-C, 75 by SIGTERM
 after saving and 124 stuck without progress (run the same command again to go on), 1 a plan that
 does not fit, or a defect of the program: --debug shows the traceback.
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words, modules = _without_trust([word for word in words if word != "--debug"])
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(verbs=table(VERBS)), end="")
         return 0 if words else 2
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_log()
         if isinstance(sys.stdout, io.TextIOWrapper):  # names may be in no encoding, or in another
             sys.stdout.reconfigure(errors="backslashreplace")
-        with _noting_interrupts(interrupts):
+        from audiolm_jax.artifacts.outside import trusting
+
+        with _noting_interrupts(interrupts), trusting(*modules):
             return dispatch("audiolm", VERBS, words)
     except KeyboardInterrupt:
         return _stopped(words[0])
@@ -96,6 +99,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _without_trust(words: list[str]) -> tuple[list[str], list[str]]:
+    """(The other words, the modules that `--trust` names.)"""
+    rest, modules, given = list[str](), list[str](), iter(words)
+    for word in given:
+        if word == "--trust":
+            modules.append(next(given, ""))
+        elif word.startswith("--trust="):
+            modules.append(word.removeprefix("--trust="))
+        else:
+            rest.append(word)
+    return rest, modules
 
 
 def program() -> None:
