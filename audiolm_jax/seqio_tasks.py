@@ -11,7 +11,7 @@ Needs the extra `data`. docs/guide/tokens.md says more.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.stages import StageConfig, StageName
@@ -24,7 +24,7 @@ _CROP_SECONDS = {"semantic": 30.0, "coarse": 10.0, "fine": 3.0}  # the paper's
 
 def add(
     tokens: str | Path | Sequence[str],
-    stage: StageName | StageConfig,
+    stage: str | StageConfig,
     name: str | None = None,
     weights: Sequence[int] = (),
     edge_share: float = 0.0,
@@ -40,8 +40,8 @@ def add(
 
     Args:
         tokens: folder of the store, or of several that the same tokenizers wrote.
-        stage: one of the three with the paper's crops of 30, 10 or 3 s, or with its own settings;
-            sizes and rates that it leaves open are the store's.
+        stage: "semantic", "coarse" or "fine" with the paper's crops of 30, 10 or 3 s and the rates
+            of the store, or one with settings of its own; sizes left open are the store's.
         name: of the task; None: audiolm_<dataset>_<stage>.
         weights: of several stores, so many of every sum(weights) examples in a row.
         edge_share: as in `StageExperiment`.
@@ -57,9 +57,10 @@ def add(
             raise InputError(f"stage {stage!r}: expected one of {', '.join(_CROP_SECONDS)}")
         sizes = TokenMixture.open(tokens, weights, verify=False).sizes
         stage = StageConfig(
-            stage,
+            cast(StageName, stage),
             semantic_rate_hz=sizes.semantic_rate_hz,
             acoustic_rate_hz=sizes.acoustic_rate_hz,
+            coarse_levels=1 if stage == "semantic" else StageConfig.coarse_levels,  # which has none
             crop_seconds=_CROP_SECONDS[stage],
         )
     return add_usual_task(tokens, stage, weights, edge_share, name)

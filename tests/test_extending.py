@@ -111,10 +111,10 @@ def test_the_page_does_what_it_says(outside, audiolm):
     with Path("tones/codec.py").open("a") as file:
         file.write("# a word more\n")
     forget("tones.codec")
-    status, refused = audiolm("tokenize tones.configs:tokens --trust tones")
+    words = "evaluate tones.configs:error --trust tones --directory runs/tones/other"
+    status, refused = audiolm(words)
     assert status == 2
-    assert "codec/model: was written with sha256:" in refused
-    assert refused.count("\n") == refused.rstrip().count("\n") + 1
+    assert "codec/model: was written with sha256:" in refused.splitlines()[-1]
 
 
 def forget(*modules):

@@ -96,6 +96,9 @@ class OutsideCorpus:
         """See `examples.Source`."""
         return f"{self._name}, recording {number}"
 
+    def forget(self) -> None:
+        """See `examples.Source`."""
+
     def _recording(self, number: int) -> Recording:
         found = self._corpus[number]
         if not isinstance(found, Recording):

@@ -82,6 +82,9 @@ class Source(Protocol):
     def where(self, number: int) -> str:
         """What a message about a recording begins with."""
 
+    def forget(self) -> None:
+        """Keeps nothing of what was read until now."""
+
 
 class Examples:
     """The recordings of a source by row of its index; safe to use from several threads."""
@@ -125,6 +128,7 @@ def open_examples(config: AudioDataConfig) -> Examples:
     """The recordings of `source` with their index, which is made or brought up to date."""
     source = _source(config)
     examples = Examples(source, _open_files(source, config))
+    source.forget()
     _open[config.source, config.index] = examples
     return examples
 

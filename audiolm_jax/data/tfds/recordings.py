@@ -21,8 +21,9 @@ class TfdsRecordings:
     def __init__(self, dataset: Dataset):
         """Nothing is read."""
         self.mark, self.splits = dataset.mark, dataset.splits
-        self._dataset, self._reader = dataset, ShardReader(_REMEDY)
+        self._dataset = dataset
         self._firsts = np.array([shard.first for shard in dataset.shards])
+        self.forget()
 
     def facts(self, number: int, split: str, within: int) -> tuple[dict[str, str], dict[str, Any]]:
         """See `examples.Source`."""
@@ -50,6 +51,10 @@ class TfdsRecordings:
         """See `examples.Source`."""
         shard = self._shard(number)
         return f"{shown(shard.path)}, record {number - shard.first}"
+
+    def forget(self) -> None:
+        """See `examples.Source`."""
+        self._reader = ShardReader(_REMEDY)
 
     def _shard(self, number: int) -> Any:
         place = int(np.searchsorted(self._firsts, number, side="right")) - 1
