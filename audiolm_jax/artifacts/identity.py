@@ -12,8 +12,9 @@ from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.artifacts.outside import code_of, code_of_class, is_outside
 from audiolm_jax.artifacts.storage import is_remote
 
-_PLACE = "place"
+_PLACE, _NAME = "place", "name"
 Place = Annotated[str, _PLACE]
+PlaceOrName = Annotated[str, _PLACE, _NAME]  # or `module:attribute`
 ABSENT = "absent"
 # New fields whose default is not what was done before them, with the value that is.
 ADDED = {"edge_share": 0.0}
@@ -23,15 +24,10 @@ def described(config: Any) -> dict[str, Any]:
     """A config as JSON values: "config" its fields, and by dotted name "places", the absolute paths
     or addresses of what it names, and "chosen", the fields that are not at the default of their
     class; "code" if there is any from outside: the name and the code of each class and place."""
-    places = dict(_places("config", config))
     code = dict(_code("config", config))
-    for name, value in places.items():
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, str) and is_outside(part):
-                code[name] = {"name": part, "code": code_of(part, name)}
     return {
         "config": config_to_dict(config),
-        "places": places,
+        "places": dict(_places("config", config)),
         "chosen": sorted(_chosen("config", config)),
         **({"code": code} if code else {}),
     }
@@ -41,13 +37,18 @@ def _code(name: str, config: Any) -> Iterator[tuple[str, dict[str, str]]]:
     if (code := code_of_class(type(config))) is not None:
         yield name, code
     for field, value in _fields(config):
+        if _may_name(field.type) and is_outside(value):
+            where = f"{name}.{field.name}"
+            yield where, {"name": value, "code": code_of(value, where)}
         for inner, part in _parts(f"{name}.{field.name}", value):
             yield from _code(inner, part)
 
 
 def _places(name: str, config: Any) -> Iterator[tuple[str, Any]]:
     for field, value in _fields(config):
-        if _is_place(field.type):
+        if _may_name(field.type) and is_outside(value):
+            yield f"{name}.{field.name}", value
+        elif _is_place(field.type):
             yield f"{name}.{field.name}", _absolute(value)
         else:
             for inner, part in _parts(f"{name}.{field.name}", value):
@@ -81,12 +82,14 @@ def _is_place(hint: Any) -> bool:
     return _PLACE in getattr(hint, "__metadata__", ()) or any(map(_is_place, inner))
 
 
+def _may_name(hint: Any) -> bool:
+    return _NAME in getattr(hint, "__metadata__", ())
+
+
 def _absolute(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_absolute(x) for x in value]
-    if not value or is_remote(value) or is_outside(value):
-        return value
-    return os.path.realpath(value)
+    return os.path.realpath(value) if value and not is_remote(value) else value
 
 
 def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -30,7 +30,7 @@ _trusted: frozenset[str] = frozenset()
 
 def is_outside(name: str) -> bool:
     """Whether a text is `module:attribute`. A folder called so is named ./module:attribute."""
-    return _NAME.fullmatch(name) is not None
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def resolve(name: str, where: str) -> Any:
@@ -172,4 +172,5 @@ def check_code(name: str, code: str | None, where: str) -> None:
 
 
 def _short(code: str | None) -> str:
-    return "no code" if code is None else code[:23] if code.startswith("sha256:") else code
+    text = "no code" if code is None else str(code)
+    return text[:23] if text.startswith("sha256:") else text

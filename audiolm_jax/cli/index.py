@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from audiolm_jax.artifacts.outside import is_outside
 from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.examples import comes_by_number, index_examples_share
@@ -44,6 +45,8 @@ def index(arguments: Sequence[str]) -> None:
     config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
     if worker != ALONE:
+        if is_outside(config.source) and config.index is None:
+            raise InputError(f"--worker {options.worker}: name a folder all see with --index")
         share = index_examples_share if comes_by_number(config.source) else index_share
         count = share(config, worker)
         done = f"{count} recordings by worker {options.worker}"

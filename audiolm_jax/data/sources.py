@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.identity import Place, PlaceOrName
 from audiolm_jax.errors import InputError
 
 Split = Literal["train", "heldout"]
@@ -15,7 +15,7 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
-    source: Place
+    source: PlaceOrName
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; a pack of
     them (`audiolm pack`), which gives the same clips, to the bit; a dataset that TFDS has prepared,
     tfds:librispeech/lazy_decode:2.1.2 or its folder (docs/guide/corpora.md); or a corpus of yours,

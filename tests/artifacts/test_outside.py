@@ -1,12 +1,13 @@
 """Names of parts from outside: what is one, whose code it is, what it must have."""
 
+import dataclasses
 import sys
 from typing import Protocol
 
 import pytest
 
 from audiolm_jax.artifacts import outside
-from audiolm_jax.artifacts.identity import changes, described
+from audiolm_jax.artifacts.identity import Place, PlaceOrName, changes, described
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.manifest import _identity
 from audiolm_jax.types import SemanticTokenizer, StreamingTokenizer
@@ -110,6 +111,25 @@ def test_a_config_says_whose_code_it_is(package):
     edited = {**now, "code": {"config": {**now["code"]["config"], "code": "x"}}}
     assert list(changes(edited, now)) == []
     assert _identity(edited) != _identity(now) == _identity(described(Config()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    directory: Place
+    source: PlaceOrName
+
+
+def test_a_folder_may_be_called_like_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = described(Places("runs:first", "./runs:first"))
+    assert told["places"] == dict.fromkeys(
+        ("config.directory", "config.source"), str(tmp_path.resolve() / "runs:first")
+    )
+    assert set(told["code"]) == {"config"}
+    with pytest.raises(
+        InputError, match=r"config\.source: runs:first: no module runs; install its"
+    ):
+        described(Places("runs:first", "runs:first"))
 
 
 def test_members_are_those_of_all_that_a_protocol_extends():
