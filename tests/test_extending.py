@@ -14,6 +14,7 @@ import pytest
 from audiolm_jax.artifacts.model_folder import load_model, save_model
 from audiolm_jax.cli.main import main
 from audiolm_jax.data.tokens.store import TokenStore
+from audiolm_jax.data.tokens.tokenize import tokenizers_on
 
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "extending.md"
 
@@ -42,6 +43,7 @@ def outside(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_package(tmp_path)
     yield tmp_path
+    tokenizers_on.cache_clear()  # which goes by paths, here the same in every test
     for name in [name for name in sys.modules if name.partition(".")[0] == "tones"]:
         del sys.modules[name]
 
