@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audiolm_jax.artifacts.outside import trust
     from audiolm_jax.errors import InputError
     from audiolm_jax.generation.api import Pipeline, Result, Stream, Tokens
     from audiolm_jax.generation.bundle import Bundle
@@ -40,6 +41,7 @@ _PLACES = {
     "load": "generation.load",
     "load_codec": "generation.load",
     "load_semantic": "generation.load",
+    "trust": "artifacts.outside",
 }
 __all__ = [
     "AcousticTokens",
@@ -56,6 +58,7 @@ __all__ = [
     "load",
     "load_codec",
     "load_semantic",
+    "trust",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import logging
 import os
 import sys
 import uuid
@@ -48,6 +49,8 @@ def console_of_its_own():
     yield
     if (console := sys.modules.get("audiolm_jax.cli.console")) is not None:
         console.Console.is_stdout_free = False
+        if logging.getLogger("audiolm_jax").handlers:
+            console.show_log()
 
 
 @pytest.fixture

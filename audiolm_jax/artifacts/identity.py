@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from audiolm_jax.artifacts.config_json import config_to_dict
+from audiolm_jax.artifacts.outside import code_of, code_of_class, is_outside
 from audiolm_jax.artifacts.storage import is_remote
 
-_PLACE = "place"
+_PLACE, _NAME = "place", "name"
 Place = Annotated[str, _PLACE]
+PlaceOrName = Annotated[str, _PLACE, _NAME]  # or `module:attribute`
 ABSENT = "absent"
 # New fields whose default is not what was done before them, with the value that is.
 ADDED = {"edge_share": 0.0}
@@ -21,17 +23,32 @@ ADDED = {"edge_share": 0.0}
 def described(config: Any) -> dict[str, Any]:
     """A config as JSON values: "config" its fields, and by dotted name "places", the absolute paths
     or addresses of what it names, and "chosen", the fields that are not at the default of their
-    class."""
+    class; "code" if there is any from outside: the name and the code of each class and place."""
+    code = dict(_code("config", config))
     return {
         "config": config_to_dict(config),
         "places": dict(_places("config", config)),
         "chosen": sorted(_chosen("config", config)),
+        **({"code": code} if code else {}),
     }
+
+
+def _code(name: str, config: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    if (code := code_of_class(type(config))) is not None:
+        yield name, code
+    for field, value in _fields(config):
+        if _may_name(field.type) and is_outside(value):
+            where = f"{name}.{field.name}"
+            yield where, {"name": value, "code": code_of(value, where)}
+        for inner, part in _parts(f"{name}.{field.name}", value):
+            yield from _code(inner, part)
 
 
 def _places(name: str, config: Any) -> Iterator[tuple[str, Any]]:
     for field, value in _fields(config):
-        if _is_place(field.type):
+        if _may_name(field.type) and is_outside(value):
+            yield f"{name}.{field.name}", value
+        elif _is_place(field.type):
             yield f"{name}.{field.name}", _absolute(value)
         else:
             for inner, part in _parts(f"{name}.{field.name}", value):
@@ -65,6 +82,10 @@ def _is_place(hint: Any) -> bool:
     return _PLACE in getattr(hint, "__metadata__", ()) or any(map(_is_place, inner))
 
 
+def _may_name(hint: Any) -> bool:
+    return _NAME in getattr(hint, "__metadata__", ())
+
+
 def _absolute(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_absolute(x) for x in value]
@@ -86,7 +107,11 @@ def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]
 
 def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """`differences` of the fields of two described configs that decide anything: neither of places
-    nor of fields that came since and do what was done before."""
+    nor of fields that came since and do what was done before. Classes from outside are known by
+    their names: their code may change within a run, as this package may."""
+    classes = [x.get("code", {}).get("config", {}).get("name") for x in (there, now)]
+    if None not in classes and classes[0] != classes[1]:
+        yield "code.config.name", *classes
     places = {*there.get("places", {}), *now["places"]}
     for name, old, new in differences("config", there.get("config", ABSENT), now["config"]):
         field = name.rpartition(".")[2]

@@ -1,7 +1,8 @@
 """Model folders: the weights and config of one trained part, for inference and for sharing.
 
 A folder holds `weights.safetensors` and `model.json` (kind, config, fingerprint, provenance). The
-fingerprint is a hash of kind, config and every array, so equal fingerprints mean equal results.
+fingerprint is a hash of kind, config and every array, and of code that is not this package's, so
+equal fingerprints mean equal results.
 Nothing is ever unpickled.
 """
 
@@ -20,6 +21,7 @@ from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.config_json import config_to_dict
 from audiolm_jax.artifacts.eight_bits import from_eight_bits
 from audiolm_jax.artifacts.local_copy import local_copy
+from audiolm_jax.artifacts.outside import check_code, check_trusted, code_of, is_outside, made_by
 from audiolm_jax.artifacts.safetensors_file import SafetensorsWriter, bytes_of
 from audiolm_jax.errors import InputError
 
@@ -37,13 +39,16 @@ class ModelFolder:
     arrays: dict[str, np.ndarray]  # weights by dotted name
     fingerprint: str  # 64 hexadecimal digits
     provenance: dict[str, Any]  # run, steps, data, upstream fingerprints, license
+    code: str | None = None  # of a part from outside, see `outside.code_of`
 
 
 class _Fingerprint:
-    """Of a kind, a config and arrays that are told one by one in the order of their names."""
+    """Of a kind, a config, code from outside, and arrays that are told one by one in the order of
+    their names."""
 
-    def __init__(self, kind: str, config: dict[str, Any]) -> None:
-        self._digest = hashlib.sha256(json.dumps([FORMAT, kind, config], sort_keys=True).encode())
+    def __init__(self, kind: str, config: dict[str, Any], code: str | None) -> None:
+        parts = [FORMAT, kind, config, *([] if code is None else [code])]
+        self._digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
 
     def update(self, name: str, array: np.ndarray) -> None:
         self._digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
@@ -53,9 +58,15 @@ class _Fingerprint:
         return self._digest.hexdigest()
 
 
-def compute_fingerprint(kind: str, config: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """sha256 over kind, config, and name, dtype, shape and bytes of every array in name order."""
-    fingerprint = _Fingerprint(kind, config)
+def compute_fingerprint(
+    kind: str,
+    config: dict[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    code: str | None = None,
+) -> str:
+    """sha256 over kind, config, code from outside if there is any, and name, dtype, shape and bytes
+    of every array in name order."""
+    fingerprint = _Fingerprint(kind, config, code)
     for name in sorted(arrays):
         fingerprint.update(name, np.ascontiguousarray(arrays[name]))
     return fingerprint.hexdigest()
@@ -67,14 +78,18 @@ def save_model(
     config: Any,
     arrays: Mapping[str, Any],
     provenance: dict[str, Any],
+    code: str | None = None,
 ) -> str:
     """Writes a model folder, of a config or its fields, in one rename; returns its fingerprint.
 
-    `arrays` have shape and dtype; `numpy.asarray` is asked for the value of each once, in the order
-    of their names, and none is kept: memory holds one at a time.
+    A `kind` may be `module:attribute` (docs/guide/extending.md): then `code`, None for that of
+    here, is part of the folder. `arrays` have shape and dtype; `numpy.asarray` is asked for the
+    value of each once, in the order of their names, and none is kept: memory holds one at a time.
     """
     fields = config if isinstance(config, dict) else config_to_dict(config)
-    fingerprint = _Fingerprint(kind, fields)
+    if code is None and is_outside(kind):
+        code = code_of(kind, str(directory))
+    fingerprint = _Fingerprint(kind, fields, code)
     with atomic_path(directory) as scratch:
         scratch.mkdir()
         with (scratch / WEIGHTS).open("wb") as file:
@@ -90,6 +105,7 @@ def save_model(
             "fingerprint": fingerprint.hexdigest(),
             "config": fields,
             "provenance": provenance,
+            **({} if code is None else {"code": code}),
         }
         write_json(scratch / MODEL_JSON, record)
     return fingerprint.hexdigest()
@@ -123,7 +139,8 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
         raise InputError(f"{directory}: format {record.get('format')}, this program reads {FORMAT}")
     if kind is not None and record["kind"] != kind:
         raise InputError(f"{directory}: holds a {record['kind']!r} model, expected {kind!r}")
-    if compute_fingerprint(record["kind"], record["config"], arrays) != record["fingerprint"]:
+    kind, code = record["kind"], record.get("code")
+    if compute_fingerprint(kind, record["config"], arrays, code) != record["fingerprint"]:
         raise InputError(f"{directory}: does not match its fingerprint; copy it again")
     try:
         arrays = from_eight_bits(arrays)
@@ -133,9 +150,16 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in arrays.items()
     }
-    return ModelFolder(
-        record["kind"], record["config"], arrays, record["fingerprint"], record["provenance"]
-    )
+    config, fingerprint = record["config"], record["fingerprint"]
+    return ModelFolder(kind, config, arrays, fingerprint, record["provenance"], code)
+
+
+def part_of(folder: ModelFolder, protocol: type, where: str) -> Any:
+    """What code from outside makes of a model folder read from `where`, with every member of a
+    protocol; InputError unless it is trusted and that which wrote the folder."""
+    check_trusted(folder.kind, where)
+    check_code(folder.kind, folder.code, where)
+    return made_by(folder.kind, where, protocol, folder)
 
 
 def read_model_json(directory: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import tyro
 
@@ -22,7 +21,8 @@ class AuditOptions:
 
     source: tyro.conf.Positional[str]
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; a pack,
-    whose files are then compared with their SHA-256; or a dataset of TFDS, tfds:NAME."""
+    whose files are then compared with their SHA-256; a dataset of TFDS, tfds:NAME; or a corpus of
+    yours, module:attribute."""
     heldout_percent: int | float = _DEFAULTS.heldout_percent
     """Share of the files that training would never see; chosen by content."""
     heldout_minutes: float | None = _DEFAULTS.heldout_minutes
@@ -47,7 +47,7 @@ class AuditOptions:
 def audit(arguments: Sequence[str]) -> None:
     """`audiolm audit`."""
     options = parse(AuditOptions, arguments, "audiolm audit")
-    experiments = {path: load_experiment(Path(path)) for path in options.configs}
+    experiments = {path: load_experiment(path) for path in options.configs}
     listed: dict[AudioDataConfig, ClipIndex] = {}
     for path, experiment in experiments.items() or [("", None)]:
         data = getattr(experiment, "data", None) if experiment else _DEFAULTS

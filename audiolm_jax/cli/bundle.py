@@ -6,7 +6,8 @@ from pathlib import Path
 
 import tyro
 
-from audiolm_jax.artifacts.model_folder import read_model_json
+from audiolm_jax.artifacts.model_folder import load_model, part_of, read_model_json
+from audiolm_jax.artifacts.outside import is_outside
 from audiolm_jax.artifacts.run_folder import model_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
@@ -14,6 +15,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import STAGE_PARTS, write_bundle
 from audiolm_jax.tokenizers.acoustic.load import ACOUSTIC_KINDS
 from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC_KIND
+from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,12 @@ def part_name(folder: Path) -> str:
     record = read_model_json(folder)
     if (kind := record["kind"]) == "stage":
         return STAGE_PARTS[record["config"]["stage"]["name"]]
+    if is_outside(kind):
+        part = part_of(load_model(folder), object, str(folder))
+        if isinstance(part, SemanticTokenizer):
+            return "semantic"
+        if isinstance(part, AcousticTokenizer):
+            return "codec"
     if kind != SEMANTIC_KIND and kind not in ACOUSTIC_KINDS:
         raise InputError(f"{folder}: a {kind!r} model is no part of a bundle")
     return "semantic" if kind == SEMANTIC_KIND else "codec"

@@ -1,8 +1,8 @@
 """`audiolm codec encode|decode|roundtrip`: a file or a folder through a trained codec."""
 
 import dataclasses
+import logging
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ import tyro
 from audiolm_jax import __version__
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.files import FORMATS
-from audiolm_jax.audio.names import one_line, shown
+from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.walk import BadFile, walk
 from audiolm_jax.errors import InputError
@@ -21,6 +21,8 @@ from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.acoustic.recordings import RESAMPLER, decode_recording, encode_recording
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.types import StreamingTokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _code(options: CodecOptions, jobs: list[tuple[Path, Path]], is_folder: bool)
             if not is_folder:
                 raise
             failed += 1
-            print(one_line(f"failed: {error}"), file=sys.stderr)
+            logger.warning("failed: %s", error)
     if failed:
         raise InputError(f"{options.source}: {failed} of {len(jobs)} files failed, see above")
 
@@ -122,7 +124,7 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
         raise InputError(f"{options.source}: holds no file ending in {kinds}")
     others = [BadFile(shown(name), f"not {kinds}") for name in found.others]
     for bad in sorted(found.left_out + others, key=lambda file: file.path):
-        print(f"skipped {shown(options.source)}/{bad.path}: {bad.reason}", file=sys.stderr)
+        logger.warning("skipped %s/%s: %s", shown(options.source), bad.path, bad.reason)
     return [
         (options.source / name, (options.out / name).with_suffix(suffix)) for name in found.wanted
     ]

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 
 USAGE = """usage: audiolm {verb} CONFIG.py [--FIELD VALUE ...]
 
-  CONFIG.py  a file whose function experiment() describes the run, such as those in configs/
+  CONFIG.py  a file whose function experiment() describes the run, such as those in configs/;
+             or module:attribute, a function of a package of yours that does
   --FIELD    overrides a field of it, such as --loop.steps 100
 
 `audiolm {verb} CONFIG.py --help` shows the fields with the values of that config. All fields of
@@ -118,7 +118,7 @@ def _asks_for_help(verb: str, arguments: Sequence[str]) -> bool:
 
 def configured(verb: str, arguments: Sequence[str]) -> Experiment:
     """The experiment of a config file, its fields overridden by flags, if the verb takes it."""
-    path = Path(arguments[0])
+    path = arguments[0]
     experiment = load_experiment(path)
     plannable = verb == "plan" and isinstance(experiment, StepExperiment)
     if experiment.verb != verb and not plannable:
@@ -128,7 +128,7 @@ def configured(verb: str, arguments: Sequence[str]) -> Experiment:
         )
     experiment = parse(type(experiment), arguments[1:], f"audiolm {verb} {path}", experiment)
     if not plannable:
-        check_installed(experiment.needs, str(path))
+        check_installed(experiment.needs, path)
     if verb == "evaluate" and is_remote(experiment.directory):
         raise InputError(f"--directory {experiment.directory}: expected a folder of this machine")
     return experiment

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 
 from audiolm_jax.artifacts.output_path import check_output_file
 from audiolm_jax.audio.files import FORMATS, pcm16
-from audiolm_jax.audio.names import one_line, shown
+from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.output import SoundWriter, open_writer, wav_header
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.data.walk import BadFile, walk
@@ -19,6 +20,8 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import Pipeline
 from audiolm_jax.generation.files import check_replaced, tell
 from audiolm_jax.generation.prompts import Prompt
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +50,7 @@ def plan_folder(folder: Path, out: Path) -> dict[Path, Path]:
         raise InputError(f"{folder}: holds no file ending in {kinds}")
     others = [BadFile(shown(name), f"not {kinds}") for name in found.others]
     for bad in sorted(found.left_out + others, key=lambda file: file.path):
-        print(f"skipped {shown(folder)}/{bad.path}: {bad.reason}", file=sys.stderr)
+        logger.warning("skipped %s/%s: %s", shown(folder), bad.path, bad.reason)
     return {folder / name: out / name for name in found.wanted}
 
 
@@ -68,7 +71,7 @@ def continue_items(pipeline: Pipeline, items: Sequence[Item], wishes: Wishes, ba
     def failed(error: InputError) -> None:
         nonlocal failures
         failures += 1
-        print(one_line(f"failed: {error}"), file=sys.stderr)
+        logger.warning("failed: %s", error)
 
     def good() -> Iterable[tuple[Item, Prompt]]:
         for item in items:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from audiolm_jax.cli.console import keep_stdout_free
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.walk import walk
 from audiolm_jax.errors import InputError
+
+logger = logging.getLogger(__name__)
+
 
 _SHOWN_SECONDS = 12  # of a row of the table; --json has all
 
@@ -59,7 +62,7 @@ def detect(arguments: Sequence[str]) -> None:
             rows.append(row := _hear(detector, path))
         except InputError as error:
             failed.append({"path": shown(path), "reason": one_line(str(error))})
-            print(one_line(f"failed: {error}"), file=sys.stderr)
+            logger.warning("failed: %s", error)
         else:
             if not options.json:
                 print(_line(row), flush=True)
@@ -80,7 +83,7 @@ def _files(source: Path) -> list[Path]:
         return [source]
     found = walk(source, set(FORMATS))
     for bad in found.left_out:
-        print(f"skipped {shown(source)}/{bad.path}: {bad.reason}", file=sys.stderr)
+        logger.warning("skipped %s/%s: %s", shown(source), bad.path, bad.reason)
     if not found.wanted:
         kinds = " ".join(sorted(FORMATS))
         raise InputError(f"{source}: holds no file ending in {kinds}")

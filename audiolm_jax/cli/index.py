@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import tyro
 
+from audiolm_jax.artifacts.outside import is_outside
 from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
+from audiolm_jax.data.examples import comes_by_number, index_examples_share
 from audiolm_jax.data.file_index import index_place, index_share
 from audiolm_jax.data.index import files_of
 from audiolm_jax.data.packs.read import find_pack
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tfds.index import index_dataset_share
-from audiolm_jax.data.tfds.names import is_dataset
 from audiolm_jax.data.workers import ALONE, read_worker
 from audiolm_jax.errors import InputError
 
@@ -24,10 +24,11 @@ class IndexOptions:
     was added or removed, and otherwise decodes nothing."""
 
     source: tyro.conf.Positional[str]
-    """Folder of recordings, searched in depth; or a dataset of TFDS, tfds:NAME."""
+    """Folder of recordings, searched in depth; a dataset of TFDS, tfds:NAME; or a corpus of yours,
+    module:attribute."""
     index: str | None = None
     """Folder of the index, for --data.index of a config; None: .audiolm_index in source, for
-    tfds:NAME in the folder of the dataset."""
+    tfds:NAME in the folder of the dataset, for module:attribute in the user's cache folder."""
     exclude: tuple[str, ...] = ()
     """Patterns of files that are not to be decoded, as --data.exclude has them."""
     worker: str = "0/1"
@@ -44,8 +45,10 @@ def index(arguments: Sequence[str]) -> None:
     config = AudioDataConfig(options.source, exclude=options.exclude, index=options.index)
     place = shown(index_place(config))
     if worker != ALONE:
-        is_of_tfds = is_dataset(config.source)
-        count = (index_dataset_share if is_of_tfds else index_share)(config, worker)
+        if is_outside(config.source) and config.index is None:
+            raise InputError(f"--worker {options.worker}: name a folder all see with --index")
+        share = index_examples_share if comes_by_number(config.source) else index_share
+        count = share(config, worker)
         done = f"{count} recordings by worker {options.worker}"
         print(f"{place}: {done}; join them with audiolm index")
         return

@@ -61,6 +61,8 @@ def describe(path: Path) -> Iterator[str]:
         model = load_model(path)
         size = sum(array.size for array in model.arrays.values())
         yield f"{model.kind} model {model.fingerprint}, verified, {size:,} numbers"
+        if model.code is not None:
+            yield f"  code: {model.code}"
         yield from _fields("config", model.config)
         yield from _fields("provenance", model.provenance)
     elif (path / RUN_MANIFEST).is_file():

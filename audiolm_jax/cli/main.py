@@ -40,24 +40,28 @@ VERBS = {
     "info": Verb("info:info", "what a run, model, bundle, token store or sound is and came from"),
 }
 
-USAGE = """usage: audiolm VERB [ARGUMENT ...] [--debug]
+FLAGS = ("--debug", "--quiet", "--json-log")  # of every verb
+USAGE = """usage: audiolm VERB [ARGUMENT ...] [--debug] [--quiet] [--json-log] [--trust MODULE]
 
 AudioLM in JAX: learns to continue speech and music from raw audio alone.
 
 {verbs}
 
-`audiolm VERB --help` shows every field of a verb with its meaning and default.
+`audiolm VERB --help` shows every field of a verb with its meaning and default. `--trust MODULE`
+lets models run code of a package that is not this one; without it those that need it are refused.
+`--quiet` shows warnings and errors alone; `--json-log` logs lines of JSON on standard error.
 Exit status: 0 done, 2 bad input (one line on standard error), 130 stopped by Ctrl-C, 75 by SIGTERM
 after saving and 124 stuck without progress (run the same command again to go on), 1 a plan that
-does not fit, or a defect of the program: --debug shows the traceback.
+does not fit, or a defect of the program: --debug shows the traceback. NO_COLOR is honoured.
+docs/reference/command_line.md says more.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    debug, quiet, as_json = (flag in words for flag in FLAGS)
+    words, modules = _without_trust([word for word in words if word not in FLAGS])
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(verbs=table(VERBS)), end="")
         return 0 if words else 2
@@ -67,18 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from audiolm_jax.cli.console import show_log
 
-        show_log()
+        show_log(quiet, as_json)
         if isinstance(sys.stdout, io.TextIOWrapper):  # names may be in no encoding, or in another
             sys.stdout.reconfigure(errors="backslashreplace")
-        with _noting_interrupts(interrupts):
+        from audiolm_jax.artifacts.outside import trusting
+
+        with _noting_interrupts(interrupts), trusting(*modules):
             return dispatch("audiolm", VERBS, words)
     except KeyboardInterrupt:
         return _stopped(words[0])
     except InputError as error:
         if debug:
             raise
-        print(one_line(f"audiolm {words[0]}: {error}"), file=sys.stderr)
-        return 2
+        return _ended(one_line(f"audiolm {words[0]}: {error}"), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -88,14 +93,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         if line := _missing(error):
-            print(f"audiolm {words[0]}: {line}", file=sys.stderr)
-            return 2
+            return _ended(f"audiolm {words[0]}: {line}", 2)
         text = " ".join(str(error).split())[:500]
-        print(
-            f"audiolm {words[0]}: unexpected {type(error).__name__}: {text} (--debug shows where)",
-            file=sys.stderr,
-        )
-        return 1
+        what = f"unexpected {type(error).__name__}: {text} (--debug shows where)"
+        return _ended(f"audiolm {words[0]}: {what}", 1)
+
+
+def _without_trust(words: list[str]) -> tuple[list[str], list[str]]:
+    """(The other words, the modules that `--trust` names.)"""
+    rest, modules, given = list[str](), list[str](), iter(words)
+    for word in given:
+        if word == "--trust":
+            modules.append(next(given, ""))
+        elif word.startswith("--trust="):
+            modules.append(word.removeprefix("--trust="))
+        else:
+            rest.append(word)
+    return rest, modules
 
 
 def program() -> None:
@@ -128,8 +142,14 @@ def _missing(error: Exception) -> str | None:
 
 
 def _stopped(verb: str) -> int:
-    print(f"audiolm {verb}: stopped, run again to go on", file=sys.stderr)
-    return 130
+    return _ended(f"audiolm {verb}: stopped, run again to go on", 130)
+
+
+def _ended(text: str, status: int) -> int:
+    from audiolm_jax.cli.console import say_last
+
+    say_last(text, status)
+    return status
 
 
 @contextlib.contextmanager

@@ -75,6 +75,8 @@ def parse_known(
 @contextlib.contextmanager
 def _one_line_errors(program: str) -> Iterator[None]:
     errors = io.StringIO()
+    if os.environ.get("NO_COLOR"):  # which tyro does not look at
+        tyro._experimental_options["ansi_codes"] = False
     try:
         with contextlib.redirect_stderr(errors):
             yield

@@ -1,7 +1,7 @@
 """`audiolm plan`: the training step of a config, compiled for machines that are not there."""
 
 import dataclasses
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import tyro
 
 from audiolm_jax.artifacts.atomic import write_json
 from audiolm_jax.cli.configured import configured
+from audiolm_jax.cli.console import keep_stdout_free
 from audiolm_jax.cli.options import parse_known
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.trained import StepExperiment
@@ -26,6 +27,8 @@ from audiolm_jax.tpu_plan.plan import Plan, plan_step
 from audiolm_jax.tpu_plan.step import Step
 from audiolm_jax.tpu_plan.text import describe, table
 from audiolm_jax.tpu_plan.topology import count_chips, prepare_compiler, slice_devices
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,7 @@ class PlanOptions:
 
 def plan(arguments: Sequence[str]) -> int:
     """`audiolm plan`."""
+    keep_stdout_free()
     options, overrides = parse_known(PlanOptions, arguments, "audiolm plan")
     if not options.topology:
         raise InputError("--topology: expected one name or more, such as v5p:2x2x4 or h100x8")
@@ -79,7 +83,7 @@ def plan(arguments: Sequence[str]) -> int:
     plans: list[Plan | GpuPlan] = []
     compiled: dict[int, CpuStep] = {}  # by cards: of every kind the program is the same
     for machine in machines:
-        print(f"{machine.name}: compiling", file=sys.stderr)
+        logger.info("%s: compiling", machine.name)
         plans.append(_plan(experiment, machine, options, compiled))
         print(_described(str(options.config), plans[-1]), flush=True)
         if options.json is not None:

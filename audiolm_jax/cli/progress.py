@@ -5,6 +5,8 @@ import sys
 import time
 from typing import Any
 
+from audiolm_jax.artifacts.terminal import draws
+
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 10.0  # between two lines
 
 logger = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ class ProgressLine:
         self._prompt, self._whole = prompt_seconds, seconds
         self._start = self._shown = time.monotonic()
         self._tokens, self._width = 0, 0
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = draws()
 
     def __call__(self, stage: str, tokens: int, seconds: float) -> None:
         """A stage has written so many tokens, and so many seconds of sound are there."""
@@ -34,7 +36,8 @@ class ProgressLine:
             f"{made / spent:.2f} x real time"
         )
         if not self._is_terminal:
-            logger.info(line)
+            event = {"stage": stage, "made_seconds": made, "of_seconds": self._whole}
+            logger.info(line, extra={"event": event})
             return
         sys.stderr.write("\r" + line.ljust(self._width))
         sys.stderr.flush()

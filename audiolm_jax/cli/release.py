@@ -88,7 +88,9 @@ def _release(options: ReleaseOptions) -> None:
     }
     with atomic_path(options.out) as archive, scratch_folder() as scratch:
         folder = scratch / options.out.stem
-        fingerprint = save_model(folder, source.kind, source.config, arrays, provenance)
+        fingerprint = save_model(
+            folder, source.kind, source.config, arrays, provenance, source.code
+        )
         (folder / README).write_text(_model_card(options, source, fingerprint))
         pack(folder, archive)
     size = options.out.stat().st_size

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
+from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.outside import is_outside
 from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import named, shown
@@ -131,6 +133,10 @@ def index_place(config: AudioDataConfig) -> Path:
     """The folder of the index."""
     if config.index:
         return at(config.index)
+    if is_outside(config.source):
+        import platformdirs
+
+        return platformdirs.user_cache_path("audiolm_jax") / "corpora" / fingerprint(config.source)
     source = place_of(config.source).folder if is_dataset(config.source) else at(config.source)
     return source / INDEX_FOLDER
 

@@ -24,14 +24,13 @@ from audiolm_jax.audio.files import iter_audio
 from audiolm_jax.audio.names import named, shown
 from audiolm_jax.audio.resample import read_resampled, resample
 from audiolm_jax.data.clips import ClipInfo, Clips, list_clips, reasons
+from audiolm_jax.data.examples import Examples, comes_by_number, examples_at, open_examples
 from audiolm_jax.data.file_facts import is_excluded
 from audiolm_jax.data.file_index import FileIndex, open_files, remembered
 from audiolm_jax.data.metadata import OddLines, first_folder
 from audiolm_jax.data.packs.read import Pack, check_covers, find_pack, known_pack, pack_at
 from audiolm_jax.data.sources import AudioDataConfig, Split
 from audiolm_jax.data.split import GAP_SECONDS
-from audiolm_jax.data.tfds.index import Examples, examples_at, open_examples
-from audiolm_jax.data.tfds.names import is_dataset
 from audiolm_jax.data.walk import BadFile
 from audiolm_jax.errors import InputError
 
@@ -314,7 +313,7 @@ def files_of(config: AudioDataConfig, looks_at_all: bool = False) -> FileIndex:
     """What is known of the recordings of a source."""
     if (pack := find_pack(config.source, looks_at_all)) is not None:
         return pack.hand_over_files()
-    if is_dataset(config.source):
+    if comes_by_number(config.source):
         return open_examples(config).files
     return open_files(config, looks_at_all)
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.identity import Place, PlaceOrName
 from audiolm_jax.errors import InputError
 
 Split = Literal["train", "heldout"]
@@ -15,10 +15,11 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 class AudioDataConfig:
     """Which recordings to use and how to read them."""
 
-    source: Place
+    source: PlaceOrName
     """Folder of wav, w64, flac, mp3, ogg, opus, m4a or g722 files, searched in depth; a pack of
-    them (`audiolm pack`), which gives the same clips, to the bit; or a dataset that TFDS has
-    prepared, tfds:librispeech/lazy_decode:2.1.2 or its folder (docs/guide/corpora.md)."""
+    them (`audiolm pack`), which gives the same clips, to the bit; a dataset that TFDS has prepared,
+    tfds:librispeech/lazy_decode:2.1.2 or its folder (docs/guide/corpora.md); or a corpus of yours,
+    mypackage.corpus:open_corpus (docs/guide/extending.md)."""
     dataset: str = "audio"
     """Short name of the corpus, part of task names and token stores."""
     heldout_percent: int | float = 10  # an int stays one: hashes of configs tell 10 from 10.0
@@ -46,7 +47,8 @@ class AudioDataConfig:
     """Named recipe of the conversion, part of the data fingerprint."""
     index: Place | None = None
     """Folder of the index of source (`audiolm index`), which tells what is in the files without
-    decoding them; None: .audiolm_index in source, or nowhere if that cannot be written."""
+    decoding them; None: .audiolm_index in source, of module:attribute a place in the user's cache
+    folder, or nowhere if that cannot be written."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.heldout_percent <= 99:

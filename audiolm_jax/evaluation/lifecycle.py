@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 class Evaluation(Experiment):
     """An experiment that measures what is there and writes a page, then a record in JSON; it is
-    finished if the record holds the config and the facts of now, wherever they lie."""
+    finished if the record holds the config, the facts and any code from outside of now, wherever
+    they lie."""
 
     verb: ClassVar[str] = "evaluate"
     page: ClassVar[str]  # the file of the directory that people read
@@ -61,7 +62,9 @@ class Evaluation(Experiment):
 
     def _is_of(self, record: dict[str, Any], facts: dict[str, Any]) -> bool:
         there, now = record.get("of", {}), described(self)
-        if any(changes(there, now)) or any(there.get(x) != value for x, value in facts.items()):
+        if any(changes(there, now)) or there.get("code") != now.get("code"):
+            return False
+        if any(there.get(x) != value for x, value in facts.items()):
             return False
         return not is_moved(there, now) or record.get("data") == self.data_facts()
 

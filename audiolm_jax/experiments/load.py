@@ -1,4 +1,5 @@
-"""Config files, and the kinds of experiment that `audiolm VERB --help` shows."""
+"""Config files, functions that take their place, and the kinds of experiment that
+`audiolm VERB --help` shows."""
 
 import contextlib
 import importlib
@@ -7,13 +8,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.outside import is_outside, resolve
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.experiments.field_types import check_types
 
-# By verb: what help can show without a config file, which may hold any other kind as well.
+# By verb: what help can show without a config, which may be of any other kind as well.
 KINDS = {
     "train": (
         "experiments.codec:CodecExperiment",
@@ -76,8 +79,31 @@ def _importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Runs a config file, which may import files beside it, and returns its `experiment()`."""
+def load_experiment(place: str | Path) -> Experiment:
+    """The experiment that a config describes: the `experiment()` of a file, which may import files
+    beside it, or what a function or class `module:attribute` gives."""
+    name = str(place)
+    if is_outside(name):
+        make: Any = resolve(name, "config")
+    else:
+        make = _function_of(Path(place))
+    try:
+        experiment = make()
+    except (InputError, TypeError) as error:  # TypeError: an unknown or missing field
+        raise InputError(f"{name}: {error}") from error
+    if not isinstance(experiment, Experiment):
+        called = "it" if is_outside(name) else "experiment()"
+        raise InputError(
+            f"{name}: {called} returned {type(experiment).__name__}, expected an Experiment"
+        )
+    try:
+        check_types(experiment)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    return experiment
+
+
+def _function_of(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such config file; see the folder configs/")
     try:
@@ -88,16 +114,4 @@ def load_experiment(path: Path) -> Experiment:
         raise InputError(f"{path}: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "experiment", None)):
         raise InputError(f"{path}: no function experiment(); a config file must define one")
-    try:
-        experiment = module.experiment()
-    except (InputError, TypeError) as error:  # TypeError: an unknown or missing field
-        raise InputError(f"{path}: {error}") from error
-    if not isinstance(experiment, Experiment):
-        raise InputError(
-            f"{path}: experiment() returned {type(experiment).__name__}, expected an Experiment"
-        )
-    try:
-        check_types(experiment)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return experiment
+    return module.experiment

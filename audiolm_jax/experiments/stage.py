@@ -96,9 +96,9 @@ class StageExperiment(StepExperiment):
         import jax.numpy as jnp
 
         from audiolm_jax.lm.train import begin_at_centroids
-        from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
+        from audiolm_jax.tokenizers.semantic.tokenizer import load_kmeans_tokenizer
 
-        clustering = load_semantic_tokenizer(model_folder(self.semantic)).clustering
+        clustering = load_kmeans_tokenizer(model_folder(self.semantic)).clustering
         return begin_at_centroids(params, key, self.model, jnp.asarray(clustering.centroids))
 
     def abstract_batch(self) -> Any:

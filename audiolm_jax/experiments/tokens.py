@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.outside import trust, trusted
 from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import only_writer
@@ -100,22 +101,26 @@ class TokenizeExperiment(Experiment):
         index = scan(self.data)
         paths = {f"--{part} {getattr(self, part)}": getattr(self, part) for part in self.upstream()}
         check_unheard(index, {name: provenance_at(path) for name, path in paths.items()})
-        load = LoadTokenizers(str(model_folder(self.codec)), str(model_folder(self.semantic)))
+        codec, semantic = str(model_folder(self.codec)), str(model_folder(self.semantic))
+        load = LoadTokenizers(codec, semantic, trusted())
         codes = None if self.codes is None else at(self.codes)
         return precompute(index, load, at(self.directory), self.tokenize, worker, codes)
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadTokenizers:
-    """Loads and verifies both tokenizers where a worker needs them; it carries two paths."""
+    """Loads and verifies both tokenizers where a worker needs them; it carries two paths,
+    and the modules that these may run."""
 
     codec: str
     semantic: str
+    trusted: tuple[str, ...] = ()
 
     def __call__(self) -> "tuple[AcousticTokenizer, SemanticTokenizer]":
         """(of the codec's folder, of the semantic tokenizer's)."""
         from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
         from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 
+        trust(*self.trusted)
         semantic = at(self.semantic)
         return load_acoustic_tokenizer(at(self.codec)), load_semantic_tokenizer(semantic)

@@ -1,6 +1,6 @@
 """Experiments that end in a model folder, by which a finished run is recognized and left alone;
 anything else goes on from its last checkpoint. A new trainable part is a subclass of
-`StepExperiment` in a module of its own, and a line in `load.KINDS`."""
+`StepExperiment`, in any package."""
 
 import abc
 import dataclasses
@@ -105,7 +105,10 @@ class TrainedExperiment(Experiment):
 
 def provenance_of(manifest: dict[str, Any], **more: Any) -> dict[str, Any]:
     """What a model folder says of its origin; nothing in it depends on time or place."""
-    kept = ("config", "config_hash", "git", "versions", "seeds", "data", "upstream", "warm_start")
+    kept = (
+        *("config", "config_hash", "code", "git", "versions", "seeds"),
+        *("data", "upstream", "warm_start"),
+    )
     return {name: manifest[name] for name in kept if name in manifest} | more
 
 

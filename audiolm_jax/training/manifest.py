@@ -85,8 +85,8 @@ def claim_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]
 
         if from_first_host(claim) != _identity(manifest):
             raise InputError(
-                f"{directory}: process {jax.process_index()} was started with another config, data "
-                "or upstream models than process 0; give all the same command and the same files"
+                f"{directory}: process {jax.process_index()} was started with another config, "
+                "code, data or upstream models than process 0; give all the same command and files"
             )
         yield
 
@@ -94,7 +94,7 @@ def claim_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]
 def _identity(manifest: dict[str, Any]) -> str:
     start = dict(manifest.get("warm_start") or {}, source=None)
     fixed = {part: manifest.get(part) for part in _FIXED} | {"warm_start": start}
-    return json.dumps([without_places(manifest), fixed], sort_keys=True)
+    return json.dumps([without_places(manifest), fixed, manifest.get("code")], sort_keys=True)
 
 
 def enter_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 
 import jax
 
+from audiolm_jax.artifacts.terminal import draws
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def __init__(self, total: int, seconds: float):
         self._stream = sys.stderr
         # Of several hosts only the first one draws.
-        self._draws = self._stream.isatty() and jax.process_index() == 0
+        self._draws = draws() and jax.process_index() == 0
         self._total = total
         self._interval = seconds / 10 if self._draws else seconds
         self._first: tuple[int, float] | None = None
@@ -40,8 +42,11 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._shown = now
         parts = [f"step {step}/{self._total}"]
         parts += [f"{name} {value:.4g}" for name, value in values.items()]
+        event: dict[str, float] = {"step": step, "steps": self._total}
+        event |= {name: float(value) for name, value in values.items()}
         if step > first_step:
             rate = (step - first_step) / (now - since)
+            event |= {"steps_per_second": rate, "seconds_left": (self._total - step) / rate}
             parts.append(f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step")
             left = datetime.timedelta(seconds=round((self._total - step) / rate))
             parts.append(f"ETA {left}")
@@ -51,7 +56,8 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             self._stream.flush()
             self._open_line = True
         else:
-            self.note(text)
+            self._end_line()
+            logger.info("%s", text, extra={"event": event})
 
     def note(self, text: str) -> None:
         """Logs a line of its own."""

@@ -2,7 +2,8 @@
 
 The task of a stage is named `audiolm:<dataset>:<stage>` (SeqIO allows no "/" in names). Its
 features are `tokens`, ids of the stage, and `levels`, for each token the row of
-`StageConfig.level_names` it counts under, -1 where it is no target.
+`StageConfig.level_names` it counts under, -1 where it is no target. `add_usual_task` has the
+features that SeqIO's own converters take.
 """
 
 import os
@@ -20,7 +21,7 @@ from audiolm_jax.data.tokens.batches import StageStream
 from audiolm_jax.data.tokens.mixture import TokenMixture
 from audiolm_jax.data.tokens.sequences import Sequences
 from audiolm_jax.errors import InputError
-from audiolm_jax.stages import StageConfig
+from audiolm_jax.stages import EOS, StageConfig
 
 # TensorFlow only feeds here: the accelerators belong to JAX.
 tf.config.set_visible_devices([], "GPU")
@@ -35,7 +36,7 @@ class TokenWindows(seqio.DataSource):
     follows until all shards have the same number."""
 
     def __init__(self, mixture: TokenMixture, stage: StageConfig, edge_share: float = 0.0):
-        self._mixture, self._stage, self._edge_share = mixture, stage, edge_share
+        self._mixture, self.stage, self._edge_share = mixture, stage, edge_share
         splits = [s for s in SPLITS if all(store.num_records(s) for store in mixture.stores)]
         super().__init__(
             splits=tuple(splits),
@@ -79,7 +80,7 @@ class TokenWindows(seqio.DataSource):
         return positions.map(_fetch(stream)).unbatch().map(cut)
 
     def _stream(self, split: Split, seed: int | None, most: int | None = None) -> StageStream:
-        return StageStream(self._mixture, self._stage, split, seed, self._edge_share, most)
+        return StageStream(self._mixture, self.stage, split, seed, self._edge_share, most)
 
 
 class StepBatches(TokenWindows):
@@ -152,6 +153,34 @@ def stage_task(name: str, stage: StageConfig, source: TokenWindows) -> seqio.Tas
     )
 
 
+def usual_task(name: str, stage: StageConfig, source: TokenWindows) -> seqio.Task:
+    """The same with `targets` and, but for the semantic stage, `inputs`: the sequence in two parts,
+    without the token that begins it, whose place SeqIO's converters fill."""
+
+    @tf.autograph.experimental.do_not_convert
+    def part(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        tokens, start = example["tokens"], tf.math.count_nonzero(example["levels"] < 0)
+        return {"inputs": tokens[1:start], "targets": tokens[start:]}
+
+    vocabulary = seqio.PassThroughVocabulary(stage.vocab_size, EOS if stage.has_end_token else None)
+    feature = seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32)
+    return seqio.Task(
+        name,
+        source=source,
+        preprocessors=[lambda dataset: dataset.map(part)],
+        output_features=dict.fromkeys(usual_lengths(stage), feature),
+        shuffle_buffer_size=None,
+    )
+
+
+def usual_lengths(stage: StageConfig) -> dict[str, int]:
+    """Most tokens of each feature of a stage's `usual_task`, by which nothing is cut."""
+    targets = stage.crop_targets + stage.has_end_token
+    if stage.name == "semantic":
+        return {"targets": targets}
+    return {"inputs": stage.max_tokens - 1 - targets, "targets": targets}
+
+
 def add_task(
     tokens: str | Path | Sequence[str],
     stage: StageConfig,
@@ -164,14 +193,37 @@ def add_task(
 
     Sizes that `stage` leaves at 0 are the store's. InputError if they do not fit.
     """
+    return _added(stage_task, tokens, stage, weights, edge_share, name, "audiolm:{}:{}")
+
+
+def add_usual_task(
+    tokens: str | Path | Sequence[str],
+    stage: StageConfig,
+    weights: Sequence[int] = (),
+    edge_share: float = 0.0,
+    name: str | None = None,
+) -> seqio.Task:
+    """`add_task` of a `usual_task`, named `audiolm_<dataset>_<stage>` unless a name is given."""
+    return _added(usual_task, tokens, stage, weights, edge_share, name, "audiolm_{}_{}")
+
+
+def _added(
+    make: Callable[[str, StageConfig, TokenWindows], seqio.Task],
+    tokens: str | Path | Sequence[str],
+    stage: StageConfig,
+    weights: Sequence[int],
+    edge_share: float,
+    name: str | None,
+    pattern: str,
+) -> seqio.Task:
     mixture = TokenMixture.open(tokens, weights)
     sizes = mixture.sizes
     stage = stage.sized(sizes.semantic_clusters, sizes.codebook_size, sizes.levels)
     mixture.check_stage(stage)
-    name = name or f"audiolm:{mixture.dataset.replace('+', '_and_')}:{stage.name}"
+    name = name or pattern.format(mixture.dataset.replace("+", "_and_"), stage.name)
     if not re.fullmatch(r"[\w.:#]+", name):
         raise InputError(f"{name}: SeqIO takes letters, digits and _.:# in a task's name; give one")
     source = TokenWindows(mixture, stage, edge_share=edge_share)
     seqio.TaskRegistry.remove(name)
-    seqio.TaskRegistry.add_provider(name, stage_task(name, stage, source))
+    seqio.TaskRegistry.add_provider(name, make(name, stage, source))
     return seqio.TaskRegistry.get(name)

@@ -22,7 +22,7 @@ from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import (
     KIND,
     load_frame_encoder,
-    load_semantic_tokenizer,
+    load_kmeans_tokenizer,
 )
 from audiolm_jax.types import Array, AudioBatch, FrameEncoder, SemanticTokenizer
 
@@ -118,7 +118,7 @@ def tokens_later(
 def _semantic(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    tokenizer = load_semantic_tokenizer(model_folder(config.model))
+    tokenizer = load_kmeans_tokenizer(model_folder(config.model))
     ids, rate = tokens_later(tokenizer, recordings, batch_size)
     clusters, centroids = tokenizer.clusters, tokenizer.clustering.centroids
     return {

@@ -64,7 +64,7 @@ class PaperExperiment(Evaluation):
     title: str
     """Heading of the page."""
     tasks: tuple[tuple[str, Place], ...]
-    """(name, config file), in the order they run in."""
+    """(name, config file or `module:attribute`), in the order they run in."""
     rows: tuple[Row, ...] = ()
     """The figures."""
     notes: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ class PaperExperiment(Evaluation):
     def _experiments(self) -> dict[str, Experiment]:
         from audiolm_jax.experiments.load import load_experiment
 
-        return {name: load_experiment(Path(place)) for name, place in self.tasks}
+        return {name: load_experiment(place) for name, place in self.tasks}
 
     def _records(self) -> dict[str, Path]:
         wanted, records = {row.task for row in self.rows}, {}

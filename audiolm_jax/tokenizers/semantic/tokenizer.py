@@ -11,7 +11,14 @@ import numpy as np
 from flax import nnx
 
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
-from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, read_model_json, save_model
+from audiolm_jax.artifacts.model_folder import (
+    ModelFolder,
+    load_model,
+    part_of,
+    read_model_json,
+    save_model,
+)
+from audiolm_jax.artifacts.outside import check_code, check_trusted, is_outside, resolve
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.padding import valid_frames
 from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
@@ -31,10 +38,10 @@ from audiolm_jax.tokenizers.semantic.w2v_bert2 import config as w2v_bert2
 from audiolm_jax.tokenizers.semantic.w2v_bert2.model import W2vBert2
 from audiolm_jax.tokenizers.semantic.window_config import DEFAULT, WindowConfig
 from audiolm_jax.tokenizers.semantic.windows import in_windows
-from audiolm_jax.types import Array, AudioBatch, SemanticTokens
+from audiolm_jax.types import Array, AudioBatch, SemanticTokenizer, SemanticTokens
 
 KIND = "semantic"
-# Kind of a model folder -> its config and its module: a new encoder is one more line.
+# Kind of a model folder -> its config and its module; one from outside is `module:attribute`.
 ENCODERS: dict[str, tuple[Any, Any]] = {
     w2v_bert.KIND: (w2v_bert.W2vBertConfig, W2vBert),
     w2v_bert2.KIND: (w2v_bert2.W2vBert2Config, W2vBert2),
@@ -61,7 +68,15 @@ def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> Modul
     return make_encoder(_load_encoder_folder(directory), str(directory), window)
 
 
-def load_semantic_tokenizer(directory: Path) -> "KmeansTokenizer":
+def load_semantic_tokenizer(directory: Path) -> SemanticTokenizer:
+    """Reads and verifies a folder of encoder and k-means. Its kind may be `module:attribute`, a
+    function of a trusted module: a `ModelFolder` to a `SemanticTokenizer`."""
+    if is_outside(read_model_json(directory)["kind"]):
+        return part_of(load_model(directory), SemanticTokenizer, str(directory))
+    return load_kmeans_tokenizer(directory)
+
+
+def load_kmeans_tokenizer(directory: Path) -> "KmeansTokenizer":
     """Reads and verifies a folder of encoder and k-means."""
     return KmeansTokenizer(load_model(directory, KIND), str(directory))
 
@@ -84,23 +99,33 @@ def save_semantic_tokenizer(
     config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, clusters, window, phases)
     origin = {"fingerprint": encoder.fingerprint, "provenance": encoder.provenance}
     # Not to write what cannot be read.
-    KmeansTokenizer(ModelFolder(KIND, config_to_dict(config), arrays, "", {}), str(directory))
-    return save_model(directory, KIND, config, arrays, {**provenance, "encoder": origin})
+    folder = ModelFolder(KIND, config_to_dict(config), arrays, "", {}, encoder.code)
+    KmeansTokenizer(folder, str(directory))
+    provenance = {**provenance, "encoder": origin}
+    return save_model(directory, KIND, config, arrays, provenance, encoder.code)
 
 
 def _load_encoder_folder(directory: Path) -> ModelFolder:
     kind = read_model_json(directory)["kind"]
-    if kind not in ENCODERS:
+    if kind not in ENCODERS and not is_outside(kind):
         expected = f"expected an encoder: {' or '.join(ENCODERS)}"
         raise InputError(f"{directory}: holds a {kind!r} model, {expected}")
     return load_model(directory, kind)
 
 
 def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT) -> ModuleEncoder:
-    """The encoder that a model folder read from `where` holds."""
-    if folder.kind not in ENCODERS:
+    """The encoder that a model folder read from `where` holds. One from outside is an
+    `EncoderModule` with its `config_type`, an `EncoderConfig`."""
+    if is_outside(folder.kind):
+        check_trusted(folder.kind, where)
+        check_code(folder.kind, folder.code, where)
+        module = resolve(folder.kind, where)
+        if (config_class := getattr(module, "config_type", None)) is None:
+            raise InputError(f"{where}: {folder.kind} has no config_type, the class of its config")
+    elif folder.kind in ENCODERS:
+        config_class, module = ENCODERS[folder.kind]
+    else:
         raise InputError(f"{where}: encoder = {folder.kind!r}: expected {' or '.join(ENCODERS)}")
-    config_class, module = ENCODERS[folder.kind]
     config = config_from_dict(config_class, folder.config, where)
     build = lambda: module(config, rngs=nnx.Rngs(params=0))  # noqa: E731
     return ModuleEncoder(build, config, folder, where, window)
@@ -113,7 +138,7 @@ class KmeansTokenizer:
         self.config = config_from_dict(SemanticTokenizerConfig, folder.config, where)
         stored = folder.arrays.items()
         arrays = {n.removeprefix(_ENCODER): x for n, x in stored if n.startswith(_ENCODER)}
-        origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {})
+        origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {}, folder.code)
         encoder = make_encoder(origin, where, self.config.window)
         encoder.check_layer(self.config.layer)
         self.sample_rate_hz, self.hop_samples = encoder.sample_rate_hz, encoder.hop_samples

@@ -11,13 +11,14 @@ import pytest
 from support.tfds_datasets import audio, number, serialized, text, write_dataset
 
 from audiolm_jax.cli.main import main
+from audiolm_jax.data import examples as numbered
 from audiolm_jax.data.crops import AudioCrops
+from audiolm_jax.data.examples import index_examples_share
 from audiolm_jax.data.file_index import FILES
 from audiolm_jax.data.index import files_of, index_folder, load_part
 from audiolm_jax.data.sources import AudioDataConfig
-from audiolm_jax.data.tfds import examples, index
+from audiolm_jax.data.tfds import examples, recordings
 from audiolm_jax.data.tfds.dataset import Sound, split_is_left_out
-from audiolm_jax.data.tfds.index import index_dataset_share
 from audiolm_jax.data.workers import Worker
 from audiolm_jax.errors import InputError
 
@@ -110,11 +111,11 @@ def test_from_dataset_to_crops(tmp_path):
 
 def test_workers_and_restarts_make_the_same_index(tmp_path, monkeypatch):
     config, _ = small(tmp_path)
-    monkeypatch.setattr(index, "_BLOCK", 2)
+    monkeypatch.setattr(numbered, "_BLOCK", 2)
     alone = dataclasses.replace(config, index=str(tmp_path / "alone"))
     shared = dataclasses.replace(config, index=str(tmp_path / "shared"))
     whole = files_of(alone)
-    heard, hear = [], index.hear
+    heard, hear = [], recordings.hear
 
     def failing(*given):
         heard.append(1)
@@ -122,17 +123,17 @@ def test_workers_and_restarts_make_the_same_index(tmp_path, monkeypatch):
             raise MemoryError("the machine went away")
         return hear(*given)
 
-    monkeypatch.setattr(index, "hear", failing)
+    monkeypatch.setattr(recordings, "hear", failing)
     with pytest.raises(MemoryError):
         files_of(shared)
-    counts = [index_dataset_share(shared, Worker(number, 3)) for number in range(2)]
+    counts = [index_examples_share(shared, Worker(number, 3)) for number in range(2)]
     assert sum(counts) == 8
     before = len(heard)
     together = files_of(shared)
     assert len(heard) - before == 3  # the third worker's, who never came
     assert columns(together) == columns(whole)
     assert not list((tmp_path / "shared").glob("parts/*"))
-    monkeypatch.setattr(index, "hear", None)  # from now on nothing is decoded
+    monkeypatch.setattr(recordings, "hear", None)  # from now on nothing is decoded
     assert columns(files_of(shared)) == columns(whole)
     assert index_folder(alone).fingerprint == index_folder(shared).fingerprint
 
@@ -143,7 +144,7 @@ def test_a_split_that_is_left_out_is_not_decoded(tmp_path, monkeypatch):
     found = index_folder(without)
     assert len(found.clips) == 8
     assert [bad.path for bad in found.bad] == ["dev/"]
-    monkeypatch.setattr(index, "hear", lambda *given: decoded.append(1) or hear(*given))
+    monkeypatch.setattr(recordings, "hear", lambda *given: decoded.append(1) or hear(*given))
     decoded, hear = [], examples.hear
     assert len(index_folder(config).clips) == 11
     assert len(decoded) == 3
