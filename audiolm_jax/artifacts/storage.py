@@ -292,13 +292,13 @@ def move_tree(source: Path, target: Path) -> None:
 
 def download(source: Path, target: Path) -> None:
     """Copies a folder to a folder of this machine, which is made."""
-    if not isinstance(source, BucketPath):
-        shutil.copytree(source, target)
-        return
 
     def fetch(name: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).fetch(target / name)
+        file = source / name
+        file.fetch(target / name) if isinstance(file, BucketPath) else shutil.copy(
+            file, target / name
+        )
 
     target.mkdir(parents=True)
     each(fetch, list(files_below(source)))

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from audiolm_jax.artifacts.refusals import of_open_files, refusal
 from audiolm_jax.audio.names import one_line
 from audiolm_jax.cli.dispatch import Verb, dispatch, table
 from audiolm_jax.errors import InputError
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(verbs=table(VERBS)), end="")
         return 0 if words else 2
+    name = f"audiolm {words[0]}" if words[0] in VERBS else "audiolm"
     interrupts: list[int] = []
     try:
         # Libraries below write informational lines of their own; a user's own setting wins.
@@ -71,13 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):  # names may be in no encoding, or in another
             sys.stdout.reconfigure(errors="backslashreplace")
         with _noting_interrupts(interrupts):
-            return dispatch("audiolm", VERBS, words)
+            status = dispatch("audiolm", VERBS, words)
+            sys.stdout.flush()
+            return status
     except KeyboardInterrupt:
         return _stopped(words[0])
     except InputError as error:
         if debug:
             raise
-        print(one_line(f"audiolm {words[0]}: {error}"), file=sys.stderr)
+        print(one_line(f"{name}: {of_open_files(error) or error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,12 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _stopped(words[0])
         if debug:
             raise
-        if line := _missing(error):
-            print(f"audiolm {words[0]}: {line}", file=sys.stderr)
+        if line := refusal(error) or _missing(error):
+            print(one_line(f"{name}: {line}"), file=sys.stderr)
             return 2
         text = " ".join(str(error).split())[:500]
         print(
-            f"audiolm {words[0]}: unexpected {type(error).__name__}: {text} (--debug shows where)",
+            f"{name}: unexpected {type(error).__name__}: {text} (--debug shows where)",
             file=sys.stderr,
         )
         return 1

@@ -61,7 +61,7 @@ def release(arguments: Sequence[str]) -> None:
 
 def _release_bundle(options: ReleaseOptions) -> None:
     fingerprint = load_bundle(options.model).fingerprint
-    with atomic_path(options.out) as archive, scratch_folder() as scratch:
+    with scratch_folder() as scratch, atomic_path(options.out) as archive:
         folder = scratch / options.out.stem
         download(options.model, folder)
         card = (folder / README).read_text() if (folder / README).is_file() else ""
@@ -86,7 +86,7 @@ def _release(options: ReleaseOptions) -> None:
         "licence": options.licence,
         "rounded_from": source.fingerprint,
     }
-    with atomic_path(options.out) as archive, scratch_folder() as scratch:
+    with scratch_folder() as scratch, atomic_path(options.out) as archive:
         folder = scratch / options.out.stem
         fingerprint = save_model(folder, source.kind, source.config, arrays, provenance)
         (folder / README).write_text(_model_card(options, source, fingerprint))

@@ -1,14 +1,19 @@
 """Config files, and the kinds of experiment that `audiolm VERB --help` shows."""
 
 import contextlib
+import dataclasses
+import difflib
 import importlib
 import importlib.util
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.experiments.field_types import check_types
@@ -76,6 +81,22 @@ def _importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
+def _misnamed(path: Path, error: TypeError) -> str:
+    """Which field a config file calls by another name or leaves out, and in which line."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__)
+             if frame.f_code.co_filename == str(path.resolve())]  # fmt: skip
+    where = f"{path}:{lines[-1]}" if lines else str(path)
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found is None:
+        return f"{where}: {str(error).replace('.__init__()', '')}"
+    kind = next((x for f in reversed(frames) if (x := f.f_globals.get(found[1]))), None)
+    names = [x.name for x in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    near = difflib.get_close_matches(found[2], names, 1)
+    known = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(names)}"
+    return f"{where}: {found[1]} has no field {found[2]}; {known}"
+
+
 def load_experiment(path: Path) -> Experiment:
     """Runs a config file, which may import files beside it, and returns its `experiment()`."""
     if not path.is_file():
@@ -85,13 +106,17 @@ def load_experiment(path: Path) -> Experiment:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"{path}: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "experiment", None)):
         raise InputError(f"{path}: no function experiment(); a config file must define one")
     try:
         experiment = module.experiment()
-    except (InputError, TypeError) as error:  # TypeError: an unknown or missing field
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except TypeError as error:
+        raise InputError(_misnamed(path, error)) from error
     if not isinstance(experiment, Experiment):
         raise InputError(
             f"{path}: experiment() returned {type(experiment).__name__}, expected an Experiment"

@@ -18,6 +18,7 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.audio.names import shown
 from audiolm_jax.data.example import naming
@@ -117,6 +118,8 @@ def index_dataset_share(config: AudioDataConfig, worker: Worker) -> int:
     try:
         rows = _rows(dataset, numbers, worker, place)
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
     return len(rows)
 
