@@ -8,11 +8,11 @@ import tyro
 
 from audiolm_jax.artifacts.model_folder import read_model_json
 from audiolm_jax.artifacts.output_path import check_replaced_folder
-from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, model_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.bundle import BUNDLE_JSON, STAGE_PARTS, write_bundle
+from audiolm_jax.generation.bundle import STAGE_PARTS, write_bundle
 from audiolm_jax.tokenizers.acoustic.load import ACOUSTIC_KINDS
 from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC_KIND
 

@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from audiolm_jax.artifacts.output_path import check_output_file, check_output_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.files import probe
@@ -26,7 +27,6 @@ from audiolm_jax.cli.options import parse
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import SEEDS, Pipeline, check_seconds
-from audiolm_jax.generation.bundle import BUNDLE_JSON
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.files import check_replaced
 from audiolm_jax.generation.load import default_bundle, load
