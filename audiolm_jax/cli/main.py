@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(one_line(f"{name}: {of_open_files(error) or error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except Exception as error:
         if interrupts:  # some libraries make another exception of it
@@ -93,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if line := refusal(error) or _missing(error):
             print(one_line(f"{name}: {line}"), file=sys.stderr)
+            try:
+                sys.stdout.flush()
+            except OSError:  # it is what cannot be written
+                _drop_output()
             return 2
         text = " ".join(str(error).split())[:500]
         print(
@@ -116,6 +120,11 @@ def program() -> None:
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _drop_output() -> None:
+    """Of standard output what is not written yet: at its end Python would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _missing(error: Exception) -> str | None:
