@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from audiolm_jax.artifacts.local_copy import local_copy, scratch_folder
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import files_below
 from audiolm_jax.errors import InputError
 
@@ -46,10 +47,14 @@ def unpacked(archive: Path, *wanted: str) -> Iterator[Path]:
                 root = _root(archive, packed, wanted)
                 _unpack(archive, packed, folder)
         except FileNotFoundError as error:
+            if archive.exists():  # then it is the folder to unpack it in
+                raise
             raise InputError(f"{archive}: no such file") from error
         except InputError:
             raise
         except OSError as error:
+            if is_shortage(error):
+                raise
             reason = error.strerror or error
             raise InputError(f"{archive}: cannot be unpacked ({reason})") from error
         except _DAMAGED as error:

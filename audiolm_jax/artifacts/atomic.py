@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audiolm_jax.artifacts.local_copy import scratch_folder
+from audiolm_jax.artifacts.refusals import name_place
 from audiolm_jax.artifacts.storage import BucketPath, upload
 
 
@@ -39,9 +40,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(replaced)
         else:
             os.replace(scratch, path)
+    except OSError as error:
+        name_place(error, path, scratch)
+        raise
     finally:
         if scratch.is_dir():
-            shutil.rmtree(scratch)
+            _remove(scratch)
         else:
             scratch.unlink(missing_ok=True)
 
@@ -70,6 +74,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, *, sort_keys: bool = False) -> None:
     """Writes JSON, indented by one space, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, sort_keys=sort_keys) + "\n")
+
+
+def _remove(folder: Path) -> None:
+    """With one file open at a time: there may be no more."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    folder.rmdir()
 
 
 def _sync(path: Path) -> None:

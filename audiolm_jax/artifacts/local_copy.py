@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from audiolm_jax.artifacts.file_lock import lock
+from audiolm_jax.artifacts.refusals import is_shortage, name_place
 from audiolm_jax.artifacts.storage import BucketPath, StorageError, download
 from audiolm_jax.errors import InputError
 
@@ -57,8 +58,14 @@ def local_folder(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder of this machine, removed at the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="work_", dir=_own_folder()) as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(
+        prefix="work_", dir=_own_folder(), ignore_cleanup_errors=True
+    ) as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            name_place(error, _base(), Path(folder))
+            raise
 
 
 def forget(path: Path) -> None:
@@ -159,10 +166,21 @@ def _made_copies() -> Copies:
     return Copies(folder, limit)
 
 
+def _base() -> Path:
+    return Path(os.environ.get("AUDIOLM_SCRATCH") or tempfile.gettempdir())
+
+
 @functools.cache
 def _made_folder() -> Path:
-    base = Path(os.environ.get("AUDIOLM_SCRATCH") or tempfile.gettempdir())
-    base.mkdir(parents=True, exist_ok=True)
+    base = _base()
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=base).close()
+    except OSError as error:
+        if is_shortage(error) or "AUDIOLM_SCRATCH" not in os.environ:
+            raise
+        reason = f"cannot be written ({error.strerror}); name a folder that can"
+        raise InputError(f"AUDIOLM_SCRATCH = {base}: {reason}") from error
     for left in base.glob(f"{_PREFIX}*"):
         # The kernel's lock ends with its process, however that ends.
         with contextlib.suppress(OSError), (left / _LOCK).open("a") as file:

@@ -132,7 +132,11 @@ def load_model(directory: Path, kind: str | None = None) -> ModelFolder:
         if missing or not isinstance(record, dict):
             raise ValueError(f"{MODEL_JSON} holds no {min(missing, default='object')}")
         with local_copy(directory / WEIGHTS) as weights:
-            arrays = load_file(weights)
+            try:
+                arrays = load_file(weights)
+            except SafetensorError:  # also where the file cannot be opened, which this says
+                weights.open("rb").close()
+                raise
     except (ValueError, TypeError, RecursionError, SafetensorError) as error:
         raise InputError(f"{directory}: damaged model folder ({error}); copy it again") from error
     if record.get("format") != FORMAT:

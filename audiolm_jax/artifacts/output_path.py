@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import BucketPath
 from audiolm_jax.errors import InputError
 
@@ -48,6 +49,18 @@ def check_output_folder(path: Path, size: int = 0, where: str = "--out") -> None
     if there is not None and not stat.S_ISDIR(there.st_mode):
         raise InputError(f"{named}: is a file, expected a folder; choose another name")
     _check_folder(path, named, size)
+
+
+def check_replaced_folder(path: Path, mark: str, where: str = "--out") -> None:
+    """InputError unless a folder can be put here in place of all that is there: nothing, an empty
+    folder, or one that holds a file `mark` as all of its kind do."""
+    named = f"{where} {path}"
+    if isinstance(path, BucketPath) or _status(path, named) is not None:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{named}: is a file, expected a folder; choose another name")
+        if path.is_dir() and not (path / mark).is_file() and any(path.iterdir()):
+            held = "would be replaced, but holds other files"
+            raise InputError(f"{named}: {held} (no {mark}); name a new folder")
 
 
 def _status(path: Path, named: str) -> os.stat_result | None:
@@ -93,9 +106,11 @@ def _check_folder(folder: Path, named: str, size: int) -> None:
     except OSError as error:
         raise _refused(named, error) from error
     if size and (free := shutil.disk_usage(parent).free) < size:
-        needs = f"{size / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free"
+        needs = f"{size:,} bytes are needed, {free:,} are free"
         raise InputError(f"{named}: {needs}; make room, or ask for less")
 
 
 def _refused(named: str, error: OSError) -> InputError:
+    if is_shortage(error):
+        raise error
     return InputError(f"{named}: cannot be written ({error.strerror}); choose another place")

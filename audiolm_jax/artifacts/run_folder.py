@@ -6,6 +6,7 @@ from audiolm_jax.artifacts.model_folder import MODEL_JSON, read_model_json
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 
+BUNDLE_JSON = "bundle.json"  # which a folder of several models has instead
 MODEL = "model"  # what the trained model is exported to, inside the run folder
 
 
@@ -15,6 +16,13 @@ def model_folder(path: str | Path) -> Path:
     for folder in (path, path / MODEL):
         if (folder / MODEL_JSON).is_file():
             return folder
+    if (path / BUNDLE_JSON).is_file():
+        raise InputError(f"{path}: a bundle of several models; name one of its folders")
+    if path.is_file():
+        what = "an archive; unpack it" if path.suffix == ".zip" else "a file"
+        raise InputError(f"{path}: {what}, expected a run directory or model folder")
+    if not path.exists():
+        raise InputError(f"{path}: no trained model here (no such folder); train it first")
     raise InputError(f"{path}: no trained model here (no {MODEL}/{MODEL_JSON}); finish training")
 
 

@@ -292,16 +292,26 @@ def move_tree(source: Path, target: Path) -> None:
 
 def download(source: Path, target: Path) -> None:
     """Copies a folder to a folder of this machine, which is made."""
-    if not isinstance(source, BucketPath):
-        shutil.copytree(source, target)
-        return
 
     def fetch(name: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).fetch(target / name)
+        if isinstance(file := source / name, BucketPath):
+            file.fetch(target / name)
+        else:
+            shutil.copy(file, target / name)
+
+    def fail(error: OSError) -> None:
+        raise error
 
     target.mkdir(parents=True)
-    each(fetch, list(files_below(source)))
+    if isinstance(source, BucketPath):
+        names = list(files_below(source))
+    else:  # with what links to folders lead to
+        found = (
+            (Path(x), inner) for x, _, inner in os.walk(source, onerror=fail, followlinks=True)
+        )
+        names = [str((x / name).relative_to(source)) for x, inner in found for name in inner]
+    each(fetch, names)
 
 
 def each(do: Any, items: Sequence[Any]) -> list[Any]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from audiolm_jax.artifacts.file_lock import lock, remove
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import BucketPath
 from audiolm_jax.errors import InputError
 
@@ -64,9 +65,13 @@ def only_writer(path: Path, is_replaced: bool = False) -> Iterator[None]:
         place.parent.mkdir(parents=True, exist_ok=True)
         file = _open_locked(path, place)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}: {error.filename}); choose another place"
-        ) from error
+        if is_new:
+            with contextlib.suppress(OSError):  # it was not made
+                place.parent.rmdir()
+        if is_shortage(error):
+            raise
+        reason = f"{error.strerror}: {error.filename or place}"
+        raise InputError(f"{path}: cannot be written ({reason}); choose another place") from error
     ended = threading.Event()
     beat = threading.Thread(target=_touch, args=(file, ended), daemon=True)
     beat.start()
@@ -101,9 +106,14 @@ def _open_locked(path: Path, place: Path) -> TextIO:
         owner = _owner(file)
         if _is_at_work(owner, file, is_locked):
             raise _taken(path, owner)
-        file.truncate(0)
-        file.write(json.dumps({"machine": _machine(), "host": platform.node(), "pid": os.getpid()}))
-        file.flush()
+        try:
+            own = {"machine": _machine(), "host": platform.node(), "pid": os.getpid()}
+            file.truncate(0)
+            os.write(file.fileno(), json.dumps(own).encode())
+        except OSError as error:
+            error.filename = error.filename or str(path)
+            os.unlink(place)
+            raise
         stack.pop_all()
         return file
 

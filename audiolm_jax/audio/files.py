@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.audio.at_hand import at_hand
 from audiolm_jax.audio.frames import Scan, mp4_sound, mpeg_sound, ogg_sound
@@ -144,7 +145,7 @@ def _decoded_blocks(
                     position += len(block)
                     yield block[max(0, len(block) - max(0, position - skip)) :], rate
         except (av.FFmpegError, ValueError, OSError) as error:
-            if isinstance(error, InputError):
+            if isinstance(error, InputError) or is_shortage(error):
                 raise
             what = "damaged" if _goes_on(container, stream) else "truncated"
             raise InputError(
@@ -274,6 +275,8 @@ def _check_head(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     if not head:
         raise InputError(f"{shown(path)}: empty file (0 bytes), expected {suffix} audio; remove it")

@@ -7,8 +7,9 @@ from pathlib import Path
 import tyro
 
 from audiolm_jax.artifacts.model_folder import load_model, part_of, read_model_json
+from audiolm_jax.artifacts.output_path import check_replaced_folder
 from audiolm_jax.artifacts.outside import is_outside
-from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, model_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
@@ -52,6 +53,7 @@ the wav file's comment.
 def bundle(arguments: Sequence[str]) -> None:
     """`audiolm bundle`."""
     options = parse(BundleOptions, arguments, "audiolm bundle")
+    check_replaced_folder(options.out, BUNDLE_JSON)
     with only_writer(options.out, is_replaced=True):
         _bundle(options)
 

@@ -10,14 +10,15 @@ from typing import Literal
 import tyro
 
 from audiolm_jax import __version__
+from audiolm_jax.artifacts.output_path import check_output_file, check_output_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import shown
 from audiolm_jax.cli.options import parse
 from audiolm_jax.data.walk import BadFile, walk
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.load import load_codec
 from audiolm_jax.tokenizers.acoustic.code_file import SUFFIX, CodeFile, read_codes, write_codes
-from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.acoustic.recordings import RESAMPLER, decode_recording, encode_recording
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.types import StreamingTokenizer
@@ -41,7 +42,7 @@ class CodecOptions:
     of them. Other files of a folder are named and skipped; one that fails is named, the rest
     is done, and the exit status is 2."""
     model: Path
-    """Codec folder: the `model` folder of a run or the `codec` folder of a bundle."""
+    """Codec: a run directory or model folder, a bundle, or the archive of either."""
     out: Path
     """File to write, .codes for encode, else .wav; for a folder a folder of the same structure."""
     levels: int | None = None
@@ -60,7 +61,7 @@ def codec(arguments: Sequence[str]) -> None:
 
 
 def _code(options: CodecOptions, jobs: list[tuple[Path, Path]], is_folder: bool) -> None:
-    model = load_acoustic_tokenizer(options.model)
+    model = load_codec(options.model)
     if options.denoise:
         model = _with_denoising(options, model)
     if options.levels is not None and not 1 <= options.levels <= model.levels:
@@ -110,6 +111,7 @@ def _plan_file(options: CodecOptions) -> list[tuple[Path, Path]]:
         raise InputError(f"--out {options.out}: expected a name ending in {suffix}")
     if options.out.resolve() == options.source.resolve():
         raise InputError(f"--out {options.out}: is the source itself; choose another name")
+    check_output_file(options.out)
     return [(options.source, options.out)]
 
 
@@ -117,8 +119,7 @@ def _plan_folder(options: CodecOptions) -> list[tuple[Path, Path]]:
     wanted, suffix = _suffixes(options)
     if options.out.resolve().is_relative_to(options.source.resolve()):
         raise InputError(f"--out {options.out}: lies in the source folder; choose another folder")
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"--out {options.out}: is a file, but the source is a folder")
+    check_output_folder(options.out)
     found, kinds = walk(options.source, wanted), " ".join(sorted(wanted))
     if not found.wanted:
         raise InputError(f"{options.source}: holds no file ending in {kinds}")
@@ -138,6 +139,7 @@ def _run(options: CodecOptions, source: Path, out: Path, model: StreamingTokeniz
     else:
         file = encode_recording(source, model, levels)
     out.parent.mkdir(parents=True, exist_ok=True)
+    check_output_file(out)
     cut = 0
     if options.verb == "encode":
         write_codes(out, file, model)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
 from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.cli.console import show_errors_alone
 from audiolm_jax.cli.extras import check_installed
-from audiolm_jax.cli.options import parse, parse_known
+from audiolm_jax.cli.options import parse, parse_known, show_part
 from audiolm_jax.cli.start import introduce
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
@@ -23,11 +24,20 @@ USAGE = """usage: audiolm {verb} CONFIG.py [--FIELD VALUE ...]
 
   CONFIG.py  a file whose function experiment() describes the run, such as those in configs/;
              or module:attribute, a function of a package of yours that does
-  --FIELD    overrides a field of it, such as --loop.steps 100
+  --FIELD    overrides a field of it, such as --{example}
 
-`audiolm {verb} CONFIG.py --help` shows the fields with the values of that config. All fields of
-each kind of config, with the defaults of their dataclasses:
+  audiolm {verb} CONFIG.py --help       its fields, with the values of that config
+  audiolm {verb} CONFIG.py --help PART  those of a part, such as loop or model.decoder
+  audiolm {verb} --help KIND [PART]     the fields of a kind of config, with their defaults:
+
+{kinds}
 """
+_OF_SEVERAL = ("train", "tokenize")
+_EXAMPLES = {
+    "train": "loop.steps 100",
+    "tokenize": "tokenize.shards 4",
+    "evaluate": "seed 1",
+}
 PROCESSES = """Several processes work on one run when each is started with
 
   --distributed auto       on a TPU pod, or under SLURM, Open MPI or Kubernetes
@@ -73,8 +83,6 @@ def tokenize(arguments: Sequence[str]) -> None:
 
 
 def _run_on_all(verb: str, arguments: Sequence[str]) -> None:
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(PROCESSES)
     if _asks_for_help(verb, arguments):
         return
     from audiolm_jax.training.distributed import is_first_host, joined
@@ -102,18 +110,46 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def _asks_for_help(verb: str, arguments: Sequence[str]) -> bool:
-    """Whether help was asked for and printed: of all kinds, or of the config that is named."""
+    """Whether help was asked for and printed: of the verb, of a kind, or of a config."""
     if not arguments:
         raise InputError(f"expected a config file; see audiolm {verb} --help")
-    if arguments[0] in ("-h", "--help"):
-        print(USAGE.format(verb=verb))
-        for kind in kinds_of(verb):
-            with contextlib.suppress(SystemExit):
-                parse(kind, ["--help"], f"audiolm {verb} CONFIG.py")
+    asked = next((n for n, word in enumerate(arguments) if word in ("-h", "--help")), None)
+    if asked is None:
+        return False
+    before, behind = arguments[:asked], arguments[asked + 1 :]
+    if before:
+        if behind and not behind[0].startswith("-"):
+            experiment = configured(verb, [*before, *behind[1:]])
+            show_part(type(experiment), behind[0], f"audiolm {verb} {before[0]}", experiment)
+        else:
+            configured(verb, arguments)  # which prints it
         return True
-    if {"-h", "--help"} & set(arguments):
-        configured(verb, arguments)
-    return False
+    kinds = {_name(kind): kind for kind in kinds_of(verb)}
+    if not behind:
+        width = max(map(len, kinds))
+        lines = [f"  {name:{width}}  {_meaning(kind)}" for name, kind in kinds.items()]
+        print(USAGE.format(verb=verb, example=_EXAMPLES[verb], kinds="\n".join(lines)))
+        if verb in _OF_SEVERAL:
+            print(PROCESSES)
+    elif behind[0] not in kinds:
+        raise InputError(f"--help {behind[0]}: expected one of {', '.join(kinds)}")
+    elif behind[1:]:
+        show_part(kinds[behind[0]], behind[1], f"audiolm {verb} CONFIG.py")
+    else:
+        with contextlib.suppress(SystemExit):
+            parse(kinds[behind[0]], ["--help"], f"audiolm {verb} CONFIG.py")
+    return True
+
+
+def _name(kind: type[Experiment]) -> str:
+    """Of a kind, such as codec_evaluate."""
+    words = re.findall(r"[A-Z][a-z0-9]*", kind.__name__.removesuffix("Experiment"))
+    return "_".join(words).lower()
+
+
+def _meaning(kind: type[Experiment]) -> str:
+    """The first sentence that a kind says of itself."""
+    return " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".")
 
 
 def configured(verb: str, arguments: Sequence[str]) -> Experiment:

@@ -12,6 +12,7 @@ import tyro
 from audiolm_jax.artifacts.archive import unpacked
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 from audiolm_jax.artifacts.storage import at, download, is_remote
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.bundle import model_card
@@ -28,7 +29,6 @@ from audiolm_jax.experiments.finetune import (
     tuning,
 )
 from audiolm_jax.generation.bundle import (
-    BUNDLE_JSON,
     STAGE_PARTS,
     is_archive,
     load_bundle,

@@ -10,7 +10,10 @@ from typing import Literal
 import tyro
 
 from audiolm_jax.artifacts.output_path import check_output_file, check_output_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
+from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.artifacts.writer import only_writer
+from audiolm_jax.audio.files import probe
 from audiolm_jax.audio.output import SUFFIXES
 from audiolm_jax.cli.console import keep_stdout_free
 from audiolm_jax.cli.continuations import (
@@ -24,7 +27,6 @@ from audiolm_jax.cli.options import parse
 from audiolm_jax.cli.progress import ProgressLine
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import SEEDS, Pipeline, check_seconds
-from audiolm_jax.generation.bundle import BUNDLE_JSON
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.files import check_replaced
 from audiolm_jax.generation.load import default_bundle, load
@@ -142,6 +144,7 @@ def continue_(arguments: Sequence[str]) -> None:
     else:
         assert options.out is not None
         _check_file(options.out, options.prompt)
+        _check_prompt(options.prompt)
         with only_writer(options.out, is_replaced=True):
             pipeline = options.load()
             pipeline.check(options.seconds)
@@ -168,6 +171,7 @@ def _continue_stream(options: ContinueOptions) -> None:
         if options.out is not None:
             _check_file(out, options.prompt)
             stack.enter_context(only_writer(out, is_replaced=True))
+        _check_prompt(options.prompt)
         pipeline = options.load()
         pipeline.check(options.seconds)
         item = Item(options.prompt, out, options.seed)
@@ -232,6 +236,7 @@ def revoice(arguments: Sequence[str]) -> None:
     """`audiolm revoice`."""
     options = parse(RevoiceOptions, arguments, "audiolm revoice")
     _check_file(options.out, options.speech)
+    _check_prompt(options.speech)
     with only_writer(options.out, is_replaced=True):
         pipeline = options.load()
         speech = pipeline.take(options.speech, is_whole=True)
@@ -240,6 +245,12 @@ def revoice(arguments: Sequence[str]) -> None:
         with ProgressLine(0.0, seconds) as line:
             result = pipeline.revoice(speech, options.seed, progress=line)
         result.save(options.out)
+
+
+def _check_prompt(path: Path) -> None:
+    """Before models are loaded; what lies in a bucket is fetched once, later."""
+    if not is_remote(path):
+        probe(path)
 
 
 def _check_file(out: Path, source: Path, size: int = 0) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tyro
 
+from audiolm_jax.artifacts.model_folder import MODEL_JSON
+from audiolm_jax.artifacts.output_path import check_replaced_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.dispatch import Verb, dispatch
 from audiolm_jax.cli.options import parse
@@ -74,6 +76,7 @@ def import_dac(arguments: Sequence[str]) -> None:
     from audiolm_jax.tokenizers.acoustic.dac import reader
 
     options = parse(ImportDacOptions, arguments, "audiolm import dac")
+    check_replaced_folder(options.out, MODEL_JSON)
     with only_writer(options.out, is_replaced=True):
         config, fingerprint = reader.import_dac(options.weights, options.out)
     print(
@@ -89,6 +92,7 @@ def import_w2v_bert2(arguments: Sequence[str]) -> None:
 
     options = parse(ImportW2vBert2Options, arguments, "audiolm import w2v-bert-2")
     read = (options.weights, options.token_rate_hz, options.licence)
+    check_replaced_folder(options.out, MODEL_JSON)
     with only_writer(options.out, is_replaced=True):
         _save_encoder(read_w2v_bert2(*read), options)
 
@@ -96,6 +100,7 @@ def import_w2v_bert2(arguments: Sequence[str]) -> None:
 def import_hubert(arguments: Sequence[str]) -> None:
     """`audiolm import hubert`."""
     options = parse(ImportHubertOptions, arguments, "audiolm import hubert")
+    check_replaced_folder(options.out, MODEL_JSON)
     with only_writer(options.out, is_replaced=True):
         _import_hubert(options)
 

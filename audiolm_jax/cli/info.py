@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, load_model
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 from audiolm_jax.artifacts.storage import is_remote
 from audiolm_jax.audio.files import AudioInfo, probe
 from audiolm_jax.audio.names import shown
@@ -21,7 +22,7 @@ from audiolm_jax.data.tfds.names import PREFIX, is_dataset
 from audiolm_jax.data.tokens.store import MANIFEST as STORE_MANIFEST
 from audiolm_jax.data.tokens.store import TokenStore
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.bundle import BUNDLE_JSON, is_archive, load_bundle
+from audiolm_jax.generation.bundle import is_archive, load_bundle
 from audiolm_jax.training.best import read_best
 from audiolm_jax.training.checkpoints import latest_step
 from audiolm_jax.training.manifest import MANIFEST as RUN_MANIFEST

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from audiolm_jax.artifacts.refusals import of_open_files, refusal
 from audiolm_jax.audio.names import one_line
 from audiolm_jax.cli.dispatch import Verb, dispatch, table
 from audiolm_jax.errors import InputError
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(verbs=table(VERBS)), end="")
         return 0 if words else 2
+    name = f"audiolm {words[0]}" if words[0] in VERBS else "audiolm"
     interrupts: list[int] = []
     try:
         # Libraries below write informational lines of their own; a user's own setting wins.
@@ -77,26 +79,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from audiolm_jax.artifacts.outside import trusting
 
         with _noting_interrupts(interrupts), trusting(*modules):
-            return dispatch("audiolm", VERBS, words)
+            status = dispatch("audiolm", VERBS, words)
+            sys.stdout.flush()
+            return status
     except KeyboardInterrupt:
         return _stopped(words[0])
     except InputError as error:
         if debug:
             raise
-        return _ended(one_line(f"audiolm {words[0]}: {error}"), 2)
+        return _ended(one_line(f"{name}: {of_open_files(error) or error}"), 2)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except Exception as error:
         if interrupts:  # some libraries make another exception of it
             return _stopped(words[0])
         if debug:
             raise
-        if line := _missing(error):
-            return _ended(f"audiolm {words[0]}: {line}", 2)
+        if line := refusal(error) or _missing(error):
+            _ended(one_line(f"{name}: {line}"), 2)
+            try:
+                sys.stdout.flush()
+            except OSError:  # it is what cannot be written
+                _drop_output()
+            return 2
         text = " ".join(str(error).split())[:500]
         what = f"unexpected {type(error).__name__}: {text} (--debug shows where)"
-        return _ended(f"audiolm {words[0]}: {what}", 1)
+        return _ended(f"{name}: {what}", 1)
 
 
 def _without_trust(words: list[str]) -> tuple[list[str], list[str]]:
@@ -126,6 +135,11 @@ def program() -> None:
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _drop_output() -> None:
+    """Of standard output what is not written yet: at its end Python would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _missing(error: Exception) -> str | None:

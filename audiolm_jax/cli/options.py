@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +46,8 @@ def _place(words: list[str]) -> Path:
     return at(words[0])
 
 
+_MOST_COLUMNS = 120  # of help of which a part is shown: one column of boxes
+_PART = re.compile(r"^╭─ (.+?)(?: options| arguments)? ─+╮$", re.MULTILINE)
 _BOX = re.compile(r"[╭╮╰╯│─]+|-{8,}")  # dashes where the terminal's encoding has no frames
 _CLASS = re.compile(r"^Error parsing [A-Z]\w*: ")  # of fields, before what their own class says
 
@@ -72,6 +75,33 @@ def parse_known(
         )
 
 
+def show_part(
+    cls: type[Options] | Callable[..., Options], part: str, program: str, default: Any = None
+) -> None:
+    """Prints what `--help` says of one part of the fields, such as loop, and of the parts in it;
+    InputError if there is none."""
+    held = io.TextIOWrapper(io.BytesIO(), "utf-8")  # which has the letters for boxes
+    columns = str(min(shutil.get_terminal_size().columns, _MOST_COLUMNS))
+    usual = {name: os.environ.get(name) for name in ("COLUMNS",)}
+    os.environ["COLUMNS"] = columns
+    try:
+        with contextlib.redirect_stdout(held), contextlib.suppress(SystemExit):
+            parse(cls, ["--help"], program, default)
+    finally:
+        for name, value in usual.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    held.seek(0)
+    text = held.read()
+    begins = [*_PART.finditer(text)]
+    ends = [match.start() for match in begins[1:]] + [len(text)]
+    boxes = {match[1]: text[match.start() : end] for match, end in zip(begins, ends, strict=True)}
+    wanted = [box for name, box in boxes.items() if f"{name}.".startswith(f"{part}.")]
+    if not wanted:
+        known = dict.fromkeys(name.partition(".")[0] for name in boxes)
+        raise InputError(f"--help {part}: expected one of {', '.join(known)}")
+    print("".join(wanted), end="")
+
+
 @contextlib.contextmanager
 def _one_line_errors(program: str) -> Iterator[None]:
     errors = io.StringIO()
@@ -83,7 +113,25 @@ def _one_line_errors(program: str) -> Iterator[None]:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise InputError(f"{_one_line(errors.getvalue())}; see {program} --help") from None
+        said = _unknown(errors.getvalue()) or _one_line(errors.getvalue())
+        mark = "?" if "did you mean" in said else ";"
+        raise InputError(f"{said}{mark} see {program} --help") from None
+
+
+def _unknown(box: str) -> str | None:
+    """Which flag of tyro's framed error is none, and what is spelled like it."""
+    text = "\n".join(_BOX.sub(" ", line).strip() for line in box.splitlines())
+    if (found := re.search(r"Unrecognized (?:or misplaced )?options:\s+(\S+)", text)) is None:
+        return None
+    word = found[1].rstrip(",")
+    if not word.startswith("-"):
+        return f"{word!r}: not expected here"
+    if "misplaced" in found[0]:
+        owner = re.search(r"^in .*?(\S+:[\w-]+)\s+--help", text, re.MULTILINE | re.DOTALL)
+        return f"{word}: belongs behind {owner[1] if owner else 'another word'}, which is not here"
+    listed = text[found.end() :].partition(":\n")[2]
+    near = dict.fromkeys(re.findall(r"^--(?!help$)[\w.-]+", listed, re.MULTILINE))
+    return f"{word}: no such flag" + (f"; did you mean {' or '.join([*near][:2])}" if near else "")
 
 
 def _one_line(box: str) -> str:

@@ -14,12 +14,12 @@ from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.eight_bits import to_eight_bits
 from audiolm_jax.artifacts.local_copy import scratch_folder
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model, save_model
-from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, model_folder
 from audiolm_jax.artifacts.storage import download, is_remote
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.bundle import BUNDLE_JSON, load_bundle
+from audiolm_jax.generation.bundle import load_bundle
 
 README = "README.md"
 
@@ -61,7 +61,7 @@ def release(arguments: Sequence[str]) -> None:
 
 def _release_bundle(options: ReleaseOptions) -> None:
     fingerprint = load_bundle(options.model).fingerprint
-    with atomic_path(options.out) as archive, scratch_folder() as scratch:
+    with scratch_folder() as scratch, atomic_path(options.out) as archive:
         folder = scratch / options.out.stem
         download(options.model, folder)
         card = (folder / README).read_text() if (folder / README).is_file() else ""
@@ -86,7 +86,7 @@ def _release(options: ReleaseOptions) -> None:
         "licence": options.licence,
         "rounded_from": source.fingerprint,
     }
-    with atomic_path(options.out) as archive, scratch_folder() as scratch:
+    with scratch_folder() as scratch, atomic_path(options.out) as archive:
         folder = scratch / options.out.stem
         fingerprint = save_model(
             folder, source.kind, source.config, arrays, provenance, source.code

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.errors import InputError
 
@@ -74,7 +75,7 @@ def write_alignments(path: Path, phones: Iterable[AlignedPhone]) -> None:
     """Writes the file that `read_alignments` reads."""
     rows = ["\t".join(HEADER)]
     rows += [f"{p.file}\t{p.phone}\t{p.onset}\t{p.offset}\t{p.speaker}" for p in phones]
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(rows) + "\n")
 
 
 def find_recordings(directory: Path, files: Iterable[str]) -> dict[str, Path]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.outside import is_outside
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.data.corpus import OutsideCorpus
 from audiolm_jax.data.example import naming
@@ -150,6 +151,8 @@ def index_examples_share(config: AudioDataConfig, worker: Worker) -> int:
     try:
         rows = _rows(source, numbers, worker, place)
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
     return len(rows)
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.local_copy import forget, local_copy
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import StorageError
 from audiolm_jax.audio.files import iter_audio, probe
 from audiolm_jax.audio.names import named, shown
@@ -76,6 +77,8 @@ def read_table(path: Path) -> pa.Table | None:
     except StorageError:
         raise
     except (OSError, pa.ArrowInvalid) as error:
+        if is_shortage(error):
+            raise
         logger.warning(f"{shown(path)}: no index ({error}); made anew")
         return None
     if (table.schema.metadata or {}).get(b"format") != _FORMAT:
@@ -222,6 +225,8 @@ def _file(root: Path, name: str) -> dict[str, Any]:
             raise
         facts["reason"] = str(error).removeprefix(f"{shown(path)}: ")
     except OSError as error:
+        if is_shortage(error):
+            raise
         facts["reason"] = f"cannot be read: {error.strerror}"
     return facts
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 from audiolm_jax.artifacts.atomic import atomic_path, write_json
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.artifacts.outside import is_outside
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import at, is_remote
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import named, shown
@@ -175,6 +176,8 @@ def kept(config: AudioDataConfig, table: pa.Table) -> FileIndex:
         with atomic_path(place / FILES) as scratch:
             write_table(scratch, table)
     except OSError as error:
+        if config.index is not None and is_shortage(error):
+            raise
         if config.index is not None:
             raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
         logger.warning(
@@ -200,6 +203,8 @@ def index_share(config: AudioDataConfig, worker: Worker) -> int:
     try:
         facts, _ = decode(root, own, place, old, config.exclude, keeps_parts=True)
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"--data.index = {place}: cannot be written: {error}") from error
     return len(facts)
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.disk_space import ask_disk
+from audiolm_jax.audio.files import probe
 from audiolm_jax.data.alignments import AlignedPhone, parse_interval
 from audiolm_jax.errors import InputError
 
@@ -63,8 +66,10 @@ def speak(
         (directory / voice).mkdir(parents=True, exist_ok=True)
         for number, sentence in enumerate(mix_words(sentences, voice), 1):
             file = f"{voice}/{number:03d}"
-            wav = str(directory / f"{file}.wav")
-            printed = _run([program, "-voice", voice, "-psdur", "-t", sentence, "-o", wav])
+            with atomic_path(directory / f"{file}.wav") as wav, ask_disk(wav.parent, 1 << 20):
+                command = [program, "-voice", voice, "-psdur", "-t", sentence, "-o", str(wav)]
+                printed = _run(command)
+                probe(wav)  # flite says nothing of a full disk
             phones += parse_times(printed, file, voice)
     return phones
 

@@ -79,7 +79,7 @@ class ClipIndex:
         if not chosen:
             raise InputError(
                 f"{self.config.source}: no {split} clip among {len(self.clips)} with "
-                f"{self.config.heldout_flag}; change it or add files{self._if_few}"
+                f"{self.config.heldout_flag}; {self._remedy}"
             )
         return chosen
 
@@ -104,11 +104,16 @@ class ClipIndex:
         return ", ".join(words for there, words in parts if there)
 
     @property
-    def _if_few(self) -> str:
+    def _remedy(self) -> str:
         if self.config.split_by == "time":
-            return f" of which the share held out is at least {GAP_SECONDS:g} s long"
+            least = f"of which the share held out is at least {GAP_SECONDS:g} s long"
+            return f"change it or add files {least}"
         is_long = (self.clips.source_seconds > 4 * GAP_SECONDS).any()
-        return ", or hold out the end of each with --data.split-by time" if is_long else ""
+        if len(set(self.clips.files.tolist())) > 1:
+            also = ", or hold out the end of each with --data.split-by time" if is_long else ""
+            return f"change it or add files{also}"
+        of_one = ": hold out its end with --data.split-by time" if is_long else "; add files"
+        return f"one file is not divided by files{of_one}"
 
     def seconds(self, split: Split) -> float:
         """Seconds of audio in one split."""

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import StorageError, each, is_remote
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.audio.names import named
@@ -182,6 +183,8 @@ def _contents(root: Path, names: list[str]) -> Iterable[bytes | OSError]:
         except StorageError:
             raise
         except OSError as error:
+            if is_shortage(error):
+                raise
             return error
 
     return each(read, names) if is_remote(root) else map(read, names)

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from audiolm_jax.artifacts.array_record import DamagedRecordsError, RecordFile
 from audiolm_jax.artifacts.atomic import atomic_path, remove_leftovers, write_json
+from audiolm_jax.artifacts.disk_space import ask_disk
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.artifacts.storage import StorageError, each, files_below, is_remote
 from audiolm_jax.errors import InputError
 
+_BLOCK_BYTES = 1 << 16  # which the writer of records may still hold when it is closed
 OPEN_SHARDS = 64  # of one store at a time, the least recently read closed first
 
 Key = TypeVar("Key")
@@ -41,7 +43,7 @@ def read_summary(path: Path, fingerprint: str) -> dict[str, Any] | None:
         is_right = summary["fingerprint"] == fingerprint and summary["bytes"] == path.stat().st_size
     except StorageError:
         raise
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return summary if is_right else None
 
@@ -68,9 +70,11 @@ def write_records(path: Path, records: Iterable[bytes], options: str = "") -> di
         writer = ArrayRecordWriter(str(scratch), f"group_size:1{options}")
         try:
             for record in records:
-                writer.write(record)
+                with ask_disk(path.parent, len(record)):
+                    writer.write(record)
         finally:
-            writer.close()
+            with ask_disk(path.parent, _BLOCK_BYTES):
+                writer.close()
         return {
             "name": path.name,
             "bytes": scratch.stat().st_size,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import BucketPath, files_below
 from audiolm_jax.audio.kinds import UNREAD
 from audiolm_jax.audio.names import shown
@@ -69,6 +70,8 @@ def walk(root: Path, suffixes: Collection[str]) -> Walk:
         left_out.append(BadFile(shown(os.path.relpath(path, root)), words))
 
     def unread(error: OSError) -> None:
+        if is_shortage(error):
+            raise error
         leave(error.filename, f"folder cannot be read: {error.strerror}; mend or remove it")
 
     for folder, subfolders, names in os.walk(root, onerror=unread, followlinks=True):

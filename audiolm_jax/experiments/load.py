@@ -2,9 +2,13 @@
 `audiolm VERB --help` shows."""
 
 import contextlib
+import dataclasses
+import difflib
 import importlib
 import importlib.util
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +16,7 @@ from typing import Any
 
 from audiolm_jax.artifacts.hashing import fingerprint
 from audiolm_jax.artifacts.outside import is_outside, resolve
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
 from audiolm_jax.experiments.field_types import check_types
@@ -79,6 +84,22 @@ def _importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
+def _misnamed(name: str, error: TypeError) -> str:
+    """Which field a config file calls by another name or leaves out, and in which line."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__)
+             if frame.f_code.co_filename == str(Path(name).resolve())]  # fmt: skip
+    where = f"{name}:{lines[-1]}" if lines else name
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found is None:
+        return f"{where}: {str(error).replace('.__init__()', '')}"
+    kind = next((x for f in reversed(frames) if (x := f.f_globals.get(found[1]))), None)
+    names = [x.name for x in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    near = difflib.get_close_matches(found[2], names, 1)
+    known = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(names)}"
+    return f"{where}: {found[1]} has no field {found[2]}; {known}"
+
+
 def load_experiment(place: str | Path) -> Experiment:
     """The experiment that a config describes: the `experiment()` of a file, which may import files
     beside it, or what a function or class `module:attribute` gives."""
@@ -89,8 +110,10 @@ def load_experiment(place: str | Path) -> Experiment:
         make = _function_of(Path(place))
     try:
         experiment = make()
-    except (InputError, TypeError) as error:  # TypeError: an unknown or missing field
+    except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    except TypeError as error:
+        raise InputError(_misnamed(name, error)) from error
     if not isinstance(experiment, Experiment):
         called = "it" if is_outside(name) else "experiment()"
         raise InputError(
@@ -111,6 +134,8 @@ def _function_of(path: Path) -> Any:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"{path}: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "experiment", None)):
         raise InputError(f"{path}: no function experiment(); a config file must define one")

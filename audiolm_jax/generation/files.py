@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from audiolm_jax import __version__
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.audio.names import shown
 from audiolm_jax.audio.output import SUFFIXES, SoundWriter, open_writer, read_provenance
@@ -71,6 +72,8 @@ def save_sound(
     except InputError:
         raise
     except OSError as error:
+        if is_shortage(error):
+            raise
         reason = error.strerror or error
         raise InputError(f"{shown(path)}: cannot be written ({reason}); write elsewhere") from error
     tell(path, writer, rate_hz, provenance, ", ended by the model" if ended else "")

@@ -7,15 +7,15 @@ from pathlib import Path
 from audiolm_jax.artifacts.archive import unpacked
 from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
 from audiolm_jax.artifacts.model_folder import MODEL_JSON
-from audiolm_jax.artifacts.run_folder import model_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, model_folder
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import Pipeline
-from audiolm_jax.generation.bundle import BUNDLE_JSON, is_archive, load_bundle, said_of
+from audiolm_jax.generation.bundle import is_archive, load_bundle, said_of
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
-from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
+from audiolm_jax.types import SemanticTokenizer, StreamingTokenizer
 
 # What a clone of the repository brings: synthetic English speech (docs/results/stories.md).
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "models" / "stories.zip"
@@ -50,7 +50,7 @@ def default_bundle() -> Path:
     return DEFAULT_BUNDLE
 
 
-def load_codec(place: str | Path) -> AcousticTokenizer:
+def load_codec(place: str | Path) -> StreamingTokenizer:
     """The codec of a bundle, a run, a model folder, or the archive of one."""
     with _part(place, "codec") as folder:
         return load_acoustic_tokenizer(folder)

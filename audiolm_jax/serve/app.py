@@ -3,7 +3,7 @@
 POST /continue takes a form (the fields of `wishes`, then a file named `prompt`) and answers with
 lines of JSON as they come: queued, started, progress, sound (16-bit samples in base64, the
 prompt's first), and last done or error. What is wrong with the form is one line in `error`: 400,
-413 for too large a file, 503 where the line is full.
+413 for too large a file, 503 where the line is full, 507 where this machine has no room for it.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from audiolm_jax.artifacts.local_copy import scratch_folder
+from audiolm_jax.artifacts.refusals import refusal
 from audiolm_jax.audio.names import one_line
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.api import Pipeline
@@ -81,13 +82,17 @@ class Site:
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Refuses other sites, turns bad input into one line, and sets what every answer has."""
         try:
-            if refusal := self._refuse(request):
-                raise web.HTTPForbidden(text=refusal)
+            if reason := self._refuse(request):
+                raise web.HTTPForbidden(text=reason)
             response: web.StreamResponse = await handler(request)
         except InputError as error:
             response = _refused(400, str(error))
         except BusyError as error:
             response = _refused(503, str(error))
+        except (OSError, MemoryError) as error:
+            if (line := refusal(error)) is None:
+                raise
+            response = _refused(507, line)
         except web.HTTPException as error:
             response = _refused(error.status, error.text or error.reason)
         if not response.prepared:

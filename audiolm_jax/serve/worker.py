@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from audiolm_jax.artifacts.refusals import refusal
 from audiolm_jax.audio.files import pcm16
 from audiolm_jax.audio.output import SUFFIXES
 from audiolm_jax.errors import InputError
@@ -104,8 +105,10 @@ class Worker:
             except InputError as error:
                 job.tell({"event": "error", "line": str(error)})
             except Exception as error:  # the next visitor is served all the same
-                logger.exception("a continuation failed")
-                job.tell({"event": "error", "line": f"failed: {type(error).__name__}"})
+                if (line := refusal(error)) is None:
+                    logger.exception("a continuation failed")
+                    line = f"failed: {type(error).__name__}"
+                job.tell({"event": "error", "line": line})
 
     def _make(self, job: Job) -> None:
         rate_hz = self._pipeline.sample_rate_hz

@@ -85,5 +85,5 @@ def test_protected_files_and_folders(tmp_path, monkeypatch):
 
 def test_no_space(tmp_path):
     for check in (check_output_folder, lambda p, s: check_output_file(p / "a.wav", (), s)):
-        with pytest.raises(InputError, match=r"1,000,000,000,000\.0 MB are needed"):
+        with pytest.raises(InputError, match=r"1,000,000,000,000,000,000 bytes are needed"):
             check(tmp_path, 10**18)

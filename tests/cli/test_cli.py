@@ -55,6 +55,11 @@ def test_every_verb_explains_itself(capsys, verb):
     assert status == 0
     assert err == ""
     assert f"audiolm {verb}" in out
+    if verb in ("train", "tokenize", "evaluate"):
+        assert f"audiolm {verb} --help KIND" in out
+        kind = out.partition("with their defaults:\n\n")[2].split()[0]
+        status, out, err = call(capsys, verb, "--help", kind)
+        assert (status, err) == (0, "")
     assert "-h, --help" in out
     assert "(default:" in out or "(required)" in out
 

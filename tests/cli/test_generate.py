@@ -246,7 +246,7 @@ def test_no_space_is_said_before_the_work(capsys, monkeypatch):
     ):
         status, said = run(capsys, "continue", "a.wav", *MODELS, "--seconds", 9, *words)
         assert status == 2
-        assert "MB are needed, 0.1 MB are free" in said[0]
+        assert "bytes are needed, 100,000 are free; make room, or ask for less" in said[0]
     assert FakeGenerator.calls == []
     assert names() == ["a.wav"]
 

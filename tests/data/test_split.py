@@ -164,9 +164,8 @@ def test_one_long_recording_is_a_data_set(tmp_path):
     record(tmp_path, "all.wav", 90.0)
     (tmp_path / "transcripts.txt").write_text("all: everything\n")
     rules = {"heldout_percent": 20, "max_seconds": 20.0}
-    with pytest.raises(
-        InputError, match=r"no heldout clip .* hold out the end of each with --data.split-by time"
-    ):
+    remedy = "one file is not divided by files: hold out its end with --data.split-by time"
+    with pytest.raises(InputError, match=f"no heldout clip .*; {remedy}"):
         listed(tmp_path, heldout_percent=0).of("heldout")
     index = listed(tmp_path, split_by="time", **rules)
     assert [clip.clip_id for clip in index.clips] == [f"all.wav#{n:04d}" for n in range(5)]

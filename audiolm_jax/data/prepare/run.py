@@ -19,6 +19,7 @@ from typing import Any
 
 from audiolm_jax.artifacts.atomic import remove_leftovers, write_json
 from audiolm_jax.artifacts.hashing import fingerprint
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import at, remove_tree
 from audiolm_jax.artifacts.writer import TakenError, only_writer
 from audiolm_jax.audio.names import named, shown
@@ -141,7 +142,7 @@ def _read(job: _Job) -> Record | None:
     try:
         values = json.loads(job.record.read_text())
         record = Record(**values | {"clips": tuple(tuple(ms) for ms in values["clips"])})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return record if record.fingerprint == job.fingerprint else None
 
@@ -206,6 +207,8 @@ def _cut(source: AudioDataConfig, config: PrepareConfig, detector: Detector, job
             record = Record(job.fingerprint, job.clip.path, seconds, reason=str(error))
         write_json(job.record, dataclasses.asdict(record))
     except OSError as error:
+        if is_shortage(error):
+            raise
         where = shown(error.filename or job.folder)
         raise InputError(f"{where}: cannot be written: {error.strerror or error}") from error
 

@@ -58,7 +58,7 @@ class PairsExperiment(Evaluation):
 
     def _folder(self, part: str) -> Path:
         """Of the model of a part."""
-        from audiolm_jax.generation.bundle import BUNDLE_JSON
+        from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 
         place = at((self.semantic if part == "semantic" else "") or self.semantic_lm)
         if (place / BUNDLE_JSON).is_file():

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from audiolm_jax.artifacts.atomic import atomic_path
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.artifacts.storage import StorageError
 from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.blocks import Frames
@@ -102,6 +103,8 @@ def read_state(directory: Path) -> KmeansState | None:
     except StorageError:
         raise
     except (OSError, ValueError, KeyError) as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"{path}: damaged ({error}); delete it to fit from the start") from error
 
 
