@@ -62,7 +62,7 @@ def test_an_item_begun_later_is_cut_and_filled_with_silence(data):
 
 def test_shifts_are_drawn_for_each_item_up_to_the_share_of_a_token():
     def drawn(settings):
-        valid = np.ones((400, 3), bool)
+        valid = jnp.ones((400, 3), bool)
         return jax.jit(lambda key: draw(key, valid, 8, settings, 640).shift)(jax.random.key(0))
 
     shift = np.asarray(drawn(W2vBertTrainConfig(time_shift=0.25)))

@@ -105,11 +105,11 @@ def test_dropout_reaches_every_branch_of_a_block(tiny_config, fast_jit):
     valid = np.ones((2, 6), bool)
 
     @fast_jit
-    def run(key):
+    def run(x, valid, key):
         block = ConformerBlock(nearly_all, rngs=nnx.Rngs(params=0))
         return block(x, valid, key), block(x, valid, None), block.norm(x)
 
-    found, whole, bare = run(jax.random.key(0))
+    found, whole, bare = run(x, valid, jax.random.key(0))
     np.testing.assert_allclose(found, bare, atol=1e-6)
     assert not np.allclose(whole, bare, atol=1e-2)
 

@@ -179,7 +179,7 @@ def test_a_warp_reaches_the_blocks_but_not_the_targets(
 
     @fast_jit
     def outputs(params, warp):
-        model, nothing = nnx.merge(graphdef, params), np.zeros(drawn.mask.shape, bool)
+        model, nothing = nnx.merge(graphdef, params), jnp.zeros(drawn.mask.shape, bool)
         return model(batch, nothing, drawn.mask_vectors, 1.0, warp=warp)
 
     plain, warped = (
