@@ -21,6 +21,8 @@ os.environ.setdefault(
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# No one reads where in a test an operation of a compiled program comes from.
+os.environ["JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS"] = "0"
 
 import hypothesis
 import jax

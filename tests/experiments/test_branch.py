@@ -7,11 +7,18 @@ import shutil
 import numpy as np
 import pytest
 from support import lm_run
+from support.kept_programs import kept_programs
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.checkpoints import saved_steps
 from audiolm_jax.training.config import MeshConfig, WarmStartConfig
 from audiolm_jax.training.metrics import read_metrics
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept():
+    with kept_programs():
+        yield
 
 
 @pytest.fixture(scope="module")

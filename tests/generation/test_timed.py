@@ -102,11 +102,10 @@ def test_stages_that_count_units_differently_are_no_bundle(tmp_path):
 def test_a_stage_2_that_is_told_nothing_says_the_same_whatever_stage_1_writes(tmp_path, timed):
     folder = write_tiny_bundle(tmp_path, timed=timed, semantic_condition=False)
     generator = Generator(load_bundle(folder), GenerationConfig(context_seconds=1.0))
-    prompts, rng = [voice(1.0, 100, 1)] * 2, np.random.default_rng(0)
+    prompts, rng = [voice(1.0, 100, 1)] * 3, np.random.default_rng(0)
     scripts = [rng.integers(0, CLUSTERS, 120).astype(np.int32) for _ in range(2)]
-    first, second = generator.speak(prompts, scripts, 2.4, [5, 5])
+    first, second, other = generator.speak(prompts, [*scripts, scripts[0]], 2.4, [5, 5, 6])
     assert not np.array_equal(first.semantic, second.semantic)
     np.testing.assert_array_equal(first.samples, second.samples)
-    (other,) = generator.speak(prompts[:1], scripts[:1], 2.4, [6])
     assert not np.array_equal(first.samples, other.samples)
     assert len(first.codes) == 50 + 120

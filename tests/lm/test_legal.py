@@ -36,7 +36,9 @@ def make(name, tied=False):
 def expected_losses(config, arrays, batch):
     """In float64, token by token, from all logits: (losses, rows of `level_names`)."""
     stage, table = config.stage, legal_ids(config.stage)
-    logits = np.asarray(nnx.merge(*load_decoder(config, arrays))(batch.inputs), np.float64)
+    graphdef, params = load_decoder(config, arrays)
+    run = jax.jit(lambda params: nnx.merge(graphdef, params)(batch.inputs))
+    logits = np.asarray(run(params), np.float64)
     losses, rows = [], []
     for row in range(len(logits)):
         places = np.flatnonzero(batch.loss_weights[row])
@@ -49,15 +51,29 @@ def expected_losses(config, arrays, batch):
     return np.array(losses), np.array(rows)
 
 
-@pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("name", "tied"),
+    [
+        ("semantic", False),
+        ("coarse", False),
+        ("fine", False),
+        ("fine", True),
+        pytest.param("semantic", True, marks=pytest.mark.slow),
+        pytest.param("coarse", True, marks=pytest.mark.slow),
+    ],
+)
 def test_losses_are_those_of_the_whole_softmax_cut_to_the_level(name, tied):
     config, batch, arrays = make(name, tied)
     losses, rows = expected_losses(config, arrays, batch)
     trainer = program(config, StageTrainConfig(softmax="legal"), optax.sgd(0.1))
     _, params = load_decoder(config, arrays)
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, optax.sgd(0.1).init(params), {})
-    found = jax.jit(trainer.evaluate)(state, batch)
+
+    @jax.jit
+    def measured(state, key):  # the loss alone: the compiler leaves out what else a step makes
+        return trainer.evaluate(state, batch), trainer.step(state, batch, key)[1]["loss"]
+
+    found, loss = measured(state, jax.random.key(0))
     np.testing.assert_allclose(found.totals["loss"], losses.sum(), rtol=1e-5)
     assert found.counts["loss"] == len(losses) == batch.loss_weights.sum()
     for row, level in enumerate(config.stage.level_names):
@@ -65,12 +81,11 @@ def test_losses_are_those_of_the_whole_softmax_cut_to_the_level(name, tied):
             found.totals[f"loss/{level}"], losses[rows == row].sum(), rtol=1e-5, atol=1e-6
         )
         assert found.counts[f"loss/{level}"] == (rows == row).sum()
-    _, metrics = jax.jit(trainer.step)(state, batch, jax.random.key(0))
-    np.testing.assert_allclose(metrics["loss"], losses.mean(), rtol=1e-5)
+    np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["semantic", "coarse", "fine"])
-def test_gradients_are_those_of_the_cut_softmax_and_leave_other_outputs_alone(name):
+@pytest.mark.parametrize(("name", "parts"), [("semantic", 7), ("coarse", 7), ("fine", 1)])
+def test_gradients_are_those_of_the_cut_softmax_and_leave_other_outputs_alone(name, parts):
     config, batch, arrays = make(name)
     graphdef, params = load_decoder(config, arrays)
     table = legal_ids(config.stage)
@@ -84,15 +99,18 @@ def test_gradients_are_those_of_the_cut_softmax_and_leave_other_outputs_alone(na
         return jnp.sum(jnp.where(batch.loss_weights > 0, found, 0)) / batch.loss_weights.sum()
 
     optimizer = optax.sgd(1.0)
-    for parts in (1, 7):
-        options = StageTrainConfig(z_loss_weight=0.0, softmax="legal", micro_batches=parts)
-        trainer = program(config, options, optimizer)
-        state = TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params), {})
-        after, _ = jax.jit(trainer.step)(state, batch, jax.random.key(0))
-        expected = jax.jit(jax.grad(plain))(params)
-        moved = jax.tree.map(lambda a, b: a - b, params, after.params)
-        for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(a, b, atol=2e-6 + 1e-4 * np.abs(b).max())
+    options = StageTrainConfig(z_loss_weight=0.0, softmax="legal", micro_batches=parts)
+    trainer = program(config, options, optimizer)
+    state = TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params), {})
+
+    @jax.jit
+    def run(state, key):
+        return trainer.step(state, batch, key)[0].params, jax.grad(plain)(state.params)
+
+    after, expected = run(state, jax.random.key(0))
+    for old, new, gradient in zip(*map(jax.tree.leaves, (params, after, expected)), strict=True):
+        close = 2e-6 + 1e-4 * np.abs(gradient).max()
+        np.testing.assert_allclose(np.asarray(old) - new, gradient, atol=close)
 
 
 def test_a_whole_softmax_counts_more_ids_and_so_loses_more():

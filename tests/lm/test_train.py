@@ -64,7 +64,7 @@ def test_units_that_sound_alike_begin_alike(name):
     wide = dataclasses.replace(DECODER, width=512)
     model = StageModelConfig(dataclasses.replace(STAGE, name=name), wide)
     key = jax.random.key(3)
-    plain = nnx.state(decoder.make_decoder(model, key))
+    plain = jax.jit(lambda key: nnx.state(decoder.make_decoder(model, key)))(key)
     begin = jax.jit(
         lambda params, key: begin_at_centroids(params, key, model, jnp.asarray(centroids))
     )
@@ -282,8 +282,9 @@ def test_every_place_of_dropout_draws_from_a_key_of_its_own(monkeypatch, start):
 
     monkeypatch.setattr(decoder, "dropout", watched)
     parts = 2
-    step = jax.jit(program(CONFIG, StageTrainConfig(micro_batches=parts), optax.adam(3e-3)).step)
-    jax.block_until_ready(step(start, make_batch(1), jax.random.key(4)))
+    step = program(CONFIG, StageTrainConfig(micro_batches=parts), optax.adam(3e-3)).step
+    loss = jax.jit(lambda *arguments: step(*arguments)[1]["loss"])
+    jax.block_until_ready(loss(start, make_batch(1), jax.random.key(4)))
     jax.effects_barrier()
     assert len(seen) == len(set(seen)) == parts * (1 + 2 * DECODER.layers)
 

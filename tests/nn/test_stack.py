@@ -63,10 +63,20 @@ def test_scan_and_remat_change_no_number(stacked, x, remat, scan):
             out = apply(layer, out, scale[i])
         return out
 
+    def result_and_gradients(run, state):
+        def loss(state):
+            out = run(state)
+            return jnp.sum(out**2), out
+
+        (_, out), gradients = jax.value_and_grad(loss, has_aux=True)(state)
+        return out, gradients
+
     graphdef, state = nnx.split(stacked)
-    np.testing.assert_allclose(stepped(state), unrolled(state), rtol=1e-5, atol=1e-5)
-    grads = [jax.grad(lambda s, f=f: jnp.sum(f(s) ** 2))(state) for f in (stepped, unrolled)]
-    for a, b in zip(*map(jax.tree.leaves, grads), strict=True):
+    found, expected = jax.jit(
+        lambda state: [result_and_gradients(run, state) for run in (stepped, unrolled)]
+    )(state)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)
+    for a, b in zip(*map(jax.tree.leaves, (found[1], expected[1])), strict=True):
         assert np.abs(b).max() > 0
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 

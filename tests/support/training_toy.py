@@ -4,6 +4,7 @@ Usage: python training_toy.py DIRECTORY STEPS [SECONDS_PER_BATCH [STALL_SECONDS]
 """
 
 import dataclasses
+import functools
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ class Model(nnx.Module):
         return x
 
 
+@functools.cache
 def make_program(config=None, poison_step=None):
     """Two groups of parameters, a statistic and a moving average: every field of the state."""
     optimizer = optim.make_optimizer(

@@ -3,6 +3,7 @@
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from support.kept_programs import kept_programs
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,8 @@ def _use_compile_cache(compile_cache):
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
-    yield
+    with kept_programs():
+        yield
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import math
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 VALUES = (5.0, 1.0, 3.0, 2.0, 4.0, 6.0)
 
 
+@functools.cache
 def programmed():
     """The toy with held-out values that are known beforehand, and so a known best step."""
     program = toy.make_program()

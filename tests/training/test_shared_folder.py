@@ -6,30 +6,28 @@ from support.hosts import call
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.shared_folder import check_shared
 
-CHECK = "support.shared_folder_cases:check"
+CHECK = "support.shared_folder_cases:check_each"
 
 
 def files_in(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("is_begun", [False, True])
-def test_one_disk_is_seen_by_all(tmp_path, is_begun):
-    if is_begun:
-        (tmp_path / "disk" / "runs" / "x").mkdir(parents=True)
-    for printed, _ in call(CHECK, tmp_path, 10, devices=1):
-        assert "does not see" not in printed
-    assert files_in(tmp_path) == []
-    assert (tmp_path / "disk" / "runs" / "x").is_dir() == is_begun
-
-
-def test_a_disk_of_its_own_is_told_by_all(tmp_path):
-    for printed, _ in call(CHECK, tmp_path, 0.5, 1, devices=1):
-        assert printed.splitlines()[-1] == (
+def test_one_disk_is_seen_by_all_and_a_disk_of_its_own_is_told_by_all(tmp_path):
+    begun, new, apart = (tmp_path / name for name in ("begun", "new", "apart"))
+    for folder in (begun / "disk" / "runs" / "x", new, apart):
+        folder.mkdir(parents=True)
+    for printed, _ in call(CHECK, f"{begun} 10", f"{new} 10", f"{apart} 0.5 1", devices=1):
+        # Gloo writes too.
+        said = [line for line in printed.splitlines() if line.startswith(("seen", "--directory"))]
+        assert said == [
+            "seen by all",
+            "seen by all",
             "--directory runs/x: process 1 does not see what process 0 writes there; name a "
-            "folder on a disk that all hosts share, or a bucket"
-        )
+            "folder on a disk that all hosts share, or a bucket",
+        ]
     assert files_in(tmp_path) == []
+    assert [(root / "disk" / "runs" / "x").is_dir() for root in (begun, new)] == [True, False]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

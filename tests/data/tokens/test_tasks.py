@@ -27,7 +27,13 @@ def folders(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "hosts"), [("semantic", 1), ("coarse", 2), ("fine", 3), ("coarse", 4), ("coarse", 8)]
+    ("name", "hosts"),
+    [
+        ("semantic", 1),
+        ("coarse", 2),
+        ("fine", 3),
+        *(pytest.param("coarse", hosts, marks=pytest.mark.slow) for hosts in (4, 8)),
+    ],
 )
 def test_both_readers_give_the_same_stream(folders, name, hosts):
     """Three epochs and more of a mixture, on every host, resumed, and the held-out pass."""

@@ -133,7 +133,7 @@ def test_training_hears_what_the_codec_does():
     clips = [rng.normal(0, 0.3, size).astype(np.float32) for size in (20 * HOP, 13 * HOP - 3)]
     batch = AudioBatch.from_clips(clips)
     expected = tiny.codec.decode(tiny.codec.encode(batch)).samples
-    heard = np.clip(roundtrip(LOOKAHEAD, train)(state, batch), -1, 1)
+    heard = np.clip(jax.jit(roundtrip(LOOKAHEAD, train))(state, batch), -1, 1)
     for row, clip in enumerate(clips):
         np.testing.assert_allclose(
             heard[row, : len(clip)], expected[row, : len(clip)], rtol=0, atol=3e-5

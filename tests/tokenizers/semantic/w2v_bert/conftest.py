@@ -3,9 +3,11 @@ import functools
 import jax
 import optax
 import pytest
+from flax import nnx
 
 from audiolm_jax.tokenizers.semantic.w2v_bert import train
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import ConformerConfig, W2vBertConfig
+from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,11 @@ def tiny_config():
         code_width=5,
         conformer=conformer,
     )
+
+
+@pytest.fixture(scope="session")
+def graphdef(tiny_config):
+    return nnx.graphdef(nnx.eval_shape(lambda: W2vBert(tiny_config, rngs=nnx.Rngs(params=0))))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.partition import use_rules
+from audiolm_jax.tokenizers.semantic.w2v_bert import train
 from audiolm_jax.tokenizers.semantic.w2v_bert.config import W2vBertTrainConfig
 from audiolm_jax.tokenizers.semantic.w2v_bert.model import W2vBert
 from audiolm_jax.tokenizers.semantic.w2v_bert.train import draw, program, token_validity
@@ -90,6 +91,7 @@ def test_a_step_gives_the_model_noise_dropout_and_the_share_of_the_targets(
         raise SeenError(*arguments)
 
     monkeypatch.setattr(W2vBert, "__call__", stop)
+    monkeypatch.setattr(train, "draw", jax.jit(draw, static_argnums=(2, 3, 4)))
     config = W2vBertTrainConfig(target_gradient_scale=0.375)
     with pytest.raises(SeenError) as seen:
         program(tiny_config, config, optax.adam(1e-3)).step(
@@ -152,21 +154,37 @@ def test_padding_does_not_reach_a_step(step, initial_state):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_warp_reaches_the_blocks_but_not_the_targets(tiny_config, fast_jit):
+def test_a_warp_reaches_the_blocks_but_not_the_targets(
+    tiny_config, graphdef, initial_state, fast_jit
+):
     batch = toy_batch()
-    valid = token_validity(batch, tiny_config)
-    settings = W2vBertTrainConfig(frequency_warp=0.25)
-    drawn = draw(jax.random.key(4), valid, tiny_config.conformer.width, settings, 640)
+
+    @fast_jit
+    def drawn_by(key):
+        valid, settings = (
+            token_validity(batch, tiny_config),
+            W2vBertTrainConfig(frequency_warp=0.25),
+        )
+        return draw(key, valid, tiny_config.conformer.width, settings, 640)
+
+    drawn = drawn_by(jax.random.key(4))
     assert drawn.warp.shape == (8,)
     assert ((drawn.warp >= 1 / 1.25) & (drawn.warp <= 1.25)).all()
     assert np.unique(drawn.warp).size == 8
     assert drawn.warp.min() < 1 < drawn.warp.max()
-    assert draw(jax.random.key(4), valid, 8, W2vBertTrainConfig(), 640).warp is None
-    model = W2vBert(tiny_config, rngs=nnx.Rngs(params=jax.random.key(5)))
+    still = jax.eval_shape(
+        lambda key: draw(key, drawn.mask, 8, W2vBertTrainConfig(), 640), jax.random.key(4)
+    )
+    assert still.warp is None
 
-    nothing = jnp.zeros_like(drawn.mask)
-    outputs = fast_jit(lambda warp: model(batch, nothing, drawn.mask_vectors, 1.0, warp=warp))
-    plain, warped = outputs(jnp.ones(8)), outputs(drawn.warp)
+    @fast_jit
+    def outputs(params, warp):
+        model, nothing = nnx.merge(graphdef, params), jnp.zeros(drawn.mask.shape, bool)
+        return model(batch, nothing, drawn.mask_vectors, 1.0, warp=warp)
+
+    plain, warped = (
+        outputs(initial_state.params, warp) for warp in (np.ones(8, np.float32), drawn.warp)
+    )
     np.testing.assert_array_equal(warped.ids, plain.ids)
     np.testing.assert_allclose(warped.subsampled, plain.subsampled, atol=1e-5)
     moved = np.abs(warped.context - plain.context).max(axis=(1, 2))
