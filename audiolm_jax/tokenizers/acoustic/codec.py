@@ -1,6 +1,7 @@
 """The front end of every codec, a subclass of `Codec` that brings its network; see `load`."""
 
 import abc
+import copy
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,8 @@ from audiolm_jax.nn.state_arrays import unflatten_into
 from audiolm_jax.tokenizers.acoustic.schedule import Run
 from audiolm_jax.tokenizers.acoustic.streams import Half, State, Stream
 from audiolm_jax.types import AcousticTokens, AudioBatch
+
+_PROGRAMS: dict[tuple[type, Any], tuple[Any, Any]] = {}  # to encode and to decode blocks
 
 
 class Codec(abc.ABC):
@@ -55,8 +58,7 @@ class Codec(abc.ABC):
         # A plain list: a call with an nnx.State spends longer on the container than on one frame.
         self._params: Any  # first argument of the compiled programs
         self._params, self._structure = jax.tree.flatten(weights)
-        self._jit_encode = jax.jit(self._encode_block)
-        self._jit_decode = jax.jit(self._decode_block)
+        self._jit_encode, self._jit_decode = self._programs()
 
     @classmethod
     def load(cls, directory: Path) -> "Codec":
@@ -121,6 +123,14 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def _vectors(self) -> Float[np.ndarray, "q n d"]:
         """Every code of every level as what it adds to the latent."""
+
+    def _programs(self) -> tuple[Any, Any]:
+        """Compiled once for all codecs of a config; they hold no weights."""
+        if (key := (type(self), self.config)) not in _PROGRAMS:
+            plain = copy.copy(self)
+            plain._params = None
+            _PROGRAMS[key] = jax.jit(plain._encode_block), jax.jit(plain._decode_block)
+        return _PROGRAMS[key]
 
     def _initial_state(self, half: Literal["encoder", "decoder"], batch: int) -> State:
         return None

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 import jax
@@ -49,16 +49,22 @@ class ModuleEncoder:
         module = nnx.merge(graphdef, unflatten_into(state, folder.arrays, where, np.asarray))
         module.for_inference()
         self._graphdef, params = nnx.split(module)
-        self.params = jax.tree.map(jnp.asarray, params)
+        self.params: Any = jax.tree.map(jnp.asarray, params)
         self.config, self.window, self.fingerprint = config, window, folder.fingerprint
         self.sample_rate_hz, self.hop_samples = config.sample_rate_hz, config.hop_samples
         self.layers = config.layer_names
-        self._compiled = jax.jit(self.traceable, static_argnames="layer")
+        self._compiled = _program(self._graphdef)
 
     def on(self, device: jax.Device) -> "ModuleEncoder":
         """The same encoder with its weights on another device, for a thread of its own."""
         other = copy.copy(self)
         other.params = jax.device_put(self.params, device)
+        return other
+
+    def without_weights(self) -> "ModuleEncoder":
+        """The same for what is given weights, and should keep none alive."""
+        other = copy.copy(self)
+        other.params = None
         return other
 
     def check_layer(self, layer: str) -> None:
@@ -70,6 +76,11 @@ class ModuleEncoder:
         """The module with these weights."""
         return nnx.merge(self._graphdef, params)
 
+    @property
+    def structure(self) -> Hashable:
+        """All that programs depend on besides shapes."""
+        return self._graphdef
+
     def traceable(self, params: nnx.State, audio: AudioBatch, layer: str) -> Float[Array, "b u d"]:
         """Features of a padded batch, for use within other compiled functions."""
         return self.module(params).features(audio, layer)[0]
@@ -80,3 +91,13 @@ class ModuleEncoder:
         compiled = functools.partial(self._compiled, self.params, layer=layer)
         empty = np.zeros(self.config.feature_width, np.float32)
         return in_windows(compiled, audio, self.hop_samples, self.window, empty)
+
+
+@functools.cache
+def _program(graphdef: nnx.GraphDef) -> Any:
+    """Compiled once for all encoders of this structure."""
+
+    def features(params: nnx.State, audio: AudioBatch, layer: str) -> Array:
+        return nnx.merge(graphdef, params).features(audio, layer)[0]
+
+    return jax.jit(features, static_argnames="layer")

@@ -48,6 +48,7 @@ ENCODERS: dict[str, tuple[Any, Any]] = {
     hubert.KIND: (hubert.HubertConfig, Hubert),
 }
 _ENCODER, _KMEANS = "encoder.", "kmeans."
+_PROGRAMS: dict[tuple, Any] = {}
 _CLUSTERING = tuple(field.name for field in dataclasses.fields(Clustering))
 
 
@@ -147,22 +148,11 @@ class KmeansTokenizer:
         kmeans = tuple(jnp.asarray(getattr(self.clustering, name)) for name in _CLUSTERING)
         self._weights = (encoder.params, kmeans)
 
-        phases, hop = self.config.phases, self.hop_samples
-        check_phases(phases, hop, where)
-
-        def encode(weights: tuple, audio: AudioBatch) -> Array:
-            params, kmeans = weights
-            if phases == 1:
-                return nearest(encoder.traceable(params, audio, self.config.layer), *kmeans)
-            begun = in_phases(audio, hop, phases)
-            features = encoder.traceable(params, begun, self.config.layer)
-            dense = interleaved(features, phases)
-            frames = valid_frames(-(-jnp.asarray(audio.lengths) // hop) * phases, dense.shape[1])
-            distances = jnp.asarray(distances_to(dense, *kmeans))
-            ids = stretches(distances, frames, phases)
-            return ids[:, phases // 2 :: phases]  # at the middle of each token
-
-        self._compiled = jax.jit(encode)
+        check_phases(self.config.phases, self.hop_samples, where)
+        key = encoder.structure, self.config.layer, self.config.phases, self.hop_samples
+        if key not in _PROGRAMS:
+            _PROGRAMS[key] = _program(encoder, self.config)
+        self._compiled = _PROGRAMS[key]
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
         """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
@@ -179,3 +169,22 @@ class KmeansTokenizer:
                 words = f"is {state}, the encoder needs {shape}; fit k-means on this encoder"
                 raise InputError(f"{where}: array {_KMEANS + name!r} {words}")
         return Clustering(**{name: folder.arrays[_KMEANS + name] for name in _CLUSTERING})
+
+
+def _program(encoder: ModuleEncoder, config: SemanticTokenizerConfig) -> Any:
+    """(weights, audio) -> ids, for all tokenizers that differ in their weights alone."""
+    layer, phases, hop = config.layer, config.phases, encoder.hop_samples
+    traceable = encoder.without_weights().traceable
+
+    def encode(weights: tuple, audio: AudioBatch) -> Array:
+        params, kmeans = weights
+        if phases == 1:
+            return nearest(traceable(params, audio, layer), *kmeans)
+        begun = in_phases(audio, hop, phases)
+        dense = interleaved(traceable(params, begun, layer), phases)
+        frames = valid_frames(-(-jnp.asarray(audio.lengths) // hop) * phases, dense.shape[1])
+        distances = jnp.asarray(distances_to(dense, *kmeans))
+        ids = stretches(distances, frames, phases)
+        return ids[:, phases // 2 :: phases]  # at the middle of each token
+
+    return jax.jit(encode)

@@ -11,6 +11,7 @@ from support.tiny_codecs import CODECS
 
 from audiolm_jax.artifacts.model_folder import save_model
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic import codec as codec_module
 from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.types import AcousticTokens, AudioBatch, StreamingTokenizer
 
@@ -151,7 +152,8 @@ def test_nothing_gives_nothing(codec):
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in CODECS])
-def test_new_lengths_need_no_new_programs(name):
+def test_new_lengths_need_no_new_programs(name, monkeypatch):
+    monkeypatch.setattr(codec_module, "_PROGRAMS", {})
     codec, programs = CODECS[name]().codec, []
     for extra in (0, 1, 2):
         clips = [noise(frames * codec.hop_samples + extra) for frames in (300, 133)]

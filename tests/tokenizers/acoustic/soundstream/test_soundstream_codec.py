@@ -6,6 +6,7 @@ import pytest
 from support.tiny_codecs import FINGERPRINT, PLAIN, soundstream_arrays
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.tokenizers.acoustic import codec as codec_module
 from audiolm_jax.tokenizers.acoustic.soundstream.codec import SoundStreamCodec
 from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS
 from audiolm_jax.types import AudioBatch
@@ -38,12 +39,15 @@ def test_blocks_are_the_network_itself(codec, arrays):
     np.testing.assert_allclose(audio, np.clip(whole, -1, 1), rtol=0, atol=1e-5)
 
 
-def test_long_items_need_no_further_program(arrays):
-    """Two programs each, 1 and 8 rows of one block, whatever the lengths, of a codec just made."""
+def test_long_items_need_no_further_program(arrays, monkeypatch):
+    """Two programs each, 1 and 8 rows of one block, whatever the lengths and however many codecs of
+    a config there are."""
+    monkeypatch.setattr(codec_module, "_PROGRAMS", {})
     codec = SoundStreamCodec(PLAIN, arrays, FINGERPRINT)
     clips = [np.zeros(n * PLAIN.hop_samples, np.float32) for n in (700, 129, 3)]
     codec.decode(codec.encode(AudioBatch.from_clips(clips)))
-    codec.decode(codec.encode(AudioBatch.from_clips(clips[:1])))
+    other = SoundStreamCodec(PLAIN, {name: x * 0.5 for name, x in arrays.items()}, FINGERPRINT)
+    other.decode(other.encode(AudioBatch.from_clips(clips[:1])))
     assert codec._jit_encode._cache_size() == codec._jit_decode._cache_size() == 2
 
 
