@@ -38,7 +38,8 @@ class BundleOptions:
     """Which models, and how they are sampled."""
 
     models: Path | None = None
-    """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does; None
+    """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does;
+    where nothing is of that name, OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub. None
     takes models/stories.zip of the repository, small voices of synthetic English, and says so."""
     seed: int = 0
     """Of the (first) sampling, from 0 to 2^64 - 1; the same seed gives the same bytes."""
