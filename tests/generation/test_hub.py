@@ -101,13 +101,14 @@ def test_a_name_is_loaded_where_no_path_is(hub, tiny_bundle, tmp_path, capsys, m
     first = pushed(capsys, tiny_bundle)
     assert pushed(capsys, tiny_bundle) == first  # nothing to do is no new commit
     monkeypatch.chdir(tmp_path)
-    config = audiolm_jax.GenerationConfig(context_seconds=1.0)
-    pipeline = audiolm_jax.load(REPO, config)
+    made = SimpleNamespace  # of a bundle: a pipeline of these parts takes seconds
+    monkeypatch.setattr("audiolm_jax.generation.load.Pipeline", lambda b, _: made(bundle=b))
+    pipeline = audiolm_jax.load(REPO)
     assert f"{REPO}: revision {first} of http://127.0.0.1" in capsys.readouterr().out
     assert pipeline.bundle.fingerprint == fingerprint(tiny_bundle)
     asked = len(hub.requests)
-    codec = audiolm_jax.load_codec(f"{REPO}@{first}")  # all of it is here
-    assert codec.fingerprint == pipeline.bundle.parts["codec"]
+    with at_hand(f"{REPO}@{first}") as pinned:  # all of it is here
+        assert fingerprint(pinned) == fingerprint(tiny_bundle)
     assert len(hub.requests) == asked
     # A later commit is another revision; the pinned one stays what it was.
     shutil.copytree(tiny_bundle, tmp_path / "told")
@@ -122,7 +123,7 @@ def test_a_name_is_loaded_where_no_path_is(hub, tiny_bundle, tmp_path, capsys, m
     # What is here wins.
     shutil.copytree(tiny_bundle / "codec", tmp_path / REPO)
     asked = len(hub.requests)
-    assert audiolm_jax.load_codec(REPO).fingerprint == codec.fingerprint
+    assert audiolm_jax.load_codec(REPO).fingerprint == pipeline.bundle.parts["codec"]
     assert len(hub.requests) == asked
 
 
