@@ -111,21 +111,28 @@ def serve_seconds(audiolm: str, bundle: Path, cwd: Path, env: dict[str, str]) ->
     raise RuntimeError(f"audiolm serve: ended ({said[-1:]})")
 
 
-def trial(
-    program: str, wheel: Path, extras: str, bundle: Path, folder: Path
-) -> dict[str, float | str]:
-    """What was measured with one Python."""
+def environment(folder: Path) -> dict[str, str]:
+    """Of a user who has set nothing."""
     kept = ("PATH", "HOME", "LANG", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE")
     env = {name: os.environ[name] for name in kept if name in os.environ}
-    env |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(folder / "jax")}
-    folder.mkdir()
+    return env | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(folder / "jax")}
+
+
+def install(program: str, wheel: Path, extras: str, folder: Path) -> float:
+    """Seconds that pip takes, into FOLDER/venv."""
+    env = environment(folder)
     timed([program, "-m", "venv", str(folder / "venv")], folder, env)
-    python, audiolm = (str(folder / "venv/bin" / name) for name in ("python", "audiolm"))
-    wanted = f"{wheel}[{extras}]" if extras else str(wheel)
-    pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    only_wheels = ["--only-binary", ":all:"]  # who only speaks has no compiler
+    pip = [str(folder / "venv/bin/python"), "-m", "pip", "install", "-q"]
+    # Who only speaks has no compiler.
+    pip += ["--disable-pip-version-check", "--only-binary", ":all:"]
+    return timed([*pip, f"{wheel}[{extras}]" if extras else str(wheel)], folder, env)
+
+
+def measure(venv: Path, extras: str, bundle: Path, folder: Path) -> dict[str, float | str]:
+    """What an environment that has the wheel does in an empty folder."""
+    env = environment(folder)
+    python, audiolm = (str(venv / "bin" / name) for name in ("python", "audiolm"))
     facts: dict[str, float | str] = {}
-    facts["install"] = timed([*pip, *only_wheels, wanted], folder, env)
     versions = "import sys, jax; print(sys.version.split()[0], jax.__version__)"
     told = subprocess.run([python, "-c", versions], env=env, capture_output=True, text=True)
     facts["python"], facts["jax"] = told.stdout.split()
@@ -133,10 +140,9 @@ def trial(
     timed([python, "-c", absent], folder, env)
     facts["import"] = import_seconds(python, folder, env)
     prompt(folder / "prompt.wav")
-    model = folder / "bundle"
     with zipfile.ZipFile(bundle) as packed:
-        packed.extractall(model)
-    (codec,) = model.glob("*/codec")
+        packed.extractall(folder / "bundle")
+    (codec,) = (folder / "bundle").glob("*/codec")
     words = ["codec", "roundtrip", "prompt.wav", "--model", str(codec), "--out", "codec.wav"]
     facts["codec"] = timed([audiolm, *words], folder, env)
     words = ["continue", "prompt.wav", "--models", str(bundle), "--seconds", "1"]
@@ -171,7 +177,10 @@ def main() -> int:
         for number, program in enumerate(options.python):
             place = folder / str(number)
             try:
-                facts = trial(program, wheel, options.extras, options.bundle.resolve(), place)
+                place.mkdir()
+                seconds = install(program, wheel, options.extras, place)
+                measured = measure(place / "venv", options.extras, options.bundle.resolve(), place)
+                facts = {"install": seconds, **measured}
             except (RuntimeError, OSError, ValueError) as error:
                 facts = {"failed": str(error)}
             results[program] = facts
