@@ -147,7 +147,9 @@ def push(place: Path, name: HubName, is_private: bool = False) -> Pushed:
             a card or a bundle that is refused; one line.
     """
     hub = _library(name)
-    if hub.get_token() is None:
+    with _told(name):
+        token = hub.get_token()
+    if token is None:
         raise InputError(f"{name}: no token; set HF_TOKEN to one that may write, or: hf auth login")
     with _folder_of(place) as folder:
         with said_of(str(place), folder):
