@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes requirements.txt anew: the exact versions of setup.cfg's extras data, eval, demo, serve and test, for every
+# Makes requirements.txt anew: the exact versions of setup.cfg's extras data, eval, demo, serve, hub and test, for every
 # Python that the project runs on, told apart by environment markers. Versions in the file are kept as
 # long as setup.cfg admits them; --upgrade takes the newest of all, --upgrade-package NAME of one.
 #
@@ -15,7 +15,7 @@ new_venv "$tools" "$python"
 "$tools/bin/python" -m pip install -q --disable-pip-version-check uv
 
 UV_CUSTOM_COMPILE_COMMAND="./launch/lock.sh" "$tools/bin/uv" pip compile -q setup.cfg \
-  --extra data --extra eval --extra demo --extra serve --extra test \
+  --extra data --extra eval --extra demo --extra serve --extra hub --extra test \
   --universal --python-version 3.11 \
   --no-emit-index-url --no-annotate \
   --output-file requirements.txt "$@"

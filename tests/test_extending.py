@@ -173,7 +173,7 @@ WRONG = {
     "train tones.configs:codecs": "module tones.configs has no codecs; did you mean codec?",
     "train tones.configs:DATA": "tones.configs:DATA: 'AudioDataConfig' object is not callable",
     "train tones.corpus:Tones": "tones.corpus:Tones: it returned Tones, expected an Experiment",
-    "train tones.fit:FitShapes": "tones.fit:FitShapes: FitShapes.__init__() missing 4 required",
+    "train tones.fit:FitShapes": "tones.fit:FitShapes: FitShapes missing 4 required",
     "audit tones.codec:FrameCodec": "FrameCodec.__init__() missing 1 required",
     "audit tones.fit:ShapesConfig": "gives a ShapesConfig without version, __len__, __getitem__",
     "train tones.broken:x": "config: tones.broken:x: tones.broken: ZeroDivisionError: division",

@@ -13,7 +13,7 @@ from audiolm_jax.audio.files import write_wav
 from audiolm_jax.experiments.load import KINDS
 
 HEAVY = {"tensorflow", "seqio", "apache_beam", "torch", "librosa", "numba", "sklearn", "joblib"}
-HEAVY |= {"matplotlib", "jinja2", "wandb"}
+HEAVY |= {"matplotlib", "jinja2", "wandb", "huggingface_hub"}
 TRAINING = {"optax", "orbax", "tensorstore"}
 # Modules of ours that only training needs, by their last name.
 OF_TRAINING = {"losses", "discriminators", "adversarial", "balancer", "train", "fit", "seeding"}

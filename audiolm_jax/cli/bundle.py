@@ -1,21 +1,30 @@
 """`audiolm bundle`: five trained parts into one folder."""
 
 import dataclasses
+import itertools
+import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from audiolm_jax.artifacts.model_folder import load_model, part_of, read_model_json
 from audiolm_jax.artifacts.output_path import check_replaced_folder
 from audiolm_jax.artifacts.outside import is_outside
-from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, model_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, MODEL, model_folder
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import STAGE_PARTS, write_bundle
+from audiolm_jax.generation.card import UNSTATED, Measured, Said, pages
+from audiolm_jax.lm.config import KIND as STAGE_KIND
 from audiolm_jax.tokenizers.acoustic.load import ACOUSTIC_KINDS
 from audiolm_jax.tokenizers.semantic.tokenizer import KIND as SEMANTIC_KIND
+from audiolm_jax.training.manifest import MANIFEST
+from audiolm_jax.training.metrics import HELDOUT, METRICS, TIMING, read_metrics
 from audiolm_jax.types import AcousticTokenizer, SemanticTokenizer
 
 
@@ -28,26 +37,20 @@ class BundleOptions:
     (k-means), and the language models of the stages; which is which is read from them."""
     out: Path
     """Bundle folder to write."""
-    licence: str = "not stated"
-    """Licence and attribution of the weights, for the model card."""
+    licence: str = UNSTATED
+    """Licence and attribution of the weights, for the model card: `Apache-2.0`, or more words."""
+    language: tuple[str, ...] = ()
+    """Languages spoken, by their ISO 639 codes (`en`), for the model card."""
+    dataset: tuple[str, ...] = ()
+    """Data sets learnt from, by the names that a model hub knows them by, for the model card."""
 
-
-_MODEL_CARD = """# AudioLM bundle
-
-A codec, a semantic tokenizer and the language models of the stages, trained with
-audiolm_jax. They continue recordings in their own voice; they know no text.
-
-| part | kind | steps | data | fingerprint |
-|---|---|---|---|---|
-{rows}
-
-{licences}
-
-Use: `audiolm continue PROMPT.wav --models THIS_FOLDER --seconds 4 --out OUT.wav`
-
-Do not continue a voice without its owner's consent. Output is marked as synthetic in
-the wav file's comment.
-"""
+    def __post_init__(self) -> None:
+        for word in self.language:
+            if not re.fullmatch(r"[a-z]{2,3}", word):
+                raise InputError(f"--language {word}: expected an ISO 639 code, as en")
+        for word in self.dataset:
+            if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", word, re.ASCII):
+                raise InputError(f"--dataset {word}: expected the name a hub has, as OWNER/NAME")
 
 
 def bundle(arguments: Sequence[str]) -> None:
@@ -66,14 +69,15 @@ def _bundle(options: BundleOptions) -> None:
         if part in sources:
             raise InputError(f"{path}: a second {part}; {sources[part]} is one already")
         sources[part] = folder
-    fingerprint = write_bundle(options.out, sources, model_card(sources, options.licence))
+    said = Said(options.licence, options.language, options.dataset)
+    fingerprint = write_bundle(options.out, sources, model_pages(options.out.name, sources, said))
     print(f"{options.out}: bundle {fingerprint[:16]} of {', '.join(sources)}")
 
 
 def part_name(folder: Path) -> str:
     """What part of a bundle a model folder is."""
     record = read_model_json(folder)
-    if (kind := record["kind"]) == "stage":
+    if (kind := record["kind"]) == STAGE_KIND:
         return STAGE_PARTS[record["config"]["stage"]["name"]]
     if is_outside(kind):
         part = part_of(load_model(folder), object, str(folder))
@@ -86,18 +90,34 @@ def part_name(folder: Path) -> str:
     return "semantic" if kind == SEMANTIC_KIND else "codec"
 
 
-def model_card(sources: dict[str, Path], licence: str) -> str:
-    """README.md of a bundle: what it is, what it was made from, how to use it, what not to do."""
-    rows, licences = [], [f"Licence of the weights: {licence}"]
-    for part, folder in sorted(sources.items()):
-        record = read_model_json(folder)
-        facts = record["provenance"]
-        rows.append(
-            f"| {part} | {record['kind']} | {facts.get('steps', '')} "
-            f"| {facts.get('data', {}).get('dataset', '')} | {record['fingerprint'][:16]} |"
-        )
-        # Imported from another publisher: the part itself, or the encoder within.
-        for origin in (facts, facts.get("encoder", {}).get("provenance", {})):
-            if "licence" in origin:
-                licences.append(f"Licence of {part}, {origin['model']}: {origin['licence']}")
-    return _MODEL_CARD.format(rows="\n".join(rows), licences="  \n".join(licences))
+def model_pages(name: str, sources: dict[str, Path], said: Said) -> dict[str, str]:
+    """The pages of a bundle of these parts: what they are, were made from, took and reached."""
+    records = {part: read_model_json(folder) for part, folder in sources.items()}
+    runs = {part: folder.parent for part, folder in sources.items() if folder.name == MODEL}
+    measured = {
+        part: _measured(run, records[part])
+        for part, run in runs.items()
+        if (run / MANIFEST).is_file()
+    }
+    return pages(name, records, said, measured)
+
+
+def _measured(run: Path, record: dict[str, Any]) -> Measured:
+    """Of the run that trained a part; hours are those of the steps that it kept."""
+    manifest = json.loads((run / MANIFEST).read_text())
+    devices = manifest["devices"]
+    start = manifest.get("warm_start") or {}
+    before = start["step"] if start.get("is_branch") else 0
+    timing = read_metrics(run / TIMING) if (run / TIMING).is_file() else []
+    took = {x["step"]: x["seconds_per_step"] for x in timing if x.get("seconds_per_step")}
+    steps = [before, *sorted(took)]
+    seconds = sum((step - last) * took[step] for last, step in itertools.pairwise(steps))
+    steps_taken = record["provenance"].get("steps")
+    metrics = read_metrics(run / METRICS) if (run / METRICS).is_file() else []
+    losses = [x.get(f"{HELDOUT}loss") for x in metrics if x["step"] == steps_taken]
+    loss = next((x for x in losses if x is not None), None)
+    return Measured(
+        hours=seconds / 3600 if took else None,
+        devices=f"{devices['count']} x {devices['kind']}",
+        perplexity=math.exp(loss) if loss is not None and record["kind"] == STAGE_KIND else None,
+    )

@@ -15,7 +15,7 @@ from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
 from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 from audiolm_jax.artifacts.storage import at, download, is_remote
 from audiolm_jax.artifacts.writer import only_writer
-from audiolm_jax.cli.bundle import model_card
+from audiolm_jax.cli.bundle import model_pages
 from audiolm_jax.cli.options import parse
 from audiolm_jax.cli.start import introduce
 from audiolm_jax.data.sources import AudioDataConfig
@@ -35,6 +35,7 @@ from audiolm_jax.generation.bundle import (
     read_record,
     write_bundle,
 )
+from audiolm_jax.generation.card import README, UNSTATED, read_card, said_by
 from audiolm_jax.training.config import MeshConfig
 
 _TUNED = """
@@ -71,7 +72,7 @@ class FinetuneOptions:
     """How long and how strongly."""
     mesh: MeshConfig = MeshConfig()
     """Devices and sharding."""
-    licence: str = "not stated"
+    licence: str = UNSTATED
     """Licence and attribution of what is learnt, for the model card."""
 
     @property
@@ -123,8 +124,11 @@ def _finetune(options: FinetuneOptions) -> None:
         if result.step:
             sources[STAGE_PARTS[stage]] = model
         print(f"{STAGE_PARTS[stage]}: {_in_words(result, options.tune.steps)}", flush=True)
-    card = model_card(sources, options.licence) + _tuned_card(options, record, results)
-    fingerprint = write_bundle(options.out, sources, card)
+    _, fields = read_card(folder)  # languages and data sets stay what they are
+    said = dataclasses.replace(said_by(fields or {}), licence=options.licence)
+    pages = model_pages(options.out.name, sources, said)
+    pages[README] += _tuned_card(options, record, results)
+    fingerprint = write_bundle(options.out, sources, pages)
     minutes = (time.monotonic() - began) / 60
     print(f"{options.out}: bundle {fingerprint[:16]}, after {minutes:.1f} min")
     print(f"audiolm continue PROMPT.wav --models {options.out} --out out.wav")
@@ -164,7 +168,7 @@ def _tuned_card(options: FinetuneOptions, record: dict[str, Any], results: dict[
         for part, result in results.items()
     ]
     origins = {part: record["provenance"][part] for part in results}
-    licences = {part: origin.get("licence", "not stated") for part, origin in origins.items()}
+    licences = {part: origin.get("licence", UNSTATED) for part, origin in origins.items()}
     return _TUNED.format(
         origin=record["fingerprint"][:16],
         minutes=seconds / 60,

@@ -40,7 +40,8 @@ class BundleOptions:
     """Which models, and how they are sampled."""
 
     models: Path | None = None
-    """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does; None
+    """Bundle folder, as `audiolm bundle` writes it, or its archive, as `audiolm release` does;
+    where nothing is of that name, OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub. None
     takes models/stories.zip of the repository, small voices of synthetic English, and says so."""
     seed: int = 0
     """Of the (first) sampling, from 0 to 2^64 - 1; the same seed gives the same bytes."""
@@ -144,8 +145,8 @@ def continue_(arguments: Sequence[str]) -> None:
     else:
         assert options.out is not None
         _check_file(options.out, options.prompt)
-        _check_prompt(options.prompt)
         with only_writer(options.out, is_replaced=True):
+            _check_prompt(options.prompt)
             pipeline = options.load()
             pipeline.check(options.seconds)
             prompt = pipeline.take(options.prompt, first_seconds=options.prompt_seconds)
@@ -236,8 +237,8 @@ def revoice(arguments: Sequence[str]) -> None:
     """`audiolm revoice`."""
     options = parse(RevoiceOptions, arguments, "audiolm revoice")
     _check_file(options.out, options.speech)
-    _check_prompt(options.speech)
     with only_writer(options.out, is_replaced=True):
+        _check_prompt(options.speech)
         pipeline = options.load()
         speech = pipeline.take(options.speech, is_whole=True)
         seconds = len(speech.samples) / pipeline.sample_rate_hz

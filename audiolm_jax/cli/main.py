@@ -29,6 +29,8 @@ VERBS = {
     "items": Verb("items:items", "phones to tell apart in an ABX test, from alignments or flite"),
     "bundle": Verb("bundle:bundle", "trained parts into one folder that can be shared"),
     "release": Verb("release:release", "a trained model or a bundle as an archive to publish"),
+    "push": Verb("hub:push", "publish a bundle on the Hugging Face hub"),
+    "pull": Verb("hub:pull", "a bundle of the Hugging Face hub into a folder, verified"),
     "continue": Verb("generate:continue_", "go on from a recording in its own voice"),
     "sample": Verb("generate:sample", "sound from nothing"),
     "revoice": Verb("generate:revoice", "the same words in a sampled voice"),

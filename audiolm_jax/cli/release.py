@@ -20,8 +20,7 @@ from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.bundle import load_bundle
-
-README = "README.md"
+from audiolm_jax.generation.card import LICENSE, README, licence_fields, read_card, with_head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +63,14 @@ def _release_bundle(options: ReleaseOptions) -> None:
     with scratch_folder() as scratch, atomic_path(options.out) as archive:
         folder = scratch / options.out.stem
         download(options.model, folder)
-        card = (folder / README).read_text() if (folder / README).is_file() else ""
-        (folder / README).write_text(f"{card}\nLicence of this archive: {options.licence}\n")
+        card, fields = read_card(folder)
+        stated = f"Licence of this archive: {options.licence}\n"
+        if fields is not None and fields.get("license") == "unknown":
+            fields |= licence_fields({}, options.licence)
+            card = with_head(card, fields)
+            if fields["license"] == "other":
+                (folder / LICENSE).write_text(stated)
+        (folder / README).write_text(f"{card}\n{stated}")
         pack(folder, archive)
     size = options.out.stat().st_size
     print(f"{options.out}: bundle {fingerprint[:16]}, {size:,} bytes")

@@ -1,7 +1,7 @@
 """Bundles: the five trained parts in one folder, checked against each other.
 
     DIR/bundle.json   which parts, their fingerprints, tokens per second, provenance
-    DIR/README.md     model card
+    DIR/README.md     model card; LICENSE and config.json beside it, as hubs want them (card.py)
     DIR/{codec,semantic,semantic_lm,coarse_lm,fine_lm}/   model folders
 
 A codec whose levels are all coarse (as the paper's piano codec) has no `fine_lm`.
@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,9 @@ def stage_model(folder: ModelFolder, where: str, name: str) -> StageModel:
     return StageModel(config, folder)
 
 
-def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
-    """Copies trained parts, by part name, into a bundle; returns the bundle's fingerprint.
+def write_bundle(out: Path, sources: dict[str, Path], pages: Mapping[str, str]) -> str:
+    """Copies trained parts, by part name, into a bundle, with texts by file name beside them;
+    returns the bundle's fingerprint.
 
     A bundle of the same parts is left as it is. A missing part, or a stage that was trained on
     tokens of another tokenizer, is an InputError.
@@ -97,7 +98,8 @@ def write_bundle(out: Path, sources: dict[str, Path], model_card: str) -> str:
     with atomic_path(out) as scratch:
         for part, path in sources.items():
             download(path, scratch / part)
-        write_text(scratch / "README.md", model_card)
+        for name, text in pages.items():
+            write_text(scratch / name, text)
         write_json(scratch / BUNDLE_JSON, record)
     return fingerprint
 
@@ -118,8 +120,8 @@ def is_archive(place: Path) -> bool:
 
 
 @contextlib.contextmanager
-def said_of(place: Path, folder: Path) -> Iterator[None]:
-    """What is wrong in an unpacked folder is said of its archive."""
+def said_of(place: Path | str, folder: Path) -> Iterator[None]:
+    """What is wrong in a folder that was unpacked or fetched is said of where it came from."""
     try:
         yield
     except InputError as error:

@@ -121,15 +121,15 @@ class Places:
 
 def test_a_folder_may_be_called_like_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = described(Places("runs:first", "./runs:first"))
+    told = described(Places("shelf:first", "./shelf:first"))
     assert told["places"] == dict.fromkeys(
-        ("config.directory", "config.source"), str(tmp_path.resolve() / "runs:first")
+        ("config.directory", "config.source"), str(tmp_path.resolve() / "shelf:first")
     )
     assert set(told["code"]) == {"config"}
     with pytest.raises(
-        InputError, match=r"config\.source: runs:first: no module runs; install its"
+        InputError, match=r"config\.source: shelf:first: no module shelf; install its"
     ):
-        described(Places("runs:first", "runs:first"))
+        described(Places("shelf:first", "shelf:first"))
 
 
 def test_members_are_those_of_all_that_a_protocol_extends():

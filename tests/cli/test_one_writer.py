@@ -29,12 +29,14 @@ WRITERS = {
     "import dac": (["dac", "none"], "--out", "model", True),
     "import w2v-bert-2": (["w2v-bert-2", "none"], "--out", "model", True),
     "import hubert": (["hubert", "none"], "--out", "model", True),
+    "pull": (["singer/voices"], "--out", "bundle", True),
     "pack": (["folder"], "--out", "pack", False),
     "prepare": (["folder"], "--out", "clips", False),
     "items flite": (["flite", "none"], "--out", "items", False),
 }
 OTHERS = {"demo", "audit", "plan", "info"}  # they write nothing of their own, or leave it to others
 OTHERS |= {"detect", "serve"}
+OTHERS |= {"push"}  # a commit on another's is refused by the hub
 OTHERS |= {"index"}  # many may write it: each file appears whole, and all say the same
 
 

@@ -24,11 +24,11 @@ def test_a_semantic_stage_goes_with_any_codec(tiny_bundle, tmp_path):
     for name, upstream in heard.items():
         write_stage(tmp_path / f"{name}_lm", stage(name, seconds[name]), upstream)
         sources[f"{name}_lm"] = tmp_path / f"{name}_lm"
-    write_bundle(tmp_path / "bundle", sources, "")
+    write_bundle(tmp_path / "bundle", sources, {})
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.parts["codec"] == codec
     assert bundle.semantic_tokens_per_second == 12.0  # of stage 1
     for name in ("coarse", "fine"):
         with pytest.raises(InputError, match=f"{name}_lm: trained on tokens of codec"):
-            write_bundle(tmp_path / "none", sources | {f"{name}_lm": parts / f"{name}_lm"}, "")
+            write_bundle(tmp_path / "none", sources | {f"{name}_lm": parts / f"{name}_lm"}, {})
     assert not (tmp_path / "none").exists()

@@ -193,14 +193,14 @@ def test_the_image_is_made_of_what_is_there():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", text, re.M)
-    assert {"cpu", "cuda13", "tpu"} <= {name for _, name in stages}
+    assert {"cpu", "cuda13", "tpu", "speak"} <= {name for _, name in stages}
     assert {source for source, _ in stages} <= {
         "python:3.11-slim-bookworm",
         *(name for _, name in stages),
     }
     assert set(re.findall(r"^COPY --from=(\S+) ", text, re.M)) <= {name for _, name in stages}
     extras = ",".join(re.findall(r"'\.\[(.+)\]'", text)).split(",")
-    assert extras == ["data", "eval", "gcs", "s3", "cuda", "tpu"]
+    assert extras == ["serve", "hub", "data", "eval", "gcs", "s3", "cuda", "tpu"]
     assert all(setup.has_option("options.extras_require", extra) for extra in extras)
     copied = {
         word for words in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M) for word in words.split()

@@ -9,8 +9,9 @@ import numpy as np
 from flax import nnx
 
 from audiolm_jax.artifacts.model_folder import load_model, save_model
-from audiolm_jax.cli.bundle import model_card
+from audiolm_jax.cli.bundle import model_pages
 from audiolm_jax.generation.bundle import write_bundle
+from audiolm_jax.generation.card import Said
 from audiolm_jax.lm import decoder
 from audiolm_jax.lm.config import KIND, DecoderConfig, StageModelConfig
 from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
@@ -142,7 +143,7 @@ def write_tiny_bundle(
         options = {"deduplicate": name not in timed, "semantic_condition": semantic_condition}
         write_stage(parts / f"{name}_lm", stage(name, crop, **options), upstream)
         sources[f"{name}_lm"] = parts / f"{name}_lm"
-    write_bundle(root / "bundle", sources, model_card(sources, "none"))
+    write_bundle(root / "bundle", sources, model_pages("bundle", sources, Said("none")))
     return root / "bundle"
 
 

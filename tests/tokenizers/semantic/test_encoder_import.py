@@ -16,9 +16,10 @@ from support.encoder_files import (
 )
 
 from audiolm_jax.artifacts.model_folder import load_model
-from audiolm_jax.cli.bundle import model_card, part_name
+from audiolm_jax.cli.bundle import model_pages, part_name
 from audiolm_jax.cli.main import main
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.card import Said
 from audiolm_jax.tokenizers.semantic.hubert.reader import read_hubert
 from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder, load_semantic_tokenizer
 from audiolm_jax.tokenizers.semantic.w2v_bert2.reader import read_w2v_bert2
@@ -193,7 +194,8 @@ def test_with_kmeans_it_is_a_semantic_tokenizer(folders, kmeans, tmp_path, capsy
     provenance = load_model(tmp_path / "out", "semantic").provenance
     assert "fairseq publishes its own as MIT" in provenance["licence"]
     assert provenance["encoder"]["provenance"]["model"] == "HuBERT"
-    card = model_card({part_name(tmp_path / "out"): tmp_path / "out"}, "none")
+    sources = {part_name(tmp_path / "out"): tmp_path / "out"}
+    card = model_pages("bundle", sources, Said("none"))["README.md"]
     assert "Licence of semantic, k-means: not stated in the file; fairseq publishes" in card
     assert "Licence of semantic, HuBERT: not stated beside the weights; facebook/hubert-*" in card
 
