@@ -19,6 +19,8 @@ KINDS = {
         "experiments.codec:CodecExperiment",
         "experiments.encoder:EncoderExperiment",
         "experiments.kmeans:KmeansExperiment",
+        "experiments.residual:ResidualExperiment",
+        "experiments.vocoder:VocoderExperiment",
         "experiments.stage:StageExperiment",
         "experiments.classifier:ClassifierExperiment",
         "experiments.detector:DetectorExperiment",
