@@ -24,6 +24,7 @@ KINDS = {
         "experiments.stage:StageExperiment",
         "experiments.classifier:ClassifierExperiment",
         "experiments.detector:DetectorExperiment",
+        "experiments.bundle:BundleExperiment",
     ),
     "tokenize": ("experiments.tokens:TokenizeExperiment",),
     "evaluate": (

@@ -11,11 +11,11 @@ from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig
 
 
 def experiment() -> ResidualExperiment:
-    """Of the layer that the units are of; on 40 minutes."""
+    """Of the layer that the units are of; on 20 minutes."""
     return ResidualExperiment(
         directory=f"{RUNS}/residual",
         data=DATA,
         encoder=SEMANTIC,
-        kmeans=KmeansConfig(clusters=CLUSTERS, layer="masked_4", iterations=5, max_frames=60_000),
+        kmeans=KmeansConfig(clusters=CLUSTERS, layer="masked_4", iterations=5, max_frames=30_000),
         levels=24,
     )

@@ -13,7 +13,7 @@ from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.experiments.vocoder import VocoderExperiment
 from audiolm_jax.tokenizers.acoustic.soundstream.config import QuantizerConfig, SoundStreamConfig
 
-STEPS = 1_500
+STEPS = 400
 
 
 def experiment() -> VocoderExperiment:
@@ -34,7 +34,10 @@ def experiment() -> VocoderExperiment:
             frame_rate=frame_rate,
         ),
         train=dataclasses.replace(
-            codec.train, losses=losses, discriminator_start_step=STEPS * 3 // 4
+            codec.train,
+            losses=losses,
+            discriminator_start_step=STEPS * 3 // 4,
+            generator_ema_decay=0.98,  # the codec's would remember the first steps
         ),
         optimizer=dataclasses.replace(codec.optimizer, total_steps=STEPS),
         discriminator_optimizer=dataclasses.replace(
@@ -44,9 +47,9 @@ def experiment() -> VocoderExperiment:
             codec.loop,
             steps=STEPS,
             log_every=20,
-            evaluate_every=250,
-            heldout_batches=4,
-            checkpoint_every=100,
+            evaluate_every=100,
+            heldout_batches=2,
+            checkpoint_every=50,
             reference=None,
         ),
     )
