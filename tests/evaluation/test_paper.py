@@ -120,6 +120,94 @@ def test_a_kill_loses_no_finished_task(folder):
     assert (folder / "runs" / "log").read_text().split()[3:] == ["second"]
 
 
+ITEMS = """
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.evaluation.lifecycle import Evaluation
+
+@dataclasses.dataclass(frozen=True)
+class Task(Evaluation):
+    page: ClassVar[str] = "table.md"
+    record: ClassVar[str] = "report.json"
+    directory: str
+
+    def facts(self):
+        self.moment()
+        return {}
+
+    def data_facts(self):
+        return {}
+
+    def moment(self):
+        left = Path(self.directory).parent / "left"
+        if left.exists():
+            number = int(left.read_text()) - 1
+            left.write_text(str(number))
+            if number == 0:
+                raise KeyboardInterrupt
+
+    def measure(self, facts):
+        self.moment()
+        for item in range(3):
+            path = Path(self.directory) / "sounds" / str(item)
+            if not path.exists():
+                self.moment()
+                with (Path(self.directory).parent / "made").open("a") as log:
+                    log.write(f"{Path(self.directory).name}{item} ")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, str(item))
+        self.moment()
+        write_text(Path(self.directory) / self.page, "made")
+        means = {"wer": {"mean": MEAN, "low": 1.0, "high": 9.0, "clips": 7}}
+        return {"data": {}, "rows": [{"system": "codec", "means": means}]}
+
+def experiment():
+    return Task(DIRECTORY)
+"""
+
+
+def test_kills_at_any_moment_change_no_table_and_nothing_is_made_twice(tmp_path):
+    """Two tasks of three sounds each, stopped at every moment there is, each run from where the
+    one before ended."""
+    folders = {}
+    for run in ("whole", "killed"):
+        folder = tmp_path / run
+        (folder / "runs").mkdir(parents=True)
+        for number, name in enumerate(("first", "second")):
+            text = ITEMS.replace("MEAN", str(2.5 + number)).replace(
+                "DIRECTORY", repr(str(folder / "runs" / name))
+            )
+            (folder / f"{name}.py").write_text(text)
+        folders[run] = folder
+    experiment(folders["whole"]).run()
+    left, kills = folders["killed"] / "runs" / "left", 0
+    while True:
+        left.write_text(str(1 + kills % 7))
+        try:
+            experiment(folders["killed"]).run()
+            break
+        except KeyboardInterrupt:
+            kills += 1
+            assert kills < 100
+    assert kills >= 5
+    made = [(folder / "runs" / "made").read_text().split() for folder in folders.values()]
+    assert made[0] == made[1] == [f"{x}{item}" for x in ("first", "second") for item in range(3)]
+    tables = []
+    for folder in folders.values():
+        tables.append((folder / "runs/paper/paper.csv").read_bytes())
+        text = (folder / "runs/paper/paper.md").read_text()
+        tables[-1] += text[: text.index("## Time of each task")].encode()
+        rows = json.loads((folder / "runs/paper/paper.json").read_text())["rows"]
+        tables[-1] += json.dumps(rows).encode()
+    assert tables[0] == tables[1]
+    assert set(json.loads((folders["killed"] / "runs/paper/costs.json").read_text())) == {
+        "first",
+        "second",
+    }
+
+
 @pytest.mark.parametrize(
     ("figure", "message"),
     [

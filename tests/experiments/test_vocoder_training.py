@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.tiny_models import CLUSTERS, CODEC, KMEANS, voice, write_codec, write_semantic
 
-from audiolm_jax.artifacts.model_folder import read_model_json
+from audiolm_jax.artifacts.model_folder import read_model_json, save_model
 from audiolm_jax.artifacts.run_folder import fingerprint_of
 from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
@@ -39,6 +39,8 @@ TRAIN = SoundStreamTrainConfig(
     ),
     discriminator_start_step=5,
 )
+
+QUICK = {"xla_backend_optimization_level": 0}  # speed is no concern here
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,7 @@ def test_batches_come_with_the_vectors_of_the_tokens(root):
     assert own.filled(batches[0]) == (1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_and_is_saved_with_its_tokens(root):
     own = experiment(root, samples=1)
     folder = own.run()
@@ -112,15 +115,31 @@ def test_a_decoder_learns_and_is_saved_with_its_tokens(root):
     vocoder, clip = load_codec(folder), voice(1.0, 130, 5)
     tokens = vocoder.encode(AudioBatch.from_clips([clip]))
     assert np.abs(vocoder.decode(tokens).samples).max() > 1e-3
+    assert own.model_flops() > 0
     assert own.run() == folder  # finished
     assert own.is_finished()
     assert not dataclasses.replace(own, crop_seconds=0.9).is_finished()
 
 
-def test_only_the_decoder_is_trained(root):
-    params = jax.eval_shape(experiment(root).program().init, jax.random.key(0)).params
-    assert set(params["generator"]) == {"decoder"}
-    assert experiment(root).model_flops() > 0
+def test_what_is_exported_sounds_as_it_was_evaluated(root, tmp_path):
+    """Without a step: the decoder alone is made, and its folder decodes as the trainer hears."""
+    own = experiment(root)
+    program = own.program()
+    state = jax.jit(program.init, compiler_options=QUICK)(jax.random.key(0))
+    assert set(state.params["generator"]) == {"decoder"}
+    batch = next(iter(own.open_data().heldout()))
+    heard = np.asarray(jax.jit(own.hear(), compiler_options=QUICK)(state, batch))
+    config, arrays = own.packed(program.export(state))
+    save_model(tmp_path / "model", own.kind, config, arrays, {})
+    vocoder = load_codec(tmp_path / "model")
+    made = vocoder.decode(vocoder.encode(batch.audio)).samples
+    size = batch.audio.samples.shape[1]
+    for row, samples, length in zip(made[:, :size], heard, batch.audio.lengths, strict=True):
+        np.testing.assert_allclose(row[:length], np.clip(samples[:length], -1, 1), atol=3e-5)
+        assert not samples[length:].any()
+    sums = jax.jit(program.evaluate, compiler_options=QUICK)(state, batch)
+    assert set(sums.totals) == {"spectral_loss", "si_sdr_db"}
+    assert sums.counts["si_sdr_db"] == (batch.audio.lengths > 0).sum()
 
 
 def test_levels_are_fitted_and_decoded(root):
