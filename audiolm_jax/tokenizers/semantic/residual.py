@@ -102,7 +102,7 @@ class ResidualTokenizer:
         """Sum of the code vectors of the levels given, the first of all, in units of the features'
         deviation."""
         levels = range(codes.shape[1])
-        return np.sum([self._codebooks[i][codes[:, i]] for i in levels], axis=0, dtype=np.float32)
+        return functools.reduce(np.add, (self._codebooks[i][codes[:, i]] for i in levels))
 
     def _read_quantizer(self, folder: ModelFolder, where: str) -> tuple[np.ndarray, ...]:
         width = self._width
@@ -124,7 +124,7 @@ def residual_codes(
     """The nearest code of each level to what the levels before left over, int32; ties go to the
     lower."""
 
-    def level(residual_NxD: Array, vectors_KxD: Array) -> tuple[Array, Array]:
+    def level(residual_NxD: jax.Array, vectors_KxD: jax.Array) -> tuple[jax.Array, jax.Array]:
         distances = jnp.asarray(squared_distances(residual_NxD, vectors_KxD))
         codes_N = jnp.argmin(distances, axis=1).astype(jnp.int32)
         return residual_NxD - vectors_KxD[codes_N], codes_N

@@ -73,6 +73,7 @@ class _Trainer(GanTrainer):
 
     def _pass(self, params: nnx.State, inputs: Inputs) -> Float[Array, "b s"]:
         model: DecoderAlone = nnx.merge(self._generator, params)
+        assert inputs.vectors is not None  # of `prepare`
         hop = self.model.hop_samples
         valid_BxT = valid_frames(-(-inputs.lengths // hop), inputs.vectors.shape[1])
         vectors = jnp.where(valid_BxT[:, :, None], inputs.vectors, 0)
