@@ -3,12 +3,15 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.pairs.cloze import SETS
 from audiolm_jax.evaluation.paper.experiment import PaperExperiment, Row
 from audiolm_jax.evaluation.paper.figures import Figure, find_figure
+from audiolm_jax.experiments.load import load_experiment
 
 TASK = """
 import dataclasses
@@ -243,3 +246,46 @@ def test_entries_of_lists_go_by_their_names(tmp_path):
     }
     assert find_figure(record, "rows / agreement / accuracy", tmp_path) == Figure(0.6)
     assert find_figure(record, "rows / light / kbps", tmp_path) == Figure(6.0)
+
+
+def test_rows_of_the_stories_are_those_that_their_tasks_write():
+    """By the names that configs give to features, codecs and kinds of pairs."""
+    folder = Path("configs/stories")
+    paper = load_experiment(folder / "paper.py")
+    tasks = {name: load_experiment(Path(place)) for name, place in paper.tasks}
+    names = {}
+    for task in ("abx", "abx_residual"):
+        names[task] = {
+            f"{x.name}, centroids"
+            if x.source == "semantic"
+            else f"{x.name}, vectors of {x.levels or (24 if x.name == 'residual' else 12)} levels"
+            for x in tasks[task].features
+        }
+    names["evaluate_tokens"] = {"units, 1 level", "residual, 24 levels", "codec, 12 levels"}
+    names["evaluate_tokens"] |= {f"codec, {n} levels" for n in tasks["evaluate_tokens"].levels}
+    names["cloze"] = set(SETS.values())
+    for task, expected in names.items():
+        found = {row.figure.split(" / ")[1] for row in paper.rows if row.task == task}
+        assert found == expected, task
+    assert [label for label, _ in tasks["evaluate_tokens"].codecs] == ["units", "residual", "codec"]
+    assert tasks["vocoder_residual"].model.levels == tasks["residual"].levels == 24
+    order = list(tasks)
+    for before, after in (
+        ("vocoder_units", "evaluate_tokens"),
+        ("residual", "vocoder_residual"),
+        ("vocoder_residual", "abx_residual"),
+        ("vocoder_residual", "evaluate_tokens"),
+        ("detector", "evaluate_detector"),
+        ("world", "evaluate_speakers"),
+    ):
+        assert order.index(before) < order.index(after)
+    ablation = load_experiment(folder / "ablation.py")
+    assert [name for name, _ in ablation.tasks][-3:] == [
+        "coarse_alone",
+        "bundle_alone",
+        "world_alone",
+    ]
+    full, alone = (load_experiment(folder / f"{name}.py") for name in ("world", "world_alone"))
+    same = ("data", "prompts", "prompt_seconds", "continuation_seconds", "seeds", "generation")
+    assert all(getattr(full, name) == getattr(alone, name) for name in same)
+    assert 0.6 in full.temperatures
