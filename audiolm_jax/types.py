@@ -54,6 +54,13 @@ class LabelledBatch(NamedTuple):
     labels: Array  # int32 [b] in [0, classes); of an item of length 0 it means nothing
 
 
+class VectorBatch(NamedTuple):
+    """Audio with the vectors of frozen tokens that a decoder shall make it of."""
+
+    audio: AudioBatch
+    vectors: Array  # float32 [b, t, d], one for each started hop; beyond the lengths anything
+
+
 class AcousticTokens(NamedTuple):
     """Codes of a residual quantizer (AudioLM section III-B: Y, 50 Hz, Q levels of N codes)."""
 

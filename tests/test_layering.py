@@ -16,6 +16,7 @@ LAYERS = [
     {"training"},
     {"tokenizers.foreign", "seqio_tasks"},
     {"tokenizers.acoustic", "tokenizers.semantic", "lm", "classifiers"},
+    {"tokenizers.vocoder"},
     {"generation"},
     {"experiments.base"},
     {"evaluation.lifecycle", "evaluation.measures"},

@@ -17,7 +17,6 @@ from audiolm_jax.training.config import OptimizerConfig
 if TYPE_CHECKING:
     from audiolm_jax.training.metrics import MetricsWriter
     from audiolm_jax.training.state import TrainProgram, TrainState
-    from audiolm_jax.types import AudioBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,9 +95,10 @@ class CodecExperiment(AudioExperiment):
         grouped = dataclasses.replace(self.train.discriminators, grouped_convolution="grouped")
         train = dataclasses.replace(self.train, discriminators=grouped)
         plain = dataclasses.replace(self, train=train)
-        return super(CodecExperiment, plain).model_flops() - self._kmeans_flops()
+        return super(CodecExperiment, plain).model_flops() - self.kmeans_flops()
 
-    def _kmeans_flops(self) -> float:
+    def kmeans_flops(self) -> float:
+        """Of the first step alone."""
         import jax
         import jax.numpy as jnp
 
@@ -125,29 +125,34 @@ class CodecExperiment(AudioExperiment):
         if not self.samples:
             return data
         first = next(iter(data.heldout()))
-        audio = first if self.noise is None else first.clean
-        return dataclasses.replace(data, on_evaluate=self._write_samples(audio))
+        return self.with_samples(data, first if self.noise is None else first.clean)
 
-    def _write_samples(
-        self, batch: "AudioBatch"
-    ) -> "Callable[[int, TrainState, MetricsWriter], None]":
-        """Writes the first held-out crops after the codec, and once as they were recorded."""
+    def hear(self) -> "Callable[[TrainState, Any], Any]":
+        """(state, batch) -> the batch as it sounds, [b, s]."""
+        from audiolm_jax.tokenizers.acoustic.soundstream.train import roundtrip
+
+        return roundtrip(self.model, self.train)
+
+    def with_samples(self, data: TrainingData, batch: Any) -> TrainingData:
+        """Has each evaluation write the first of a batch as they sound then, and once as they were
+        recorded."""
         import jax
         import numpy as np
 
-        from audiolm_jax.tokenizers.acoustic.soundstream.train import roundtrip
         from audiolm_jax.training.mesh import gather, make_mesh, replicated, to_global
+        from audiolm_jax.types import AudioBatch
 
         mesh = make_mesh(self.mesh)
-        decode = jax.jit(roundtrip(self.model, self.train), out_shardings=replicated(mesh))
+        decode = jax.jit(self.hear(), out_shardings=replicated(mesh))
         rate_hz = self.model.sample_rate_hz
         are_originals_written = False
 
         def on_evaluate(step: int, state: "TrainState", writer: "MetricsWriter") -> None:
             nonlocal are_originals_written
             placed = to_global(batch, mesh)
+            audio = placed if isinstance(placed, AudioBatch) else placed.audio
             decoded, recorded, lengths = jax.device_get(
-                (decode(state, placed), *gather((placed.samples, placed.lengths)))
+                (decode(state, placed), *gather((audio.samples, audio.lengths)))
             )
             for row in range(self.samples):
                 if size := int(lengths[row]):
@@ -157,4 +162,4 @@ class CodecExperiment(AudioExperiment):
                         writer.write_audio(0, f"recorded_{row}", recorded[row, :size], rate_hz)
             are_originals_written = True
 
-        return on_evaluate
+        return dataclasses.replace(data, on_evaluate=on_evaluate)

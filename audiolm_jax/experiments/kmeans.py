@@ -19,7 +19,11 @@ from audiolm_jax.tokenizers.semantic.window_config import WindowConfig
 from audiolm_jax.training.config import MeshConfig
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from audiolm_jax.data.index import ClipIndex
+    from audiolm_jax.tokenizers.semantic.kmeans.blocks import Frames
+    from audiolm_jax.training.preemption import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +82,9 @@ class KmeansExperiment(TrainedExperiment):
             choose_clips,
             store_features,
         )
-        from audiolm_jax.tokenizers.semantic.kmeans.fit import STATE, fit_kmeans
+        from audiolm_jax.tokenizers.semantic.kmeans.fit import STATE
         from audiolm_jax.tokenizers.semantic.stretches import check_phases
-        from audiolm_jax.tokenizers.semantic.tokenizer import (
-            load_frame_encoder,
-            save_semantic_tokenizer,
-        )
+        from audiolm_jax.tokenizers.semantic.tokenizer import load_frame_encoder
         from audiolm_jax.training.distributed import from_first_host, is_first_host
         from audiolm_jax.training.full_disk import name_full_disk
         from audiolm_jax.training.manifest import claim_run
@@ -114,29 +115,36 @@ class KmeansExperiment(TrainedExperiment):
                 features, index, choice, encoders, config.layer, self.window, self.batch_size,
                 blocks, stop,
             )  # fmt: skip
-            result = fit_kmeans(frames, config, mesh, directory, stop)
+            result = self.fit_frames(frames, mesh, stop)
             inertia = [float(x) for x in result.inertia]
-            logger.info(
-                f"k-means: {len(frames)} frames, {len(result.counts)} clusters, inertia "
-                f"{inertia[0]:.3f} to {inertia[-1]:.3f} in {len(inertia)} passes"
-            )
             provenance = provenance_of(manifest, used=choice.facts, inertia=inertia)
             from_first_host(
-                lambda: save_semantic_tokenizer(
-                    directory / MODEL,
-                    encoder_folder,
-                    config.layer,
-                    result,
-                    provenance,
-                    self.window,
-                    self.phases,
-                )
+                lambda: self.save(directory / MODEL, encoder_folder, result, provenance)
             )
             # What the model folder was made of; it is written again if the model is deleted.
             if is_first_host():
                 (directory / STATE).unlink()
             # Of a folder that hosts share they take what is left from under each other.
             remove_tree(features, may_vanish=jax.process_count() > 1)
+
+    def fit_frames(self, frames: "Frames", mesh: "Mesh | None", stop: "StopRequest") -> Any:
+        """What is fitted to the features, with its `inertia`; keeps its state in the directory."""
+        from audiolm_jax.tokenizers.semantic.kmeans.fit import fit_kmeans
+
+        result = fit_kmeans(frames, self.kmeans, mesh, at(self.directory), stop)
+        logger.info(
+            f"k-means: {len(frames)} frames, {len(result.counts)} clusters, inertia "
+            f"{result.inertia[0]:.3f} to {result.inertia[-1]:.3f} in {len(result.inertia)} passes"
+        )
+        return result
+
+    def save(self, folder: Path, encoder: Path, result: Any, provenance: dict[str, Any]) -> None:
+        """Writes the tokenizer of an encoder's model folder and what was fitted."""
+        from audiolm_jax.tokenizers.semantic.tokenizer import save_semantic_tokenizer
+
+        save_semantic_tokenizer(
+            folder, encoder, self.kmeans.layer, result, provenance, self.window, self.phases
+        )
 
 
 def _place_of_features(directory: Path) -> contextlib.AbstractContextManager[Path]:

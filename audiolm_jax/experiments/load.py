@@ -27,9 +27,12 @@ KINDS = {
         "experiments.codec:CodecExperiment",
         "experiments.encoder:EncoderExperiment",
         "experiments.kmeans:KmeansExperiment",
+        "experiments.residual:ResidualExperiment",
+        "experiments.vocoder:VocoderExperiment",
         "experiments.stage:StageExperiment",
         "experiments.classifier:ClassifierExperiment",
         "experiments.detector:DetectorExperiment",
+        "experiments.bundle:BundleExperiment",
     ),
     "tokenize": ("experiments.tokens:TokenizeExperiment",),
     "evaluate": (

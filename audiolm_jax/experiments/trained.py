@@ -194,6 +194,11 @@ class StepExperiment(TrainedExperiment):
     def open_data(self) -> TrainingData:
         """Opens what the run learns from; InputError if it does not fit the model."""
 
+    def packed(self, arrays: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+        """Config and arrays of the model folder that the arrays of `program` go to; they are asked
+        for as `save_model` does, and names that are added come behind all of them."""
+        return self.model, arrays
+
     def data_facts(self) -> dict[str, Any]:
         """As `open_data` gives them."""
         return self.open_data().facts
@@ -251,8 +256,10 @@ class StepExperiment(TrainedExperiment):
         with name_full_disk(directory):
             arrays = program.export(state)
             del state  # what is not exported takes no memory meanwhile
-            model = (directory / MODEL, self.kind, self.model)
-            save_on_first_host(arrays, lambda whole: save_model(*model, whole, provenance))
+            model = (directory / MODEL, self.kind)
+            save_on_first_host(
+                arrays, lambda whole: save_model(*model, *self.packed(whole), provenance)
+            )
 
     def _start(self) -> "tuple[WarmStart | Branch | None, dict[str, Any] | None]":
         """Where to start from, read once, and what the manifest says of it."""

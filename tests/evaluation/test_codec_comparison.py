@@ -267,6 +267,15 @@ def test_a_folder_without_a_recognizer_is_named(tmp_path):
         Recognizer(tmp_path, "en")
 
 
+def test_a_folder_that_holds_something_else_gets_one_line(tmp_path):
+    pytest.importorskip("faster_whisper")
+    for name in ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin"):
+        (tmp_path / name).write_text("nothing of the kind")
+    with pytest.raises(InputError, match=r"--asr.model .*cannot be loaded: ") as error:
+        Recognizer(tmp_path, "en")
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_edits_of_words_and_characters():
     errors = count_errors("please leave a message", "please leaf the long message")
     assert (errors.words, errors.word_errors) == (4, 3)

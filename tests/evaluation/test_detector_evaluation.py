@@ -146,6 +146,32 @@ def test_each_condition_is_heard_as_it_disturbs(tmp_path):
             assert heard[place] == hear(disturbed).log_odds
 
 
+@pytest.mark.parametrize(
+    ("kinds", "rate_hz", "message"),
+    [
+        (("real", "generated"), 8000, r"--data\.sample-rate-hz = 8000: the detector hears 16000"),
+        (("real", "real"), RATE, r"nothing in it is of kind 'generated'"),
+        (("generated", "generated"), RATE, r"nothing in it is of kind 'real'"),
+        (("real", "fake"), RATE, r"holds kind 'fake', expected real, generated"),
+    ],
+)
+def test_what_cannot_be_judged_gets_one_line(tmp_path, kinds, rate_hz, message):
+    (tmp_path / "sound").mkdir()
+    lines = ["path\tkind"]
+    for number, kind in enumerate(kinds):
+        write_wav(tmp_path / f"sound/{number}.wav", voice(1.5, 100 + 20 * number), RATE, None)
+        lines.append(f"{number}.wav\t{kind}")
+    (tmp_path / "sound/metadata.tsv").write_text("\n".join(lines) + "\n")
+    write_detector(tmp_path / "model")
+    data = AudioDataConfig(str(tmp_path / "sound"), heldout_percent=0, sample_rate_hz=rate_hz)
+    out = tmp_path / "out"
+    evaluation = DetectorEvaluateExperiment(str(out), str(tmp_path / "model"), data)
+    with pytest.raises(InputError, match=message) as error:
+        evaluation.run()
+    assert len(str(error.value).splitlines()) == 1
+    assert not list(out.glob("*.[mj]*"))  # neither table nor record
+
+
 def test_verdicts_by_hand():
     odds, labels = np.array([-3.0, -1.0, 0.5, 2.0, 1.0, -0.5]), np.array([0, 0, 0, 0, 1, 1])
     found = verdicts("x", odds, labels, 1.5, 0)

@@ -237,6 +237,7 @@ def test_bad_input_gets_one_line(folder, changes, message):
         (None, "codec: expected report.json or detector.json of an evaluation; run it first"),
         ("{", "report.json: of an older version or damaged"),
         ('{"rows": []}', "report.json: says nothing of single clips"),
+        ('{"clips": []}', "report.json: measured nothing of any clip; there are no groups"),
         ('{"clips": [{"clip": 1}]}', "report.json: of an older version or damaged"),
         ('{"every_ending": [], "of": {}}', "report.json: of an older version or damaged"),
         (

@@ -3,12 +3,15 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.pairs.cloze import SETS
 from audiolm_jax.evaluation.paper.experiment import PaperExperiment, Row
 from audiolm_jax.evaluation.paper.figures import Figure, find_figure
+from audiolm_jax.experiments.load import load_experiment
 
 TASK = """
 import dataclasses
@@ -120,6 +123,94 @@ def test_a_kill_loses_no_finished_task(folder):
     assert (folder / "runs" / "log").read_text().split()[3:] == ["second"]
 
 
+ITEMS = """
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+from audiolm_jax.artifacts.atomic import write_text
+from audiolm_jax.evaluation.lifecycle import Evaluation
+
+@dataclasses.dataclass(frozen=True)
+class Task(Evaluation):
+    page: ClassVar[str] = "table.md"
+    record: ClassVar[str] = "report.json"
+    directory: str
+
+    def facts(self):
+        self.moment()
+        return {}
+
+    def data_facts(self):
+        return {}
+
+    def moment(self):
+        left = Path(self.directory).parent / "left"
+        if left.exists():
+            number = int(left.read_text()) - 1
+            left.write_text(str(number))
+            if number == 0:
+                raise KeyboardInterrupt
+
+    def measure(self, facts):
+        self.moment()
+        for item in range(3):
+            path = Path(self.directory) / "sounds" / str(item)
+            if not path.exists():
+                self.moment()
+                with (Path(self.directory).parent / "made").open("a") as log:
+                    log.write(f"{Path(self.directory).name}{item} ")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, str(item))
+        self.moment()
+        write_text(Path(self.directory) / self.page, "made")
+        means = {"wer": {"mean": MEAN, "low": 1.0, "high": 9.0, "clips": 7}}
+        return {"data": {}, "rows": [{"system": "codec", "means": means}]}
+
+def experiment():
+    return Task(DIRECTORY)
+"""
+
+
+def test_kills_at_any_moment_change_no_table_and_nothing_is_made_twice(tmp_path):
+    """Two tasks of three sounds each, stopped at every moment there is, each run from where the
+    one before ended."""
+    folders = {}
+    for run in ("whole", "killed"):
+        folder = tmp_path / run
+        (folder / "runs").mkdir(parents=True)
+        for number, name in enumerate(("first", "second")):
+            text = ITEMS.replace("MEAN", str(2.5 + number)).replace(
+                "DIRECTORY", repr(str(folder / "runs" / name))
+            )
+            (folder / f"{name}.py").write_text(text)
+        folders[run] = folder
+    experiment(folders["whole"]).run()
+    left, kills = folders["killed"] / "runs" / "left", 0
+    while True:
+        left.write_text(str(1 + kills % 7))
+        try:
+            experiment(folders["killed"]).run()
+            break
+        except KeyboardInterrupt:
+            kills += 1
+            assert kills < 100
+    assert kills >= 5
+    made = [(folder / "runs" / "made").read_text().split() for folder in folders.values()]
+    assert made[0] == made[1] == [f"{x}{item}" for x in ("first", "second") for item in range(3)]
+    tables = []
+    for folder in folders.values():
+        tables.append((folder / "runs/paper/paper.csv").read_bytes())
+        text = (folder / "runs/paper/paper.md").read_text()
+        tables[-1] += text[: text.index("## Time of each task")].encode()
+        rows = json.loads((folder / "runs/paper/paper.json").read_text())["rows"]
+        tables[-1] += json.dumps(rows).encode()
+    assert tables[0] == tables[1]
+    assert set(json.loads((folders["killed"] / "runs/paper/costs.json").read_text())) == {
+        "first",
+        "second",
+    }
+
+
 @pytest.mark.parametrize(
     ("figure", "message"),
     [
@@ -155,3 +246,46 @@ def test_entries_of_lists_go_by_their_names(tmp_path):
     }
     assert find_figure(record, "rows / agreement / accuracy", tmp_path) == Figure(0.6)
     assert find_figure(record, "rows / light / kbps", tmp_path) == Figure(6.0)
+
+
+def test_rows_of_the_stories_are_those_that_their_tasks_write():
+    """By the names that configs give to features, codecs and kinds of pairs."""
+    folder = Path("configs/stories")
+    paper = load_experiment(folder / "paper.py")
+    tasks = {name: load_experiment(Path(place)) for name, place in paper.tasks}
+    names = {}
+    for task in ("abx", "abx_residual"):
+        names[task] = {
+            f"{x.name}, centroids"
+            if x.source == "semantic"
+            else f"{x.name}, vectors of {x.levels or (24 if x.name == 'residual' else 12)} levels"
+            for x in tasks[task].features
+        }
+    names["evaluate_tokens"] = {"units, 1 level", "residual, 24 levels", "codec, 12 levels"}
+    names["evaluate_tokens"] |= {f"codec, {n} levels" for n in tasks["evaluate_tokens"].levels}
+    names["cloze"] = set(SETS.values())
+    for task, expected in names.items():
+        found = {row.figure.split(" / ")[1] for row in paper.rows if row.task == task}
+        assert found == expected, task
+    assert [label for label, _ in tasks["evaluate_tokens"].codecs] == ["units", "residual", "codec"]
+    assert tasks["vocoder_residual"].model.levels == tasks["residual"].levels == 24
+    order = list(tasks)
+    for before, after in (
+        ("vocoder_units", "evaluate_tokens"),
+        ("residual", "vocoder_residual"),
+        ("vocoder_residual", "abx_residual"),
+        ("vocoder_residual", "evaluate_tokens"),
+        ("detector", "evaluate_detector"),
+        ("world", "evaluate_speakers"),
+    ):
+        assert order.index(before) < order.index(after)
+    ablation = load_experiment(folder / "ablation.py")
+    assert [name for name, _ in ablation.tasks][-3:] == [
+        "coarse_alone",
+        "bundle_alone",
+        "world_alone",
+    ]
+    full, alone = (load_experiment(folder / f"{name}.py") for name in ("world", "world_alone"))
+    same = ("data", "prompts", "prompt_seconds", "continuation_seconds", "seeds", "generation")
+    assert all(getattr(full, name) == getattr(alone, name) for name in same)
+    assert 0.6 in full.temperatures

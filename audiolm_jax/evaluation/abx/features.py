@@ -18,12 +18,12 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.abx.config import FeatureConfig
 from audiolm_jax.evaluation.abx.segments import FrameFeatures
 from audiolm_jax.evaluation.measures.spectra import short_time_spectrum
-from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
 from audiolm_jax.tokenizers.semantic.tokenizer import (
     KIND,
     load_frame_encoder,
     load_kmeans_tokenizer,
 )
+from audiolm_jax.tokenizers.vocoder.codec import load_codec
 from audiolm_jax.types import Array, AudioBatch, FrameEncoder, SemanticTokenizer
 
 MFCC_RATE_HZ = 16_000
@@ -130,7 +130,7 @@ def _semantic(
 def _codec(
     config: FeatureConfig, recordings: Mapping[str, Path], batch_size: int
 ) -> dict[str, FrameFeatures]:
-    codec = load_acoustic_tokenizer(model_folder(config.model))
+    codec = load_codec(model_folder(config.model))
     levels = codec.levels if config.levels is None else config.levels
     if not 1 <= levels <= codec.levels:
         name = f"features {config.name!r}"

@@ -13,7 +13,7 @@ from audiolm_jax.evaluation.codecs.opus import Resynthesis, fit_length, opus_rou
 from audiolm_jax.evaluation.measures.codec import round_trip
 from audiolm_jax.evaluation.measures.histograms import codebook_use
 from audiolm_jax.evaluation.measures.quality import RATE_HZ
-from audiolm_jax.tokenizers.acoustic.load import load_acoustic_tokenizer
+from audiolm_jax.tokenizers.vocoder.codec import load_codec
 from audiolm_jax.types import AcousticTokenizer
 
 
@@ -71,7 +71,4 @@ System = CodecSystem | OpusSystem
 
 def load_codecs(codecs: Sequence[tuple[str, str]], levels: Sequence[int]) -> list[CodecSystem]:
     """Codecs by (label, run directory or model folder)."""
-    return [
-        CodecSystem(label, load_acoustic_tokenizer(model_folder(path)), levels)
-        for label, path in codecs
-    ]
+    return [CodecSystem(label, load_codec(model_folder(path)), levels) for label, path in codecs]

@@ -137,18 +137,19 @@ class DetectorEvaluateExperiment(Evaluation):
 
 def _labels(index: "ClipIndex") -> Any:
     """0 real, 1 generated, 2 original; InputError unless both of the first are there."""
-    from audiolm_jax.data.labelled import read_labels
+    import numpy as np
 
-    labels = read_labels(index, "kind")
-    if strange := set(labels.classes) - set(_CLASSES):
+    from audiolm_jax.data.labelled import entries_of, read_labels
+
+    there = {*entries_of(index, "kind")} - {""}
+    if strange := there - {*_CLASSES}:
         raise InputError(
             f"{index.config.source}: holds kind {min(strange)!r}, expected {', '.join(_CLASSES)}"
         )
     for name in (REAL, GENERATED):
-        if name not in labels.classes:
+        if name not in there:
             raise InputError(f"{index.config.source}: nothing in it is of kind {name!r}")
-    import numpy as np
-
+    labels = read_labels(index, "kind")
     return np.array([_CLASSES.index(name) for name in labels.classes])[labels.codes]
 
 

@@ -50,18 +50,23 @@ def report_of(folder: Path) -> Path:
 def read_measured(folder: Path) -> list[Measured]:
     """Of an evaluation's directory; InputError for one that holds no report of clips."""
     path = report_of(folder)
+    measured = None
     try:
         record = json.loads(path.read_text())
         for key, read in _READERS.items():
-            if key in record:
-                return [found for found in read(record) if found.parts]
+            if key in record and measured is None:
+                measured = [found for found in read(record) if found.parts]
     except (ValueError, KeyError, TypeError, dacite.DaciteError) as error:
         what = "of an older version or damaged"
         raise InputError(f"{path}: {what} ({error!r}); delete it and evaluate again") from error
-    raise InputError(
-        f"{path}: says nothing of single clips; expected the report of an evaluation of codecs, of "
-        "a world of words, or of a detector"
-    )
+    if measured is None:
+        raise InputError(
+            f"{path}: says nothing of single clips; expected the report of an evaluation of "
+            "codecs, of a world of words, or of a detector"
+        )
+    if not measured:
+        raise InputError(f"{path}: measured nothing of any clip; there are no groups to compare")
+    return measured
 
 
 def _of_codecs(record: dict[str, Any]) -> Iterator[Measured]:

@@ -90,7 +90,7 @@ class Recognizer:
         self.normalize = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # what reads tokenizer.json raises nothing narrower
             raise InputError(f"--asr.model {folder}: cannot be loaded: {error}") from error
         if language != "en" and not self._model.model.is_multilingual:
             raise InputError(f"--asr.language {language}: the model in {folder} knows English only")

@@ -29,7 +29,7 @@ _NOTE = (
 
 @dataclasses.dataclass(frozen=True)
 class PairsExperiment(Evaluation):
-    """Ask a semantic stage which utterance of each minimal pair is likelier (sWUGGY, sBLIMP)."""
+    """Ask a semantic stage which utterance of each pair is likelier (sWUGGY, sBLIMP, cloze)."""
 
     page: ClassVar[str] = "pairs.md"
     record: ClassVar[str] = "pairs.json"
@@ -37,7 +37,8 @@ class PairsExperiment(Evaluation):
     directory: Place
     """Where pairs.md, pairs.json and scores.tsv go."""
     pairs: Place
-    """Table of pairs, or folder of ZeroSpeech 2021 with lexical/ and syntactic/ or one of them."""
+    """Table of pairs, or folder of ZeroSpeech 2021 with lexical/ and syntactic/ or one of them, or
+    of spoken StoryCloze with sSC/ and tSC/ or one of them."""
     semantic_lm: Place
     """Run or model folder of a semantic stage, or a bundle."""
     semantic: Place = ""

@@ -1,4 +1,5 @@
-"""Minimal pairs on disk: a table of two files a line, or the folders of ZeroSpeech 2021.
+"""Minimal pairs on disk: a table of two files a line, or the folders of ZeroSpeech 2021 and of
+spoken StoryCloze (`cloze`).
 
 A table is tab-separated text whose header names the columns `kind`, `speaker`, `good` and `bad`;
 files are named from the table's folder. Accuracies are also told apart by the columns `type` and
@@ -18,6 +19,7 @@ from pathlib import Path
 from audiolm_jax.artifacts.hashing import file_sha256
 from audiolm_jax.audio.files import FORMATS
 from audiolm_jax.errors import InputError
+from audiolm_jax.evaluation.pairs.cloze import cloze_sets, read_cloze
 
 LEXICAL, SYNTACTIC = "lexical", "syntactic"
 _TABLE = ("kind", "speaker", "good", "bad")
@@ -42,19 +44,19 @@ class Pair:
 
 
 def tables_of(place: Path, part: str) -> dict[str, Path]:
-    """The tables of a set of pairs: "pairs", or gold.csv by ZeroSpeech's kinds."""
+    """The tables of a set of pairs: "pairs", or gold.csv by ZeroSpeech's kinds; none of cloze."""
     if not place.is_dir():
         return {"pairs": place}
     folders = {kind: place / kind / part for kind in (LEXICAL, SYNTACTIC)}
     found = {kind: path / "gold.csv" for kind, path in folders.items() if path.is_dir()}
-    if not found:
-        expected = f"expected {LEXICAL}/{part} or {SYNTACTIC}/{part} with gold.csv"
+    if not found and not cloze_sets(place):
+        expected = f"expected {LEXICAL}/{part} or {SYNTACTIC}/{part} with gold.csv, or sSC or tSC"
         raise InputError(f"{place}: {expected}, or name a table of pairs")
     return found
 
 
 def read_pairs(place: Path, part: str) -> list[Pair]:
-    """All pairs of a table or of ZeroSpeech's folders, in the order of their lines.
+    """All pairs of a table, of ZeroSpeech's folders or of a cloze, in the order of their lines.
 
     InputError if a table cannot be read, lacks a column or a member of a pair, names a file that is
     not there or twice, or if ZeroSpeech's folder has audio without a line.
@@ -62,6 +64,9 @@ def read_pairs(place: Path, part: str) -> list[Pair]:
     pairs = []
     for kind, table in tables_of(place, part).items():
         pairs += _read_table(table) if kind == "pairs" else _read_gold(table, kind)
+    if place.is_dir():
+        for kind, folder in cloze_sets(place).items():
+            pairs += [Pair(kind, key, good, bad, {}) for key, good, bad in read_cloze(folder)]
     return pairs
 
 

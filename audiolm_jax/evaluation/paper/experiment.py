@@ -88,9 +88,11 @@ class PaperExperiment(Evaluation):
             for name, experiment in self._experiments().items():
                 logger.info("task %s: audiolm %s %s", name, experiment.verb, dict(self.tasks)[name])
                 began = time.monotonic()
-                experiment.run()
-                costs[name] = costs.get(name, 0.0) + time.monotonic() - began
-                write_json(Path(self.directory) / _COSTS, costs)
+                try:
+                    experiment.run()
+                finally:  # what a stop left half done has been paid for, too
+                    costs[name] = costs.get(name, 0.0) + time.monotonic() - began
+                    write_json(Path(self.directory) / _COSTS, costs)
             return self._run()
 
     def facts(self) -> dict[str, Any]:

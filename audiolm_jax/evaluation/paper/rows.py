@@ -5,6 +5,12 @@
 
 from audiolm_jax.evaluation.paper.experiment import Row
 
+_TOKENS = {
+    "units": "units, 1 level",
+    "residual levels, 6 kbit/s": "residual, 24 levels",
+    "codec, 2 kbit/s": "codec, 4 levels",
+    "codec, 6 kbit/s": "codec, 12 levels",
+}
 _SYSTEMS = ("real recording", "codec round trip", "revoiced")
 
 
@@ -13,11 +19,29 @@ def percent(table: str, what: str, paper: str, task: str, figure: str) -> Row:
     return Row(table, f"{what}, %", paper, task, figure, scale=100.0)
 
 
-def abx_errors(what: str, within: str, across: str) -> tuple[Row, ...]:
-    """ABX errors of the features so named, by the task "abx"."""
+def abx_errors(
+    what: str, features: str, within: str, across: str, task: str = "abx"
+) -> tuple[Row, ...]:
+    """ABX errors of the features that are a row of the task's table."""
     return tuple(
-        percent("Table I", f"ABX {mode}, {what}", paper, "abx", f"{_abx(what)} / {mode} / error")
+        percent("Table I", f"ABX {mode}, {what}", paper, task, f"{_abx(features)} / {mode} / error")
         for mode, paper in (("within", within), ("across", across))
+    )
+
+
+def token_quality(*papers: str) -> tuple[Row, ...]:
+    """ViSQOL of decoders of semantic units, of residual levels and of the codec at 2 and 6 kbit/s,
+    by the task "evaluate_tokens"."""
+    return tuple(
+        Row(
+            "Table I",
+            f"ViSQOL, {what}",
+            paper,
+            "evaluate_tokens",
+            f"rows / {label} / means / visqol",
+            2,
+        )
+        for (what, label), paper in zip(_TOKENS.items(), papers, strict=True)
     )
 
 
@@ -51,10 +75,10 @@ def speaker_drift(system: str, second: int) -> Row:
     return percent("Voice along a continuation", window, "", "evaluate_speakers", place)
 
 
-def minimal_pairs(what: str, paper: str, kind: str) -> Row:
-    """Accuracy on pairs of a kind, by sums of log-probabilities, by the task "pairs"."""
-    return percent("Table IV", what, paper, "pairs", f"rows / {kind} / accuracies / model, sum")
+def minimal_pairs(what: str, paper: str, kind: str, task: str = "pairs") -> Row:
+    """Accuracy on pairs of a kind, by sums of log-probabilities."""
+    return percent("Table IV", what, paper, task, f"rows / {kind} / accuracies / model, sum")
 
 
-def _abx(what: str) -> str:
-    return f"rows / {what} / scores / corrected"
+def _abx(features: str) -> str:
+    return f"rows / {features} / scores / corrected"

@@ -47,7 +47,7 @@ ENCODERS: dict[str, tuple[Any, Any]] = {
     w2v_bert2.KIND: (w2v_bert2.W2vBert2Config, W2vBert2),
     hubert.KIND: (hubert.HubertConfig, Hubert),
 }
-_ENCODER, _KMEANS = "encoder.", "kmeans."
+ENCODER, _KMEANS = "encoder.", "kmeans."  # before the names of arrays
 _PROGRAMS: dict[tuple, Any] = {}
 _CLUSTERING = tuple(field.name for field in dataclasses.fields(Clustering))
 
@@ -66,7 +66,7 @@ class SemanticTokenizerConfig:
 
 def load_frame_encoder(directory: Path, window: WindowConfig = DEFAULT) -> ModuleEncoder:
     """Reads and verifies an encoder's model folder, of any kind; `window` cuts long recordings."""
-    return make_encoder(_load_encoder_folder(directory), str(directory), window)
+    return make_encoder(load_encoder_folder(directory), str(directory), window)
 
 
 def load_semantic_tokenizer(directory: Path) -> SemanticTokenizer:
@@ -93,8 +93,8 @@ def save_semantic_tokenizer(
 ) -> str:
     """Writes the folder of encoder (model folder or content) and k-means; its fingerprint."""
     if isinstance(encoder, Path):
-        encoder = _load_encoder_folder(encoder)
-    arrays = {_ENCODER + name: array for name, array in encoder.arrays.items()}
+        encoder = load_encoder_folder(encoder)
+    arrays = {ENCODER + name: array for name, array in encoder.arrays.items()}
     arrays |= {_KMEANS + name: getattr(clustering, name) for name in _CLUSTERING}
     clusters = len(clustering.centroids)
     config = SemanticTokenizerConfig(encoder.kind, encoder.config, layer, clusters, window, phases)
@@ -106,12 +106,26 @@ def save_semantic_tokenizer(
     return save_model(directory, KIND, config, arrays, provenance, encoder.code)
 
 
-def _load_encoder_folder(directory: Path) -> ModelFolder:
+def load_encoder_folder(directory: Path) -> ModelFolder:
+    """The content of an encoder's model folder, of any kind, or of the encoder in a semantic
+    tokenizer's, then under the fingerprint of the tokenizer."""
     kind = read_model_json(directory)["kind"]
-    if kind not in ENCODERS and not is_outside(kind):
+    if kind not in (KIND, *ENCODERS) and not is_outside(kind):
         expected = f"expected an encoder: {' or '.join(ENCODERS)}"
         raise InputError(f"{directory}: holds a {kind!r} model, {expected}")
-    return load_model(directory, kind)
+    folder = load_model(directory, kind)
+    if kind != KIND:
+        return folder
+    config = config_from_dict(SemanticTokenizerConfig, folder.config, str(directory))
+    return encoder_within(folder, config.encoder, config.model)
+
+
+def encoder_within(folder: ModelFolder, kind: str, config: dict[str, Any]) -> ModelFolder:
+    """The encoder that a tokenizer's folder holds, under the fingerprint of the tokenizer."""
+    stored = folder.arrays.items()
+    arrays = {n.removeprefix(ENCODER): x for n, x in stored if n.startswith(ENCODER)}
+    fingerprint, provenance = folder.fingerprint, folder.provenance
+    return ModelFolder(kind, config, arrays, fingerprint, provenance, folder.code)
 
 
 def make_encoder(folder: ModelFolder, where: str, window: WindowConfig = DEFAULT) -> ModuleEncoder:
@@ -137,9 +151,7 @@ class KmeansTokenizer:
 
     def __init__(self, folder: ModelFolder, where: str) -> None:
         self.config = config_from_dict(SemanticTokenizerConfig, folder.config, where)
-        stored = folder.arrays.items()
-        arrays = {n.removeprefix(_ENCODER): x for n, x in stored if n.startswith(_ENCODER)}
-        origin = ModelFolder(self.config.encoder, self.config.model, arrays, "", {}, folder.code)
+        origin = encoder_within(folder, self.config.encoder, self.config.model)
         encoder = make_encoder(origin, where, self.config.window)
         encoder.check_layer(self.config.layer)
         self.sample_rate_hz, self.hop_samples = encoder.sample_rate_hz, encoder.hop_samples

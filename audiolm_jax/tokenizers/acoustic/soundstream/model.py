@@ -151,21 +151,34 @@ class Decoder(_Stages):
         return x[..., 0], state
 
 
+def make_decoder(config: SoundStreamConfig, *, draws: NormalDraws) -> "Decoder | FrameRateDecoder":
+    """The decoder of either kind of network."""
+    if config.frame_rate is None:
+        return Decoder(config, draws=draws)
+    sizes = (config.frame_rate, config.hop_samples, config.embedding_width)
+    return FrameRateDecoder(*sizes, draws=draws)
+
+
 class SoundStream(nnx.Module):
     """Encoder, decoder and switch; the codebooks are no parameters and live beside them."""
 
     def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
         self.encoder: Encoder | FrameRateEncoder
-        self.decoder: Decoder | FrameRateDecoder
         if config.frame_rate is None:
             self.encoder = Encoder(config, draws=draws)
-            self.decoder = Decoder(config, draws=draws)
         else:
             sizes = (config.frame_rate, config.hop_samples, config.embedding_width)
             self.encoder = FrameRateEncoder(*sizes, draws=draws)
-            self.decoder = FrameRateDecoder(*sizes, draws=draws)
+        self.decoder = make_decoder(config, draws=draws)
         denoising = config.denoising
         self.film = None if denoising is None else Film(denoising, config.embedding_width)
+
+
+class DecoderAlone(nnx.Module):
+    """A decoder of vectors that something else makes."""
+
+    def __init__(self, config: SoundStreamConfig, *, draws: NormalDraws):
+        self.decoder = make_decoder(config, draws=draws)
 
 
 def build_generator(config: SoundStreamConfig, key: PRNGKeyArray) -> SoundStream:

@@ -64,3 +64,13 @@ class KmeansResult(Clustering):
     # the last one with the centroids given here; never rises, but where an empty cluster was moved.
     inertia: np.ndarray
     counts: np.ndarray  # int64 [K], frames of each cluster
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidualClustering:
+    """Codebooks one after another, each of what the ones before leave over."""
+
+    mean: np.ndarray  # float32 [d], taken off each feature dimension
+    std: np.ndarray  # float32 [d], what it is then divided by
+    codebooks: np.ndarray  # float32 [q, K, d], in those units
+    inertia: np.ndarray  # float64 [q], mean squared length of what is left over after each level

@@ -81,7 +81,7 @@ def fit_kmeans(
             empty = np.flatnonzero(sums.counts == 0)
             if records is not None:
                 records.write(state.step, {"inertia": curve[-1], "empty": len(empty)}, frames)
-            centroids = _updated(passes, sums, empty)
+            centroids = updated_centroids(passes, sums, empty)
             is_still = np.array_equal(centroids, state.centroids)
             if (is_still or state.step >= config.iterations) and not len(empty):
                 return KmeansResult(*scale, state.centroids, curve, sums.counts)
@@ -158,7 +158,7 @@ class _Records:
             raise TrainingStopped(self._stop.exit_status)
 
 
-def _updated(passes: Passes, sums: Sums, empty: np.ndarray) -> Float[np.ndarray, "k d"]:
+def updated_centroids(passes: Passes, sums: Sums, empty: np.ndarray) -> Float[np.ndarray, "k d"]:
     """The means of all clusters; the j-th empty one moves to the j-th farthest frame."""
     centroids = (sums.sums / np.maximum(sums.counts, 1)[:, None]).astype(np.float32)
     if len(empty):

@@ -278,9 +278,11 @@ def test_evaluation_hears_what_the_codec_with_its_switch_on_gives(trainer, start
         assert np.abs(decoded.samples).max() < 1  # nothing was cut off
         within = np.arange(SIZE) < batch.clean.lengths[:, None]
         samples = np.where(within, decoded.samples[:, :SIZE], 0)
-        expected = spectral_loss(clean, samples, batch.clean.lengths, 1600, LOSSES).sum()
+        pair = jnp.asarray(clean), jnp.asarray(samples), jnp.asarray(batch.clean.lengths)
+        expected = spectral_loss(*pair, 1600, LOSSES).sum()
         assert float(sums.totals[name]) == pytest.approx(float(expected), rel=1e-3), name
         assert float(sums.counts[name]) == BATCH
-    in_db = si_sdr_db(clean, np.nan_to_num(noisy.samples), batch.clean.lengths).sum()
+    mixed_in = jnp.asarray(np.nan_to_num(noisy.samples))
+    in_db = si_sdr_db(jnp.asarray(clean), mixed_in, jnp.asarray(batch.clean.lengths)).sum()
     assert float(sums.totals["noisy/si_sdr_db"]) == pytest.approx(float(in_db), abs=0.01)
     assert "denoised/si_sdr_db" in sums.totals
