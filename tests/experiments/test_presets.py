@@ -16,6 +16,7 @@ from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.experiments.trained import StepExperiment
+from audiolm_jax.experiments.vocoder import VocoderExperiment
 from audiolm_jax.tpu_plan.step import Step, trace
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,8 @@ PRESETS = [
     for path in sorted(Path("configs", family).glob("*.py"))
     if path.name != "defaults.py" and isinstance(load_experiment(path), StepExperiment)
 ]
+# Decoders of frozen tokens need models that make these: test_vocoder_training.py.
+IN_SMALL = [x for x in PRESETS if not isinstance(load_experiment(x), VocoderExperiment)]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def test_the_step_traces_for_its_mesh(path):
     assert before == after
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=str)
+@pytest.mark.parametrize("path", IN_SMALL, ids=str)
 def test_twenty_steps_in_small(path, tmp_path, data):
     experiment = reduced(load_experiment(path), tmp_path, data)
     if isinstance(experiment, StageExperiment):
