@@ -40,21 +40,23 @@ def stage(folder: Path) -> None:
 
 
 def build(out: Path) -> int:
-    """Writes the site and returns the status: 0 if nothing at all was wrong."""
+    """Writes the site, if nothing at all is wrong, and returns the status."""
     from sphinx.cmd.build import main as sphinx
 
     with tempfile.TemporaryDirectory() as scratch:
-        sources = Path(scratch) / "sources"
+        sources, site = Path(scratch) / "sources", Path(scratch) / "site"
         sources.mkdir()
         stage(sources)
         strict = ["-W", "--keep-going", "-q", "-E", "-b", "html", "-d", f"{scratch}/doctrees"]
-        shutil.rmtree(out, ignore_errors=True)
-        if status := sphinx([*strict, "-c", str(ROOT / "tools/site"), str(sources), str(out)]):
+        if status := sphinx([*strict, "-c", str(ROOT / "tools/site"), str(sources), str(site)]):
             return int(status)
-    (out / "index.html").write_text(_FORWARD, encoding="utf-8")
-    wrong = broken(out)
-    print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
-    return 1 if wrong else 0
+        (site / "index.html").write_text(_FORWARD, encoding="utf-8")
+        if wrong := broken(site):
+            print("\n".join(wrong), file=sys.stderr)
+            return 1
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(site, out)
+    return 0
 
 
 class _Page(html.parser.HTMLParser):

@@ -2,12 +2,15 @@
 
 import re
 
+from sphinx.ext.napoleon import Config, GoogleDocstring
+
 import audiolm_jax
+from tools.site.reference import comment_of
 
 project = "audiolm_jax"
 author = "the authors of audiolm_jax"
 release = version = audiolm_jax.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/README"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**"]
 exclude_patterns = ["docs/notebooks/**"]
@@ -55,6 +58,9 @@ GENERATED = [
 ]
 
 
+_GOOGLE = Config(napoleon_use_rtype=False, napoleon_use_param=False)
+
+
 def setup(app):  # type: ignore[no-untyped-def]
     """Sphinx calls it."""
 
@@ -62,4 +68,11 @@ def setup(app):  # type: ignore[no-untyped-def]
         if name == root_doc:
             source[0] += _contents(source[0])
 
+    def docstring(app, what, name, value, options, lines):  # type: ignore[no-untyped-def]
+        if what != "attribute":  # whose text is a sentence, however many colons it has
+            lines[:] = GoogleDocstring(lines, _GOOGLE, app, what, name, value, options).lines()
+        elif not any(lines) or lines[0].startswith("Alias for field number"):
+            lines[:] = [comment_of(name)]
+
     app.connect("source-read", read)
+    app.connect("autodoc-process-docstring", docstring)

@@ -178,7 +178,9 @@ def draw_tokens(heard: Heard) -> str:
         for axes in grid[:2]:
             axes.set_yticks([])
 
-    return _svg((7.2, 3.6), "Sound, semantic units and acoustic codes of half a second of speech", draw)
+    return _svg(
+        (7.2, 3.6), "Sound, semantic units and acoustic codes of half a second of speech", draw
+    )
 
 
 def draw_sequences(heard: Heard) -> str:

@@ -5,6 +5,8 @@ The text of a field is the one that tyro shows as the help of its flag: docstrin
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import io
 import os
 import re
@@ -46,8 +48,8 @@ def python_page() -> str:
     """Every public name, by autodoc."""
     lines = ["Python", "======", ""]
     lines += ["What ``import audiolm_jax`` offers, from the docstrings.", ""]
-    for name in audiolm_jax.__all__:
-        value = getattr(audiolm_jax, name)
+    public = {name: getattr(audiolm_jax, name) for name in audiolm_jax.__all__}
+    for name, value in sorted(public.items(), key=lambda item: isinstance(item[1], type)):
         lines += _rule(name) + _autodoc(f"audiolm_jax.{name}", value)
     lines += _rule("Tokenizers")
     lines += ["``load_codec`` and ``load_semantic`` return what answers these.", ""]
@@ -63,7 +65,15 @@ def _rule(title: str) -> list[str]:
 def _autodoc(place: str, value: Any) -> list[str]:
     if not isinstance(value, type):
         return [f".. autofunction:: {place}", ""]
-    return [f".. autoclass:: {place}", "   :members:", ""]
+    return [f".. autoclass:: {place}", "   :members:", "   :undoc-members:", ""]
+
+
+def comment_of(place: str) -> str:
+    """The comment behind a field of a class, where its shape and meaning stand; else ""."""
+    *_, name, field = place.split(".")
+    cls = getattr(audiolm_jax, name, None) or getattr(audiolm_jax.types, name)
+    found = re.search(rf"^    {field}: [^#\n]*#\s*(.+)$", inspect.getsource(cls), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def command_line_page() -> str:
@@ -142,6 +152,7 @@ def _section(config: type, parts_page: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+@functools.cache
 def field_texts(config: type) -> dict[str, str]:
     """What stands under each field of a dataclass or of those that it extends, on one line."""
     texts = {}
