@@ -33,7 +33,7 @@ def stage(folder: Path) -> None:
     """The sources of the site: pages by copy, what they link to by name."""
     for name in PAGES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, folder / name)  # type: ignore[operator]
+        copy(ROOT / name, folder / name)
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
     write_pages(folder)

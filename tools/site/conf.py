@@ -28,7 +28,7 @@ html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 
 
 def _contents(text: str) -> str:
@@ -61,14 +61,14 @@ GENERATED = [
 _GOOGLE = Config(napoleon_use_rtype=False, napoleon_use_param=False)
 
 
-def setup(app):  # type: ignore[no-untyped-def]
+def setup(app):
     """Sphinx calls it."""
 
-    def read(app, name, source):  # type: ignore[no-untyped-def]
+    def read(app, name, source):
         if name == root_doc:
             source[0] += _contents(source[0])
 
-    def docstring(app, what, name, value, options, lines):  # type: ignore[no-untyped-def]
+    def docstring(app, what, name, value, options, lines):
         if what != "attribute":  # whose text is a sentence, however many colons it has
             lines[:] = GoogleDocstring(lines, _GOOGLE, app, what, name, value, options).lines()
         elif not any(lines) or lines[0].startswith("Alias for field number"):

@@ -270,8 +270,10 @@ def read_tokens() -> Heard:
 def _box(corner: tuple[float, float], width: float, height: float, color: str) -> Any:
     from matplotlib.patches import Rectangle
 
-    style = {"facecolor": color, "edgecolor": _PAPER, "linewidth": 0.5}
-    return Rectangle(corner, width, height, clip_on=False, **style)  # a clip each takes room
+    # A clip path for each would take most of the file.
+    box = Rectangle(corner, width, height, facecolor=color, edgecolor=_PAPER, linewidth=0.5)
+    box.set_clip_on(False)
+    return box
 
 
 def _hue(token: int) -> str:

@@ -144,7 +144,7 @@ def _section(config: type, parts_page: str) -> str:
     about = docstring_parser.parse(config.__doc__ or "").description or ""
     lines = [f"## {config.__name__}\n", f"{about}\n", f"`{config.__module__}.{config.__name__}`\n"]
     texts, hints = field_texts(config), typing.get_type_hints(config)
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+    for field in dataclasses.fields(config):
         default = _default(field)
         value = f" = `{default}`" if default else ""
         kind = _linked(hints[field.name], parts_page)
