@@ -1,6 +1,5 @@
 """Every command line of the documentation is one that the programs take."""
 
-import importlib
 import importlib.util
 import os
 import re
@@ -20,39 +19,6 @@ CONFIGS = {
     "plan": "configs/demo/codec.py",
 }
 NUMBERS = {"N": "4", "I": "0", "S": "60", "T": "0.5"}
-
-
-class UnderstoodError(Exception):
-    """A command line was read; its work is left out."""
-
-
-@pytest.fixture
-def understand(monkeypatch):
-    """A function that reads a command line as the program does, and does nothing."""
-    monkeypatch.chdir(ROOT)
-
-    def reads(parse):
-        def read(*arguments):
-            parse(*arguments)
-            raise UnderstoodError
-
-        return read
-
-    for verb in VERBS.values():
-        module = importlib.import_module(f"audiolm_jax.cli.{verb.place.partition(':')[0]}")
-        if hasattr(module, "parse"):
-            monkeypatch.setattr(module, "parse", reads(module.parse))
-
-    def understand(line):
-        from audiolm_jax.cli.dispatch import dispatch
-
-        for arguments in variants(words(line.replace("[--field v]", ""))):
-            if "VERB" in arguments or "--help" in arguments:
-                continue
-            with pytest.raises(UnderstoodError):
-                dispatch("audiolm", VERBS, [word for word in arguments if word != "--debug"])
-
-    return understand
 
 
 def variants(line):
@@ -80,16 +46,17 @@ LINES = {line.text: line for page in TAKEN for line in commands(page, "audiolm")
 
 @pytest.mark.parametrize("text", LINES, ids=lambda text: f"{LINES[text].page}:{LINES[text].line}")
 def test_the_program_takes_the_line(text, understand):
-    understand(text)
+    for arguments in variants(words(text.replace("[--field v]", ""))):
+        if not {"VERB", "--help"} & set(arguments):
+            understand(arguments)
 
 
-def test_a_line_that_it_does_not_take_is_seen(understand):
-    for line in (
-        "audiolm train configs/demo/none.py",
-        "audiolm continue a.wav --sconds 3 --out b.wav",
-    ):
-        with pytest.raises(InputError):
-            understand(line)
+@pytest.mark.parametrize(
+    "line", ["train configs/demo/none.py", "continue a.wav --sconds 3 --out b.wav", "trian x.py"]
+)
+def test_a_line_that_it_does_not_take_is_seen(line, understand):
+    with pytest.raises(InputError):
+        understand(line.split())
 
 
 def test_there_are_lines():
