@@ -45,11 +45,17 @@ class Bundle:
     """Everything that generation needs."""
 
     codec: StreamingTokenizer
+    """Sound to codes and back."""
     semantic_tokenizer: SemanticTokenizer
-    stages: dict[str, StageModel]  # semantic, coarse and, unless all levels are coarse, fine
-    semantic_tokens_per_second: float  # mean rate, as stage 1 counts them, over the training tokens
-    fingerprint: str  # 64 hexadecimal digits over the fingerprints of all parts
-    parts: dict[str, str]  # fingerprint of each part folder
+    """Sound to semantic tokens."""
+    stages: dict[str, StageModel]
+    """Semantic, coarse and, unless all levels are coarse, fine, by these names."""
+    semantic_tokens_per_second: float
+    """Mean rate, as stage 1 counts them, over the training tokens."""
+    fingerprint: str
+    """64 hexadecimal digits over the fingerprints of all parts."""
+    parts: dict[str, str]
+    """Fingerprint of each part folder."""
 
 
 def stage_model(folder: ModelFolder, where: str, name: str) -> StageModel:

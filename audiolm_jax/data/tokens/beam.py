@@ -34,7 +34,8 @@ def run_pipeline(
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
     write = _Write(writer, data, load_tokenizers)
     try:
-        settings = PipelineOptions(list(options), pickle_library="cloudpickle")
+        flags = [f"--{option.removeprefix('--')}" for option in options]
+        settings = PipelineOptions(flags, pickle_library="cloudpickle")
         with beam.Pipeline(options=settings) as pipeline:
             _ = (
                 pipeline

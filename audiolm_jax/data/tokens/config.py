@@ -17,8 +17,9 @@ class TokenizeConfig:
     batch_clips: int = 8
     """Clips encoded together, of similar length, on each device."""
     beam_options: tuple[str, ...] = ()
-    """Options of Beam such as --runner=DataflowRunner; empty: this process does it, on all its
-    devices. Every worker must see recordings, models and output under the same path."""
+    """Options of Beam such as runner=DataflowRunner, without the dashes, which the command line
+    would take for its own; empty: this process does it, on all its devices. Every worker must see
+    recordings, models and output under the same path."""
 
     def __post_init__(self) -> None:
         for name in ("shards", "batch_clips"):

@@ -218,7 +218,7 @@ def test_all_devices_work_and_write_the_same(index, tmp_path, monkeypatch):
     assert not list((tmp_path / "broken").glob(".*"))
 
 
-BEAM = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
+BEAM = ("runner=PortableRunner", "job_endpoint=embed", "--environment_type=LOOPBACK")
 
 
 def test_beam_writes_the_same(index, tmp_path):

@@ -1,0 +1,1 @@
+"""The documentation as a site: pictures, reference and the build itself."""
