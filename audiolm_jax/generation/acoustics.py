@@ -90,12 +90,12 @@ class Acoustics:
 
     def refine(
         self,
-        codes: Sequence[Int[np.ndarray, "t q"]],
+        codes: Sequence[Int[np.ndarray, "_ q"]],
         known: int,
         keys: Sequence[jax.Array],
         schedule: Schedule,
         sampling: Sampling,
-    ) -> list[Int[np.ndarray, "t q"]]:
+    ) -> list[Int[np.ndarray, "_ q"]]:
         """Codes of all levels, their fine ones after the first `known` frames written anew: by the
         same chunks, and by the same draws for the key of a seed, as where the schedule goes on from
         `known` frames. InputError without a fine stage."""

@@ -139,8 +139,8 @@ class Generator:
             raise InputError(f"semantic clusters: {found}, expected at least one, 0 to {size - 1}")
 
     def refine(
-        self, codes: Sequence[Int[np.ndarray, "t q"]], known: int, seeds: Sequence[int]
-    ) -> list[Int[np.ndarray, "t q"]]:
+        self, codes: Sequence[Int[np.ndarray, "_ q"]], known: int, seeds: Sequence[int]
+    ) -> list[Int[np.ndarray, "_ q"]]:
         """Codes of all levels, their fine ones after the first `known` frames written anew by stage
         3, in chunks as of a continuation from there (of `revoice`: from 0). InputError without a
         fine stage."""
