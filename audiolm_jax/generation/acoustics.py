@@ -1,14 +1,18 @@
 """Stages 2 and 3: a window's codes from its semantic tokens, at once or chunk by chunk."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
+from audiolm_jax.errors import InputError
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
-from audiolm_jax.generation.track import Job
+from audiolm_jax.generation.schedule import Schedule
+from audiolm_jax.generation.track import Job, window_key
 from audiolm_jax.stages import condition_tokens, flatten_levels, unflatten_levels
 
 
@@ -73,32 +77,69 @@ class Acoustics:
             full = [codes for _, _, codes in chunks]
             written = 0
         else:
-            full = self._fine_levels(chunks, sampling)
+            keys = [jax.random.fold_in(job.key("fine"), start) for job, start, _ in chunks]
+            full = []
+            filled = self._fine_levels([codes for _, _, codes in chunks], keys, sampling)
+            for (job, _, _), (codes, log_probs) in zip(chunks, filled, strict=True):
+                full.append(codes)
+                job.track.keep_log_probs("fine", log_probs)
             written = sum(codes.size for codes in full) - sum(c.size for _, _, c in chunks)
         for (job, _, _), codes in zip(chunks, full, strict=True):
             job.track.sound.push(codes)
         return written
 
+    def refine(
+        self,
+        codes: Sequence[Int[np.ndarray, "_ q"]],
+        known: int,
+        keys: Sequence[jax.Array],
+        schedule: Schedule,
+        sampling: Sampling,
+    ) -> list[Int[np.ndarray, "_ q"]]:
+        """Codes of all levels, their fine ones after the first `known` frames written anew: by the
+        same chunks, and by the same draws for the key of a seed, as where the schedule goes on from
+        `known` frames. InputError without a fine stage."""
+        if self._fine is None:
+            raise InputError("the bundle has no fine stage: all its levels are coarse")
+        levels = self._fine.config.stage.coarse_levels
+        full = [item[:known] for item in codes]
+        windows = [schedule.windows(known, len(item)) for item in codes]
+        for number, row in enumerate(itertools.zip_longest(*windows)):
+            chunks = [
+                (place, start, codes[place][len(full[place]) + start :][:frames, :levels])
+                for place, window in enumerate(row)
+                if window is not None
+                for start, frames in zip(window.starts, window.chunks, strict=True)
+            ]
+            drawn = [
+                jax.random.fold_in(window_key(keys[place], number, "fine"), start)
+                for place, start, _ in chunks
+            ]
+            filled = self._fine_levels([coarse for _, _, coarse in chunks], drawn, sampling)
+            for (place, _, _), (new, _) in zip(chunks, filled, strict=True):
+                full[place] = np.concatenate([full[place], new])
+        return full
+
     def _fine_levels(
-        self, chunks: list[tuple[Job, int, np.ndarray]], sampling: Sampling
-    ) -> list[np.ndarray]:
+        self, chunks: list[np.ndarray], keys: list[jax.Array], sampling: Sampling
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """All levels of chunks of coarse ones, and the log-probabilities of what was written."""
         assert self._fine is not None
         stage = self._fine.config.stage
         width = len(stage.target_levels)
         results = self._fine.generate(
-            [condition_tokens(np.zeros(0, int), codes, stage) for _, _, codes in chunks],
+            [condition_tokens(np.zeros(0, int), codes, stage) for codes in chunks],
             [0] * len(chunks),
-            [len(codes) * width for _, _, codes in chunks],
-            jnp.stack([jax.random.fold_in(job.key("fine"), start) for job, start, _ in chunks]),
+            [len(codes) * width for codes in chunks],
+            jnp.stack(keys),
             sampling,
             [False] * len(chunks),
         )
-        full = []
-        for (job, _, codes), result in zip(chunks, results, strict=True):
+        filled = []
+        for codes, result in zip(chunks, results, strict=True):
             fine = unflatten_levels(result.ids, stage.target_levels, stage)
-            full.append(np.concatenate([codes, fine], axis=1))
-            job.track.keep_log_probs("fine", result.log_probs)
-        return full
+            filled.append((np.concatenate([codes, fine], axis=1), result.log_probs))
+        return filled
 
 
 def _frames(job: Job, step: int | None) -> range:

@@ -20,7 +20,7 @@ from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.sampling import seed_key
-from audiolm_jax.generation.schedule import Schedule, Window
+from audiolm_jax.generation.schedule import Window, frames_in, schedule_of
 from audiolm_jax.generation.score import score_tokens
 from audiolm_jax.generation.sound import Sound
 from audiolm_jax.generation.track import Generated, Job, Track
@@ -46,7 +46,7 @@ class Generator:
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._ratio = self._stages["coarse"].frames_per_semantic
         self._is_timed = not self._stages["semantic"].deduplicate  # a semantic token is a frame
-        self.schedule = self._make_schedule()  # of all sound that it makes
+        self.schedule = schedule_of(self._stages, config)  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
             for name, model in bundle.stages.items()
@@ -60,20 +60,6 @@ class Generator:
         other = copy.copy(self)
         other.config = self.config.sampled(sampling)
         return other
-
-    def _make_schedule(self) -> Schedule:
-        coarse, config = self._stages["coarse"], self.config
-        if config.context_seconds >= coarse.crop_seconds:
-            flag = f"--generation.context-seconds {config.context_seconds}"
-            window = f"the coarse stage's window of {coarse.crop_seconds} s"
-            raise InputError(f"{flag}: expected less than {window}")
-        context, first = (
-            self._semantic_frames(seconds) * self._ratio
-            for seconds in (config.context_seconds, config.first_seconds)
-        )
-        # Without a fine stage chunks decide only how sound is streamed.
-        chunk = self._stages["fine"].crop_frames if "fine" in self._stages else context
-        return Schedule(coarse.crop_frames, context, chunk, first)
 
     def continue_audio(
         self,
@@ -152,6 +138,15 @@ class Generator:
             found = f"{clusters.min()} to {clusters.max()}" if len(clusters) else "none"
             raise InputError(f"semantic clusters: {found}, expected at least one, 0 to {size - 1}")
 
+    def refine(
+        self, codes: Sequence[Int[np.ndarray, "_ q"]], known: int, seeds: Sequence[int]
+    ) -> list[Int[np.ndarray, "_ q"]]:
+        """Codes of all levels, their fine ones after the first `known` frames written anew by stage
+        3, in chunks as of a continuation from there (of `revoice`: from 0). InputError without a
+        fine stage."""
+        keys = [seed_key(seed) for seed in seeds]
+        return self._acoustics.refine(codes, known, keys, self.schedule, self.config.fine)
+
     def stream(
         self,
         prompt: Float[np.ndarray, " s"],
@@ -183,13 +178,10 @@ class Generator:
 
     # Tracks.
 
-    def _semantic_frames(self, seconds: float) -> int:
-        return max(1, round(seconds * self._stages["coarse"].semantic_rate_hz))
-
     def _frames_of(self, seconds: float) -> int:
         if not 0 < seconds < float("inf"):
             raise InputError(f"--seconds {seconds}: expected a number above 0")
-        return self._semantic_frames(seconds) * self._ratio
+        return frames_in(seconds, self._stages["coarse"])
 
     def _whole_frames(self, samples: Float[np.ndarray, " s"], what: str) -> np.ndarray:
         hop = self.bundle.semantic_tokenizer.hop_samples

@@ -12,10 +12,14 @@ it in windows of 10 s, each prompted by the last 3 s (docs/reference/deviations.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Int, Integer
+
+from audiolm_jax.errors import InputError
+from audiolm_jax.generation.config import GenerationConfig
+from audiolm_jax.stages import StageConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,26 @@ class Schedule:
         while (left := frames - sum(chunks)) > 0:
             chunks.append(min(left, self.chunk))
         return tuple(chunks)
+
+
+def schedule_of(stages: Mapping[str, StageConfig], config: GenerationConfig) -> Schedule:
+    """Of a bundle's stages by name; InputError if the context fills the coarse stage's window."""
+    coarse = stages["coarse"]
+    if config.context_seconds >= coarse.crop_seconds:
+        flag = f"--generation.context-seconds {config.context_seconds}"
+        window = f"the coarse stage's window of {coarse.crop_seconds} s"
+        raise InputError(f"{flag}: expected less than {window}")
+    context, first = (
+        frames_in(seconds, coarse) for seconds in (config.context_seconds, config.first_seconds)
+    )
+    # Without a fine stage chunks decide only how sound is streamed.
+    chunk = stages["fine"].crop_frames if "fine" in stages else context
+    return Schedule(coarse.crop_frames, context, chunk, first)
+
+
+def frames_in(seconds: float, coarse: StageConfig) -> int:
+    """Codec frames of whole semantic ones, at least one, in about so many seconds."""
+    return max(1, round(seconds * coarse.semantic_rate_hz)) * coarse.frames_per_semantic
 
 
 def spoken_tokens(told: Int[np.ndarray, " n"], heard: Integer[np.ndarray, " m"]) -> int:

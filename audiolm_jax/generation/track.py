@@ -19,6 +19,11 @@ def _no_tokens() -> np.ndarray:
     return np.zeros(0, np.int32)
 
 
+def window_key(key: jax.Array, number: int, stage: StageName) -> jax.Array:
+    """Decides, by the key of an item's seed, all that a stage draws in a window."""
+    return jax.random.fold_in(jax.random.fold_in(key, number), _STAGES.index(stage))
+
+
 @dataclasses.dataclass(frozen=True)
 class Generated:
     """One result."""
@@ -59,8 +64,8 @@ class Track:
         return self.sound.codes
 
     def window_key(self, number: int, stage: StageName) -> jax.Array:
-        """Decides all that a stage draws in a window."""
-        return jax.random.fold_in(jax.random.fold_in(self.key, number), _STAGES.index(stage))
+        """`window_key` of its own."""
+        return window_key(self.key, number, stage)
 
     def keep_log_probs(self, stage: str, values: np.ndarray) -> None:
         """Of the next tokens that the stage wrote."""

@@ -73,7 +73,8 @@ MISTAKES = [
     ),
     (
         "train --help codex",
-        "--help codex: expected one of codec, encoder, kmeans, stage, classifier, detector",
+        "--help codex: expected one of codec, encoder, kmeans, residual, vocoder, stage, "
+        "classifier, detector, bundle",
     ),
     # Of places.
     ("train {d}/codec.py --data.source /nope", "--data.source = /nope: no such folder"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +111,19 @@ def test_accuracy_of_every_system_and_window(made):
     assert endings["continued, T = 0.6"]["accuracy"]["mean"] >= 0.75
     assert "| revoiced | 50.0 (50.0 to 50.0) |" in text
     assert "chance 50.0 %" in text
+
+
+def test_rows_by_stage_are_those_that_were_made(made):
+    from audiolm_jax.evaluation.speakers.clips import WorldClips, read_report
+    from audiolm_jax.evaluation.world.systems import COARSE, FINE, TOLD
+
+    world, record = read_report(Path(made.world))
+    world = dataclasses.replace(world, by_stage=True)
+    clips = WorldClips(world, record | {"endings": [{"system": FINE.label}]})
+    assert {COARSE, FINE, TOLD} < {*clips.endings}
+    assert {COARSE, FINE} < {*clips.wholes}
+    clips = WorldClips(world, record | {"endings": [{"system": TOLD.label}]})  # no fine stage
+    assert {COARSE, FINE, TOLD} & {*clips.endings, *clips.wholes} == {TOLD}
 
 
 def test_windows_are_compared_with_the_prompt(made):

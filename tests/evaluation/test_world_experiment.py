@@ -179,6 +179,23 @@ def test_the_whole_road_and_again(experiment, monkeypatch, caplog):
     experiment.run()
 
 
+@pytest.mark.slow
+def test_rows_by_stage(experiment):
+    record = json.loads((experiment.run().parent / "report.json").read_text())
+    asked = dataclasses.replace(experiment, by_stage=True)
+    page = asked.run()
+    more = json.loads((page.parent / "report.json").read_text())
+    rows = ["coarse levels alone", "fine stage on the recording's coarse codes"]
+    for table, added in (("endings", [*rows, "told the recording's units"]), ("readings", rows)):
+        assert [row["system"] for row in more[table]][2 : 2 + len(added)] == added
+        assert [row for row in more[table] if row["system"] not in added] == record[table]
+    bands = more["bands"][0]["rows"]
+    assert [row["system"] for row in bands] == [row["system"] for row in more["readings"]]
+    assert page.read_text().count("<audio") == 4 + 3
+    folders = {path.name for path in (page.parent / "sounds").iterdir()}
+    assert {"coarse", "fine", "told"} < folders
+
+
 def test_recordings_alone(experiment):
     experiment = dataclasses.replace(experiment, bundle=None, similarity=False, revoiced=0)
     page, heard = experiment.run(), Fake.heard

@@ -14,6 +14,7 @@ from support.fake_hub import OWNER, READER, TOKEN, fake_hub
 import audiolm_jax
 from audiolm_jax.cli.main import main
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.bundle import load_bundle
 from audiolm_jax.generation.hub import at_hand, hub_name
 
@@ -101,7 +102,7 @@ def test_a_name_is_loaded_where_no_path_is(hub, tiny_bundle, tmp_path, capsys, m
     first = pushed(capsys, tiny_bundle)
     assert pushed(capsys, tiny_bundle) == first  # nothing to do is no new commit
     monkeypatch.chdir(tmp_path)
-    pipeline = audiolm_jax.load(REPO)
+    pipeline = audiolm_jax.load(REPO, GenerationConfig(context_seconds=1.0))
     assert f"{REPO}: revision {first} of http://127.0.0.1" in capsys.readouterr().out
     assert pipeline.bundle.fingerprint == fingerprint(tiny_bundle)
     asked = len(hub.requests)

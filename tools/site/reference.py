@@ -20,7 +20,6 @@ from unittest import mock
 import docstring_parser
 
 import audiolm_jax
-from audiolm_jax.cli.configured import USAGE
 from audiolm_jax.cli.main import VERBS, main
 from audiolm_jax.experiments.load import KINDS, kinds_of
 
@@ -89,9 +88,7 @@ def command_line_page() -> str:
 
 
 def printed_help(verb: str) -> str:
-    """Of one verb; of those that take a config file without the fields of every kind."""
-    if verb in KINDS:
-        return USAGE.format(verb=verb).partition("\n\n`audiolm")[0]
+    """Of one verb."""
     plain = {"COLUMNS": str(_WIDTH), "NO_COLOR": "1", "TERM": "dumb"}
     out = io.StringIO()
     with (

@@ -15,6 +15,7 @@ from audiolm_jax.errors import InputError
 from audiolm_jax.evaluation.world.experiment import WorldExperiment
 from audiolm_jax.evaluation.world.selection import choose_clips, choose_stretches, open_recordings
 from audiolm_jax.evaluation.world.systems import (
+    FINE,
     REAL,
     System,
     ending_systems,
@@ -66,7 +67,9 @@ class WorldClips:
         seconds = world.prompt_seconds + world.continuation_seconds
         self._stretches = choose_stretches(self._index, world.prompts, seconds)
         self._clips = choose_clips(self._index, world.revoiced)
-        self.endings, self.wholes = ending_systems(world), reading_systems(world)
+        has_fine = world.by_stage and FINE.label in (row["system"] for row in record["endings"])
+        self.endings = ending_systems(world, has_fine)
+        self.wholes = reading_systems(world, has_fine)
 
     @property
     def speakers(self) -> set[str]:

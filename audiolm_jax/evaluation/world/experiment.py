@@ -60,6 +60,9 @@ class WorldExperiment(Evaluation):
     """One ending of each prompt, and one revoiced clip, for each seed."""
     revoiced: int = 30
     """Whole recordings that are revoiced and held against their transcripts; 0 for none."""
+    by_stage: bool = False
+    """Also which stage loses what: the recording's coarse levels alone, the fine stage on them, and
+    endings told the recording's units (docs/guide/world.md)."""
     bands: tuple[tuple[float, float], ...] = ()
     """Lengths in seconds, from and to below, to report the errors of what is read by: SoundStorm's
     are (4, 10), (10, 20), (20, 30). Of recordings too long for one their beginnings are read."""
@@ -107,6 +110,8 @@ class WorldExperiment(Evaluation):
             raise InputError(f"{given}: expected the folder of a Whisper model, and en")
         if self.tokens is not None and self.bundle is None:
             raise InputError(f"--tokens {self.tokens}: is of no use without --bundle")
+        if self.by_stage and self.bundle is None:
+            raise InputError("--by-stage: is of no use without --bundle")
 
     def upstream(self) -> dict[str, str]:
         """Fingerprint of the bundle."""

@@ -124,7 +124,8 @@ class Judgement:
     def page(self, facts: dict[str, Any]) -> tuple[WorldPage, dict[str, Any]]:
         """The page, and the `data_facts`."""
         config = self._config
-        systems, readers = ending_systems(config), reading_systems(config)
+        has_fine = self._sounds is not None and "fine" in self._sounds.bundle.stages
+        systems, readers = ending_systems(config, has_fine), reading_systems(config, has_fine)
         endings = [ending for system in systems for ending in self._endings(system)]
         wholes = [whole(clip) for clip in self._clips]
         readings = [reading for system in readers for reading in self._readings(system, wholes)]

@@ -19,7 +19,7 @@ from audiolm_jax.evaluation.world.results import (
     Reading,
     Row,
 )
-from audiolm_jax.evaluation.world.systems import System
+from audiolm_jax.evaluation.world.systems import Kind, System
 
 SYNTHETIC = (
     "This page is about a closed world of words, as of the synthetic stories that "
@@ -27,6 +27,7 @@ SYNTHETIC = (
     "people."
 )
 _CHARTED = ("known", "legal")
+_LEVEL_LINES: tuple[Kind, ...] = ("real", "codec", "bigram")  # of a chart, beside "continued"
 _OF_BANDS = ("wer", "cer", "spelled_wer")
 
 
@@ -106,7 +107,7 @@ class WorldPage(Page):
         if len(grid) < 2:
             return ()
         ends = [min(grid.values()), max(grid.values())]
-        others = [s.label for s in self.systems if s.kind != "continued"][: MAX_CURVES - 1]
+        others = [s.label for s in self.systems if s.kind in _LEVEL_LINES][: MAX_CURVES - 1]
         charts = []
         for measure in (m for m in ENDING_MEASURES if m.name in _CHARTED):
             means = {row.system: row.means[measure.name] for row in self.ending_rows}

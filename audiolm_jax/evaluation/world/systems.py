@@ -20,14 +20,13 @@ from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.files import provenance_of
 from audiolm_jax.generation.pipeline import Generator
-from audiolm_jax.generation.track import Generated
 
 if TYPE_CHECKING:
     from audiolm_jax.evaluation.world.experiment import WorldExperiment
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["real", "codec", "continued", "bigram", "revoiced"]
+Kind = Literal["real", "codec", "coarse", "fine", "told", "continued", "bigram", "revoiced"]
 SOUNDS = "sounds"  # folder of the wav files, below it a folder a system
 
 
@@ -48,6 +47,10 @@ class System:
 REAL = System("real recording", "real")
 CODEC = System("codec round trip", "codec")
 REVOICED = System("revoiced", "revoiced")
+# Of the recording's tokens each is given fewer: which stage loses words and voice.
+COARSE = System("coarse levels alone", "coarse")
+FINE = System("fine stage on the recording's coarse codes", "fine")
+TOLD = System("told the recording's units", "told")
 
 
 def systems_of(
@@ -59,24 +62,33 @@ def systems_of(
     return (*continued, *bigrams)
 
 
-def ending_systems(config: "WorldExperiment") -> tuple[System, ...]:
-    """All whose endings of prompts an evaluation compares."""
+def ending_systems(config: "WorldExperiment", has_fine: bool) -> tuple[System, ...]:
+    """All whose endings of prompts are compared; `has_fine`: whether the bundle has that stage."""
     if config.bundle is None:
         return (REAL,)
     drawn = config.bigram_temperatures if config.tokens is not None else ()
-    return (REAL, CODEC, *systems_of(config.temperatures, drawn))
+    told = (TOLD,) if config.by_stage else ()
+    generated = systems_of(config.temperatures, drawn)
+    return (REAL, CODEC, *_of_levels(config, has_fine), *told, *generated)
 
 
-def reading_systems(config: "WorldExperiment") -> tuple[System, ...]:
+def reading_systems(config: "WorldExperiment", has_fine: bool) -> tuple[System, ...]:
     """All whose whole recordings it compares."""
     if not config.revoiced:
         return ()
-    return (REAL,) if config.bundle is None else (REAL, CODEC, REVOICED)
+    if config.bundle is None:
+        return (REAL,)
+    return (REAL, CODEC, *_of_levels(config, has_fine), REVOICED)
+
+
+def _of_levels(config: "WorldExperiment", has_fine: bool) -> tuple[System, ...]:
+    """Without a fine stage all levels are coarse: both would be the round trip."""
+    return (COARSE, FINE) if config.by_stage and has_fine else ()
 
 
 def seeds_of(system: System, seeds: Sequence[int]) -> Sequence[int]:
     """One for a system that draws nothing."""
-    return (0,) if system in (REAL, CODEC) else seeds
+    return (0,) if system in (REAL, CODEC, COARSE) else seeds
 
 
 def sound_path(directory: Path, system: System, name: str, seed: int) -> Path:
@@ -105,23 +117,28 @@ class Sounds:
         wanted = []
         for place, stretch in enumerate(stretches):
             samples = stretch.load(self.index)
-            heard = samples if system.kind == "codec" else samples[:prompt]
+            heard = samples if system in (CODEC, COARSE) else samples[:prompt]
             for seed in seeds_of(system, self.seeds):
                 path = sound_path(self.directory, system, stretch.name, seed)
-                wanted.append(self._wanted(path, system, config, heard, place, seed, seconds))
-        if system.kind == "codec":
+                item = self._wanted(path, system, config, heard, place, seed, seconds)
+                if system in (FINE, TOLD):
+                    item.provenance["recording_sha256"] = _sha256(samples)
+                wanted.append(item)
+        if system in (CODEC, COARSE):
             keep_sounds(
                 wanted,
-                lambda some: [self._decoded(stretches[x.place].load(self.index)) for x in some],
+                lambda some: [
+                    self._decoded(system, stretches[x.place].load(self.index)) for x in some
+                ],
                 self._rate_hz,
             )
         else:
             generator = Generator(self.bundle, config)
 
             def make(some: Sequence[Wanted]) -> list[np.ndarray]:
-                prompts = [stretches[x.place].load(self.index)[:prompt] for x in some]
-                made = self._end(system, generator, prompts, seconds, some)
-                return [result.samples for result in made]
+                sounds = [stretches[x.place].load(self.index) for x in some]
+                seeds = [x.seed for x in some]
+                return self._end(system, generator, sounds, prompt, seconds, seeds)
 
             keep_sounds(wanted, make, self._rate_hz)
         return wanted
@@ -130,13 +147,33 @@ class Sounds:
         self,
         system: System,
         generator: Generator,
+        sounds: Sequence[np.ndarray],
+        prompt: int,
+        seconds: float,
+        seeds: Sequence[int],
+    ) -> list[np.ndarray]:
+        if system == FINE:
+            return self._refined(generator, sounds, prompt, seeds)
+        prompts = [samples[:prompt] for samples in sounds]
+        if system.kind == "continued":
+            made = generator.continue_audio(prompts, seconds, seeds)
+        else:
+            if system == TOLD:
+                first = prompt // self.bundle.semantic_tokenizer.hop_samples
+                scripts = [generator.encode(samples)[1][first:] for samples in sounds]
+            else:
+                scripts = self._draw_units(system, generator, prompts, seconds, seeds)
+            made = generator.speak(prompts, scripts, seconds, seeds)
+        return [result.samples for result in made]
+
+    def _draw_units(
+        self,
+        system: System,
+        generator: Generator,
         prompts: Sequence[np.ndarray],
         seconds: float,
-        some: Sequence[Wanted],
-    ) -> list[Generated]:
-        seeds = [x.seed for x in some]
-        if system.kind == "continued":
-            return generator.continue_audio(prompts, seconds, seeds)
+        seeds: Sequence[int],
+    ) -> list[np.ndarray]:
         assert system.temperature is not None
         bigrams = self.bigrams[system.temperature]
         tokenizer = self.bundle.semantic_tokenizer
@@ -147,10 +184,10 @@ class Sounds:
             heard = generator.encode(prompt)[1]
             digest = hashlib.sha256(prompt.tobytes()).digest()
             scripts.append(bigrams.draw(int(heard[-1]), count, [seed, *digest]))
-        return generator.speak(prompts, scripts, seconds, seeds)
+        return scripts
 
     def read(self, system: System, utterances: Sequence[Utterance]) -> list[Wanted]:
-        """Whole clips or their beginnings, through the codec or revoiced."""
+        """Whole clips or their beginnings, as a system has them."""
         wanted = []
         for place, utterance in enumerate(utterances):
             samples = utterance.load(self.index)
@@ -161,10 +198,12 @@ class Sounds:
 
         def make(some: Sequence[Wanted]) -> list[np.ndarray]:
             sounds = [utterances[x.place].load(self.index) for x in some]
-            if system.kind == "codec":
-                return [self._decoded(samples) for samples in sounds]
-            made = generator.revoice(sounds, [x.seed for x in some])
-            return [result.samples for result in made]
+            seeds = [x.seed for x in some]
+            if system in (CODEC, COARSE):
+                return [self._decoded(system, samples) for samples in sounds]
+            if system == FINE:
+                return self._refined(generator, sounds, 0, seeds)
+            return [result.samples for result in generator.revoice(sounds, seeds)]
 
         keep_sounds(wanted, make, self._rate_hz)
         return wanted
@@ -191,16 +230,32 @@ class Sounds:
         seed: int,
         seconds: float | None = None,
     ) -> Wanted:
-        digest = hashlib.sha256(np.ascontiguousarray(heard).tobytes()).hexdigest()
         prompt_seconds = 0.0 if seconds is None else len(heard) / self._rate_hz
         provenance: dict[str, Any] = provenance_of(
-            self.bundle, config, seed, seconds, prompt_seconds, digest
+            self.bundle, config, seed, seconds, prompt_seconds, _sha256(heard)
         )
         provenance |= {"system": system.label}
         if system.kind == "bigram":
             provenance |= {"counted_on": self.tokens}
         return Wanted(path, provenance, place, seed)
 
-    def _decoded(self, samples: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+    def _decoded(self, system: System, samples: Float[np.ndarray, " s"]) -> np.ndarray:
+        """Of the recording's own codes, all levels or the coarse ones."""
         levels = self.bundle.codec.levels
+        if system == COARSE:
+            levels = self.bundle.stages["coarse"].config.stage.coarse_levels
         return round_trip(self.bundle.codec, samples, (levels,))[1][levels]
+
+    def _refined(
+        self, generator: Generator, sounds: Sequence[np.ndarray], prompt: int, seeds: Sequence[int]
+    ) -> list[np.ndarray]:
+        """Of the recording's own codes, but for the fine levels after `prompt` samples."""
+        codec = self.bundle.codec
+        codes = [round_trip(codec, samples, ())[0] for samples in sounds]
+        refined = generator.refine(codes, prompt // codec.hop_samples, seeds)
+        pairs = zip(refined, sounds, strict=True)
+        return [generator.decode(codes)[: len(samples)] for codes, samples in pairs]
+
+
+def _sha256(samples: Float[np.ndarray, " s"]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()

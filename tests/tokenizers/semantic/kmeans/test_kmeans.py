@@ -152,12 +152,12 @@ def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, monkeypatch, caplog):
     config = KmeansConfig(12, iterations=8, block_frames=256)
     whole = fit_kmeans(noise(), config)
 
-    def told_to_stop(*words, kept=fit._updated):
+    def told_to_stop(*words, kept=fit.updated_centroids):
         signal.raise_signal(signal.SIGTERM)
         return kept(*words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "_updated", told_to_stop)
+        patch.setattr(fit, "updated_centroids", told_to_stop)
         with pytest.raises(TrainingStopped) as stopped:
             fit_kmeans(noise(), config, directory=tmp_path)
     assert stopped.value.code == 75
@@ -202,7 +202,7 @@ def test_an_empty_cluster_moves_to_the_farthest_frame():
         table = Passes(source, Scale(np.zeros(1, np.float32), np.ones(1, np.float32)), 256, mesh)
         found = table.lloyd(np.array([[1.0], [1000.0], [2000.0]], np.float32))
         np.testing.assert_array_equal(found.counts, [4, 0, 0])
-        updated = fit._updated(table, found, np.array([1, 2]))
+        updated = fit.updated_centroids(table, found, np.array([1, 2]))
         np.testing.assert_allclose(updated, [[13.25], [50.0], [0.0]])
 
 
