@@ -287,7 +287,7 @@ def test_no_more_open_files_is_called_so(house, capsys, line):
     before = house.files()
     house.call(line, capsys)  # what is imported is imported
     counts = []
-    for more in range(20):
+    for more in range(60):
         for path in sorted(house.folder.glob("o*")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(house.folder / "audio/.audiolm_index", ignore_errors=True)

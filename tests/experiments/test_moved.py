@@ -71,12 +71,13 @@ class Later(Loudness):
     louder: float = 1.0
 
 
-def test_a_field_that_came_since_opens_no_finished_run(here, caplog, monkeypatch):
+Later.__module__, Later.__qualname__ = Loudness.__module__, Loudness.__qualname__
+
+
+def test_a_field_that_came_since_opens_no_finished_run(here, caplog):
     before = loudness(here)
     before.run()
     fields = {f.name: getattr(before, f.name) for f in dataclasses.fields(before)}
-    monkeypatch.setattr(Later, "__module__", Loudness.__module__)
-    monkeypatch.setattr(Later, "__qualname__", Loudness.__qualname__)
     assert Later(**fields).is_left_alone(caplog)
     with pytest.raises(InputError, match=r"louder is absent .* 2\.0 now"):
         Later(**fields, louder=2.0).run()

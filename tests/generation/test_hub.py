@@ -14,8 +14,8 @@ from support.fake_hub import OWNER, READER, TOKEN, fake_hub
 import audiolm_jax
 from audiolm_jax.cli.main import main
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.bundle import load_bundle
+from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.hub import at_hand, hub_name
 
 REPO = f"{OWNER}/voices"
