@@ -75,6 +75,10 @@ def _line(error: BaseException) -> str | None:
         return None
     if error.errno in _RIGHTS:
         return f"{where}{reason}; give yourself the right to it, or name another place"
+    if error.errno == errno.EISDIR:
+        return f"{where}is a folder, expected a file; name another place, or move it away"
+    if error.errno == errno.ENOTDIR:
+        return f"{where}a part of this path is a file, expected a folder; name another place"
     if error.errno == errno.ENAMETOOLONG:
         short = f"{str(error.filename)[:60]}..."
         return f"{short}: {reason}: 255 bytes at most, and 4095 with its folders; shorten it"

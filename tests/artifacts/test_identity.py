@@ -116,6 +116,6 @@ def test_every_text_of_every_experiment_is_a_place_or_known_to_be_none():
         "title", "licence", "required", "layers", "layer", "name", "clips", "language", "dataset",
         "exclude", "best_metric", "wandb_project", "profile_steps", "fresh", "dropped", "renames",
         "beam_options", "split_by", "worker", "label", "classes", "part",
-        "columns", "systems", "table", "what", "paper", "task", "figure", "notes",
+        "columns", "systems", "table", "what", "paper", "task", "figure", "notes", "purpose",
     }  # fmt: skip
     assert len({name for name, is_place in found if is_place}) > 15

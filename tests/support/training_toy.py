@@ -124,6 +124,9 @@ def run_toy(directory, config, preset="none", program=None, batches=batches, con
 
 if __name__ == "__main__":
     show_log()
+    # A run is known by its classes: here by the name that they have where this is imported.
+    ToyConfig.__module__ = "support.training_toy"
+    sys.modules[ToyConfig.__module__] = sys.modules["__main__"]
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
 
     def slow_batches(start):

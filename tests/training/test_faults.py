@@ -102,7 +102,7 @@ def test_only_a_lack_of_space_is_called_that(tmp_path):
     full = OSError(28, "No space left on device")
     for error, cause in ((full, None), (ValueError("write failed"), full)):
         with pytest.raises(
-            InputError, match=r"no space left on the disk .*; last whole checkpoint: s"
+            InputError, match=r"no space left on the disk .*; no checkpoint yet; free some"
         ):
             fail(error, cause)
     with pytest.raises(PermissionError):
