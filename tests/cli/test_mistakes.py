@@ -201,8 +201,9 @@ class House:
         return text.format(**self.places)
 
     def files(self):
-        """Without the index of recordings, which any command may keep."""
-        kept = (x for x in self.folder.rglob("*") if ".audiolm_index" not in x.parts)
+        """Without the index of recordings, which any command may keep, and Python's bytecode."""
+        aside = {".audiolm_index", "__pycache__"}
+        kept = (x for x in self.folder.rglob("*") if not aside.intersection(x.parts))
         return {str(path.relative_to(self.folder)) for path in kept}
 
     def call(self, line, capsys):
