@@ -21,7 +21,7 @@ from tools.site.build import broken
 def pages():
     return {
         "python.rst": reference.python_page(),
-        "command_line.md": reference.command_line_page(),
+        "verbs.md": reference.verbs_page(),
         **reference.config_pages(),
     }
 
@@ -64,10 +64,10 @@ def test_the_texts_are_those_of_the_help(capsys):
 
 def test_the_help_of_every_verb_is_there(pages):
     for verb in VERBS:
-        section = pages["command_line.md"].split(f"\n## audiolm {verb}\n")[1].split("\n## ")[0]
+        section = pages["verbs.md"].split(f"\n## audiolm {verb}\n")[1].split("\n## ")[0]
         assert f"usage: audiolm {verb}" in section
-    assert "--prompt-seconds" in pages["command_line.md"]
-    assert "\x1b" not in pages["command_line.md"]
+    assert "--prompt-seconds" in pages["verbs.md"]
+    assert "\x1b" not in pages["verbs.md"]
 
 
 def test_what_is_wrong_in_a_site_is_found(tmp_path):

@@ -52,7 +52,7 @@ GENERATED = [
     f"reference/{name}"
     for name in (
         "python",
-        "command_line",
+        "verbs",
         *("config_train", "config_tokenize", "config_evaluate", "config_parts"),
     )
 ]

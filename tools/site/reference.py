@@ -36,7 +36,7 @@ _WIDTH = 96  # columns of help texts
 
 def write_pages(folder: Path) -> list[str]:
     """Writes all pages below the `folder` of the sources; returns their names, in order."""
-    pages = {"python.rst": python_page(), "command_line.md": command_line_page()}
+    pages = {"python.rst": python_page(), "verbs.md": verbs_page()}
     pages |= config_pages()
     for name, text in pages.items():
         (folder / FOLDER / name).write_text(text, encoding="utf-8")
@@ -75,7 +75,7 @@ def comment_of(place: str) -> str:
     return found[1] if found else ""
 
 
-def command_line_page() -> str:
+def verbs_page() -> str:
     """The help of every verb, as it is printed."""
     parts = ["# The command line\n\nThe help of every verb, as `audiolm VERB --help` prints it.\n"]
     for verb, entry in VERBS.items():
