@@ -7,6 +7,7 @@ from audiolm_jax.artifacts.storage import at
 from audiolm_jax.errors import InputError
 
 BUNDLE_JSON = "bundle.json"  # which a folder of several models has instead
+PARTS = ("codec", "semantic", "semantic_lm", "coarse_lm", "fine_lm")  # of a bundle
 MODEL = "model"  # what the trained model is exported to, inside the run folder
 
 

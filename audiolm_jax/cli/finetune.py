@@ -12,6 +12,7 @@ import tyro
 from audiolm_jax.artifacts.archive import unpacked
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.compilation_cache import use_compilation_cache
+from audiolm_jax.artifacts.output_path import check_replaced_folder
 from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 from audiolm_jax.artifacts.storage import at, download, is_remote
 from audiolm_jax.artifacts.writer import only_writer
@@ -88,8 +89,7 @@ def finetune(arguments: Sequence[str]) -> None:
     for name, place in (("--out", out), ("--directory", runs)):
         if is_remote(place):
             raise InputError(f"{name} {place}: expected a folder of this machine")
-    if out.exists() and not (out / BUNDLE_JSON).is_file():
-        raise InputError(f"--out {out}: is there and no bundle; choose another name")
+    check_replaced_folder(out, BUNDLE_JSON)
     if not is_remote(options.audio_dir) and not options.audio_dir.is_dir():
         raise InputError(f"{options.audio_dir}: no such folder; name a folder of recordings")
     with only_writer(out, is_replaced=True):

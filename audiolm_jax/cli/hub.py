@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from audiolm_jax.artifacts.output_path import check_replaced_folder
 from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.cli.options import parse
@@ -60,8 +61,7 @@ def pull(arguments: Sequence[str]) -> None:
     """`audiolm pull`."""
     options = parse(PullOptions, arguments, "audiolm pull")
     name, out = _named(options.name), options.out
-    if out.exists() and not (out / BUNDLE_JSON).is_file():
-        raise InputError(f"--out {out}: is there and no bundle; choose another name")
+    check_replaced_folder(out, BUNDLE_JSON)
     with only_writer(out, is_replaced=True):
         fingerprint, commit = pull_bundle(name, out)
     print(f"{out}: bundle {fingerprint[:16]} of {name.repo}, revision {commit}")

@@ -81,15 +81,15 @@ def show_part(
     """Prints what `--help` says of one part of the fields, such as loop, and of the parts in it;
     InputError if there is none."""
     held = io.TextIOWrapper(io.BytesIO(), "utf-8")  # which has the letters for boxes
-    columns = str(min(shutil.get_terminal_size().columns, _MOST_COLUMNS))
-    usual = {name: os.environ.get(name) for name in ("COLUMNS",)}
-    os.environ["COLUMNS"] = columns
+    usual = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(min(shutil.get_terminal_size().columns, _MOST_COLUMNS))
     try:
         with contextlib.redirect_stdout(held), contextlib.suppress(SystemExit):
             parse(cls, ["--help"], program, default)
     finally:
-        for name, value in usual.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        del os.environ["COLUMNS"]
+        if usual is not None:
+            os.environ["COLUMNS"] = usual
     held.seek(0)
     text = held.read()
     begins = [*_PART.finditer(text)]

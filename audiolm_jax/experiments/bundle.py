@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from audiolm_jax.artifacts.identity import Place
-from audiolm_jax.artifacts.run_folder import fingerprint_of, model_folder
+from audiolm_jax.artifacts.output_path import check_replaced_folder
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, PARTS, fingerprint_of, model_folder
 from audiolm_jax.artifacts.storage import at
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.base import Experiment
-
-_PARTS = ("codec", "semantic", "semantic_lm", "coarse_lm", "fine_lm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +32,8 @@ class BundleExperiment(Experiment):
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.parts]
-        if unknown := [name for name in names if name not in _PARTS]:
-            raise InputError(f"--parts {unknown[0]}: expected {', '.join(_PARTS)}")
+        if unknown := [name for name in names if name not in PARTS]:
+            raise InputError(f"--parts {unknown[0]}: expected {', '.join(PARTS)}")
         if len({*names}) < len(names):
             raise InputError(f"--parts {names}: expected each once")
 
@@ -48,6 +47,8 @@ class BundleExperiment(Experiment):
         from audiolm_jax.generation.card import README
 
         sources = {name: model_folder(place) for name, place in self.parts}
-        with only_writer(at(self.directory), is_replaced=True):
-            write_bundle(at(self.directory), sources, {README: f"{self.purpose}\n"})
-        return at(self.directory)
+        out = at(self.directory)
+        check_replaced_folder(out, BUNDLE_JSON, "--directory")
+        with only_writer(out, is_replaced=True):
+            write_bundle(out, sources, {README: f"{self.purpose}\n"})
+        return out

@@ -19,7 +19,7 @@ from audiolm_jax.artifacts.archive import SUFFIX, unpacked
 from audiolm_jax.artifacts.atomic import atomic_path, write_json, write_text
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import ModelFolder, load_model
-from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, PARTS
 from audiolm_jax.artifacts.storage import at, download
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import KIND, StageModelConfig
@@ -28,7 +28,7 @@ from audiolm_jax.tokenizers.semantic.tokenizer import load_semantic_tokenizer
 from audiolm_jax.types import SemanticTokenizer, StreamingTokenizer
 
 FORMAT = 1
-_NEEDED = ("codec", "semantic", "semantic_lm", "coarse_lm")
+_NEEDED = tuple(part for part in PARTS if part != "fine_lm")
 STAGE_PARTS = {"semantic": "semantic_lm", "coarse": "coarse_lm", "fine": "fine_lm"}
 
 

@@ -2,8 +2,7 @@
 
 A row's result depends on its own prompt, key and settings alone, bit for bit: its prompt is run by
 itself, and it decodes only with rows of equal sizes that are at the same level, whose number
-changes nothing. Nor does it
-matter in how many pieces a decoding advances.
+changes nothing. Nor does it matter in how many pieces a decoding advances.
 
 Sizes. The slots for a prompt and the room for its tokens are rounded up to multiples of `BUCKET`,
 rows to powers of two. How many steps run is decided inside the program (loop.py).

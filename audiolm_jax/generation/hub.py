@@ -20,23 +20,17 @@ from audiolm_jax.artifacts.archive import unpacked
 from audiolm_jax.artifacts.atomic import atomic_path
 from audiolm_jax.artifacts.local_copy import local_folder
 from audiolm_jax.artifacts.model_folder import MODEL_JSON, WEIGHTS, read_model_json
-from audiolm_jax.artifacts.run_folder import BUNDLE_JSON
+from audiolm_jax.artifacts.refusals import chain, is_shortage
+from audiolm_jax.artifacts.run_folder import BUNDLE_JSON, PARTS
 from audiolm_jax.artifacts.storage import at, download, files_below, is_remote
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation import card
-from audiolm_jax.generation.bundle import (
-    STAGE_PARTS,
-    is_archive,
-    load_bundle,
-    read_record,
-    said_of,
-)
+from audiolm_jax.generation.bundle import is_archive, load_bundle, read_record, said_of
 
-_PARTS = ("codec", "semantic", *STAGE_PARTS.values())
 # Nothing else of a repository is fetched, sent or removed.
 FILES = (
     *(BUNDLE_JSON, card.CONFIG, card.README, card.LICENSE),
-    *(f"{part}/{name}" for part in _PARTS for name in (MODEL_JSON, WEIGHTS, card.README)),
+    *(f"{part}/{name}" for part in PARTS for name in (MODEL_JSON, WEIGHTS, card.README)),
 )
 _NAME = re.compile(r"(\w[\w.-]{0,95})/(\w[\w.-]{0,95})(?:@([\w.-][\w./-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -155,8 +149,9 @@ def push(place: Path, name: HubName, is_private: bool = False) -> Pushed:
         with said_of(str(place), folder):
             fingerprint = load_bundle(folder).fingerprint
             pages = _pages(folder, name)
-        here = [file for file in files_below(folder) if file in FILES and file not in pages]
-        left = [file for file in files_below(folder) if file not in FILES]
+        files = list(files_below(folder))
+        here = [file for file in files if file in FILES and file not in pages]
+        left = [file for file in files if file not in FILES]
         with _told(name):
             api = hub.HfApi(library_name=card.LIBRARY)
             api.create_repo(name.repo, private=is_private or None, exist_ok=True)
@@ -222,6 +217,8 @@ def _told(name: HubName) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        if any(map(is_shortage, chain(error))):
+            raise
         raise InputError(f"{name}: {_reason(name, error)}") from error
 
 

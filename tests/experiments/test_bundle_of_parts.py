@@ -57,3 +57,10 @@ def test_bad_parts_get_one_line(root):
         experiment(root, parts=(("codec", str(root)),)).run()
     with pytest.raises(InputError, match="bundle: no run given for semantic"):
         experiment(root, parts=(("codec", str(root / "parts/codec")),)).run()
+
+
+def test_a_folder_of_something_else_stays(root, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(InputError, match=r"--directory .*: would be replaced, but holds other"):
+        experiment(root, directory=str(tmp_path)).run()
+    assert (tmp_path / "notes").read_text() == "mine"

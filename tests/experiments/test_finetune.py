@@ -136,7 +136,7 @@ def test_bad_input_is_one_line_and_nothing_is_begun(tiny_bundle, tuned, tmp_path
     assert "bundle.json: not found" in refused(tmp_path, voice, out)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes").touch()
-    assert "is there and no bundle" in refused(tiny_bundle, voice, tmp_path / "full")
+    assert "holds other files (no bundle.json)" in refused(tiny_bundle, voice, tmp_path / "full")
     assert "expected a folder of this machine" in refused(tiny_bundle, voice, "memory://x/out")
     coarse = tmp_path / "coarse only"
     shutil.copytree(tiny_bundle, coarse)

@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support.tiny_models import CLUSTERS, ENCODER, voice, write_semantic
+from support.tiny_models import CLUSTERS, ENCODER, write_semantic, write_voices
 
 from audiolm_jax.artifacts.model_folder import load_model
-from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.sources import AudioDataConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.encoder import EncoderExperiment
@@ -24,10 +23,7 @@ STUDENT = dataclasses.replace(
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("teacher")
     write_semantic(root / "teacher", root / "encoder")
-    for number in range(12):
-        path = root / f"audio/{number}.wav"
-        path.parent.mkdir(exist_ok=True)
-        write_wav(path, voice(1.5, 90 + 10 * number, number), 16000, None)
+    write_voices(root / "audio")
     return root
 
 

@@ -6,11 +6,18 @@ import json
 import jax
 import numpy as np
 import pytest
-from support.tiny_models import CLUSTERS, CODEC, KMEANS, voice, write_codec, write_semantic
+from support.tiny_models import (
+    CLUSTERS,
+    CODEC,
+    KMEANS,
+    voice,
+    write_codec,
+    write_semantic,
+    write_voices,
+)
 
 from audiolm_jax.artifacts.model_folder import read_model_json, save_model
 from audiolm_jax.artifacts.run_folder import fingerprint_of
-from audiolm_jax.audio.files import write_wav
 from audiolm_jax.data.sources import AudioDataConfig, NoiseConfig
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.residual import ResidualExperiment
@@ -48,10 +55,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("vocoders")
     write_semantic(root / "semantic", root / "encoder")
     write_codec(root / "codec")
-    for number in range(12):
-        path = root / f"audio/{number}.wav"
-        path.parent.mkdir(exist_ok=True)
-        write_wav(path, voice(1.5, 90 + 10 * number, number), 16000, None)
+    write_voices(root / "audio")
     return root
 
 

@@ -154,7 +154,10 @@ def test_an_interrupted_pull_leaves_nothing_and_goes_on(hub, commit, tiny_bundle
     assert {x.split("/")[-1] for x in hub.requests[asked:] if x.startswith("GET /cdn/")} == cut
     # An output that is no bundle stays.
     (tmp_path / "mine").mkdir()
-    assert "is there and no bundle" in error_of(capsys, "pull", REPO, "--out", tmp_path / "mine")
+    (tmp_path / "mine/notes").touch()
+    said = error_of(capsys, "pull", REPO, "--out", tmp_path / "mine")
+    assert "would be replaced, but holds other files (no bundle.json)" in said
+    assert (tmp_path / "mine/notes").is_file()
 
 
 @pytest.mark.usefixtures("unverified")

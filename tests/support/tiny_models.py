@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from audiolm_jax.artifacts.model_folder import load_model, save_model
+from audiolm_jax.audio.files import write_wav
 from audiolm_jax.cli.bundle import model_pages
 from audiolm_jax.generation.bundle import write_bundle
 from audiolm_jax.generation.card import Said
@@ -68,6 +69,14 @@ def voice(seconds: float, pitch_hz: float, seed: int = 0) -> np.ndarray:
     tone = sum(np.sin(2 * np.pi * pitch_hz * k * t) / k for k in range(1, 6))
     rhythm = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * t)
     return (0.2 * tone * rhythm + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+def write_voices(folder: Path, count: int = 12) -> None:
+    """Wav files of 1.5 s, each of another pitch."""
+    folder.mkdir()
+    for number in range(count):
+        sound = voice(1.5, 90 + 10 * number, number)
+        write_wav(folder / f"{number}.wav", sound, 16000, None)
 
 
 def random_arrays(build, seed: int) -> dict[str, np.ndarray]:

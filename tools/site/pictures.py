@@ -22,7 +22,7 @@ import numpy as np
 from audiolm_jax.artifacts.atomic import write_text
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.load import DEFAULT_BUNDLE
-from audiolm_jax.generation.schedule import Schedule
+from audiolm_jax.generation.schedule import Schedule, schedule_of
 from audiolm_jax.nn.attention import bias_tile
 from audiolm_jax.stages import (
     BOS,
@@ -90,12 +90,7 @@ def bundle_stages() -> dict[StageName, StageConfig]:
 
 def bundle_schedule() -> Schedule:
     """The schedule of that bundle, sampled as by default."""
-    stages, config = bundle_stages(), GenerationConfig()
-    context, first = (
-        round(seconds * stages["coarse"].semantic_rate_hz) * stages["coarse"].frames_per_semantic
-        for seconds in (config.context_seconds, config.first_seconds)
-    )
-    return Schedule(stages["coarse"].crop_frames, context, stages["fine"].crop_frames, first)
+    return schedule_of(bundle_stages(), GenerationConfig())
 
 
 def sequences(heard: Heard) -> dict[StageName, list[tuple[str, str]]]:

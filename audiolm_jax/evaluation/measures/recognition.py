@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from audiolm_jax.artifacts.hashing import file_sha256, fingerprint
 from audiolm_jax.artifacts.identity import Place
+from audiolm_jax.artifacts.refusals import is_shortage
 from audiolm_jax.errors import InputError
 
 MODEL_FILE = "model.bin"
@@ -91,6 +92,8 @@ class Recognizer:
         try:
             self._model = WhisperModel(str(folder), device="cpu", compute_type="int8")
         except Exception as error:  # what reads tokenizer.json raises nothing narrower
+            if is_shortage(error):
+                raise
             raise InputError(f"--asr.model {folder}: cannot be loaded: {error}") from error
         if language != "en" and not self._model.model.is_multilingual:
             raise InputError(f"--asr.language {language}: the model in {folder} knows English only")

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -49,7 +49,7 @@ class ModuleEncoder:
         module = nnx.merge(graphdef, unflatten_into(state, folder.arrays, where, np.asarray))
         module.for_inference()
         self._graphdef, params = nnx.split(module)
-        self.params: Any = jax.tree.map(jnp.asarray, params)
+        self.params = jax.tree.map(jnp.asarray, params)
         self.config, self.window, self.fingerprint = config, window, folder.fingerprint
         self.sample_rate_hz, self.hop_samples = config.sample_rate_hz, config.hop_samples
         self.layers = config.layer_names
@@ -59,12 +59,6 @@ class ModuleEncoder:
         """The same encoder with its weights on another device, for a thread of its own."""
         other = copy.copy(self)
         other.params = jax.device_put(self.params, device)
-        return other
-
-    def without_weights(self) -> "ModuleEncoder":
-        """The same for what is given weights, and should keep none alive."""
-        other = copy.copy(self)
-        other.params = None
         return other
 
     def check_layer(self, layer: str) -> None:
@@ -77,7 +71,7 @@ class ModuleEncoder:
         return nnx.merge(self._graphdef, params)
 
     @property
-    def structure(self) -> Hashable:
+    def structure(self) -> nnx.GraphDef:
         """All that programs depend on besides shapes."""
         return self._graphdef
 

@@ -48,7 +48,6 @@ ENCODERS: dict[str, tuple[Any, Any]] = {
     hubert.KIND: (hubert.HubertConfig, Hubert),
 }
 ENCODER, _KMEANS = "encoder.", "kmeans."  # before the names of arrays
-_PROGRAMS: dict[tuple, Any] = {}
 _CLUSTERING = tuple(field.name for field in dataclasses.fields(Clustering))
 
 
@@ -161,10 +160,8 @@ class KmeansTokenizer:
         self._weights = (encoder.params, kmeans)
 
         check_phases(self.config.phases, self.hop_samples, where)
-        key = encoder.structure, self.config.layer, self.config.phases, self.hop_samples
-        if key not in _PROGRAMS:
-            _PROGRAMS[key] = _program(encoder, self.config)
-        self._compiled = _PROGRAMS[key]
+        sizes = self.config.layer, self.config.phases, self.hop_samples
+        self._compiled = _program(encoder.structure, *sizes)
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
         """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
@@ -183,17 +180,19 @@ class KmeansTokenizer:
         return Clustering(**{name: folder.arrays[_KMEANS + name] for name in _CLUSTERING})
 
 
-def _program(encoder: ModuleEncoder, config: SemanticTokenizerConfig) -> Any:
+@functools.cache
+def _program(structure: nnx.GraphDef, layer: str, phases: int, hop: int) -> Any:
     """(weights, audio) -> ids, for all tokenizers that differ in their weights alone."""
-    layer, phases, hop = config.layer, config.phases, encoder.hop_samples
-    traceable = encoder.without_weights().traceable
+
+    def features(params: nnx.State, audio: AudioBatch) -> Any:
+        return nnx.merge(structure, params).features(audio, layer)[0]
 
     def encode(weights: tuple, audio: AudioBatch) -> Array:
         params, kmeans = weights
         if phases == 1:
-            return nearest(traceable(params, audio, layer), *kmeans)
+            return nearest(features(params, audio), *kmeans)
         begun = in_phases(audio, hop, phases)
-        dense = interleaved(traceable(params, begun, layer), phases)
+        dense = interleaved(features(params, begun), phases)
         frames = valid_frames(-(-jnp.asarray(audio.lengths) // hop) * phases, dense.shape[1])
         distances = jnp.asarray(distances_to(dense, *kmeans))
         ids = stretches(distances, frames, phases)

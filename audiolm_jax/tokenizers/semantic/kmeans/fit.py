@@ -70,7 +70,7 @@ def fit_kmeans(
     if state is None:
         state = KmeansState(*scale, initial_centroids(passes, config), np.zeros(0), 0)
         if directory is not None:
-            _save(directory, state)
+            keep(directory, state)
     with contextlib.ExitStack() as stack:
         records = None
         if directory is not None:
@@ -94,12 +94,18 @@ def fit_kmeans(
 
 def read_state(directory: Path) -> KmeansState | None:
     """The state that an interrupted fit left."""
+    kept = read_kept(directory, KmeansState)
+    return None if kept is None else _state_of(kept)
+
+
+def read_kept(directory: Path, kind: type) -> dict[str, np.ndarray] | None:
+    """The fields of a dataclass of arrays that `keep` wrote; None if there is none."""
     path = directory / STATE
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _state_of(arrays)
+            return {x.name: arrays[x.name] for x in dataclasses.fields(kind)}
     except StorageError:
         raise
     except (OSError, ValueError, KeyError) as error:
@@ -109,8 +115,8 @@ def read_state(directory: Path) -> KmeansState | None:
 
 
 def _state_of(arrays: Mapping[str, np.ndarray]) -> KmeansState:
-    values: dict[str, Any] = {x.name: arrays[x.name] for x in dataclasses.fields(KmeansState)}
-    return KmeansState(**values | {"step": int(values["step"])})
+    values: dict[str, Any] = {**arrays, "step": int(arrays["step"])}
+    return KmeansState(**values)
 
 
 def _agreed_state(directory: Path) -> KmeansState | None:
@@ -151,7 +157,7 @@ class _Records:
 
     def save(self, state: KmeansState) -> None:
         self._writer.sync()
-        _save(self._directory, state)
+        keep(self._directory, state)
         if self._stop.seen(reached_preemption):
             words = f"stopped, saved at step {state.step}; run again to go on"
             self._progress.note(f"{self._directory}: {words}")
@@ -167,7 +173,8 @@ def updated_centroids(passes: Passes, sums: Sums, empty: np.ndarray) -> Float[np
     return centroids
 
 
-def _save(directory: Path, state: KmeansState) -> None:
+def keep(directory: Path, state: Any) -> None:
+    """Has the first host write a dataclass of arrays, for `read_kept`."""
     if not is_first_host():
         return
     with atomic_path(directory / STATE) as scratch:

@@ -11,12 +11,9 @@ from pathlib import Path
 import numpy as np
 from jax.sharding import Mesh
 
-from audiolm_jax.artifacts.atomic import atomic_path
-from audiolm_jax.artifacts.storage import StorageError
-from audiolm_jax.errors import InputError
 from audiolm_jax.tokenizers.semantic.kmeans.blocks import Frames
 from audiolm_jax.tokenizers.semantic.kmeans.config import KmeansConfig, ResidualClustering
-from audiolm_jax.tokenizers.semantic.kmeans.fit import STATE, updated_centroids
+from audiolm_jax.tokenizers.semantic.kmeans.fit import keep, read_kept, updated_centroids
 from audiolm_jax.tokenizers.semantic.kmeans.passes import Passes, Scale, measure_scale
 from audiolm_jax.tokenizers.semantic.kmeans.seeding import initial_centroids, too_few_distinct
 from audiolm_jax.training.preemption import (
@@ -66,7 +63,7 @@ def fit_levels(
                 words = "level %d of %d: mean squared residual %.3f"
                 _logger.info(words, level + 1, levels, inertia[-1])
                 if directory is not None:
-                    _save(directory, _clustering(scale, codebooks, inertia))
+                    keep(directory, _clustering(scale, codebooks, inertia))
     return _clustering(scale, codebooks, inertia)
 
 
@@ -89,25 +86,11 @@ def _fit_level(passes: Passes, config: KmeansConfig, stop: StopRequest) -> np.nd
 
 def read_levels(directory: Path) -> ResidualClustering | None:
     """The levels that an interrupted fit has finished; None if there are none."""
-    path = directory / STATE
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = (field.name for field in dataclasses.fields(ResidualClustering))
-            return ResidualClustering(**{name: arrays[name] for name in names})
-    except StorageError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: damaged ({error}); delete it to fit from the start") from error
+    kept = read_kept(directory, ResidualClustering)
+    return None if kept is None else ResidualClustering(**kept)
 
 
 def _clustering(
     scale: Scale, codebooks: list[np.ndarray], inertia: list[float]
 ) -> ResidualClustering:
     return ResidualClustering(*scale, np.stack(codebooks), np.array(inertia))
-
-
-def _save(directory: Path, found: ResidualClustering) -> None:
-    with atomic_path(directory / STATE) as scratch:
-        np.savez(scratch, **dataclasses.asdict(found))

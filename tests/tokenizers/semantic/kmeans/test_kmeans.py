@@ -129,14 +129,14 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch, sto
     whole = fit_kmeans(features, config, directory=tmp_path / "whole")
     saves = []
 
-    def killed(directory, state, kept=fit._save):
+    def killed(directory, state, kept=fit.keep):
         if state.step == stop and not saves:
             saves.append(state.step)
             raise KeyboardInterrupt  # after the metrics, before the state
         kept(directory, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "_save", killed)
+        patch.setattr(fit, "keep", killed)
         with pytest.raises(KeyboardInterrupt):
             fit_kmeans(features, config, directory=tmp_path / "cut")
     assert fit.read_state(tmp_path / "cut").step == stop - 1
