@@ -90,7 +90,7 @@ def bundle_stages() -> dict[StageName, StageConfig]:
 
 def bundle_schedule() -> Schedule:
     """The schedule of that bundle, sampled as by default."""
-    return schedule_of(bundle_stages(), GenerationConfig())
+    return schedule_of({**bundle_stages()}, GenerationConfig())
 
 
 def sequences(heard: Heard) -> dict[StageName, list[tuple[str, str]]]:
