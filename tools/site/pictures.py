@@ -30,7 +30,6 @@ from audiolm_jax.stages import (
     FIRST_ID,
     SEP,
     StageConfig,
-    StageName,
     build_sequence,
     legal_ids,
 )
@@ -80,9 +79,9 @@ def hear() -> Heard:
     )
 
 
-def bundle_stages() -> dict[StageName, StageConfig]:
+def bundle_stages() -> dict[str, StageConfig]:
     """The stages of models/stories.zip, of which only the configs are read."""
-    names: tuple[StageName, ...] = ("semantic", "coarse", "fine")
+    names: tuple[str, ...] = ("semantic", "coarse", "fine")
     with zipfile.ZipFile(DEFAULT_BUNDLE) as archive:
         models = {n: json.loads(archive.read(f"stories/{n}_lm/model.json")) for n in names}
     return {name: StageConfig(**model["config"]["stage"]) for name, model in models.items()}
@@ -90,10 +89,10 @@ def bundle_stages() -> dict[StageName, StageConfig]:
 
 def bundle_schedule() -> Schedule:
     """The schedule of that bundle, sampled as by default."""
-    return schedule_of({**bundle_stages()}, GenerationConfig())
+    return schedule_of(bundle_stages(), GenerationConfig())
 
 
-def sequences(heard: Heard) -> dict[StageName, list[tuple[str, str]]]:
+def sequences(heard: Heard) -> dict[str, list[tuple[str, str]]]:
     """By stage the first tokens of its sequence, each a text and a color: 80 ms of the recording,
     of the fine stage 40 ms."""
     drawn = {}
@@ -106,7 +105,7 @@ def sequences(heard: Heard) -> dict[StageName, list[tuple[str, str]]]:
     return drawn
 
 
-def _cell(token: int, name: StageName, stage: StageConfig) -> tuple[str, str]:
+def _cell(token: int, name: str, stage: StageConfig) -> tuple[str, str]:
     if token < FIRST_ID:
         return _NAMES[token], _SPECIAL
     if name == "semantic" or token < stage.acoustic_start:
