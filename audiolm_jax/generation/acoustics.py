@@ -1,5 +1,6 @@
 """Stages 2 and 3: a window's codes from its semantic tokens, at once or chunk by chunk."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,14 +14,20 @@ from audiolm_jax.generation.config import GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.schedule import Schedule
 from audiolm_jax.generation.track import Job, window_key
-from audiolm_jax.stages import condition_tokens, flatten_levels, unflatten_levels
+from audiolm_jax.stages import (
+    condition_tokens,
+    flatten_levels,
+    target_tokens,
+    unflatten_levels,
+)
 
 
 class Acoustics:
     """The coarse and, unless all levels are coarse, the fine stage."""
 
-    def __init__(self, decoders: Mapping[str, StageDecoder]):
+    def __init__(self, decoders: Mapping[str, StageDecoder], schedule: Schedule):
         self._coarse, self._fine = decoders["coarse"], decoders.get("fine")
+        self._schedule = schedule
 
     def write(self, jobs: list[Job], config: GenerationConfig, is_streamed: bool) -> Iterator[int]:
         """Adds the window's codes to each track, and hands them to its sound.
@@ -67,25 +74,25 @@ class Acoustics:
         self, jobs: list[Job], pieces: list[range], coarse: list[np.ndarray], sampling: Sampling
     ) -> int:
         """Fine levels of the chunks within each piece; returns how many tokens they took."""
-        chunks = [
-            (job, start, codes[start - piece.start : stop - piece.start])
+        queues = [
+            [
+                _Chunk(
+                    codes[start - piece.start : stop - piece.start],
+                    jax.random.fold_in(job.key("fine"), start),
+                )
+                for start, stop in _chunks(job, piece)
+                if start - piece.start < len(codes)
+            ]
             for job, piece, codes in zip(jobs, pieces, coarse, strict=True)
-            for start, stop in _chunks(job, piece)
-            if start - piece.start < len(codes)
         ]
-        if self._fine is None:
-            full = [codes for _, _, codes in chunks]
-            written = 0
-        else:
-            keys = [jax.random.fold_in(job.key("fine"), start) for job, start, _ in chunks]
-            full = []
-            filled = self._fine_levels([codes for _, _, codes in chunks], keys, sampling)
-            for (job, _, _), (codes, log_probs) in zip(chunks, filled, strict=True):
-                full.append(codes)
-                job.track.keep_log_probs("fine", log_probs)
-            written = sum(codes.size for codes in full) - sum(c.size for _, _, c in chunks)
-        for (job, _, _), codes in zip(chunks, full, strict=True):
-            job.track.sound.push(codes)
+        written = 0
+        filled = self._fill(queues, [job.track.codes for job in jobs], sampling)
+        for job, queue, chunks in zip(jobs, queues, filled, strict=True):
+            for chunk, (codes, log_probs) in zip(queue, chunks, strict=True):
+                job.track.sound.push(codes)
+                if self._fine is not None:
+                    job.track.keep_log_probs("fine", log_probs)
+                written += codes.size - chunk.coarse.size
         return written
 
     def refine(
@@ -93,7 +100,6 @@ class Acoustics:
         codes: Sequence[Int[np.ndarray, "_ q"]],
         known: int,
         keys: Sequence[jax.Array],
-        schedule: Schedule,
         sampling: Sampling,
     ) -> list[Int[np.ndarray, "_ q"]]:
         """Codes of all levels, their fine ones after the first `known` frames written anew: by the
@@ -103,43 +109,87 @@ class Acoustics:
             raise InputError("the bundle has no fine stage: all its levels are coarse")
         levels = self._fine.config.stage.coarse_levels
         full = [item[:known] for item in codes]
-        windows = [schedule.windows(known, len(item)) for item in codes]
+        windows = [self._schedule.windows(known, len(item)) for item in codes]
         for number, row in enumerate(itertools.zip_longest(*windows)):
-            chunks = [
-                (place, start, codes[place][len(full[place]) + start :][:frames, :levels])
-                for place, window in enumerate(row)
+            drawn = [window_key(key, number, "fine") for key in keys]
+            queues = [
+                [
+                    _Chunk(
+                        codes[place][len(full[place]) + start :][:frames, :levels],
+                        jax.random.fold_in(drawn[place], start),
+                    )
+                    for start, frames in zip(window.starts, window.chunks, strict=True)
+                ]
                 if window is not None
-                for start, frames in zip(window.starts, window.chunks, strict=True)
+                else []
+                for place, window in enumerate(row)
             ]
-            drawn = [
-                jax.random.fold_in(window_key(keys[place], number, "fine"), start)
-                for place, start, _ in chunks
-            ]
-            filled = self._fine_levels([coarse for _, _, coarse in chunks], drawn, sampling)
-            for (place, _, _), (new, _) in zip(chunks, filled, strict=True):
-                full[place] = np.concatenate([full[place], new])
+            for place, chunks in enumerate(self._fill(queues, full, sampling)):
+                full[place] = np.concatenate([full[place], *(new for new, _ in chunks)])
         return full
 
+    def _fill(
+        self,
+        queues: Sequence[Sequence["_Chunk"]],
+        before: Sequence[Int[np.ndarray, "_ q"]],
+        sampling: Sampling,
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        """For the chunks of each queue, which follow `before` and each other, codes of all levels
+        and the log-probabilities of the fine ones."""
+        if self._fine is None:
+            nothing = np.zeros(0, np.float32)
+            return [[(chunk.coarse, nothing) for chunk in queue] for queue in queues]
+        before = list(before)
+        filled: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in queues]
+        numbered = [[(place, chunk) for chunk in queue] for place, queue in enumerate(queues)]
+        # Chunks that are told nothing of those before them wait for none.
+        context = self._schedule.fine_context
+        waves = itertools.zip_longest(*numbered) if context else [itertools.chain(*numbered)]
+        for wave in waves:
+            chunks = [item for item in wave if item is not None]
+            known = [before[place][max(0, len(before[place]) - context) :] for place, _ in chunks]
+            results = self._fine_levels(known, [chunk for _, chunk in chunks], sampling)
+            for (place, _), result in zip(chunks, results, strict=True):
+                filled[place].append(result)
+                before[place] = np.concatenate([before[place], result[0]])
+        return filled
+
     def _fine_levels(
-        self, chunks: list[np.ndarray], keys: list[jax.Array], sampling: Sampling
+        self, known: list[np.ndarray], chunks: list["_Chunk"], sampling: Sampling
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """All levels of chunks of coarse ones, and the log-probabilities of what was written."""
+        """All levels of chunks that follow known codes, and the log-probabilities of what was
+        written."""
         assert self._fine is not None
         stage = self._fine.config.stage
+        nothing, levels = np.zeros(0, int), stage.coarse_levels
+        prompts = [
+            np.concatenate([condition_tokens(nothing, coarse, stage), target])
+            for codes, chunk in zip(known, chunks, strict=True)
+            for coarse in [np.concatenate([codes[:, :levels], chunk.coarse])]
+            for target in [target_tokens(nothing, codes, stage)]
+        ]
         width = len(stage.target_levels)
         results = self._fine.generate(
-            [condition_tokens(np.zeros(0, int), codes, stage) for codes in chunks],
-            [0] * len(chunks),
-            [len(codes) * width for codes in chunks],
-            jnp.stack(keys),
+            prompts,
+            [len(codes) * width for codes in known],
+            [len(chunk.coarse) * width for chunk in chunks],
+            jnp.stack([chunk.key for chunk in chunks]),
             sampling,
             [False] * len(chunks),
         )
         filled = []
-        for codes, result in zip(chunks, results, strict=True):
+        for chunk, result in zip(chunks, results, strict=True):
             fine = unflatten_levels(result.ids, stage.target_levels, stage)
-            filled.append((np.concatenate([codes, fine], axis=1), result.log_probs))
+            filled.append((np.concatenate([chunk.coarse, fine], axis=1), result.log_probs))
         return filled
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Frames that the fine stage writes to one prompt."""
+
+    coarse: np.ndarray  # int32 [n, q']
+    key: jax.Array  # decides all that is drawn
 
 
 def _frames(job: Job, step: int | None) -> range:

@@ -52,7 +52,7 @@ class Generator:
             for name, model in bundle.stages.items()
         }
         self._decoders = decoders
-        self._acoustics = Acoustics(decoders)
+        self._acoustics = Acoustics(decoders, self.schedule)
 
     def sampled(self, sampling: Mapping[str, Sampling]) -> "Generator":
         """The same models, of which the stages named are sampled otherwise; nothing is loaded or
@@ -145,7 +145,7 @@ class Generator:
         3, in chunks as of a continuation from there (of `revoice`: from 0). InputError without a
         fine stage."""
         keys = [seed_key(seed) for seed in seeds]
-        return self._acoustics.refine(codes, known, keys, self.schedule, self.config.fine)
+        return self._acoustics.refine(codes, known, keys, self.config.fine)
 
     def stream(
         self,

@@ -7,8 +7,11 @@ length of the prompt and the seconds asked for alone, and its cost grows linearl
     |<- context ->|<- window 0: chunk | chunk | chunk ->|
                                   |<- context ->|<- window 1: chunk | chunk | chunk ->|
 
+The fine stage is told all levels of the frames before its chunk, and so goes on with their voice.
+
 Paper: AudioLM says nothing of sound longer than the coarse stage's crop; SoundStorm's authors ran
-it in windows of 10 s, each prompted by the last 3 s (docs/reference/deviations.md).
+it in windows of 10 s, each prompted by the last 3 s. Its fine stage is told nothing of the sound
+before its chunk (docs/reference/deviations.md).
 """
 
 import dataclasses
@@ -55,7 +58,8 @@ class Schedule:
 
     window: int  # most frames of a window and its context: the coarse stage's crop
     context: int  # that prompt a window at least, where so many are there and not all fits
-    chunk: int  # most frames of a chunk: the fine stage's crop
+    chunk: int  # most frames of a chunk: what its context leaves of the fine stage's crop
+    fine_context: int  # most frames before a chunk of which the fine stage is told all levels
     first_chunk: int  # most frames of the first chunk of all, so that sound starts early
 
     def windows(self, there: int, total: int) -> Iterator[Window]:
@@ -85,9 +89,11 @@ def schedule_of(stages: Mapping[str, StageConfig], config: GenerationConfig) -> 
     context, first = (
         frames_in(seconds, coarse) for seconds in (config.context_seconds, config.first_seconds)
     )
-    # Without a fine stage chunks decide only how sound is streamed.
-    chunk = stages["fine"].crop_frames if "fine" in stages else context
-    return Schedule(coarse.crop_frames, context, chunk, first)
+    if "fine" not in stages:  # chunks decide only how sound is streamed
+        return Schedule(coarse.crop_frames, context, context, 0, first)
+    crop = stages["fine"].crop_frames
+    told = min(crop - 1, round(crop * config.fine_context_share))
+    return Schedule(coarse.crop_frames, context, crop - told, told, min(first, crop - told))
 
 
 def frames_in(seconds: float, coarse: StageConfig) -> int:

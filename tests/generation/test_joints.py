@@ -13,8 +13,8 @@ from support.recorded_stages import (
     STAGES,
     FakeCodec,
     Recorder,
-    coarse_codes,
     coarse_prompt,
+    fine_prompt,
     numbered,
     of_stage,
     recorded_generator,
@@ -80,16 +80,36 @@ def test_stage_2_is_told_the_tokens_of_context_and_window_and_hears_the_context(
     assert second["steps"] == [40 * COARSE]
 
 
-def test_stage_3_gets_the_coarse_levels_in_chunks_and_every_code_its_place(calls):
-    result = recorded_generator().continue_audio([numbered(40)], 1.0, [3])[0]
+def test_stage_3_goes_on_from_all_levels_before_each_chunk(calls):
+    result = recorded_generator().continue_audio([numbered(40)], 0.8, [3])[0]
+    numbers = np.append(np.arange(40), np.arange(1016, 1056))  # after 16 semantic tokens, 40 frames
+    chunks = of_stage(calls, "fine")
+    # Of a crop of 30 frames half are known, and the first chunk is small.
+    for call, first, new in zip(chunks, (40, 50, 65), (10, 15, 15), strict=True):
+        known, written = numbers[first - 15 : first], numbers[first : first + new]
+        np.testing.assert_array_equal(call["prompts"][0], fine_prompt(known, written))
+        assert (call["offsets"], call["steps"]) == ([15 * 2], [new * 2])
+    np.testing.assert_array_equal(result.codes, numbers[:, None] + np.arange(LEVELS))
+    np.testing.assert_array_equal(result.samples, np.repeat(numbers, HOP))
+
+
+def test_stage_3_knows_what_there_is_of_a_beginning(calls):
+    recorded_generator().sample(0.4, [3])
+    first, second = of_stage(calls, "fine")
+    numbers = np.arange(1008, 1028)
+    np.testing.assert_array_equal(first["prompts"][0], fine_prompt(numbers[:0], numbers[:10]))
+    np.testing.assert_array_equal(second["prompts"][0], fine_prompt(numbers[:10], numbers[10:]))
+
+
+def test_stage_3_is_told_nothing_of_what_was_before_and_writes_all_chunks_at_once(calls):
+    """As in the paper."""
+    generator = recorded_generator(fine_context_share=0.0)
+    result = generator.continue_audio([numbered(40)], 1.0, [3])[0]
     (fine,) = of_stage(calls, "fine")
     numbers = np.arange(1020, 1070)  # after 20 semantic tokens, 50 frames; the first 10 of a chunk
-    stage = STAGES["fine"]
     chunks = numbers[:10], numbers[10:40], numbers[40:]
     for prompt, chunk in zip(fine["prompts"], chunks, strict=True):
-        np.testing.assert_array_equal(
-            prompt, [BOS, *flatten_levels(coarse_codes(chunk), 0, stage), SEP]
-        )
+        np.testing.assert_array_equal(prompt, fine_prompt(chunk[:0], chunk))
     assert fine["steps"] == [10 * 2, 30 * 2, 10 * 2]
     assert fine["offsets"] == [0, 0, 0]
     every = np.append(np.arange(40), numbers)
@@ -102,7 +122,7 @@ def test_every_draw_has_a_key_of_its_own_that_its_seed_alone_decides(calls):
     generator.continue_audio([numbered(50), numbered(50, 100)], 2.0, [3, 4])
     together = [(c["stage"], row, key) for c in calls for row, key in enumerate(c["keys"])]
     keys = [key for _, _, key in together]
-    assert len(set(keys)) == len(keys) == 2 * (2 + 2 + 5)  # two windows, five chunks
+    assert len(set(keys)) == len(keys) == 2 * (2 + 2 + 8)  # two windows, eight chunks
     calls.clear()
     generator.continue_audio([numbered(50, 100)], 2.0, [4])
     assert {key for call in calls for key in call["keys"]} < set(keys)
@@ -129,7 +149,7 @@ def test_each_stage_has_its_sampling_and_ends_only_where_it_may(calls):
     calls.clear()
     recorded_generator(stop="end_token").continue_audio([numbered(40)], 1.0, [0])
     ends = [(c["stage"], *set(c["end"])) for c in calls]
-    assert ends == [("semantic", True), ("coarse", False), ("fine", False)]
+    assert ends == [("semantic", True), ("coarse", False), *[("fine", False)] * 4]
 
 
 def test_stage_2_may_end_once_stage_1_has_ended_and_then_the_recording_ends(calls, monkeypatch):

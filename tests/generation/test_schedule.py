@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from audiolm_jax.generation.schedule import Schedule, Window, spoken_tokens
+from audiolm_jax.generation.config import GenerationConfig
+from audiolm_jax.generation.schedule import Schedule, Window, schedule_of, spoken_tokens
+from audiolm_jax.stages import StageConfig
 
 
 def test_a_schedule_by_hand():
-    schedule = Schedule(window=500, context=150, chunk=150, first_chunk=50)
+    schedule = Schedule(window=500, context=150, chunk=150, fine_context=0, first_chunk=50)
     assert list(schedule.windows(150, 500)) == [Window(150, (50, 150, 150))]
     assert list(schedule.windows(150, 1000)) == [
         Window(150, (50, 150, 150)),
@@ -15,6 +17,24 @@ def test_a_schedule_by_hand():
         Window(350, (150,)),
     ]
     assert list(schedule.windows(0, 520)) == [Window(0, (50, 150, 150, 150)), Window(480, (20,))]
+
+
+@pytest.mark.parametrize(
+    ("share", "first", "chunk", "told", "first_chunk"),
+    [
+        (0.0, 1.0, 80, 0, 50),
+        (0.5, 1.0, 40, 40, 40),
+        (0.5, 0.2, 40, 40, 10),
+        (0.999, 1.0, 1, 79, 1),  # a frame at least is new
+    ],
+)
+def test_chunks_are_what_their_context_leaves_of_the_crop(share, first, chunk, told, first_chunk):
+    crops = {"coarse": 5.0, "fine": 1.6}
+    stages = {name: StageConfig(name, crop_seconds=crop) for name, crop in crops.items()}
+    config = GenerationConfig(fine_context_share=share, first_seconds=first)
+    assert schedule_of(stages, config) == Schedule(250, 150, chunk, told, first_chunk)
+    del stages["fine"]
+    assert schedule_of(stages, config) == Schedule(250, 150, 150, 0, round(first * 25) * 2)
 
 
 def test_a_window_cut_short_keeps_its_first_frames():
@@ -31,7 +51,7 @@ def test_every_frame_is_made_once_from_context_enough(seed):
     window = int(rng.integers(2, 300))
     context = int(rng.integers(1, window))
     chunk, first_chunk = (int(n) for n in rng.integers(1, 200, 2))
-    schedule = Schedule(window, context, chunk, first_chunk)
+    schedule = Schedule(window, context, chunk, 0, first_chunk)
     there = start = int(rng.integers(0, 400))
     total = there + int(rng.integers(1, 2000))
     windows = list(schedule.windows(there, total))
@@ -48,7 +68,7 @@ def test_every_frame_is_made_once_from_context_enough(seed):
 
 
 def test_a_longer_one_begins_like_a_shorter_one():
-    schedule = Schedule(window=500, context=150, chunk=150, first_chunk=50)
+    schedule = Schedule(window=500, context=150, chunk=150, fine_context=0, first_chunk=50)
     long = list(schedule.windows(150, 150 + 350 * 7))
     assert list(schedule.windows(150, 150 + 350 * 3)) == long[:3]
 

@@ -111,8 +111,9 @@ class Recorder(StageDecoder):
             count = count if end is None else min(end, count)
             width, first = len(self._stage.target_levels), self._stage.target_levels.start
             if name == "fine":  # levels that name the frame of the coarse ones
-                coarse = (prompt[1:-1] - self._stage.acoustic_start).reshape(-1, COARSE)
-                numbers = coarse[:, 0]
+                condition = prompt[1 : np.flatnonzero(prompt == SEP)[0]]
+                coarse = (condition - self._stage.acoustic_start).reshape(-1, COARSE)
+                numbers = coarse[-(count // width) :, 0]
             elif name == "coarse" and self.says is not None:
                 numbers = self.says(prompt, count // width)
             else:
@@ -170,6 +171,15 @@ def numbered(frames: int, first: int = 0) -> np.ndarray:
 
 def of_stage(calls: list[dict], stage: str) -> list[dict]:
     return [call for call in calls if call["stage"] == stage]
+
+
+def fine_prompt(known: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """What stage 3 is told of frames of which it knows all levels, and of those to be written."""
+    stage = STAGES["fine"]
+    condition = flatten_levels(coarse_codes(np.concatenate([known, new])), 0, stage)
+    levels = np.arange(COARSE, LEVELS)
+    target = flatten_levels(np.asarray(known)[:, None] + levels, COARSE, stage)
+    return np.concatenate([[BOS], condition, [SEP], target])
 
 
 def coarse_codes(numbers: np.ndarray) -> np.ndarray:
