@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.acoustics import Acoustics
 from audiolm_jax.generation.bundle import Bundle
+from audiolm_jax.generation.candidates import check_candidates
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.sampling import seed_key
@@ -39,20 +40,21 @@ class Generator:
     """
 
     def __init__(self, bundle: Bundle, config: GenerationConfig = DEFAULT):
-        """InputError if the context fills the coarse stage's window."""
+        """InputError for a config that does not fit the stages."""
         self.bundle = bundle
         self.config = config
         self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._ratio = self._stages["coarse"].frames_per_semantic
         self._is_timed = not self._stages["semantic"].deduplicate  # a semantic token is a frame
+        check_candidates(config, self._stages["coarse"])
         self.schedule = schedule_of(self._stages, config)  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
             for name, model in bundle.stages.items()
         }
         self._decoders = decoders
-        self._acoustics = Acoustics(decoders, self.schedule)
+        self._acoustics = Acoustics(decoders, self.schedule, self._hear_codes)
 
     def sampled(self, sampling: Mapping[str, Sampling]) -> "Generator":
         """The same models, of which the stages named are sampled otherwise; nothing is loaded or
@@ -195,6 +197,16 @@ class Generator:
             return np.zeros(0, np.int32)
         ids, lengths = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips([samples]))
         return np.asarray(ids)[0, : lengths[0]]
+
+    def _hear_codes(self, codes: Sequence[Int[np.ndarray, "_ q"]]) -> list[Int[np.ndarray, " _"]]:
+        """Clusters that count of the sound of several codes, each as if it were alone."""
+        lengths = np.array([len(item) for item in codes], np.int32)
+        padded = np.zeros((len(codes), lengths.max(), codes[0].shape[1]), np.int32)
+        for row, item in zip(padded, codes, strict=True):
+            row[: len(item)] = item
+        sounds = self.bundle.codec.decode(AcousticTokens(padded, lengths))
+        ids, counts = self.bundle.semantic_tokenizer.encode(sounds)
+        return [self._kept(row[:n]) for row, n in zip(np.asarray(ids), counts, strict=True)]
 
     def _kept(self, clusters: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
         return kept_clusters(clusters, self._stages["semantic"])

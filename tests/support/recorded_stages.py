@@ -12,7 +12,7 @@ import numpy as np
 from audiolm_jax.artifacts.model_folder import ModelFolder
 from audiolm_jax.generation.bundle import Bundle, StageModel
 from audiolm_jax.generation.config import GenerationConfig, Sampling
-from audiolm_jax.generation.decode import Continuation, StageDecoder
+from audiolm_jax.generation.decode import Continuation, Decoding, StageDecoder
 from audiolm_jax.generation.pipeline import Generator
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.stages import BOS, FIRST_ID, SEP, StageConfig, flatten_levels, semantic_ids
@@ -137,7 +137,7 @@ class Recorder(StageDecoder):
         return decoding.results()
 
 
-class _Written:
+class _Written(Decoding):
     """Gives out no more than it was advanced to."""
 
     def __init__(self, results: list[Continuation]) -> None:
