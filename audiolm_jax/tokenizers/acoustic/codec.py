@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Int, Num
 
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import load_model
+from audiolm_jax.artifacts.traced import kept_shapes, program_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws
-from audiolm_jax.nn.state_arrays import unflatten_into
+from audiolm_jax.nn.state_arrays import flatten_shapes, leaves_of
 from audiolm_jax.tokenizers.acoustic.schedule import Run
 from audiolm_jax.tokenizers.acoustic.streams import Half, State, Stream
 from audiolm_jax.types import AcousticTokens, AudioBatch
@@ -52,12 +53,9 @@ class Codec(abc.ABC):
         self.codebook_size: int = config.codebook_size
         self.fingerprint = fingerprint
         self._where = f"{self.kind} model {fingerprint[:16]}"
-        self._abstract: Any = abstract_network(self.network_type, config)
-        self._graphdef, state = nnx.split(self._abstract)
-        weights = unflatten_into(state, arrays, self._where)
-        # A plain list: a call with an nnx.State spends longer on the container than on one frame.
-        self._params: Any  # first argument of the compiled programs
-        self._params, self._structure = jax.tree.flatten(weights)
+        # First argument of the compiled programs. A plain list: a call with an nnx.State spends
+        # longer on the container than on one frame.
+        self._params: Any = leaves_of(self._shapes(), arrays, self._where, jax.device_put)
         self._jit_encode, self._jit_decode = self._programs()
 
     @classmethod
@@ -129,14 +127,39 @@ class Codec(abc.ABC):
         if (key := (type(self), self.config)) not in _PROGRAMS:
             plain = copy.copy(self)
             plain._params = None
-            _PROGRAMS[key] = jax.jit(plain._encode_block), jax.jit(plain._decode_block)
+            facts = plain._facts()
+            halves = (plain._encode_block, "encode_block"), (plain._decode_block, "decode_block")
+            _PROGRAMS[key] = tuple(program_of(fn, name, facts) for fn, name in halves)
         return _PROGRAMS[key]
+
+    def _facts(self) -> tuple[Any, ...] | None:
+        """What the programs know; None of a class from outside, whose code nobody here knows."""
+        code = type(self).__module__
+        is_ours = code.startswith(f"{__name__.partition('.')[0]}.")
+        return (code, type(self).__name__, self.config) if is_ours else None
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        def make() -> dict[str, tuple[int, ...]]:
+            return flatten_shapes(self._state)
+
+        return make() if (facts := self._facts()) is None else kept_shapes("codec", facts, make)
+
+    # Only to trace what is not kept.
+
+    @functools.cached_property
+    def _abstract(self) -> Any:
+        return abstract_network(self.network_type, self.config)
+
+    @functools.cached_property
+    def _state(self) -> nnx.State:
+        return nnx.state(self._abstract)
 
     def _initial_state(self, half: Literal["encoder", "decoder"], batch: int) -> State:
         return None
 
     def _network(self, weights: list[Array]) -> Any:
-        return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, weights))
+        state = jax.tree.unflatten(jax.tree.structure(self._state), weights)
+        return nnx.merge(nnx.graphdef(self._abstract), state)
 
     def _encoder(self) -> Half:
         run = functools.partial(self._jit_encode, self._params)
