@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ import jax.export
 from audiolm_jax.artifacts.atomic import atomic_path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_ROOMS = ("nn", "audio", "lm", "tokenizers", "generation")  # beside which stages.py decides what is traced
+_ROOMS = (
+    "nn",
+    "audio",
+    "lm",
+    "tokenizers",
+    "generation",
+)  # beside which stages.py decides what is traced
 _VERSIONS = ("jax", "jaxlib", "flax", "numpy")
 # Settings that change no program, by words in their names.
 _IDLE = ("cache", "log", "dump", "traceback", "transfer", "platform", "raise", "client")
@@ -47,15 +54,20 @@ class Program:
         `repr`; the arguments number `donate` are given up at a call."""
         self._fn, self._name, self._facts, self._donate = fn, name, tuple(facts), tuple(donate)
         self._compiled: dict[Any, Any] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         """What the function gives."""
         leaves, structure = jax.tree.flatten(args)
         shapes = tuple([(x.shape, x.dtype) for x in leaves])
         key = structure, shapes, tuple(static.items())
-        if (compiled := self._compiled.get(key)) is None:
-            compiled = self._compiled[key] = self._compile(args, static)
-        return compiled(*leaves)
+        if (compiled := self._compiled.get(key)) is not None:
+            return compiled(*leaves)
+        with self._lock:  # of threads that need the same, one compiles it and the others wait
+            compiled = self._compiled.get(key) or self._compile(args, static)
+            result = compiled(*leaves)
+            self._compiled[key] = compiled
+        return result
 
     @property
     def count(self) -> int:
@@ -86,10 +98,12 @@ class Program:
         return jax.jit(call, donate_argnums=donate)
 
 
-def program_of(fn: Callable[..., Any], name: str, facts: Sequence[Any] | None) -> Any:
+def program_of(
+    fn: Callable[..., Any], name: str, facts: Sequence[Any] | None, static: Sequence[str] = ()
+) -> Any:
     """A `Program` of these facts; where there are none to tell its text by, as of code from
-    outside, it is compiled by JAX alone."""
-    return jax.jit(fn) if facts is None else Program(fn, name, facts)
+    outside, it is compiled by JAX alone. `static` are the names of its keywords."""
+    return jax.jit(fn, static_argnames=static) if facts is None else Program(fn, name, facts)
 
 
 def kept_shapes(

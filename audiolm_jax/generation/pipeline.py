@@ -19,6 +19,7 @@ from audiolm_jax.generation.acoustics import Acoustics
 from audiolm_jax.generation.bundle import Bundle
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
+from audiolm_jax.generation.rehearsal import rehearse
 from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.generation.schedule import Window, frames_in, schedule_of
 from audiolm_jax.generation.score import score_tokens
@@ -157,6 +158,11 @@ class Generator:
         """The samples of `continue_audio` piece by piece as they are made, the prompt's first."""
         (track,) = self._prompted([prompt], [seed], self._frames_of(seconds))
         return Streaming(self, track, progress)
+
+    def rehearse(self, prompts: Sequence[int], seconds: float, is_streamed: bool) -> None:
+        """Compiles, beside what follows, the first window's programs of prompts of so many samples
+        that are continued together; see rehearsal.py."""
+        rehearse(self, prompts, seconds, is_streamed)
 
     def score(self, samples: Float[np.ndarray, " s"]) -> dict[str, Float[np.ndarray, " _"]]:
         """Log-probability of each token that a stage would have written to say these samples, at

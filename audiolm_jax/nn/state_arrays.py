@@ -59,6 +59,6 @@ def leaves_of(
         raise InputError(f"{where}: unknown array {unknown[0]!r} ({len(unknown)} in all)")
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            shapes = f"has shape {arrays[name].shape}, the config needs {shape}"
-            raise InputError(f"{where}: array {name!r} {shapes}")
+            words = f"has shape {arrays[name].shape}, the config needs {shape}"
+            raise InputError(f"{where}: array {name!r} {words}")
     return [place(arrays[name]) for name in shapes]

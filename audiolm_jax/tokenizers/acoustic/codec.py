@@ -22,7 +22,9 @@ from audiolm_jax.tokenizers.acoustic.schedule import Run
 from audiolm_jax.tokenizers.acoustic.streams import Half, State, Stream
 from audiolm_jax.types import AcousticTokens, AudioBatch
 
-_PROGRAMS: dict[tuple[type, Any], tuple[Any, Any]] = {}  # to encode and to decode blocks
+_PROGRAMS: dict[
+    tuple[type, Any], tuple[Any, Any, Any]
+] = {}  # to encode and to decode blocks, initial states
 
 
 class Codec(abc.ABC):
@@ -56,7 +58,7 @@ class Codec(abc.ABC):
         # First argument of the compiled programs. A plain list: a call with an nnx.State spends
         # longer on the container than on one frame.
         self._params: Any = leaves_of(self._shapes(), arrays, self._where, jax.device_put)
-        self._jit_encode, self._jit_decode = self._programs()
+        self._jit_encode, self._jit_decode, self._jit_state = self._programs()
 
     @classmethod
     def load(cls, directory: Path) -> "Codec":
@@ -122,14 +124,17 @@ class Codec(abc.ABC):
     def _vectors(self) -> Float[np.ndarray, "q n d"]:
         """Every code of every level as what it adds to the latent."""
 
-    def _programs(self) -> tuple[Any, Any]:
+    def _programs(self) -> tuple[Any, Any, Any]:
         """Compiled once for all codecs of a config; they hold no weights."""
         if (key := (type(self), self.config)) not in _PROGRAMS:
             plain = copy.copy(self)
             plain._params = None
             facts = plain._facts()
-            halves = (plain._encode_block, "encode_block"), (plain._decode_block, "decode_block")
-            _PROGRAMS[key] = tuple(program_of(fn, name, facts) for fn, name in halves)
+            _PROGRAMS[key] = (
+                program_of(plain._encode_block, "encode_block", facts),
+                program_of(plain._decode_block, "decode_block", facts),
+                program_of(plain._initial_state, "initial_state", facts, ("half", "batch")),
+            )
         return _PROGRAMS[key]
 
     def _facts(self) -> tuple[Any, ...] | None:
@@ -157,20 +162,23 @@ class Codec(abc.ABC):
     def _initial_state(self, half: Literal["encoder", "decoder"], batch: int) -> State:
         return None
 
+    def _open(self, half: Literal["encoder", "decoder"], batch: int) -> State:
+        return self._jit_state(half=half, batch=batch)
+
     def _network(self, weights: list[Array]) -> Any:
         state = jax.tree.unflatten(jax.tree.structure(self._state), weights)
         return nnx.merge(nnx.graphdef(self._abstract), state)
 
     def _encoder(self) -> Half:
         run = functools.partial(self._jit_encode, self._params)
-        state = functools.partial(self._initial_state, "encoder")
+        state = functools.partial(self._open, "encoder")
         units, empty = (self.hop_samples, 1), np.zeros((0, self.levels), np.int32)
         extent = self.encoder_context, self.encoder_delay
         return Half(run, state, *extent, units, check_samples, empty)
 
     def _decoder(self) -> Half:
         run = functools.partial(self._jit_decode, self._params)
-        state = functools.partial(self._initial_state, "decoder")
+        state = functools.partial(self._open, "decoder")
         check = functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size)
         units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
         return Half(run, state, self.decoder_context, 0, units, check, empty)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -185,9 +184,7 @@ class KmeansTokenizer:
 
 
 @functools.cache
-def _program(
-    structure: nnx.GraphDef, facts: str | None, layer: str, phases: int, hop: int
-) -> Any:
+def _program(structure: nnx.GraphDef, facts: str | None, layer: str, phases: int, hop: int) -> Any:
     """(weights, audio) -> ids, for all tokenizers that differ in their weights alone; `facts`, if
     it is known, tells all that decides them."""
 
