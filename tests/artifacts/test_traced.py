@@ -113,6 +113,16 @@ def test_what_is_given_up_is_written_in_place(folder):
     assert not stays.is_deleted()
 
 
+def test_within_a_mesh_it_is_of_one_device(folder):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
+    program = Program(lambda x: x + 1, "meshed")
+    with jax.set_mesh(mesh):
+        found = program(X)
+        assert not jax.sharding.get_abstract_mesh().empty
+    np.testing.assert_array_equal(found, X + 1)
+    assert len(found.devices()) == 1
+
+
 def test_threads_compile_it_once(folder):
     traces, found = [], []
 

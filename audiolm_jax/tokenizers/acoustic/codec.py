@@ -17,6 +17,7 @@ from audiolm_jax.artifacts.model_folder import load_model
 from audiolm_jax.artifacts.traced import kept_shapes, program_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws
+from audiolm_jax.nn.partition import without_rules
 from audiolm_jax.nn.state_arrays import flatten_shapes, leaves_of
 from audiolm_jax.tokenizers.acoustic.schedule import Run
 from audiolm_jax.tokenizers.acoustic.streams import Half, State, Stream
@@ -131,8 +132,8 @@ class Codec(abc.ABC):
             plain._params = None
             facts = plain._facts()
             _PROGRAMS[key] = (
-                program_of(plain._encode_block, "encode_block", facts),
-                program_of(plain._decode_block, "decode_block", facts),
+                program_of(without_rules(plain._encode_block), "encode_block", facts),
+                program_of(without_rules(plain._decode_block), "decode_block", facts),
                 program_of(plain._initial_state, "initial_state", facts, ("half", "batch")),
             )
         return _PROGRAMS[key]

@@ -22,6 +22,7 @@ from audiolm_jax.artifacts.outside import check_code, check_trusted, is_outside,
 from audiolm_jax.artifacts.traced import program_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.padding import valid_frames
+from audiolm_jax.nn.partition import without_rules
 from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
 from audiolm_jax.tokenizers.semantic.hubert import config as hubert
 from audiolm_jax.tokenizers.semantic.hubert.model import Hubert
@@ -202,4 +203,4 @@ def _program(structure: nnx.GraphDef, facts: str | None, layer: str, phases: int
         ids = stretches(distances, frames, phases)
         return ids[:, phases // 2 :: phases]  # at the middle of each token
 
-    return program_of(encode, "semantic", None if facts is None else [facts])
+    return program_of(without_rules(encode), "semantic", None if facts is None else [facts])
