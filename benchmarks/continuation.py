@@ -36,8 +36,8 @@ def prompt(rate_hz: int) -> np.ndarray:
 def start(bundle: str) -> None:
     """In a process of its own: prints seconds to the first sound and to the end as JSON."""
     began = time.perf_counter()
-    generator = load(bundle)
-    pieces = generator.stream(prompt(generator.sample_rate_hz), SECONDS, 0)
+    model = load(bundle)
+    pieces = model.stream(prompt(model.sample_rate_hz), SECONDS, 0, model.sample_rate_hz)
     next(pieces)
     loaded = time.perf_counter() - began
     next(pieces)
@@ -49,11 +49,10 @@ def start(bundle: str) -> None:
 
 
 def load(bundle: str) -> Any:
-    """The generator of a bundle."""
-    from audiolm_jax.generation.bundle import load_bundle
-    from audiolm_jax.generation.pipeline import Generator
+    """The models of a bundle."""
+    import audiolm_jax
 
-    return Generator(load_bundle(bundle))
+    return audiolm_jax.load(bundle)
 
 
 def measure_starts(bundle: str) -> dict[str, dict[str, float]]:
@@ -80,14 +79,15 @@ def measure_starts(bundle: str) -> dict[str, dict[str, float]]:
 
 def measure_growth(bundle: str, lengths: list[float]) -> dict[str, dict[str, float]]:
     """Of one stream after the other."""
-    generator = load(bundle)
-    sound = prompt(generator.sample_rate_hz)
-    for _ in generator.stream(sound, lengths[0], 0):
+    model = load(bundle)
+    rate_hz = model.sample_rate_hz
+    sound = prompt(rate_hz)
+    for _ in model.stream(sound, lengths[0], 0, rate_hz):
         pass
     rows = {}
     for seconds in lengths:
         began = time.perf_counter(), time.process_time()
-        for _ in generator.stream(sound, seconds, 1):
+        for _ in model.stream(sound, seconds, 1, rate_hz):
             pass
         wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

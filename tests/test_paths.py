@@ -21,6 +21,7 @@ ALLOWED = {
     "artifacts/append.py": {"open"},
     "artifacts/archive.py": {"shutil"},  # of a folder to unpack in
     "artifacts/compilation_cache.py": {"Path"},
+    "artifacts/traced.py": {"Path"},
     "artifacts/output_path.py": {"os.path.realpath", "shutil"},  # asked of files alone
     "artifacts/refusals.py": {"Path", "tempfile"},  # names in errors, and Python's own search
     "artifacts/writer.py": {"Path", "os.path.abspath", "os.unlink", "os.utime", "tempfile"},

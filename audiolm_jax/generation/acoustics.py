@@ -31,6 +31,10 @@ class Acoustics:
         self._coarse, self._fine = decoders["coarse"], decoders.get("fine")
         self._schedule, self._hear = schedule, hear
 
+    def told_by(self, decoders: Mapping[str, StageDecoder]) -> "Acoustics":
+        """The same with other decoders."""
+        return Acoustics(decoders, self._schedule, self._hear)
+
     def write(self, jobs: list[Job], config: GenerationConfig, is_streamed: bool) -> Iterator[int]:
         """Adds the window's codes to each track, and hands them to its sound.
 

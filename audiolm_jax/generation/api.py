@@ -114,6 +114,7 @@ class Pipeline:
         self.generator = Generator(bundle, config)
         self.bundle = bundle
         self.config = config
+        self._is_rehearsed = False
         self.sample_rate_hz: int = bundle.codec.sample_rate_hz  # of all audio that comes out
         self.prompt_limit_seconds = bundle.stages["semantic"].config.stage.crop_seconds
 
@@ -157,6 +158,7 @@ class Pipeline:
             else self.take(prompt, rate_hz, name=f"prompt {i}" if len(prompts) > 1 else "prompt")
             for i, prompt in enumerate(prompts)
         ]
+        self._rehearse(taken, seconds, is_streamed=False)
         made = self.generator.continue_audio(
             [p.samples for p in taken], float(seconds), list(seeds), progress
         )
@@ -209,6 +211,7 @@ class Pipeline:
         """The samples of `continue_audio` piece by piece, each as soon as it can be heard."""
         self.check(seconds, [seed])
         taken = prompt if isinstance(prompt, Prompt) else self.take(prompt, rate_hz)
+        self._rehearse([taken], seconds, is_streamed=True)
         pieces = self.generator.stream(taken.samples, float(seconds), seed, progress)
         provenance = self._provenance(seed, seconds, taken)
         return Stream(pieces, lambda g: self._result(g, provenance, taken.notes), provenance)
@@ -252,6 +255,13 @@ class Pipeline:
         if seconds > (most := _FILE_BYTES / 2 / self.sample_rate_hz - self.prompt_limit_seconds):
             words = f"a wav file of this rate holds {most / 3600:.1f} h"
             raise InputError(f"--seconds {seconds:g}: {words}; go on from its end in a second run")
+
+    def _rehearse(self, prompts: list[Prompt], seconds: Seconds, is_streamed: bool) -> None:
+        """Before the first of them: later ones find the programs there."""
+        if not self._is_rehearsed:
+            self._is_rehearsed = True
+            sizes = [len(prompt.samples) for prompt in prompts]
+            self.generator.rehearse(sizes, float(seconds), is_streamed)
 
     def _provenance(
         self, seed: int, seconds: Seconds | None, prompt: Prompt | None = None

@@ -16,7 +16,8 @@ from jaxtyping import Int, Integer
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.config import GenerationConfig
 from audiolm_jax.generation.schedule import alignment_costs
-from audiolm_jax.stages import StageConfig
+from audiolm_jax.stages import StageConfig, kept_clusters
+from audiolm_jax.types import AcousticTokenizer, AcousticTokens, SemanticTokenizer
 
 # Codes of coarse levels of several sounds -> their semantic tokens as the stages count them.
 Hear = Callable[[Sequence[Int[np.ndarray, "_ q"]]], list[Int[np.ndarray, " _"]]]
@@ -27,6 +28,21 @@ def check_candidates(config: GenerationConfig, coarse: StageConfig) -> None:
     if config.candidates > 1 and not coarse.reads_semantic:
         flag = f"--generation.candidates {config.candidates}"
         raise InputError(f"{flag}: this coarse stage is told no semantic tokens; expected 1")
+
+
+def hearing(codec: AcousticTokenizer, semantic: SemanticTokenizer, stage: StageConfig) -> Hear:
+    """Hears codes as the codec decodes them, each as if it were alone."""
+
+    def hear(codes: Sequence[Int[np.ndarray, "_ q"]]) -> list[Int[np.ndarray, " _"]]:
+        lengths = np.array([len(item) for item in codes], np.int32)
+        padded = np.zeros((len(codes), lengths.max(), codes[0].shape[1]), np.int32)
+        for row, item in zip(padded, codes, strict=True):
+            row[: len(item)] = item
+        ids, counts = semantic.encode(codec.decode(AcousticTokens(padded, lengths)))
+        heard = [row[:count] for row, count in zip(np.asarray(ids), counts, strict=True)]
+        return [kept_clusters(clusters, stage) for clusters in heard]
+
+    return hear
 
 
 def edits(told: Integer[np.ndarray, " n"], heard: Integer[np.ndarray, " m"]) -> int:

@@ -9,6 +9,7 @@ rows to powers of two. How many steps run is decided inside the program (loop.py
 """
 
 import contextlib
+import copy
 import dataclasses
 from typing import NamedTuple
 
@@ -72,10 +73,18 @@ class StageDecoder:
         """
         self.config = config
         self._mesh = mesh
+        self._is_rehearsal = False
         self._how = arithmetic(config.decoder, weights, rules)
         self._table = legal_table(config.stage)
         self._weights = decoding_weights(config, arrays, where, weights, mesh, rules)
         self._parts = 1 if mesh is None or rules is None else parts_along("batch", mesh, rules)
+
+    def rehearsing(self) -> "StageDecoder":
+        """One of the same programs that runs them for their compilation alone: it reads prompts,
+        and writes legal tokens of no meaning without a step."""
+        other = copy.copy(self)
+        other._is_rehearsal = True
+        return other
 
     def open(
         self,
@@ -195,6 +204,8 @@ class StageDecoder:
         return x, pairs
 
     def _advance(self, group: _Group, until: np.ndarray, truncates: bool) -> None:
+        if self._is_rehearsal:
+            until = np.zeros_like(until)
         with self._on_mesh():
             group.carry = loop.advance(
                 self._weights,
@@ -206,6 +217,14 @@ class StageDecoder:
                 stage=self.config.stage,
                 truncates=truncates,
             )
+
+    def _written(self, group: _Group) -> tuple[np.ndarray, np.ndarray]:
+        ids, log_probs = jax.device_get((group.carry.ids, group.carry.log_probs))
+        if self._is_rehearsal:
+            legal = np.array([np.flatnonzero(row)[-1] for row in self._table])
+            places = group.request.offsets[:, None] + np.arange(ids.shape[1])
+            ids = legal[places % len(legal)].astype(np.int32)
+        return ids, log_probs
 
     def _on_mesh(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
@@ -261,7 +280,7 @@ class Decoding:
         nothing = Continuation(np.zeros(0, np.int32), np.zeros(0, np.float32), False)
         results = [nothing] * len(self._steps)
         for group in self._groups:
-            ids, log_probs = jax.device_get((group.carry.ids, group.carry.log_probs))
+            ids, log_probs = self._decoder._written(group)
             for place, row in enumerate(group.rows):
                 asked = ids[place, : self._asked[row]]
                 ends = np.flatnonzero(asked == EOS)

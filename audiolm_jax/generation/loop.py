@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from audiolm_jax.artifacts.traced import Program
 from audiolm_jax.generation.sampling import (
     Draw,
     id_of,
@@ -56,20 +58,37 @@ class Carry(NamedTuple):
     caches: list[KVCache]
 
 
-def _program(*, donate: tuple[str, ...] = ()) -> Callable[[Callable], Any]:
-    """Compiles a function, whose keywords are static, under the mesh rules of its `how`."""
+for _record in (Carry, KVCache):
+    jax.export.register_namedtuple_serialization(_record, serialized_name=_record.__name__)
 
-    def wrap(fn: Callable) -> Any:
-        @functools.wraps(fn)
+
+class _Program:
+    """A function whose keywords are static, compiled under the mesh rules of its `how`."""
+
+    def __init__(self, fn: Callable, donate: tuple[str, ...]):
         def under_rules(*args: Any, how: Arithmetic, **options: Any) -> Any:
             with use_rules(None if how.rules is None else dict(how.rules)):
                 return fn(*args, how=how, **options)
 
-        parameters = inspect.signature(fn).parameters.values()
+        parameters = list(inspect.signature(fn).parameters.values())
         static = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        return jax.jit(under_rules, static_argnames=static, donate_argnames=donate)
+        numbers = [n for n, p in enumerate(parameters) if p.name in donate]
+        functools.update_wrapper(self, fn)
+        self._on_one = Program(under_rules, fn.__name__, donate=numbers)
+        self._on_mesh = jax.jit(under_rules, static_argnames=static, donate_argnums=numbers)
 
-    return wrap
+    def __call__(self, *args: Any, how: Arithmetic, **options: Any) -> Any:
+        program = self._on_one if how.rules is None else self._on_mesh
+        return program(*args, how=how, **options)
+
+    @property
+    def count(self) -> int:
+        """How many programs there are, of those for one device."""
+        return self._on_one.count
+
+
+def _program(*, donate: tuple[str, ...] = ()) -> Callable[[Callable], _Program]:
+    return functools.partial(_Program, donate=donate)
 
 
 @_program()

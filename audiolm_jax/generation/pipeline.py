@@ -17,9 +17,10 @@ from jaxtyping import Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.acoustics import Acoustics
 from audiolm_jax.generation.bundle import Bundle
-from audiolm_jax.generation.candidates import check_candidates
+from audiolm_jax.generation.candidates import check_candidates, hearing
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
+from audiolm_jax.generation.rehearsal import rehearse
 from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.generation.schedule import Window, frames_in, schedule_of
 from audiolm_jax.generation.score import score_tokens
@@ -54,7 +55,8 @@ class Generator:
             for name, model in bundle.stages.items()
         }
         self._decoders = decoders
-        self._acoustics = Acoustics(decoders, self.schedule, self._hear_codes)
+        hear = hearing(bundle.codec, bundle.semantic_tokenizer, self._stages["semantic"])
+        self._acoustics = Acoustics(decoders, self.schedule, hear)
 
     def sampled(self, sampling: Mapping[str, Sampling]) -> "Generator":
         """The same models, of which the stages named are sampled otherwise; nothing is loaded or
@@ -160,6 +162,11 @@ class Generator:
         (track,) = self._prompted([prompt], [seed], self._frames_of(seconds))
         return Streaming(self, track, progress)
 
+    def rehearse(self, prompts: Sequence[int], seconds: float, is_streamed: bool) -> None:
+        """Compiles, beside what follows, the first window's programs of prompts of so many samples
+        that are continued together; see rehearsal.py."""
+        rehearse(self, prompts, seconds, is_streamed)
+
     def score(self, samples: Float[np.ndarray, " s"]) -> dict[str, Float[np.ndarray, " _"]]:
         """Log-probability of each token that a stage would have written to say these samples, at
         least a semantic frame and cut to whole ones; see `score_tokens`."""
@@ -197,16 +204,6 @@ class Generator:
             return np.zeros(0, np.int32)
         ids, lengths = self.bundle.semantic_tokenizer.encode(AudioBatch.from_clips([samples]))
         return np.asarray(ids)[0, : lengths[0]]
-
-    def _hear_codes(self, codes: Sequence[Int[np.ndarray, "_ q"]]) -> list[Int[np.ndarray, " _"]]:
-        """Clusters that count of the sound of several codes, each as if it were alone."""
-        lengths = np.array([len(item) for item in codes], np.int32)
-        padded = np.zeros((len(codes), lengths.max(), codes[0].shape[1]), np.int32)
-        for row, item in zip(padded, codes, strict=True):
-            row[: len(item)] = item
-        sounds = self.bundle.codec.decode(AcousticTokens(padded, lengths))
-        ids, counts = self.bundle.semantic_tokenizer.encode(sounds)
-        return [self._kept(row[:n]) for row, n in zip(np.asarray(ids), counts, strict=True)]
 
     def _kept(self, clusters: Int[np.ndarray, " u"]) -> Int[np.ndarray, " n"]:
         return kept_clusters(clusters, self._stages["semantic"])

@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from audiolm_jax.artifacts.traced import kept_shapes
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.positions import rotary_positions
@@ -28,7 +29,7 @@ from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import init_stack, run_stack
-from audiolm_jax.nn.state_arrays import unflatten_into
+from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
 
 
 class Block(nnx.Module):
@@ -175,6 +176,15 @@ def portable(config: StageModelConfig) -> StageModelConfig:
     return dataclasses.replace(config, decoder=decoder)
 
 
+def decoder_shapes(config: StageModelConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of a `portable` decoder's arrays by dotted name."""
+
+    def make() -> dict[str, tuple[int, ...]]:
+        return flatten_shapes(nnx.state(_abstract(config)))
+
+    return kept_shapes("decoder", [config], make)
+
+
 def load_decoder(
     config: StageModelConfig,
     arrays: dict[str, np.ndarray],
@@ -183,9 +193,12 @@ def load_decoder(
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """The `portable` decoder with given weights: `nnx.merge(*load_decoder(...))(inputs)` gives its
     logits. InputError if the arrays do not fit; each becomes `place(array)`."""
-    abstract = nnx.eval_shape(lambda: make_decoder(portable(config), jax.random.key(0)))
-    graphdef, state = nnx.split(abstract)
+    graphdef, state = nnx.split(_abstract(config))
     return graphdef, unflatten_into(state, arrays, where, place)
+
+
+def _abstract(config: StageModelConfig) -> Decoder:
+    return nnx.eval_shape(lambda: make_decoder(portable(config), jax.random.key(0)))
 
 
 def check_backend(config: DecoderConfig) -> None:

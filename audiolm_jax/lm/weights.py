@@ -9,11 +9,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from audiolm_jax.lm.config import DecoderConfig, Precision, StageModelConfig
-from audiolm_jax.lm.decoder import load_decoder
+from audiolm_jax.lm.decoder import decoder_shapes
 from audiolm_jax.nn.columns import Matrix
 from audiolm_jax.nn.partition import MeshAxes, Rules, logical_to_spec
 from audiolm_jax.nn.position import distance_buckets
-from audiolm_jax.nn.state_arrays import named_leaves
+from audiolm_jax.nn.state_arrays import leaves_of
 
 
 class LayerWeights(NamedTuple):
@@ -96,8 +96,8 @@ def decoding_weights(
     whole numbers with a scale for each output, from its largest weight. Norms and the position bias
     stay float32, and with "int8" the embedding table is as trained. InputError if arrays misfit.
     """
-    _, state = load_decoder(config, arrays, where, place=np.asarray)
-    named = named_leaves(state)
+    shapes = decoder_shapes(config)
+    named = dict(zip(shapes, leaves_of(shapes, arrays, where, np.asarray), strict=True))
     dtype = config.decoder.compute_dtype if precision in ("trained", "int8") else precision
     layers = [_layer(named, index, precision, dtype) for index in range(config.decoder.layers)]
     table = named["embedding.embedding"]

@@ -7,8 +7,10 @@ on. Without rules, as on a laptop, nothing here has any effect.
 
 import contextlib
 import contextvars
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import flax
 import jax
@@ -33,6 +35,17 @@ def use_rules(rules: Rules | None) -> Iterator[None]:
         yield
     finally:
         _ACTIVE_RULES.reset(token)
+
+
+def without_rules(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, of one device, whatever rules its caller follows."""
+
+    @functools.wraps(fn)
+    def alone(*args: Any, **options: Any) -> Any:
+        with use_rules(None):
+            return fn(*args, **options)
+
+    return alone
 
 
 def logical_to_spec(names: tuple[str | None, ...], rules: Rules) -> PartitionSpec:

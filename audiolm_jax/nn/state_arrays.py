@@ -1,6 +1,6 @@
 """The arrays of an `nnx.State` by dotted name, as model folders hold them, and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -41,14 +41,24 @@ def unflatten_into(
     `state` may be abstract; `arrays` are as `flatten_state` gives them, from the folder `where`,
     and each becomes `place(array)`. InputError if a name is missing or unknown or a shape differs.
     """
-    expected = flatten_shapes(state)
-    if missing := sorted(expected.keys() - arrays.keys()):
+    leaves = iter(leaves_of(flatten_shapes(state), arrays, where, place))
+    return jax.tree.map(lambda _: next(leaves), state)
+
+
+def leaves_of(
+    shapes: Mapping[str, tuple[int, ...]],
+    arrays: Mapping[str, np.ndarray],
+    where: str,
+    place: Callable[[np.ndarray], Any],
+) -> list[Any]:
+    """`place(array)` of every name in the order of the shapes, to which arrays from the folder
+    `where` must fit as in `unflatten_into`."""
+    if missing := sorted(shapes.keys() - arrays.keys()):
         raise InputError(f"{where}: array {missing[0]!r} is missing ({len(missing)} in all)")
-    if unknown := sorted(arrays.keys() - expected.keys()):
+    if unknown := sorted(arrays.keys() - shapes.keys()):
         raise InputError(f"{where}: unknown array {unknown[0]!r} ({len(unknown)} in all)")
-    for name, shape in expected.items():
+    for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            shapes = f"has shape {arrays[name].shape}, the config needs {shape}"
-            raise InputError(f"{where}: array {name!r} {shapes}")
-    names = iter(expected)
-    return jax.tree.map(lambda _: place(arrays[next(names)]), state)
+            words = f"has shape {arrays[name].shape}, the config needs {shape}"
+            raise InputError(f"{where}: array {name!r} {words}")
+    return [place(arrays[name]) for name in shapes]

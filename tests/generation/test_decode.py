@@ -273,11 +273,11 @@ def test_nothing_asked_nothing_given(coarse):
 
 def test_sizes_within_a_bucket_and_equal_decoders_share_their_programs(coarse):
     generate(coarse, [coarse_prompt(0, 1)], [1], [5])
-    sizes = loop.advance._cache_size(), loop.prompt_layer._cache_size()
+    sizes = loop.advance.count, loop.prompt_layer.count
     other = StageDecoder(*make_stage("coarse", dropout=0.5))
     for known, steps in ((0, 1), (1, 4), (2, 8)):
         generate(other, [coarse_prompt(0, known)], [known], [steps])
-    assert (loop.advance._cache_size(), loop.prompt_layer._cache_size()) == sizes
+    assert (loop.advance.count, loop.prompt_layer.count) == sizes
 
 
 def test_bad_requests_are_refused(coarse):

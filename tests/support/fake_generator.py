@@ -45,6 +45,9 @@ class FakeGenerator:
         self.bundle, self.config = bundle, config
         self.sample_rate_hz = bundle.codec.sample_rate_hz
 
+    def rehearse(self, prompts, seconds, is_streamed):
+        """There are no programs."""
+
     def _make(self, prompt, seconds, seed):
         rng = drawn(prompt, seconds, seed)
         prompt = prompt[: len(prompt) // (2 * HOP) * 2 * HOP]

@@ -14,14 +14,18 @@ from jaxtyping import Array, Float, Int, Num
 
 from audiolm_jax.artifacts.config_json import config_from_dict
 from audiolm_jax.artifacts.model_folder import load_model
+from audiolm_jax.artifacts.traced import kept_shapes, program_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.conv import NormalDraws
-from audiolm_jax.nn.state_arrays import unflatten_into
+from audiolm_jax.nn.partition import without_rules
+from audiolm_jax.nn.state_arrays import flatten_shapes, leaves_of
 from audiolm_jax.tokenizers.acoustic.schedule import Run
 from audiolm_jax.tokenizers.acoustic.streams import Half, State, Stream
 from audiolm_jax.types import AcousticTokens, AudioBatch
 
-_PROGRAMS: dict[tuple[type, Any], tuple[Any, Any]] = {}  # to encode and to decode blocks
+_PROGRAMS: dict[
+    tuple[type, Any], tuple[Any, Any, Any]
+] = {}  # to encode and to decode blocks, initial states
 
 
 class Codec(abc.ABC):
@@ -52,13 +56,10 @@ class Codec(abc.ABC):
         self.codebook_size: int = config.codebook_size
         self.fingerprint = fingerprint
         self._where = f"{self.kind} model {fingerprint[:16]}"
-        self._abstract: Any = abstract_network(self.network_type, config)
-        self._graphdef, state = nnx.split(self._abstract)
-        weights = unflatten_into(state, arrays, self._where)
-        # A plain list: a call with an nnx.State spends longer on the container than on one frame.
-        self._params: Any  # first argument of the compiled programs
-        self._params, self._structure = jax.tree.flatten(weights)
-        self._jit_encode, self._jit_decode = self._programs()
+        # First argument of the compiled programs. A plain list: a call with an nnx.State spends
+        # longer on the container than on one frame.
+        self._params: Any = leaves_of(self._shapes(), arrays, self._where, jax.device_put)
+        self._jit_encode, self._jit_decode, self._jit_state = self._programs()
 
     @classmethod
     def load(cls, directory: Path) -> "Codec":
@@ -124,30 +125,61 @@ class Codec(abc.ABC):
     def _vectors(self) -> Float[np.ndarray, "q n d"]:
         """Every code of every level as what it adds to the latent."""
 
-    def _programs(self) -> tuple[Any, Any]:
+    def _programs(self) -> tuple[Any, Any, Any]:
         """Compiled once for all codecs of a config; they hold no weights."""
         if (key := (type(self), self.config)) not in _PROGRAMS:
             plain = copy.copy(self)
             plain._params = None
-            _PROGRAMS[key] = jax.jit(plain._encode_block), jax.jit(plain._decode_block)
+            facts = plain._facts()
+            _PROGRAMS[key] = (
+                program_of(without_rules(plain._encode_block), "encode_block", facts),
+                program_of(without_rules(plain._decode_block), "decode_block", facts),
+                program_of(plain._initial_state, "initial_state", facts, ("half", "batch")),
+            )
         return _PROGRAMS[key]
+
+    def _facts(self) -> tuple[Any, ...] | None:
+        """What the programs know; None of a class from outside, whose code nobody here knows."""
+        code = type(self).__module__
+        is_ours = code.startswith(f"{__name__.partition('.')[0]}.")
+        return (code, type(self).__name__, self.config) if is_ours else None
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        def make() -> dict[str, tuple[int, ...]]:
+            return flatten_shapes(self._state)
+
+        return make() if (facts := self._facts()) is None else kept_shapes("codec", facts, make)
+
+    # Only to trace what is not kept.
+
+    @functools.cached_property
+    def _abstract(self) -> Any:
+        return abstract_network(self.network_type, self.config)
+
+    @functools.cached_property
+    def _state(self) -> nnx.State:
+        return nnx.state(self._abstract)
 
     def _initial_state(self, half: Literal["encoder", "decoder"], batch: int) -> State:
         return None
 
+    def _open(self, half: Literal["encoder", "decoder"], batch: int) -> State:
+        return self._jit_state(half=half, batch=batch)
+
     def _network(self, weights: list[Array]) -> Any:
-        return nnx.merge(self._graphdef, jax.tree.unflatten(self._structure, weights))
+        state = jax.tree.unflatten(jax.tree.structure(self._state), weights)
+        return nnx.merge(nnx.graphdef(self._abstract), state)
 
     def _encoder(self) -> Half:
         run = functools.partial(self._jit_encode, self._params)
-        state = functools.partial(self._initial_state, "encoder")
+        state = functools.partial(self._open, "encoder")
         units, empty = (self.hop_samples, 1), np.zeros((0, self.levels), np.int32)
         extent = self.encoder_context, self.encoder_delay
         return Half(run, state, *extent, units, check_samples, empty)
 
     def _decoder(self) -> Half:
         run = functools.partial(self._jit_decode, self._params)
-        state = functools.partial(self._initial_state, "decoder")
+        state = functools.partial(self._open, "decoder")
         check = functools.partial(check_codes, levels=self.levels, codebook_size=self.codebook_size)
         units, empty = (1, self.hop_samples), np.zeros(0, np.float32)
         return Half(run, state, self.decoder_context, 0, units, check, empty)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -49,7 +48,7 @@ class ModuleEncoder:
         module = nnx.merge(graphdef, unflatten_into(state, folder.arrays, where, np.asarray))
         module.for_inference()
         self._graphdef, params = nnx.split(module)
-        self.params = jax.tree.map(jnp.asarray, params)
+        self.params = jax.device_put(params)
         self.config, self.window, self.fingerprint = config, window, folder.fingerprint
         self.sample_rate_hz, self.hop_samples = config.sample_rate_hz, config.hop_samples
         self.layers = config.layer_names

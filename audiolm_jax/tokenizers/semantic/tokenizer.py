@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -19,8 +19,10 @@ from audiolm_jax.artifacts.model_folder import (
     save_model,
 )
 from audiolm_jax.artifacts.outside import check_code, check_trusted, is_outside, resolve
+from audiolm_jax.artifacts.traced import program_of
 from audiolm_jax.errors import InputError
 from audiolm_jax.nn.padding import valid_frames
+from audiolm_jax.nn.partition import without_rules
 from audiolm_jax.tokenizers.semantic.frame_encoder import ModuleEncoder
 from audiolm_jax.tokenizers.semantic.hubert import config as hubert
 from audiolm_jax.tokenizers.semantic.hubert.model import Hubert
@@ -161,7 +163,9 @@ class KmeansTokenizer:
 
         check_phases(self.config.phases, self.hop_samples, where)
         sizes = self.config.layer, self.config.phases, self.hop_samples
-        self._compiled = _program(encoder.structure, *sizes)
+        outside = is_outside(self.config.encoder)
+        facts = None if outside else json.dumps(folder.config, sort_keys=True)
+        self._compiled = _program(encoder.structure, facts, *sizes)
 
     def encode(self, audio: AudioBatch) -> SemanticTokens:
         """Cluster ids of each item, as it would get alone; numpy int32 [b, ceil(s / hop)]."""
@@ -181,8 +185,9 @@ class KmeansTokenizer:
 
 
 @functools.cache
-def _program(structure: nnx.GraphDef, layer: str, phases: int, hop: int) -> Any:
-    """(weights, audio) -> ids, for all tokenizers that differ in their weights alone."""
+def _program(structure: nnx.GraphDef, facts: str | None, layer: str, phases: int, hop: int) -> Any:
+    """(weights, audio) -> ids, for all tokenizers that differ in their weights alone; `facts`, if
+    it is known, tells all that decides them."""
 
     def features(params: nnx.State, audio: AudioBatch) -> Any:
         return nnx.merge(structure, params).features(audio, layer)[0]
@@ -198,4 +203,4 @@ def _program(structure: nnx.GraphDef, layer: str, phases: int, hop: int) -> Any:
         ids = stretches(distances, frames, phases)
         return ids[:, phases // 2 :: phases]  # at the middle of each token
 
-    return jax.jit(encode)
+    return program_of(without_rules(encode), "semantic", None if facts is None else [facts])

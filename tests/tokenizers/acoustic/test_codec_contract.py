@@ -158,7 +158,7 @@ def test_new_lengths_need_no_new_programs(name, monkeypatch):
     for extra in (0, 1, 2):
         clips = [noise(frames * codec.hop_samples + extra) for frames in (300, 133)]
         codec.decode(codec.encode(pack(clips)))
-        programs.append([f._cache_size() for f in (codec._jit_encode, codec._jit_decode)])
+        programs.append([f.count for f in (codec._jit_encode, codec._jit_decode)])
     assert programs[0] == programs[1] == programs[2]
     assert max(programs[0]) <= 10
 

@@ -48,7 +48,7 @@ def test_long_items_need_no_further_program(arrays, monkeypatch):
     codec.decode(codec.encode(AudioBatch.from_clips(clips)))
     other = SoundStreamCodec(PLAIN, {name: x * 0.5 for name, x in arrays.items()}, FINGERPRINT)
     other.decode(other.encode(AudioBatch.from_clips(clips[:1])))
-    assert codec._jit_encode._cache_size() == codec._jit_decode._cache_size() == 2
+    assert codec._jit_encode.count == codec._jit_decode.count == 2
 
 
 def test_codebooks_that_do_not_fit_are_refused(arrays):
