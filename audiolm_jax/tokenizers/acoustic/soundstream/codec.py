@@ -45,7 +45,8 @@ class SoundStreamCodec(Codec):
             raise InputError(f"{self._where}: array {CODEBOOKS!r} is {state}, expected {shape}")
         # No leaf of the compiled programs' arguments where there is no switch.
         switch = None if config.denoising is None else np.zeros((1, 1), bool)
-        frame_rate, matrices = config.frame_rate, ((), ())
+        frame_rate = config.frame_rate
+        matrices: tuple[tuple[Any, ...], ...] = ((), ())
         if frame_rate is not None:
             placed = jax.device_put(transforms(frame_rate, config.hop_samples))
             matrices = tuple((matrix,) for matrix in placed)
