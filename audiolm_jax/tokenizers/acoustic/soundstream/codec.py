@@ -15,6 +15,7 @@ from audiolm_jax.tokenizers.acoustic.codec import Codec
 from audiolm_jax.tokenizers.acoustic.schedule import Run, run_in_step
 from audiolm_jax.tokenizers.acoustic.soundstream.config import Place, SoundStreamConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.film import condition
+from audiolm_jax.tokenizers.acoustic.soundstream.frame_rate import transforms
 from audiolm_jax.tokenizers.acoustic.soundstream.model import CODEBOOKS, SoundStream
 from audiolm_jax.tokenizers.acoustic.soundstream.rvq import dequantize, nearest_codes
 from audiolm_jax.tokenizers.acoustic.streams import State
@@ -44,17 +45,22 @@ class SoundStreamCodec(Codec):
             raise InputError(f"{self._where}: array {CODEBOOKS!r} is {state}, expected {shape}")
         # No leaf of the compiled programs' arguments where there is no switch.
         switch = None if config.denoising is None else np.zeros((1, 1), bool)
-        self._params = (self._params, jnp.asarray(codebooks), switch)
+        frame_rate = config.frame_rate
+        matrices: tuple[tuple[Any, ...], ...] = ((), ())
+        if frame_rate is not None:
+            placed = jax.device_put(transforms(frame_rate, config.hop_samples))
+            matrices = tuple((matrix,) for matrix in placed)
+        self._params = (self._params, jax.device_put(codebooks), switch, matrices)
         self.encoder_delay = config.lookahead_frames
 
     def with_denoising(self) -> "SoundStreamCodec":
         """This codec with its switch on: it shares weights, compiled programs and fingerprint."""
-        weights, codebooks, switch = self._params
+        weights, codebooks, switch, matrices = self._params
         if switch is None:
             remedy = "train one with --model.denoising and --noise"
             raise InputError(f"{self._where}: has no denoising switch; {remedy}")
         other = copy.copy(self)
-        other._params = (weights, codebooks, np.ones((1, 1), bool))
+        other._params = (weights, codebooks, np.ones((1, 1), bool), matrices)
         return other
 
     def _schedule(self, lengths: Int[np.ndarray, " b"], context: int) -> Iterable[Run]:
@@ -66,9 +72,9 @@ class SoundStreamCodec(Codec):
     def _encode_block(
         self, params: Any, samples: Float[Array, "b s"], span: Int[Array, "2 b"], state: State
     ) -> tuple[Int[Array, "b t q"], State]:
-        weights, codebooks, switch = params
+        weights, codebooks, switch, (analysis, _) = params
         network = self._network(weights)
-        latents, state = network.encoder.step(samples, state)
+        latents, state = network.encoder.step(samples, state, *analysis)
         latents = condition(network.film, "encoder", latents, switch)
         residual = latents.reshape(-1, latents.shape[-1])
         codes: list[jax.Array] = []
@@ -80,10 +86,10 @@ class SoundStreamCodec(Codec):
     def _decode_block(
         self, params: Any, codes: Int[Array, "b t q"], span: Int[Array, "2 b"], state: State
     ) -> tuple[Float[Array, "b s"], State]:
-        weights, codebooks, switch = params
+        weights, codebooks, switch, (_, synthesis) = params
         network = self._network(weights)
         latents = condition(network.film, "decoder", dequantize(codes, codebooks), switch)
-        samples, state = network.decoder.step(latents, state)
+        samples, state = network.decoder.step(latents, state, *synthesis)
         return jnp.clip(samples, -1.0, 1.0), state
 
     @functools.cached_property

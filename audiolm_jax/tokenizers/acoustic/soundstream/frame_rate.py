@@ -10,6 +10,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -27,6 +28,16 @@ from audiolm_jax.tokenizers.acoustic.streams import State
 _COMPRESSION = 0.3  # magnitudes are raised to this before the encoder: nearer to loudness
 _POWER_FLOOR = 1e-8  # of a band's squared magnitude; below it the spectrum fades to 0, gradient too
 _LOG_MAGNITUDE_LIMIT = 2.0  # bands of full scale have magnitudes near 1
+
+
+def transforms(
+    config: FrameRateConfig, hop: int
+) -> tuple[Float[np.ndarray, "w f"], Float[np.ndarray, "g v"]]:
+    """The matrices of analysis and synthesis. Megabytes: programs that are kept rather take them
+    as arguments than hold them."""
+    cell = hop // config.cells
+    analysis = analysis_matrix(cell * config.analysis_overlap)
+    return analysis, synthesis_matrix(cell * config.synthesis_overlap, cell)
 
 
 class _Norm(nnx.Module):
@@ -131,11 +142,15 @@ class FrameRateEncoder(_FrameNetwork):
         features = config.cells * 3 * (self.window // 2 + 1)
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
 
-    def step(self, x: Float[Array, "b s"], state: State) -> tuple[Float[Array, "b t d"], State]:
-        """Samples to latents."""
+    def step(
+        self, x: Float[Array, "b s"], state: State, matrix: Float[Array, "w f"] | None = None
+    ) -> tuple[Float[Array, "b t d"], State]:
+        """Samples to latents. `matrix`, if given, is the first of `transforms`."""
         past, states = state or self.initial_state(len(x))
         windows_BxCxW, past = windows_ending_with_cells(x, past, self.cell, self.window)
-        spectrum_BxCxF = windows_BxCxW @ jnp.asarray(analysis_matrix(self.window))
+        spectrum_BxCxF = windows_BxCxW @ (
+            jnp.asarray(analysis_matrix(self.window)) if matrix is None else matrix
+        )
         real, imaginary = jnp.split(spectrum_BxCxF, 2, axis=-1)
         power = real**2 + imaginary**2 + _POWER_FLOOR
         scale = power ** ((_COMPRESSION - 1) / 2)
@@ -156,8 +171,11 @@ class FrameRateDecoder(_FrameNetwork):
         bands = config.cells * 2 * (self.window // 2 + 1)
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)
 
-    def step(self, x: Float[Array, "b t d"], state: State) -> tuple[Float[Array, "b s"], State]:
-        """Latents to samples, not limited to [-1, 1]."""
+    def step(
+        self, x: Float[Array, "b t d"], state: State, matrix: Float[Array, "f w"] | None = None
+    ) -> tuple[Float[Array, "b s"], State]:
+        """Latents to samples, not limited to [-1, 1]. `matrix`, if given, is the second of
+        `transforms`."""
         tail, states = state or self.initial_state(len(x))
         x_BxTxO, states = self._run(x, states)
         bands_BxCxF = x_BxTxO.reshape(len(x), x_BxTxO.shape[1] * self.cells, -1)
@@ -165,6 +183,7 @@ class FrameRateDecoder(_FrameNetwork):
         magnitude = jnp.exp(jnp.minimum(log_magnitude - 5.0, _LOG_MAGNITUDE_LIMIT))
         parts = [magnitude * jnp.cos(angle), magnitude * jnp.sin(angle)]
         spectrum = jnp.concatenate(parts, axis=-1)
-        matrix = jnp.asarray(synthesis_matrix(self.window, self.cell))
+        if matrix is None:
+            matrix = jnp.asarray(synthesis_matrix(self.window, self.cell))
         samples, tail = overlap_add(spectrum @ matrix, tail)
         return samples, state and (tail, states)
