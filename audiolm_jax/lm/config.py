@@ -48,7 +48,7 @@ class DecoderConfig:
     """How training computes it: blocks of queries in plain JAX, or a kernel that keeps scores on
     the chip: flash on TPUs, cudnn on NVIDIA GPUs (bfloat16 alone; not run on one). Equal up to
     rounding; generation always uses blocks."""
-    remat: Literal["none", "dots", "kernels", "full"] = "none"
+    remat: Literal["none", "dots", "products", "kernels", "full"] = "none"
     """What the backward pass recomputes to save memory: none, dots (all but matrix products and
     attention kernels), kernels (all but attention kernels) or full (everything within a layer)."""
     scan_layers: bool = True
