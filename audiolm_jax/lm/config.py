@@ -50,7 +50,9 @@ class DecoderConfig:
     rounding; generation always uses blocks."""
     remat: Literal["none", "dots", "products", "kernels", "full"] = "none"
     """What the backward pass recomputes to save memory: none, dots (all but matrix products and
-    attention kernels), kernels (all but attention kernels) or full (everything within a layer)."""
+    attention kernels), products (all but attention kernels, what flash is given, and the wide
+    products of the feed-forward network), kernels (all but attention kernels) or full (everything
+    within a layer)."""
     scan_layers: bool = True
     """Compile one layer for all of them; otherwise each by itself, which takes longer to compile
     and a tenth less time a step on a CPU. Equal up to rounding."""
