@@ -3,7 +3,7 @@
 # launch/gke/jobset.yaml, applies it, shows what the first host says and why pods fail, in a line each, and
 # deletes the set when it is done, failed, or after Ctrl-C, which lets training save first. The set runs on
 # without this script; start it again with the same words, and it follows. Tested against a stand-in for
-# kubectl; what has run where: docs/guide/clusters.md
+# kubectl; what has run where: docs/guide/machines.md
 #
 #   NAME=lm IMAGE=us-docker.pkg.dev/project/audiolm/tpu BUCKET=results TPU=tpu-v6e-slice TOPOLOGY=4x4 \
 #     HOSTS=4 ./launch/gke.sh train configs/librilight_paper/coarse.py --directory gs://results/runs/coarse

@@ -4,7 +4,7 @@
 # its last checkpoint. The command runs on the hosts by itself: close the laptop, lose the network, or kill this
 # script with -9, and it goes on; start this script again with the same words, and it follows. In any other end
 # (finished, refused, given up, Ctrl-C) the slice is given back, even one that was found.
-# Tested against a stand-in for gcloud; what has run where: docs/guide/clusters.md, which has a SETUP, too.
+# Tested against a stand-in for gcloud; what has run where: docs/guide/machines.md. A SETUP: docs/guide/clusters.md.
 #
 #   NAME=lm ZONE=us-east5-a TYPE=v5p-32 SETUP="$(cat setup.sh)" \
 #     ./launch/tpu_pod.sh train configs/librilight_paper/coarse.py --directory gs://results/runs/coarse

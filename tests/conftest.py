@@ -1,4 +1,7 @@
-"""Every test runs on the CPU with eight forced devices, and rank promotion is an error."""
+"""Every test runs on the CPU with eight forced devices, and rank promotion is an error.
+
+AUDIOLM_TEST_PLATFORM=cuda or tpu has JAX see that platform first, for `-m gpu` or `-m tpu`.
+"""
 
 import gc
 import importlib.metadata
@@ -8,7 +11,8 @@ import sys
 import uuid
 from pathlib import Path
 
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("AUDIOLM_TEST_PLATFORM", "cpu")
+os.environ["JAX_PLATFORMS"] = ",".join({os.environ["AUDIOLM_TEST_PLATFORM"]: 0, "cpu": 0})
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 if importlib.metadata.version("jaxlib") < "0.12":
     # Fused loops through LLVM alone compile in half the time; later ones refuse the flag.
@@ -20,7 +24,7 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache/jax")
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(os.environ["JAX_PLATFORMS"] == "cpu"))
 # No one reads where in a test an operation of a compiled program comes from.
 os.environ["JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS"] = "0"
 
@@ -43,6 +47,15 @@ def pytest_collection_finish(session):
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     gc.enable()
+
+
+def pytest_runtest_setup(item):
+    """A test of an accelerator that is asked for without one fails, rather than being skipped."""
+    wanted = {mark.name for mark in item.iter_markers()} & {"gpu", "tpu"}
+    if wanted and jax.default_backend() not in wanted:
+        platforms = " or ".join(sorted({"gpu": "cuda", "tpu": "tpu"}[kind] for kind in wanted))
+        given = f"AUDIOLM_TEST_PLATFORM={os.environ['AUDIOLM_TEST_PLATFORM']}"
+        pytest.fail(f"{given}: expected {platforms}", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

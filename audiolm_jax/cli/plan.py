@@ -16,9 +16,9 @@ from audiolm_jax.experiments.trained import StepExperiment
 from audiolm_jax.tpu_plan.gpu import (
     CpuStep,
     GpuPlan,
-    check_runs_on_gpus,
     compile_on_cpus,
     plan_on_gpus,
+    planned,
     prepare_cpus,
 )
 from audiolm_jax.tpu_plan.gpu_text import describe_gpus, gpu_table
@@ -74,8 +74,8 @@ def plan(arguments: Sequence[str]) -> int:
     experiment = configured("plan", [str(options.config), *overrides])
     assert isinstance(experiment, StepExperiment)  # `configured` refuses what has no step
     cards = [machine.count for machine in machines if isinstance(machine, Cards)]
-    if cards:
-        check_runs_on_gpus(experiment)
+    # Said before the first compiles.
+    own = {kind: planned(experiment, on_gpus=kind is Cards) for kind in set(map(type, machines))}
     if len(cards) < len(machines):
         prepare_compiler()
     if cards:
@@ -84,7 +84,7 @@ def plan(arguments: Sequence[str]) -> int:
     compiled: dict[int, CpuStep] = {}  # by cards: of every kind the program is the same
     for machine in machines:
         logger.info("%s: compiling", machine.name)
-        plans.append(_plan(experiment, machine, options, compiled))
+        plans.append(_plan(own[type(machine)], machine, options, compiled))
         print(_described(str(options.config), plans[-1]), flush=True)
         if options.json is not None:
             record = {"config": str(options.config), "plans": [plan.to_dict() for plan in plans]}

@@ -221,14 +221,15 @@ class StepExperiment(TrainedExperiment):
         from audiolm_jax.training import loop
         from audiolm_jax.training.best import best_kept
         from audiolm_jax.training.branch import Branch
-        from audiolm_jax.training.distributed import from_first_host
+        from audiolm_jax.training.distributed import from_first_host, on_all_hosts
         from audiolm_jax.training.full_disk import name_full_disk
         from audiolm_jax.training.host_arrays import save_on_first_host
         from audiolm_jax.training.topology import peak_flops
         from audiolm_jax.training.warm_start import WarmStart
 
         directory = at(self.directory)
-        data, program = self.open_data(), self.program()
+        # What one host lacks all are told, before a directory is claimed.
+        data, program = on_all_hosts(self.open_data), self.program()
         manifest = self.manifest(self.loop.seed, data.facts)
         start, source = self._start()
         if source is not None:

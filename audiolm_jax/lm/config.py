@@ -44,12 +44,15 @@ class DecoderConfig:
     """Normalize queries and keys, which bounds attention scores."""
     tied_embeddings: bool = False
     """The output projection is the transposed embedding, scaled by width ** -0.5."""
-    attention: Literal["blocks", "flash"] = "blocks"
+    attention: Literal["blocks", "flash", "cudnn"] = "blocks"
     """How training computes it: blocks of queries in plain JAX, or a kernel that keeps scores on
-    the chip (flash; TPU only). Equal up to rounding; generation always uses blocks."""
-    remat: Literal["none", "dots", "kernels", "full"] = "none"
+    the chip: flash on TPUs, cudnn on NVIDIA GPUs (bfloat16 alone; not run on one). Equal up to
+    rounding; generation always uses blocks."""
+    remat: Literal["none", "dots", "products", "kernels", "full"] = "none"
     """What the backward pass recomputes to save memory: none, dots (all but matrix products and
-    attention kernels), kernels (all but attention kernels) or full (everything within a layer)."""
+    attention kernels), products (all but attention kernels, what flash is given, and the wide
+    products of the feed-forward network), kernels (all but attention kernels) or full (everything
+    within a layer)."""
     scan_layers: bool = True
     """Compile one layer for all of them; otherwise each by itself, which takes longer to compile
     and a tenth less time a step on a CPU. Equal up to rounding."""
@@ -65,10 +68,21 @@ class DecoderConfig:
         buckets = self.relative_buckets
         most = f"more than half of --model.decoder.relative-buckets {buckets}; T5 uses 128 with 32"
         check("relative_max_distance", lambda x: x > buckets // 2, most)
+        if self.attention == "cudnn":
+            self._check_cudnn()
         if self.is_rotary:
             flag = f"--model.decoder.position {self.position}"
             pairs = f"an even number with {flag}, which rotates pairs"
             check("head_width", lambda x: x % 2 == 0, f"{pairs} of channels")
+
+    def _check_cudnn(self) -> None:
+        flag = "--model.decoder.attention cudnn"
+        if self.compute_dtype != "bfloat16":
+            remedy = "add --model.decoder.compute-dtype bfloat16 or choose blocks"
+            raise InputError(f"{flag}: cuDNN multiplies no {self.compute_dtype}; {remedy}")
+        if self.head_width % 8 or self.head_width > 128:
+            width = f"--model.decoder.head-width {self.head_width}"
+            raise InputError(f"{width}: expected a multiple of 8 up to 128 with {flag}")
 
     @property
     def is_rotary(self) -> bool:

@@ -24,12 +24,16 @@ from audiolm_jax.nn.attention import AttentionProjections, causal_attention
 from audiolm_jax.nn.dropout import dropout
 from audiolm_jax.nn.embedding import look_up
 from audiolm_jax.nn.feed_forward import GatedFeedForward, rms_norm
+from audiolm_jax.nn.fused_attention import fused_causal_attention
 from audiolm_jax.nn.gather import gathered
 from audiolm_jax.nn.linear import Linear, multiply
 from audiolm_jax.nn.partition import annotate, constrain
 from audiolm_jax.nn.position import RelativePositionBias
 from audiolm_jax.nn.stack import init_stack, run_stack
 from audiolm_jax.nn.state_arrays import flatten_shapes, unflatten_into
+
+# JAX's name of the devices that each kind of attention runs on; None: any.
+NEEDED_BACKEND = {"blocks": None, "flash": "tpu", "cudnn": "gpu"}
 
 
 class Block(nnx.Module):
@@ -202,14 +206,19 @@ def _abstract(config: StageModelConfig) -> Decoder:
 
 
 def check_backend(config: DecoderConfig) -> None:
-    """Refuses a config whose training step cannot run on this process's devices: flash, no TPU."""
-    if config.attention == "flash" and (backend := jax.default_backend()) != "tpu":
-        raise InputError(f"decoder.attention = 'flash': needs a TPU, not {backend}; choose blocks")
+    """Refuses a config whose training step cannot run on this process's devices."""
+    needed, backend = NEEDED_BACKEND[config.attention], jax.default_backend()
+    if needed not in (None, backend):
+        kernel = f"decoder.attention = {config.attention!r}"
+        raise InputError(f"{kernel}: needs a {needed.upper()}, not {backend}; choose blocks")
 
 
 def _attention(config: DecoderConfig) -> Callable[..., Array]:
-    if config.attention == "blocks":
-        return causal_attention
+    match config.attention:
+        case "blocks":
+            return causal_attention
+        case "cudnn":
+            return fused_causal_attention
     from audiolm_jax.nn.flash.attention import flash_causal_attention
 
     return flash_causal_attention

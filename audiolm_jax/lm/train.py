@@ -21,9 +21,10 @@ from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
 
-# Rows of a TPU's tile of bfloat16: at a length that is no multiple of it the compiler copies
-# activations around every product (docs/guide/tpu.md).
-TPU_TILE = 16
+# What lengths are lengthened to a multiple of, by the kind of attention: flash to the rows of a
+# TPU's tile of bfloat16, because else the compiler copies activations around every product
+# (docs/guide/tpu.md); cudnn to what its kernel asks for.
+LENGTH_MULTIPLES = {"blocks": 1, "flash": 16, "cudnn": 2}
 
 
 class StepSums(NamedTuple):
@@ -95,7 +96,7 @@ def program(
     """
     stage = model_config.stage
     names = stage.level_names
-    multiple = TPU_TILE if model_config.decoder.attention == "flash" else 1
+    multiple = LENGTH_MULTIPLES[model_config.decoder.attention]
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_decoder(model_config, jax.random.key(0))))
 
     def init(key: Array) -> TrainState:

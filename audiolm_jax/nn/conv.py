@@ -7,6 +7,8 @@ between frames of `stride` samples side by side. No transposed convolution is ev
 
 Every layer also runs on a stream of chunks (`CausalLayer.step`): its state is the inputs that the
 kernel reaches back to, in place of the zeros that a whole recording is padded with.
+
+Arithmetic is in the dtype of what is given, float32 or bfloat16; parameters are float32.
 """
 
 import abc
@@ -67,6 +69,11 @@ def draw_kernel(draws: NormalDraws, shape: tuple[int, ...], fan_in: int | None =
 def fill_channels(channels: int, value: float) -> nnx.Param:
     """A bias or gain [channels] that starts at `value`."""
     return nnx.Param(annotate(lambda: jnp.full((channels,), value, jnp.float32), "channels_out")())
+
+
+def add_channels(x: Float[Array, "*dims o"], bias: Float[Array, " o"]) -> Float[Array, "*dims o"]:
+    """The sum, in x's dtype; added in float32, and so is the bias's gradient."""
+    return (x.astype(jnp.float32) + bias[(None,) * (x.ndim - 1)]).astype(x.dtype)
 
 
 def _layout(space: int) -> tuple[str, str, str]:
@@ -173,7 +180,7 @@ class CausalLayer(nnx.Module):
     ) -> tuple[Float[Array, "b n o"], Float[Array, "b p c"] | None]:
         """Outputs of a chunk, and the state before the next; None on both sides keeps no state."""
         y, state = self._convolve(x, state)
-        return y + self.bias[...][None, None], state
+        return add_channels(y, self.bias[...]), state
 
     @abc.abstractmethod
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]: ...
@@ -197,7 +204,7 @@ class CausalConv(CausalLayer):
         self.past_shape = (dilation * (kernel_size - 1), channels_in)
 
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
-        return causal_convolution(x, self.kernel[...], self.dilation, state)
+        return causal_convolution(x, self.kernel[...].astype(x.dtype), self.dilation, state)
 
 
 class CausalDownsample(CausalLayer):
@@ -216,7 +223,7 @@ class CausalDownsample(CausalLayer):
         if time % self.stride:
             raise ValueError(f"{time} frames are not a multiple of the stride {self.stride}")
         frames = x.reshape(batch, time // self.stride, self.stride * channels)
-        taps = self.kernel[...].reshape(2, self.stride * channels, -1)
+        taps = self.kernel[...].astype(x.dtype).reshape(2, self.stride * channels, -1)
         return causal_convolution(frames, taps, past=state)
 
 
@@ -235,7 +242,7 @@ class CausalUpsample(CausalLayer):
 
     def _convolve(self, x: Array, state: Array | None) -> tuple[Array, Array | None]:
         batch, time, channels = x.shape
-        now, past = jnp.split(self.kernel[...], 2)
+        now, past = jnp.split(self.kernel[...].astype(x.dtype), 2)
         taps = jnp.stack([past, now]).transpose(0, 2, 1, 3).reshape(2, channels, -1)
         frames, state = causal_convolution(x, taps, past=state)
         return frames.reshape(batch, time * self.stride, -1), state

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from audiolm_jax.nn.linear import Linear
@@ -25,8 +26,8 @@ class GatedFeedForward(nnx.Module):
 
     def __call__(self, x: Float[Array, "b l d"]) -> Float[Array, "b l d"]:
         """Same shape and dtype out as in."""
-        gate = constrain(self.gate(x), "batch", "length", "mlp")
-        up = constrain(self.up(x), "batch", "length", "mlp")
+        gate = checkpoint_name(constrain(self.gate(x), "batch", "length", "mlp"), "gate")
+        up = checkpoint_name(constrain(self.up(x), "batch", "length", "mlp"), "up")
         return self.down(gated_gelu(gate, up))
 
 

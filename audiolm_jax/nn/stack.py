@@ -10,18 +10,21 @@ import jax
 from flax import nnx
 from jaxtyping import Array
 
-Remat = Literal["none", "dots", "kernels", "full"]
+Remat = Literal["none", "dots", "products", "kernels", "full"]
 Layer = TypeVar("Layer", bound=nnx.Module)
 Tree = TypeVar("Tree")
 
 # Names of an attention kernel's results, so that a backward pass need not run it again.
 KERNEL_RESULTS = ("flash_mixed", "flash_logsumexp")
+# Names of products whose results are dear to compute again.
+PRODUCT_RESULTS = ("query", "key", "value", "gate", "up")
 
 _KERNELS = jax.checkpoint_policies.save_only_these_names(*KERNEL_RESULTS)
 _POLICIES = {
     "dots": jax.checkpoint_policies.save_from_both_policies(
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable, _KERNELS
     ),
+    "products": jax.checkpoint_policies.save_only_these_names(*KERNEL_RESULTS, *PRODUCT_RESULTS),
     "kernels": _KERNELS,
     "full": jax.checkpoint_policies.nothing_saveable,
 }

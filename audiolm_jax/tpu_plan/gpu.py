@@ -3,7 +3,8 @@
 Memory is XLA's analysis of the step compiled for as many devices of this machine's CPU as there are
 cards. What a step holds all the time (the state) and is given (the batch) is the same there. What
 it needs besides is that of a CPU's program, which orders and joins operations otherwise than a
-card's, and keeps what is bfloat16 on a card in float32 in places.
+card's, and keeps what is bfloat16 on a card in float32 in places; cuDNN's attention is compiled in
+blocks.
 
 Time is arithmetic: the model's operations over the cards' peak, of which a training reaches a
 share, and the state read and written once over the memory's rate. Exchange between cards, the
@@ -120,14 +121,26 @@ def prepare_cpus(count: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def check_runs_on_gpus(experiment: StepExperiment) -> None:
-    """InputError for a config that only a TPU can train."""
-    is_stage = isinstance(experiment, StageExperiment)
-    if is_stage and experiment.model.decoder.attention == "flash":
+def planned(experiment: StepExperiment, *, on_gpus: bool) -> StepExperiment:
+    """What is compiled in a config's place: cuDNN's attention, which a CPU has not, in blocks.
+    InputError for a kernel of the other kind of machine."""
+    if not isinstance(experiment, StageExperiment):
+        return experiment
+    model, attention = experiment.model, experiment.model.decoder.attention
+    if on_gpus and attention == "flash":
         raise InputError(
             "model.decoder.attention = 'flash': a kernel for TPUs; for GPUs add "
-            "--model.decoder.attention blocks --model.decoder.remat full"
+            "--model.decoder.attention cudnn or blocks, --model.decoder.remat full"
         )
+    if not on_gpus and attention == "cudnn":
+        raise InputError(
+            "model.decoder.attention = 'cudnn': a kernel for GPUs; for TPUs add "
+            "--model.decoder.attention flash --model.decoder.remat kernels"
+        )
+    if attention != "cudnn":
+        return experiment
+    decoder = dataclasses.replace(model.decoder, attention="blocks")
+    return dataclasses.replace(experiment, model=dataclasses.replace(model, decoder=decoder))
 
 
 def compile_on_cpus(step: Step, count: int) -> CpuStep:

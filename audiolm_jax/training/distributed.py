@@ -175,6 +175,23 @@ def from_all_hosts(value: Value) -> list[Value]:
     return from_first_host(lambda: [get(host) for host in range(jax.process_count())])
 
 
+def on_all_hosts(make: Callable[[], Value]) -> Value:
+    """What `make` returns on this host, once it has ended on all. InputError on every host if it is
+    one on any: its own line, or that of the first other that has one."""
+    error = None
+    try:
+        value = make()
+    except InputError as own:
+        error = own
+    said = from_all_hosts(None if error is None else str(error))
+    if error is not None:
+        raise error
+    for number, line in enumerate(said):
+        if line is not None:
+            raise InputError(f"process {number}: {line}")
+    return value
+
+
 def _client() -> Any:
     """JAX's connection to the other processes, which Orbax uses too; None if there are none."""
     from jax._src import distributed

@@ -32,7 +32,7 @@ from audiolm_jax.artifacts.identity import (
 from audiolm_jax.artifacts.writer import only_writer
 from audiolm_jax.errors import InputError
 from audiolm_jax.training.config import may_change
-from audiolm_jax.training.distributed import from_first_host
+from audiolm_jax.training.distributed import from_all_hosts, from_first_host
 
 MANIFEST = "manifest.json"
 
@@ -74,27 +74,38 @@ def claim_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]
     """Makes this process, or the hosts of this run, the only trainer of a run directory.
 
     Of several hosts the first one does it for all; see `enter_run`. InputError at once if another
-    process trains there.
+    process trains there, and on all hosts, with nothing claimed, if one of them would train
+    something else.
     """
+    _check_same(directory, manifest)
     with contextlib.ExitStack() as stack:
 
-        def claim() -> str:
+        def claim() -> None:
             stack.enter_context(only_writer(directory))
             enter_run(directory, manifest, evidence)
-            return _identity(manifest)
 
-        if from_first_host(claim) != _identity(manifest):
-            raise InputError(
-                f"{directory}: process {jax.process_index()} was started with another config, "
-                "code, data or upstream models than process 0; give all the same command and files"
-            )
+        from_first_host(claim)
         yield
 
 
-def _identity(manifest: dict[str, Any]) -> str:
+def _check_same(directory: Path, manifest: dict[str, Any]) -> None:
+    mine = agreed_on(manifest)
+    first = from_first_host(lambda: mine)
+    name, theirs, own = next(differences("", first, mine), (None, None, None))
+    what = None if name is None else f"{name[1:]} is {_show(own)}, not {_show(theirs)}"
+    for number, line in enumerate(from_all_hosts(what)):
+        if line is not None:
+            raise InputError(
+                f"{directory}: process {number} was started with another config, code, data or "
+                f"upstream models than process 0 ({line}); give all the same command and files"
+            )
+
+
+def agreed_on(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What all hosts of a run have alike, wherever its files lie on each."""
     start = dict(manifest.get("warm_start") or {}, source=None)
     fixed = {part: manifest.get(part) for part in _FIXED} | {"warm_start": start}
-    return json.dumps([without_places(manifest), fixed, manifest.get("code")], sort_keys=True)
+    return {"config": without_places(manifest), **fixed, "code": manifest.get("code")}
 
 
 def enter_run(directory: Path, manifest: dict[str, Any], evidence: Sequence[str]) -> None:

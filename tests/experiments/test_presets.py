@@ -1,5 +1,6 @@
 """The presets: each step traces for its mesh, and trains in small."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -8,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from support import lm_run
-from support.reduced import STEPS, reduced
+from support import lm_run, tiny_models
+from support.reduced import STEPS, reduced, reduced_kmeans
 
 from audiolm_jax.artifacts.model_folder import read_model_json
 from audiolm_jax.data.sources import AudioDataConfig
+from audiolm_jax.experiments.kmeans import KmeansExperiment
 from audiolm_jax.experiments.load import load_experiment
 from audiolm_jax.experiments.stage import StageExperiment
 from audiolm_jax.experiments.trained import StepExperiment
@@ -22,14 +24,15 @@ from audiolm_jax.tpu_plan.step import Step, trace
 pytestmark = pytest.mark.slow
 
 FAMILIES = ("librilight_paper", "piano_paper", "librispeech", "one_gpu", "stories_medium")
-PRESETS = [
+FILES = [
     path
     for family in FAMILIES
     for path in sorted(Path("configs", family).glob("*.py"))
-    if path.name != "defaults.py" and isinstance(load_experiment(path), StepExperiment)
+    if path.name != "defaults.py"
 ]
-# Decoders of frozen tokens need models that make these: test_vocoder_training.py.
-IN_SMALL = [x for x in PRESETS if not isinstance(load_experiment(x), VocoderExperiment)]
+PRESETS = [path for path in FILES if isinstance(load_experiment(path), StepExperiment)]
+FITTED = [path for path in FILES if isinstance(load_experiment(path), KmeansExperiment)]
+RESIDUAL = Path("configs/librilight_paper/residual.py")
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +68,16 @@ def test_the_step_traces_for_its_mesh(path):
     assert before == after
 
 
-@pytest.mark.parametrize("path", IN_SMALL, ids=str)
+@pytest.mark.parametrize("path", PRESETS, ids=str)
 def test_twenty_steps_in_small(path, tmp_path, data):
     experiment = reduced(load_experiment(path), tmp_path, data)
     if isinstance(experiment, StageExperiment):
         lm_run.make_store(tmp_path, stage=experiment.model.stage)
+    if isinstance(experiment, VocoderExperiment):
+        tiny_models.write_semantic(tmp_path / "frozen", tmp_path / "encoder")
+        if experiment.model.levels > 1:
+            residual = reduced_kmeans(load_experiment(RESIDUAL), tmp_path, data)
+            experiment = dataclasses.replace(experiment, tokens=str(residual.run()))
     folder = experiment.run()
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
@@ -77,3 +85,13 @@ def test_twenty_steps_in_small(path, tmp_path, data):
     assert all(map(math.isfinite, losses))
     assert read_model_json(folder)["kind"] == experiment.kind
     print(f"{path}: loss {losses[0]:.3f} to {losses[-1]:.3f}")
+
+
+@pytest.mark.parametrize("path", FITTED, ids=str)
+def test_clusters_are_fitted_in_small(path, tmp_path, data):
+    tiny_models.write_w2v_bert(tmp_path / "encoder", tiny_models.ENCODER)
+    own = load_experiment(path)
+    experiment = reduced_kmeans(own, tmp_path, data)
+    record = read_model_json(experiment.run())
+    assert record["provenance"]["upstream"] == experiment.upstream()
+    assert (experiment.phases, experiment.mesh) == (own.phases, own.mesh)

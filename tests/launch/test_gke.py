@@ -200,7 +200,7 @@ def test_the_image_is_made_of_what_is_there():
     }
     assert set(re.findall(r"^COPY --from=(\S+) ", text, re.M)) <= {name for _, name in stages}
     extras = ",".join(re.findall(r"'\.\[(.+)\]'", text)).split(",")
-    assert extras == ["serve", "hub", "data", "eval", "gcs", "s3", "cuda", "tpu"]
+    assert extras == ["serve", "hub", "data", "eval", "gcs", "s3", "cuda13", "tpu"]
     assert all(setup.has_option("options.extras_require", extra) for extra in extras)
     copied = {
         word for words in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M) for word in words.split()

@@ -12,6 +12,7 @@ from support.tiny_stages import random_arrays
 from audiolm_jax.artifacts.config_json import config_from_dict, config_to_dict
 from audiolm_jax.errors import InputError
 from audiolm_jax.experiments.load import load_experiment
+from audiolm_jax.lm import decoder
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig
 from audiolm_jax.lm.decoder import (
     check_backend,
@@ -21,6 +22,7 @@ from audiolm_jax.lm.decoder import (
 )
 from audiolm_jax.lm.positions import rotary_positions
 from audiolm_jax.nn.flash import attention as flash_attention
+from audiolm_jax.nn.fused_attention import fused_causal_attention
 from audiolm_jax.nn.state_arrays import flatten_state
 from audiolm_jax.stages import StageConfig
 
@@ -193,6 +195,42 @@ def test_flash_attention_computes_the_same_and_needs_a_tpu(model, forward, monke
     np.testing.assert_allclose(run(nnx.state(model)), forward(ids), rtol=1e-4, atol=1e-4)
     # A model folder is used wherever it is: loaded, it attends in blocks.
     assert nnx.merge(*load_random(config)).config.attention == "blocks"
+
+
+@pytest.mark.parametrize("position", ["t5", "rope"])
+def test_cudnn_attention_computes_the_same_and_needs_a_gpu(position, monkeypatch):
+    """By JAX's plain implementation of the same function: cuDNN's own was not run."""
+    blocks = dataclasses.replace(
+        DECODER, position=position, head_width=8, dropout=0.0, compute_dtype="bfloat16"
+    )
+    fused = dataclasses.replace(blocks, attention="cudnn")
+    with pytest.raises(InputError, match=r"^decoder.attention = 'cudnn': needs a GPU, not cpu"):
+        check_backend(fused)
+    plain = functools.partial(fused_causal_attention, implementation="xla")
+    monkeypatch.setattr(decoder, "fused_causal_attention", plain)
+    ids, logits = random_ids(5, (2, 10)), []
+    for config in (blocks, fused):
+        whole = dataclasses.replace(CONFIG, decoder=config)
+        graphdef = nnx.graphdef(nnx.eval_shape(lambda c=whole: make_decoder(c, jax.random.key(0))))
+        state = load_random(whole)[1]
+        run = jax.jit(lambda state, g=graphdef: nnx.merge(g, state)(ids))
+        logits.append(np.asarray(run(state)))
+    np.testing.assert_allclose(logits[1], logits[0], atol=0.05 * np.abs(logits[0]).max())
+    assert (logits[1] != logits[0]).any()
+    assert nnx.merge(*load_random(whole)).config.attention == "blocks"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "cuDNN multiplies no float32; add --model.decoder.compute-dtype bfloat16"),
+        ({"compute_dtype": "bfloat16", "head_width": 132}, "expected a multiple of 8 up to 128"),
+        ({"compute_dtype": "bfloat16", "head_width": 12}, "expected a multiple of 8 up to 128"),
+    ],
+)
+def test_what_cudnn_cannot_do_is_refused(fields, words):
+    with pytest.raises(InputError, match=words):
+        dataclasses.replace(DECODER, attention="cudnn", **fields)
 
 
 def test_dropout_needs_a_key_and_follows_it(forward):

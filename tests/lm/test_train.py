@@ -13,7 +13,7 @@ from audiolm_jax.lm import decoder
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
-from audiolm_jax.lm.train import TPU_TILE, align, begin_at_centroids, program
+from audiolm_jax.lm.train import LENGTH_MULTIPLES, align, begin_at_centroids, program
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
 from audiolm_jax.nn.state_arrays import named_leaves
 from audiolm_jax.stages import FIRST_ID, StageConfig, build_sequence, level_rows
@@ -160,10 +160,11 @@ def test_lengthened_rows_teach_the_same():
     )
     begin = jax.jit(quiet.init)(jax.random.key(3))
     batch = make_batch(7)
-    long = align(batch, TPU_TILE)
-    assert LENGTH % TPU_TILE
-    assert long.inputs.shape[1] == -(-LENGTH // TPU_TILE) * TPU_TILE
-    assert align(long, TPU_TILE).targets.shape == long.targets.shape
+    tile = LENGTH_MULTIPLES["flash"]
+    long = align(batch, tile)
+    assert LENGTH % tile
+    assert long.inputs.shape[1] == -(-LENGTH // tile) * tile
+    assert align(long, tile).targets.shape == long.targets.shape
     (one, metrics), (two, other) = (
         jax.jit(quiet.step)(begin, rows, jax.random.key(0)) for rows in (batch, long)
     )

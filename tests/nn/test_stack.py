@@ -47,7 +47,7 @@ def test_unstacked_layers_hold_their_own_arrays(stacked):
 
 
 @pytest.mark.parametrize("scan", [True, False])
-@pytest.mark.parametrize("remat", ["none", "dots", "kernels", "full"])
+@pytest.mark.parametrize("remat", ["none", "dots", "products", "kernels", "full"])
 def test_scan_and_remat_change_no_number(stacked, x, remat, scan):
     scale = jnp.array([0.5, 1.0, 2.0])
 
@@ -86,6 +86,7 @@ def test_scan_and_remat_change_no_number(stacked, x, remat, scan):
     [
         ("none", ["input", "key", "lse", "mixed", "query", "value"]),
         ("dots", ["input", "lse", "mixed", "product"]),
+        ("products", ["input", "key", "lse", "mixed", "query", "value"]),
         ("kernels", ["input", "lse", "mixed"]),
         ("full", ["input"]),
     ],
@@ -116,6 +117,20 @@ def test_remat_decides_what_the_backward_pass_keeps(remat, kept, capsys):
     }
     expected = [f"f32[{','.join(map(str, (LAYERS, *shapes[name])))}]" for name in kept]
     assert sorted(saved) == sorted(expected)
+
+
+@pytest.mark.parametrize(("remat", "wide"), [("products", 2), ("kernels", 0)])
+def test_gate_and_up_are_kept_with_products_alone(remat, wide, capsys):
+    layer = GatedFeedForward(8, 24, "float32", rngs=nnx.Rngs(params=0))
+    graphdef, state = nnx.split(layer)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * LAYERS), state)
+
+    def loss(stacked, x):
+        apply = lambda state, x, _: x + nnx.merge(graphdef, state)(x)  # noqa: E731
+        return jnp.sum(run_stack(apply, stacked, x, remat=remat) ** 2)
+
+    print_saved_residuals(loss, stacked, jnp.ones((2, 5, 8)))
+    assert capsys.readouterr().out.count(f"f32[{LAYERS},2,5,24]") == wide
 
 
 @pytest.mark.parametrize("remat", ["none", "full"])

@@ -9,7 +9,13 @@ import pytest
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.training import distributed
-from audiolm_jax.training.distributed import DistributedConfig, from_first_host, initialize, joined
+from audiolm_jax.training.distributed import (
+    DistributedConfig,
+    from_first_host,
+    initialize,
+    joined,
+    on_all_hosts,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +112,18 @@ def test_the_first_host_decides_for_all(monkeypatch):
     with pytest.raises(InputError, match="the first host failed"):
         on_host(1, refuse)
     assert all(json.loads(value) for value in client.values.values())
+
+
+def test_what_fails_on_one_host_is_told_by_all(monkeypatch):
+    others = "no seqio"
+    monkeypatch.setattr(distributed, "from_all_hosts", lambda own: [own, others])
+
+    def refuse():
+        raise InputError("no tokens")
+
+    with pytest.raises(InputError, match=r"^process 1: no seqio$"):
+        on_all_hosts(lambda: 3)
+    with pytest.raises(InputError, match=r"^no tokens$"):
+        on_all_hosts(refuse)
+    others = None
+    assert on_all_hosts(lambda: 3) == 3

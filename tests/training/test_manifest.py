@@ -5,6 +5,7 @@ import pytest
 from support import training_toy as toy
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.training import manifest
 from audiolm_jax.training.checkpoints import KEPT
 from audiolm_jax.training.config import MeshConfig
 from audiolm_jax.training.manifest import build_manifest, claim_run
@@ -130,3 +131,22 @@ def test_a_second_process_is_refused_until_the_first_is_done(tmp_path):
     ):
         claim(tmp_path, make())
     claim(tmp_path, make())
+
+
+def test_hosts_that_would_train_something_else_are_named_to_all(tmp_path, monkeypatch):
+    said = []
+
+    def answer(own):
+        said.append(own)
+        return [None, own or "config.part.dim is 9, not 8"]
+
+    monkeypatch.setattr(manifest, "from_all_hosts", answer)
+    line = r"process 1 was .* \(config\.part\.dim is 9, not 8\); give all the same command"
+    with pytest.raises(InputError, match=line):
+        claim(tmp_path, make())
+    # On the other host, which hears of the first's config.
+    monkeypatch.setattr(manifest, "from_first_host", lambda _: manifest.agreed_on(make()))
+    with pytest.raises(InputError, match=line):
+        claim(tmp_path, make(part=Part(9)))
+    assert said == [None, "config.part.dim is 9, not 8"]
+    assert not list(tmp_path.iterdir())

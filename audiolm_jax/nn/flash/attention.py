@@ -76,7 +76,10 @@ def _head_by_head(
     query: Array, key: Array, value: Array, tiles: Array, *, block: int, interpret: bool
 ) -> Array:
     """[b, l, h, k] to the kernels' [b, h, k, l] and back."""
-    inner = (jnp.einsum("blhk->bhkl", x) for x in (query, key, value))
+    inner = (
+        checkpoint_name(jnp.einsum("blhk->bhkl", x), name)
+        for x, name in ((query, "query"), (key, "key"), (value, "value"))
+    )
     return jnp.einsum("bhkl->blhk", _attend(*inner, tiles, block, interpret))
 
 

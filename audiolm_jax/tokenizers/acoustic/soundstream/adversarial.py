@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from audiolm_jax.nn.conv import initialize
-from audiolm_jax.tokenizers.acoustic.soundstream.config import DiscriminatorConfig
+from audiolm_jax.tokenizers.acoustic.soundstream.config import DiscriminatorConfig, Dtype
 from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import Discriminators
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import (
     discriminator_hinge,
@@ -31,14 +31,15 @@ class Adversary:
         optimizer: optax.GradientTransformation,
         start_step: int,
         every: int,
+        dtype: Dtype = "float32",
     ):
         """They take part from `start_step` on, and are updated at every n-th step from then."""
-        self.config, self.optimizer = config, optimizer
+        self.config, self.optimizer, self.dtype = config, optimizer, dtype
         self.start_step, self.every = start_step, every
         self._graphdef = nnx.graphdef(nnx.eval_shape(lambda: self._build(jax.random.key(0))))
 
     def _build(self, key: PRNGKeyArray) -> Discriminators:
-        return initialize(lambda draws: Discriminators(self.config, draws=draws), key)
+        return initialize(lambda draws: Discriminators(self.config, self.dtype, draws=draws), key)
 
     def init(self, key: PRNGKeyArray) -> nnx.State:
         """Parameters drawn from `key`."""

@@ -9,6 +9,7 @@ from audiolm_jax.errors import InputError, check_fields
 
 Place = Literal["encoder", "decoder"]
 Normalization = Literal["none", "weight", "layer"]
+Dtype = Literal["float32", "bfloat16"]
 
 GROUP_CHANNELS = 4  # input channels of each group of a waveform discriminator
 FREQUENCY_STRIDE = 64  # of the STFT discriminator, all its layers together
@@ -293,6 +294,10 @@ class SoundStreamTrainConfig:
     """Decay of the generator's moving average, which is then evaluated and exported; 0: none."""
     balancer: BalancerConfig | None = None
     """Makes the weights of `losses`, but for commitment, shares of the gradient (paper: none)."""
+    compute_dtype: Dtype = "float32"
+    """Arithmetic of encoder, decoder and discriminators while they learn. Parameters, the layers
+    that give latents and samples, codes and losses are float32 all the same, and so is the codec
+    that comes of it (docs/guide/codec.md has what bfloat16 costs in quality)."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--train")

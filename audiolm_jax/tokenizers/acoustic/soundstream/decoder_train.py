@@ -77,7 +77,7 @@ class _Trainer(GanTrainer):
         hop = self.model.hop_samples
         valid_BxT = valid_frames(-(-inputs.lengths // hop), inputs.vectors.shape[1])
         vectors = jnp.where(valid_BxT[:, :, None], inputs.vectors, 0)
-        made = model.decoder(vectors)[:, : inputs.samples.shape[1]]
+        made = model.decoder(vectors, self.dtype)[:, : inputs.samples.shape[1]]
         return zero_beyond(made, inputs.lengths)
 
     def hear(self, state: TrainState, inputs: Inputs) -> Float[Array, "b s"]:

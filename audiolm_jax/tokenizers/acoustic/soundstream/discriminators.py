@@ -10,12 +10,20 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from audiolm_jax.audio.spectral import hann_window, stft
-from audiolm_jax.nn.conv import NormalDraws, convolve, draw_kernel, fill_channels, same_padding
+from audiolm_jax.nn.conv import (
+    NormalDraws,
+    add_channels,
+    convolve,
+    draw_kernel,
+    fill_channels,
+    same_padding,
+)
 from audiolm_jax.nn.partition import constrain
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     FREQUENCY_STRIDE,
     GROUP_CHANNELS,
     DiscriminatorConfig,
+    Dtype,
     Normalization,
 )
 
@@ -34,13 +42,15 @@ _STFT_BLOCKS = (
 class DiscriminatorOutput(NamedTuple):
     """What one discriminator says of a batch."""
 
-    logits: Array  # [b, t_k], positive for real
-    features: list[Array]  # activations of each layer but the last, [b, t, c] or [b, t, f, c]
+    logits: Array  # float32 [b, t_k], positive for real
+    # Activations of each layer but the last, [b, t, c] or [b, t, f, c], as they were computed.
+    features: list[Array]
 
 
 class NormalizedConv(nnx.Module):
     """SAME convolution over one or two axes with a choice of normalization. Every `joined_groups`
-    groups (a divisor) are computed together, with zeros between them, to save time."""
+    groups (a divisor) are computed together, with zeros between them, to save time. Arithmetic is
+    in the dtype of what is given, that of normalizations float32."""
 
     def __init__(
         self,
@@ -72,6 +82,7 @@ class NormalizedConv(nnx.Module):
         groups = self.groups // self.joined_groups
         if self.joined_groups > 1:
             kernel = _join_groups(kernel, self.groups, self.joined_groups)
+        kernel = kernel.astype(x.dtype)
         padding = same_padding(x.shape[1:-1], kernel.shape[:-2], self.strides)
         if groups == 1:
             x = convolve(x, kernel, self.strides, padding)
@@ -80,14 +91,15 @@ class NormalizedConv(nnx.Module):
             x = jax.lax.conv_general_dilated(
                 x, kernel, self.strides, padding, dimension_numbers=dims, feature_group_count=groups
             )
-        x = x + self.bias[...][wide]
+        x = add_channels(x, self.bias[...])
         if self.normalization == "layer":
+            dtype, x = x.dtype, x.astype(jnp.float32)
             axes = tuple(range(1, x.ndim))
             x = x - x.mean(axes, keepdims=True)
             variance = (x**2).mean(axes, keepdims=True)
             # Digital silence stays as it is: dividing by its deviation would blow gradients up.
             gain = jnp.where(variance > 1e-5, jax.lax.rsqrt(variance + 1e-5), 1.0)
-            x = x * gain * self.gain[...][wide]
+            x = (x * gain * self.gain[...][wide]).astype(dtype)
         return x
 
 
@@ -109,7 +121,14 @@ def _activate(x: Array) -> Array:
 class WaveDiscriminator(nnx.Module):
     """The MelGAN stack on one scale: k15, four grouped k41 of stride 4, k5, k3 to logits."""
 
-    def __init__(self, config: DiscriminatorConfig, scale: int, *, draws: NormalDraws):
+    def __init__(
+        self,
+        config: DiscriminatorConfig,
+        scale: int,
+        dtype: Dtype = "float32",
+        *,
+        draws: NormalDraws,
+    ):
         most = {
             "grouped": GROUP_CHANNELS,
             "lane_blocks": _LANES,
@@ -126,18 +145,18 @@ class WaveDiscriminator(nnx.Module):
             width = wider
         self.layers = nnx.List([*layers, conv(width, width, (5,), (1,))])
         self.last = conv(width, 1, (3,), (1,))
-        self.scale = scale
+        self.scale, self.dtype = scale, jnp.dtype(dtype)
 
     def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
         """Of the audio at 1 / scale of its rate."""
         x = samples[..., None]
         for _ in range(self.scale.bit_length() - 1):
             x = nnx.avg_pool(x, (4,), (2,), "SAME")
-        features = []
+        x, features = x.astype(self.dtype), []
         for layer in self.layers:
             x = constrain(_activate(layer(x)), "batch", "time", None)
             features.append(x)
-        return DiscriminatorOutput(self.last(x)[..., 0], features)
+        return DiscriminatorOutput(self.last(x)[..., 0].astype(jnp.float32), features)
 
 
 class StftBlock(nnx.Module):
@@ -166,7 +185,9 @@ class StftBlock(nnx.Module):
 class StftDiscriminator(nnx.Module):
     """2-D convolutions over the real and imaginary parts of an STFT (the paper's Fig. 4)."""
 
-    def __init__(self, config: DiscriminatorConfig, *, draws: NormalDraws):
+    def __init__(
+        self, config: DiscriminatorConfig, dtype: Dtype = "float32", *, draws: NormalDraws
+    ):
         norm, width = config.stft_normalization, config.stft_width
         self.first = NormalizedConv(2, width, (7, 7), (1, 1), normalization=norm, draws=draws)
         blocks = []
@@ -179,25 +200,29 @@ class StftDiscriminator(nnx.Module):
         self.last = NormalizedConv(width * bands, 1, (1,), (1,), draws=draws)
         self.window, self.hop = config.stft_window, config.stft_hop
         self.scale = 2 / float(hann_window(self.window).sum()) ** 0.5  # loud speech comes near 1
+        self.dtype = jnp.dtype(dtype)
 
     def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
         """Of the complex spectrogram, its top bin left out so that W / 2 remain."""
         x = stft(samples, self.window, self.hop)[..., :-1] * self.scale
-        x = _activate(self.first(jnp.stack([x.real, x.imag], -1)))
+        x = _activate(self.first(jnp.stack([x.real, x.imag], -1).astype(self.dtype)))
         features = [x]
         for block in self.blocks:
             x = constrain(_activate(block(x)), "batch", "time", None, None)
             features.append(x)
         joined = x.reshape(*x.shape[:2], -1)  # a 1 x (F / 64) convolution without padding
-        return DiscriminatorOutput(self.last(joined)[..., 0], features)
+        return DiscriminatorOutput(self.last(joined)[..., 0].astype(jnp.float32), features)
 
 
 class Discriminators(nnx.Module):
     """All of them: the STFT discriminator first, then the waveform scales."""
 
-    def __init__(self, config: DiscriminatorConfig, *, draws: NormalDraws):
-        self.stft = StftDiscriminator(config, draws=draws)
-        waves = [WaveDiscriminator(config, scale, draws=draws) for scale in config.wave_scales]
+    def __init__(
+        self, config: DiscriminatorConfig, dtype: Dtype = "float32", *, draws: NormalDraws
+    ):
+        self.stft = StftDiscriminator(config, dtype, draws=draws)
+        scales = config.wave_scales
+        waves = [WaveDiscriminator(config, scale, dtype, draws=draws) for scale in scales]
         self.waves = nnx.List(waves)
 
     def __call__(self, samples: Float[Array, "b s"]) -> list[DiscriminatorOutput]:

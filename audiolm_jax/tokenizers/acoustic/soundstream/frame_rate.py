@@ -7,6 +7,7 @@ takes their place before the encoder and an inverse one after the decoder, as in
 
 import abc
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from audiolm_jax.nn.conv import NormalDraws, draw_kernel, fill_channels
+from audiolm_jax.nn.conv import NormalDraws, add_channels, draw_kernel, fill_channels
 from audiolm_jax.nn.linear import multiply
 from audiolm_jax.tokenizers.acoustic.soundstream.config import FrameRateConfig
 from audiolm_jax.tokenizers.acoustic.soundstream.short_time import (
@@ -45,8 +46,8 @@ class _Norm(nnx.Module):
         self.gain, self.bias = fill_channels(width, 1.0), fill_channels(width, 0.0)
 
     def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
-        normal = jax.nn.standardize(x, epsilon=1e-6)
-        return normal * self.gain[...][None, None] + self.bias[...][None, None]
+        normal = jax.nn.standardize(x.astype(jnp.float32), epsilon=1e-6)
+        return (normal * self.gain[...][None, None] + self.bias[...][None, None]).astype(x.dtype)
 
 
 class _Pointwise(nnx.Module):
@@ -57,8 +58,9 @@ class _Pointwise(nnx.Module):
         self.bias = fill_channels(channels_out, 0.0)
 
     def __call__(self, x: Float[Array, "b t i"]) -> Float[Array, "b t o"]:
-        rows = multiply(x.reshape(-1, x.shape[-1]), self.kernel[...], "float32")
-        return rows.reshape(*x.shape[:-1], -1) + self.bias[...][None, None]
+        kernel = self.kernel[...].astype(x.dtype)
+        rows = multiply(x.reshape(-1, x.shape[-1]), kernel, x.dtype.name)
+        return add_channels(rows.reshape(*x.shape[:-1], -1), self.bias[...])
 
 
 class Block(nnx.Module):
@@ -81,14 +83,15 @@ class Block(nnx.Module):
         self, x: Float[Array, "b t c"], state: Float[Array, "b p c"]
     ) -> tuple[Float[Array, "b t c"], Float[Array, "b p c"]]:
         """One chunk of any t; keeps the shape."""
-        joined, count = jnp.concatenate([state, x], axis=1), x.shape[1]
+        joined, count = jnp.concatenate([state.astype(x.dtype), x], axis=1), x.shape[1]
         # Shifted products: a CPU is slow at grouped convolutions.
         taps = enumerate(self.taps[...])
         mixed = functools.reduce(
             jnp.add, (joined[:, i : i + count] * tap[None, None] for i, tap in taps)
         )
-        hidden = jax.nn.gelu(self.expand(self.norm(mixed)))
-        return x + self.contract(hidden) * self.gain[...][None, None], joined[:, count:]
+        hidden = jax.nn.gelu(self.expand(self.norm(mixed).astype(x.dtype)))
+        change = self.contract(hidden) * self.gain[...][None, None]
+        return x + change.astype(x.dtype), joined[:, count:]
 
 
 class _FrameNetwork(nnx.Module):
@@ -112,21 +115,26 @@ class _FrameNetwork(nnx.Module):
         past = jnp.zeros((batch, self.past))
         return past, tuple(block.initial_state(batch) for block in self.blocks)
 
-    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
-        """Whole recordings of whole frames."""
-        return self.step(x, None)[0]
+    def __call__(self, x: Float[Array, "b ..."], dtype: Any = jnp.float32) -> Float[Array, "b ..."]:
+        """Whole recordings of whole frames; `dtype` is that of the blocks' arithmetic."""
+        return self.step(x, None, dtype=dtype)[0]
 
     @abc.abstractmethod
-    def step(self, x: Array, state: State) -> tuple[Array, State]:
-        """One chunk of whole frames; state None is a whole recording and keeps none."""
+    def step(
+        self, x: Array, state: State, matrix: Array | None = None, dtype: Any = jnp.float32
+    ) -> tuple[Array, State]:
+        """One chunk of whole frames; state None is a whole recording and keeps none. `matrix`, if
+        given, is its own of `transforms`."""
 
-    def _run(self, x: Float[Array, "b t i"], states: State) -> tuple[Float[Array, "b t o"], State]:
-        x = self.first_norm(self.first(x))
+    def _run(
+        self, x: Float[Array, "b t i"], states: State, dtype: Any
+    ) -> tuple[Float[Array, "b t o"], State]:
+        x = self.first_norm(self.first(x.astype(dtype)))
         after = []
         for block, state in zip(self.blocks, states, strict=True):
             x, state = block.step(x, state)
             after.append(state)
-        return self.last(self.last_norm(x)), tuple(after)
+        return self.last(self.last_norm(x).astype(jnp.float32)), tuple(after)
 
 
 class FrameRateEncoder(_FrameNetwork):
@@ -143,7 +151,11 @@ class FrameRateEncoder(_FrameNetwork):
         super().__init__(config, features, config.encoder_blocks, width, draws=draws)
 
     def step(
-        self, x: Float[Array, "b s"], state: State, matrix: Float[Array, "w f"] | None = None
+        self,
+        x: Float[Array, "b s"],
+        state: State,
+        matrix: Float[Array, "w f"] | None = None,
+        dtype: Any = jnp.float32,
     ) -> tuple[Float[Array, "b t d"], State]:
         """Samples to latents. `matrix`, if given, is the first of `transforms`."""
         past, states = state or self.initial_state(len(x))
@@ -157,7 +169,7 @@ class FrameRateEncoder(_FrameNetwork):
         magnitude = power ** (_COMPRESSION / 2)
         features = jnp.concatenate([real * scale, imaginary * scale, magnitude], axis=-1)
         frames_BxTxI = features.reshape(len(x), x.shape[1] // self.hop, -1)
-        latents, states = self._run(frames_BxTxI, states)
+        latents, states = self._run(frames_BxTxI, states, dtype)
         return latents, state and (past, states)
 
 
@@ -172,12 +184,16 @@ class FrameRateDecoder(_FrameNetwork):
         super().__init__(config, width, config.decoder_blocks, bands, draws=draws)
 
     def step(
-        self, x: Float[Array, "b t d"], state: State, matrix: Float[Array, "f w"] | None = None
+        self,
+        x: Float[Array, "b t d"],
+        state: State,
+        matrix: Float[Array, "f w"] | None = None,
+        dtype: Any = jnp.float32,
     ) -> tuple[Float[Array, "b s"], State]:
         """Latents to samples, not limited to [-1, 1]. `matrix`, if given, is the second of
         `transforms`."""
         tail, states = state or self.initial_state(len(x))
-        x_BxTxO, states = self._run(x, states)
+        x_BxTxO, states = self._run(x, states, dtype)
         bands_BxCxF = x_BxTxO.reshape(len(x), x_BxTxO.shape[1] * self.cells, -1)
         log_magnitude, angle = jnp.split(bands_BxCxF, 2, axis=-1)
         magnitude = jnp.exp(jnp.minimum(log_magnitude - 5.0, _LOG_MAGNITUDE_LIMIT))

@@ -68,10 +68,13 @@ class GanTrainer(abc.ABC):
         discriminator: optax.GradientTransformation,
     ):
         self.model, self.config = model, config
+        self.dtype = jnp.dtype(config.compute_dtype)
         self.optimizers = {"generator": generator, "discriminator": discriminator}
         self._generator = nnx.graphdef(abstract_network(self.network_type, model))
         start, every = config.discriminator_start_step, config.discriminator_every
-        self._adversary = Adversary(config.discriminators, discriminator, start, every)
+        self._adversary = Adversary(
+            config.discriminators, discriminator, start, every, config.compute_dtype
+        )
 
     @abc.abstractmethod
     def build(self, key: PRNGKeyArray) -> nnx.Module:

@@ -97,11 +97,14 @@ def generator_hinge(fake: Outputs) -> Float[Array, ""]:
 
 
 def feature_distance(real: Outputs, fake: Outputs) -> Float[Array, ""]:
-    """L1 between features, mean over elements, layers and discriminators (Eq. 3)."""
+    """L1 between features, mean over elements, layers and discriminators (Eq. 3); in float32."""
+
+    def apart(a: Array, b: Array) -> Float[Array, ""]:
+        return jnp.abs(a.astype(jnp.float32) - b.astype(jnp.float32)).mean()
 
     def distance(r: DiscriminatorOutput, f: DiscriminatorOutput) -> Float[Array, ""]:
         layers = zip(r.features, f.features, strict=True)
-        return jnp.stack([jnp.abs(a - b).mean() for a, b in layers]).mean()
+        return jnp.stack([apart(a, b) for a, b in layers]).mean()
 
     return jnp.stack([distance(r, f) for r, f in zip(real, fake, strict=True)]).mean()
 

@@ -4,6 +4,7 @@ import abc
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -54,6 +55,7 @@ class _Link(NamedTuple):
     layer: Any
     elu: bool = False  # before the layer
     pin: bool = False  # the sharding of its output
+    widen: bool = False  # to float32, before the layer
 
 
 class _Chain(nnx.Module):
@@ -69,9 +71,10 @@ class _Chain(nnx.Module):
     def step(self, x: Float[Array, "b t c"], state: State) -> tuple[Float[Array, "b n o"], State]:
         """One chunk; state None is a whole recording, padded with zeros, and keeps none."""
         links, after = self._links(), []
-        for (layer, elu, pin), past in zip(links, state or [None] * len(links), strict=True):
-            x, past = layer.step(jax.nn.elu(x) if elu else x, past)
-            x = constrain(x, "batch", "time", None) if pin else x
+        for link, past in zip(links, state or [None] * len(links), strict=True):
+            x = x.astype(jnp.float32) if link.widen else x
+            x, past = link.layer.step(jax.nn.elu(x) if link.elu else x, past)
+            x = constrain(x, "batch", "time", None) if link.pin else x
             after.append(past)
         return x, None if state is None else tuple(after)
 
@@ -106,13 +109,13 @@ class _Stages(_Chain):
     def __init__(self, first: CausalConv, stages: list[_Chain], last: CausalConv):
         self.first, self.stages, self.last = first, nnx.List(stages), last
 
-    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
-        """Whole recordings of whole frames."""
-        return self.step(x, None)[0]
+    def __call__(self, x: Float[Array, "b ..."], dtype: Any = jnp.float32) -> Float[Array, "b ..."]:
+        """Whole recordings of whole frames, float32; all layers but the last compute in `dtype`."""
+        return self.step(x.astype(dtype), None)[0]
 
     def _links(self) -> list[_Link]:
         inner = [_Link(layer, pin=True) for layer in (self.first, *self.stages)]
-        return [*inner, _Link(self.last, elu=True)]
+        return [*inner, _Link(self.last, elu=True, widen=True)]
 
 
 class Encoder(_Stages):

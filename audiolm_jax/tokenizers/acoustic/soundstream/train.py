@@ -101,14 +101,14 @@ class _Trainer(GanTrainer):
         size, hop = inputs.samples.shape[1], self.model.hop_samples
         ahead = self.model.lookahead_frames
         padded = jnp.pad(inputs.samples, ((0, 0), (0, -size % hop + ahead * hop)))
-        heard = model.encoder(padded)[:, ahead:]
+        heard = model.encoder(padded, self.dtype)[:, ahead:]
         latents = condition(model.film, "encoder", heard, inputs.denoise)
         mask = valid_frames(-(-inputs.lengths // hop), latents.shape[1])
         constant = jax.lax.stop_gradient(latents)
         codebooks = rvq.initialize_codebooks(codebooks, constant, mask, key, self.model.quantizer)
         quantized = rvq.quantize(latents, mask, codebooks, depths)
         conditioned = condition(model.film, "decoder", quantized.latents, inputs.denoise)
-        decoded = model.decoder(conditioned)[:, :size]
+        decoded = model.decoder(conditioned, self.dtype)[:, :size]
         return zero_beyond(decoded, inputs.lengths), quantized, codebooks
 
     def hear(self, state: TrainState, inputs: Inputs) -> tuple[Float[Array, "b s"], rvq.Quantized]:

@@ -1,5 +1,6 @@
 """The GAN step: learning, determinism, schedule of the discriminators, padding, and sharding."""
 
+import collections
 import dataclasses
 import itertools
 
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from audiolm_jax.errors import InputError
@@ -17,6 +19,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream import rvq
 from audiolm_jax.tokenizers.acoustic.soundstream.adversarial import Adversary
 from audiolm_jax.tokenizers.acoustic.soundstream.config import (
     DiscriminatorConfig,
+    FrameRateConfig,
     LossConfig,
     QuantizerConfig,
     SoundStreamConfig,
@@ -121,6 +124,50 @@ def test_the_maths_of_a_step_is_that_recorded(run):
                 "maths of a training step changed; if that is meant, record the new value here and "
                 "say so in CHANGELOG"
             )
+
+
+NARROW = dataclasses.replace(TRAIN, compute_dtype="bfloat16")
+FRAME_RATE = dataclasses.replace(
+    MODEL,
+    frame_rate=FrameRateConfig(width=8, encoder_blocks=1, decoder_blocks=1, kernel_size=3, cells=2),
+)
+
+
+@pytest.mark.parametrize("model", [MODEL, FRAME_RATE], ids=["SoundStream", "frame_rate"])
+def test_bfloat16_multiplies_bfloat16_and_keeps_float32(model):
+    """Last layers, spectra and codes stay float32; state and parameters do."""
+    own = program(model, NARROW, optax.adam(3e-3), optax.sgd(1e-2))
+    state = jax.eval_shape(own.init, jax.random.key(0))
+    batch = jax.tree.map(jnp.asarray, make_batch(0))
+    traced = jax.make_jaxpr(own.step, return_shape=True)(state, batch, jax.random.key(0))
+    after, _ = traced[1]
+    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True)
+    assert all(a.dtype == b.dtype != jnp.bfloat16 for a, b in pairs)
+    kinds = collections.Counter(
+        one.outvars[0].aval.dtype.name
+        for one in equations(traced[0].jaxpr)
+        if one.primitive.name in ("conv_general_dilated", "dot_general")
+    )
+    of_discriminators = 60
+    assert kinds["bfloat16"] > of_discriminators
+    assert set(kinds) == {"bfloat16", "float32"}
+
+
+def equations(jaxpr):
+    for one in jaxpr.eqns:
+        yield one
+        for inner in jaxprs_in_params(one.params):
+            yield from equations(inner)
+
+
+def test_a_step_of_bfloat16_is_that_of_float32_but_for_rounding(run):
+    own = program(MODEL, NARROW, optax.adam(3e-3, eps=1e-4), optax.sgd(1e-2))
+    _, states, exact = run
+    step = jax.jit(own.step, compiler_options=QUICK)
+    _, narrow = step(states[3], make_batch(3), jax.random.key(3))
+    for name in ("spectral_loss", "adversarial_loss", "feature_loss", "grad_norm/discriminator"):
+        assert float(narrow[name]) == pytest.approx(exact[3][name], rel=0.1), name
+    assert float(narrow["feature_loss"]) != exact[3]["feature_loss"]
 
 
 def test_loss_falls(run):
