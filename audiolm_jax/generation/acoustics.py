@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from audiolm_jax.errors import InputError
-from audiolm_jax.generation.candidates import Hear, best_of, try_keys
 from audiolm_jax.generation.config import GenerationConfig, Sampling
-from audiolm_jax.generation.decode import Continuation, Decoding, StageDecoder
+from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.schedule import Schedule
 from audiolm_jax.generation.track import Job, window_key
 from audiolm_jax.stages import (
@@ -26,38 +25,40 @@ from audiolm_jax.stages import (
 class Acoustics:
     """The coarse and, unless all levels are coarse, the fine stage."""
 
-    def __init__(self, decoders: Mapping[str, StageDecoder], schedule: Schedule, hear: Hear):
-        """`hear` judges tries at a window."""
+    def __init__(self, decoders: Mapping[str, StageDecoder], schedule: Schedule):
         self._coarse, self._fine = decoders["coarse"], decoders.get("fine")
-        self._schedule, self._hear = schedule, hear
-
-    def told_by(self, decoders: Mapping[str, StageDecoder]) -> "Acoustics":
-        """The same with other decoders."""
-        return Acoustics(decoders, self._schedule, self._hear)
+        self._schedule = schedule
 
     def write(self, jobs: list[Job], config: GenerationConfig, is_streamed: bool) -> Iterator[int]:
         """Adds the window's codes to each track, and hands them to its sound.
 
         Stops after each chunk if streamed, which takes one job; yields the tokens written.
         """
-        levels = self._coarse.config.stage.coarse_levels
-        decoding = self._open(jobs, config)
+        stage = self._coarse.config.stage
+        levels = stage.coarse_levels
+        recent = [
+            job.track.codes[len(job.track.codes) - job.window.context :, :levels] for job in jobs
+        ]
+        prompts = [
+            np.concatenate([condition_tokens(job.condition, codes, stage), target])
+            for job, codes in zip(jobs, recent, strict=True)
+            for target in [flatten_levels(codes, 0, stage)]
+        ]
+        decoding = self._coarse.open(
+            prompts,
+            [codes.size for codes in recent],
+            [job.window.frames * levels for job in jobs],
+            jnp.stack([job.key("coarse") for job in jobs]),
+            config.coarse,
+            [job.may_end for job in jobs],
+        )
         steps = range(len(jobs[0].window.chunks)) if is_streamed else [None]
-        chosen = None
         for step in steps:
             pieces = [_frames(job, step) for job in jobs]
-            if config.candidates == 1:
-                decoding.advance([piece.stop * levels for piece in pieces])
-                results = decoding.results()
-            else:
-                # Which try is kept is known when all are whole.
-                chosen = chosen or self._choose(decoding, jobs, config.candidates)
-                results = [
-                    _first(result, piece.stop * levels)
-                    for result, piece in zip(chosen, pieces, strict=True)
-                ]
+            decoding.advance([piece.stop * levels for piece in pieces])
+            results = decoding.results()
             coarse = [
-                self._codes(result)[piece.start : piece.stop]
+                unflatten_levels(result.ids, stage.target_levels, stage)[piece.start : piece.stop]
                 for result, piece in zip(results, pieces, strict=True)
             ]
             for job, result, piece, codes in zip(jobs, results, pieces, coarse, strict=True):
@@ -68,44 +69,6 @@ class Acoustics:
             yield written + self._finish(jobs, pieces, coarse, config.fine)
             if is_streamed and jobs[0].track.has_ended:
                 break
-
-    def _open(self, jobs: list[Job], config: GenerationConfig) -> Decoding:
-        """The coarse stage told what to write: for each job in turn every try of it."""
-        stage, count = self._coarse.config.stage, config.candidates
-        recent = [self._recent(job) for job in jobs for _ in range(count)]
-        rows = [job for job in jobs for _ in range(count)]
-        return self._coarse.open(
-            [
-                np.concatenate([condition_tokens(job.condition, codes, stage), target])
-                for job, codes in zip(rows, recent, strict=True)
-                for target in [flatten_levels(codes, 0, stage)]
-            ],
-            [codes.size for codes in recent],
-            [job.window.frames * stage.coarse_levels for job in rows],
-            jnp.stack([key for job in jobs for key in try_keys(job.key("coarse"), count)]),
-            config.coarse,
-            [job.may_end for job in rows],
-        )
-
-    def _recent(self, job: Job) -> Int[np.ndarray, "c q"]:
-        """Coarse codes of the window's context."""
-        levels = self._coarse.config.stage.coarse_levels
-        return job.track.codes[len(job.track.codes) - job.window.context :, :levels]
-
-    def _codes(self, result: Continuation) -> Int[np.ndarray, "_ q"]:
-        stage = self._coarse.config.stage
-        return unflatten_levels(result.ids, stage.target_levels, stage)
-
-    def _choose(self, decoding: Decoding, jobs: list[Job], count: int) -> list[Continuation]:
-        """Of every job's tries, written to their ends, the best."""
-        levels = self._coarse.config.stage.coarse_levels
-        decoding.advance([job.window.frames * levels for job in jobs for _ in range(count)])
-        results, chosen = decoding.results(), []
-        for place, job in enumerate(jobs):
-            tries = results[place * count : (place + 1) * count]
-            codes = [self._codes(result) for result in tries]
-            chosen.append(tries[best_of(codes, self._recent(job), job.condition, self._hear)])
-        return chosen
 
     def _finish(
         self, jobs: list[Job], pieces: list[range], coarse: list[np.ndarray], sampling: Sampling
@@ -227,12 +190,6 @@ class _Chunk:
 
     coarse: np.ndarray  # int32 [n, q']
     key: jax.Array  # decides all that is drawn
-
-
-def _first(result: Continuation, count: int) -> Continuation:
-    """What it was when `count` tokens had been asked of it."""
-    is_ended = result.ended and count > len(result.ids)
-    return Continuation(result.ids[:count], result.log_probs[:count], is_ended)
 
 
 def _frames(job: Job, step: int | None) -> range:

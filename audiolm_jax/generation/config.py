@@ -50,9 +50,6 @@ class GenerationConfig:
     context_seconds: float = 3.0
     """Sound that prompts each window of the coarse stage, where prompt and continuation do not fit
     into one; more where the last window leaves room."""
-    candidates: int = 1
-    """Tries of stage 2 at each window, of which the one is kept whose semantic tokens, heard anew,
-    differ least from those that it was told; more make what is said clearer, and take longer."""
     fine_context_share: float = 0.5
     """Share of the fine stage's crop that holds sound before its chunk, of which it is told all
     levels, and so the voice; 0, as in the paper, tells it none, and is faster."""
@@ -66,7 +63,6 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--generation", between=" ")
         check("context_seconds first_seconds", lambda x: 0 < x < math.inf, "a number above 0")
-        check("candidates", lambda x: 1 <= x <= 256, "1 to 256")
         share = "0 to below 1; 0 tells it nothing of what was before"
         check("fine_context_share", lambda x: 0 <= x < 1, share)
         for stage in ("semantic", "coarse", "fine"):

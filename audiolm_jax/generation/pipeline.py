@@ -17,7 +17,6 @@ from jaxtyping import Float, Int
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.acoustics import Acoustics
 from audiolm_jax.generation.bundle import Bundle
-from audiolm_jax.generation.candidates import check_candidates, hearing
 from audiolm_jax.generation.config import DEFAULT, GenerationConfig, Sampling
 from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.rehearsal import rehearse
@@ -41,22 +40,20 @@ class Generator:
     """
 
     def __init__(self, bundle: Bundle, config: GenerationConfig = DEFAULT):
-        """InputError for a config that does not fit the stages."""
+        """InputError if the context fills the coarse stage's window."""
         self.bundle = bundle
         self.config = config
         self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
         self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
         self._ratio = self._stages["coarse"].frames_per_semantic
         self._is_timed = not self._stages["semantic"].deduplicate  # a semantic token is a frame
-        check_candidates(config, self._stages["coarse"])
         self.schedule = schedule_of(self._stages, config)  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
             for name, model in bundle.stages.items()
         }
         self._decoders = decoders
-        hear = hearing(bundle.codec, bundle.semantic_tokenizer, self._stages["semantic"])
-        self._acoustics = Acoustics(decoders, self.schedule, hear)
+        self._acoustics = Acoustics(decoders, self.schedule)
 
     def sampled(self, sampling: Mapping[str, Sampling]) -> "Generator":
         """The same models, of which the stages named are sampled otherwise; nothing is loaded or

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from audiolm_jax.errors import InputError
+from audiolm_jax.generation.acoustics import Acoustics
 
 
 def rehearse(generator: Any, prompts: Sequence[int], seconds: float, is_streamed: bool) -> None:
@@ -37,7 +38,7 @@ def _cores() -> int:
 def _make_first(generator: Any, sizes: list[int], seconds: float, is_streamed: bool) -> None:
     other = copy.copy(generator)
     other._decoders = {name: d.rehearsing() for name, d in generator._decoders.items()}
-    other._acoustics = generator._acoustics.told_by(other._decoders)
+    other._acoustics = Acoustics(other._decoders, generator.schedule)
     try:
         frames, levels = other._frames_of(seconds), generator.bundle.codec.levels
         tracks = [

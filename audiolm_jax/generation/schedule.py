@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Int, Integer
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.config import GenerationConfig
@@ -101,7 +101,7 @@ def frames_in(seconds: float, coarse: StageConfig) -> int:
     return max(1, round(seconds * coarse.semantic_rate_hz)) * coarse.frames_per_semantic
 
 
-def spoken_tokens(told: Integer[np.ndarray, " n"], heard: Integer[np.ndarray, " m"]) -> int:
+def spoken_tokens(told: Int[np.ndarray, " n"], heard: Integer[np.ndarray, " m"]) -> int:
     """How many of the semantic tokens that a window was told are spoken in its sound.
 
     `heard` are the tokens of the end of that sound. They are aligned with any stretch of `told` at
@@ -109,21 +109,11 @@ def spoken_tokens(told: Integer[np.ndarray, " n"], heard: Integer[np.ndarray, " 
     Of equally good ends the last counts, and where not half of what is heard fits, all counts as
     spoken: then the sound says nothing of the tokens.
     """
-    cost = alignment_costs(told, heard, np.zeros(len(told) + 1, int))
-    if len(heard) and 2 * cost.min() > len(heard):
-        return len(told)
-    return int(np.flatnonzero(cost == cost.min())[-1])
-
-
-def alignment_costs(
-    told: Integer[np.ndarray, " n"],
-    heard: Integer[np.ndarray, " m"],
-    skipped: Integer[np.ndarray, " n1"],
-) -> Integer[np.ndarray, " n1"]:
-    """By i the least number of insertions, deletions and exchanges that make the end of the first i
-    told tokens those heard, where to leave out the i before that end costs `skipped[i]`."""
-    position, cost = np.arange(len(told) + 1), skipped
+    position = np.arange(len(told) + 1)
+    cost = np.zeros(len(told) + 1, int)  # of the heard tokens so far, by where the stretch ends
     for token in heard:
         by_step = np.append(cost[0] + 1, np.minimum(cost[:-1] + (told != token), cost[1:] + 1))
         cost = np.minimum.accumulate(by_step - position) + position
-    return cost
+    if len(heard) and 2 * cost.min() > len(heard):
+        return len(told)
+    return int(np.flatnonzero(cost == cost.min())[-1])

@@ -120,21 +120,9 @@ class StageTrainConfig:
     """Over which ids a target's probability is normalized: all of the stage, or those that its
     level admits, from which generation draws; with many levels that saves most of the output's
     arithmetic. The model is of the same form."""
-    own_share: float = 0.0
-    """Share of the target tokens read that are not the recording's but the model's own draws, made
-    in a pass before from the recording's (parallel scheduled sampling, arXiv:1906.04331): what it
-    has written wrongly then leads it astray less. What it shall write next stays the recording's.
-    Needs `softmax` legal and takes a third more time; 0, as in the paper, turns it off."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.z_loss_weight < float("inf"):
             raise InputError(f"train.z_loss_weight = {self.z_loss_weight}: expected finite, >= 0")
-        if not 0 <= self.own_share <= 1:
-            raise InputError(f"train.own_share = {self.own_share}: expected a share, 0 to 1")
-        if self.own_share and self.softmax != "legal":
-            raise InputError(
-                f"train.own_share = {self.own_share}: draws ids that a level admits, which needs "
-                f'train.softmax = "legal", not "{self.softmax}"'
-            )
         if self.micro_batches < 1:
             raise InputError(f"train.micro_batches = {self.micro_batches}: expected at least 1")

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm.config import StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.decoder import Decoder, make_decoder
-from audiolm_jax.lm.legal import draw_legal, legal_losses, mix_in, targets_of
+from audiolm_jax.lm.legal import legal_losses, targets_of
 from audiolm_jax.lm.losses import TokenLosses, sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
 from audiolm_jax.nn.state_arrays import named_leaves
@@ -115,21 +115,10 @@ def program(
         losses = token_losses(model(batch.inputs, dropout_key=key), batch.targets)
         return losses, jnp.asarray(batch.loss_weights), jnp.asarray(batch.levels)
 
-    def with_own(params: nnx.State, batch: TokenBatch, key: Array) -> TokenBatch:
-        """The batch, some inputs of which the model of now has drawn."""
-        # Apart from dropout, whose keys are split from the same.
-        draw_key, place_key = (jax.random.fold_in(key, number) for number in (1, 2))
-        model, targets = nnx.merge(graphdef, params), targets_of(batch, stage)
-        drawn = draw_legal(model, model.stream(batch.inputs), targets, stage, draw_key)
-        mixed = mix_in(batch.inputs, targets, drawn, train_config.own_share, place_key)
-        return dataclasses.replace(batch, inputs=mixed)
-
     def loss_and_sums(
         params: nnx.State, batch: TokenBatch, total_weight: Array, key: Array
     ) -> tuple[Array, StepSums]:
         """What these rows add to the loss of the batch, whose weights sum to `total_weight`."""
-        if train_config.own_share:
-            batch = with_own(jax.lax.stop_gradient(params), batch, key)
         model = nnx.merge(graphdef, params)
         losses, weights, levels = losses_of(model, batch, key)
         by_level = sums_per_level(losses.cross_entropy, weights, levels, len(names))
