@@ -9,7 +9,7 @@ import pytest
 from audiolm_jax.artifacts import outside
 from audiolm_jax.artifacts.identity import Place, PlaceOrName, changes, described
 from audiolm_jax.errors import InputError
-from audiolm_jax.training.manifest import _identity
+from audiolm_jax.training.manifest import agreed_on
 from audiolm_jax.types import SemanticTokenizer, StreamingTokenizer
 
 NAMES = {
@@ -110,7 +110,7 @@ def test_a_config_says_whose_code_it_is(package):
     # Within a run its code may change; the processes of a run must have the same.
     edited = {**now, "code": {"config": {**now["code"]["config"], "code": "x"}}}
     assert list(changes(edited, now)) == []
-    assert _identity(edited) != _identity(now) == _identity(described(Config()))
+    assert agreed_on(edited) != agreed_on(now) == agreed_on(described(Config()))
 
 
 @dataclasses.dataclass(frozen=True)
