@@ -14,6 +14,7 @@ from support import device_parity as parity
 STEPS = 50
 
 
+@pytest.mark.slow
 def test_the_comparison_finds_what_differs_and_nothing_else():
     first, second = jax.devices("cpu")[:2]
     program = parity.stage()
