@@ -22,13 +22,8 @@ import jax.export
 from audiolm_jax.artifacts.atomic import atomic_path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_ROOMS = (
-    "nn",
-    "audio",
-    "lm",
-    "tokenizers",
-    "generation",
-)  # beside which stages.py decides what is traced
+# Beside which stages.py decides what is traced.
+_ROOMS = ("nn", "audio", "lm", "tokenizers", "generation")
 _VERSIONS = ("jax", "jaxlib", "flax", "numpy")
 # Settings that change no program, by words in their names.
 _IDLE = ("cache", "log", "dump", "traceback", "transfer", "platform", "raise", "client")

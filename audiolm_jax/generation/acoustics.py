@@ -139,19 +139,20 @@ class Acoustics:
         if self._fine is None:
             nothing = np.zeros(0, np.float32)
             return [[(chunk.coarse, nothing) for chunk in queue] for queue in queues]
-        before = list(before)
+        context = self._schedule.fine_context
+        known = [codes[max(0, len(codes) - context) :] for codes in before]
         filled: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in queues]
         numbered = [[(place, chunk) for chunk in queue] for place, queue in enumerate(queues)]
         # Chunks that are told nothing of those before them wait for none.
-        context = self._schedule.fine_context
         waves = itertools.zip_longest(*numbered) if context else [itertools.chain(*numbered)]
         for wave in waves:
             chunks = [item for item in wave if item is not None]
-            known = [before[place][max(0, len(before[place]) - context) :] for place, _ in chunks]
-            results = self._fine_levels(known, [chunk for _, chunk in chunks], sampling)
+            told = [known[place] for place, _ in chunks]
+            results = self._fine_levels(told, [chunk for _, chunk in chunks], sampling)
             for (place, _), result in zip(chunks, results, strict=True):
                 filled[place].append(result)
-                before[place] = np.concatenate([before[place], result[0]])
+                codes = np.concatenate([known[place], result[0]])
+                known[place] = codes[max(0, len(codes) - context) :]
         return filled
 
     def _fine_levels(
