@@ -74,11 +74,6 @@ def report(case, number, answer, since=0.0):
     print(f"{case}: process {number} after {answer[0] - since:.1f} s: {answer[1]}")
 
 
-def started(listener):
-    """Seconds until the first host says where it runs: what a busy machine makes longer."""
-    print(f"process 0 ran after {next(at for at, x in listener.lines if 'on 2 hosts' in x):.1f} s")
-
-
 def test_without_a_shared_disk(store, tmp_path):
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
@@ -90,7 +85,6 @@ def test_without_a_shared_disk(store, tmp_path):
             report("no shared disk", number, answer)
             assert "process 1 does not see what process 0 writes there" in answer[1]
             assert listener.process.returncode == 2
-        started(listeners[0])
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -105,7 +99,6 @@ def test_with_another_config(store, tmp_path):
             line = "process 1 was started with another config"
             assert line in answer[1]
             assert "config.optimizer.learning_rate is 0.02, not 0.01" in answer[1]
-        started(listeners[0])
         assert {listener.process.returncode for listener in listeners} == {2}
     assert not list(Path(run).rglob("*"))
 
@@ -127,7 +120,6 @@ def test_one_that_dies(store, tmp_path):
         if answer is not None:
             report("one dies", 0, answer, died)
         print(f"one dies: process 0 ended {lasted:.1f} s later with {first.process.returncode}")
-        started(first)
         assert first.process.returncode not in (0, 2, 75)
         assert lasted < 150
 
@@ -148,5 +140,4 @@ def test_one_without_the_extra(store, tmp_path):
             assert "seqio is not installed (pip install 'audiolm_jax[data]')" in answer[1]
             assert answer[1].startswith("process 1: ") == (number == 0)
             assert listener.process.returncode == 2
-        started(listeners[0])
     assert not list(run.rglob("*"))
