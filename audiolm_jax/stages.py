@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int, Integer
 
-from audiolm_jax.errors import check_fields
+from audiolm_jax.errors import InputError, check_fields
 
 PAD, BOS, SEP, EOS = 0, 1, 2, 3
 FIRST_ID = 4  # first id that is not special
@@ -68,6 +68,9 @@ class StageConfig:
     semantic_condition: bool = True
     """Whether the coarse stage is told the semantic tokens. Without them it goes on from the sound
     before alone: the paper's ablation. The other stages ignore it."""
+    condition_dropout: float = 0.0
+    """Share of the training's rows whose condition is hidden, so that generation can be guided by
+    what it changes (`Sampling.guidance`); 0, as in the paper: it cannot."""
 
     def __post_init__(self) -> None:
         check = functools.partial(check_fields, self, "--model.stage", between=" ")
@@ -78,6 +81,10 @@ class StageConfig:
         if self.name == "fine":
             fewer = f"fewer: {levels}, all, leaves the fine stage nothing to write; do not train it"
             check("coarse_levels", lambda x: x != levels, fewer)
+        check("condition_dropout", lambda x: 0 <= x < 1, "0 to below 1")
+        if self.condition_dropout and not self.has_condition:
+            why = "this stage is told nothing that could be hidden; expected 0"
+            raise InputError(f"--model.stage.condition-dropout {self.condition_dropout}: {why}")
         multiple = f"a multiple of --model.stage.semantic-rate-hz {rate}"
         check("acoustic_rate_hz", lambda x: x % rate == 0, multiple)
         frames = self.crop_seconds * rate
@@ -125,6 +132,11 @@ class StageConfig:
     def reads_semantic(self) -> bool:
         """Whether semantic tokens are in its sequences."""
         return self.name == "semantic" or (self.name == "coarse" and self.semantic_condition)
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether its sequences tell it more than what it wrote."""
+        return self.name == "fine" or (self.name == "coarse" and self.semantic_condition)
 
     @property
     def crop_targets(self) -> int:
@@ -247,6 +259,14 @@ def condition_tokens(
         case "fine":
             condition = flatten_levels(codes[:, : config.coarse_levels], 0, config)
     return np.concatenate([[BOS], condition, [SEP]]).astype(np.int32)
+
+
+def without_condition(tokens: Int[np.ndarray, " l"]) -> Int[np.ndarray, " l"]:
+    """A sequence of stage 2 or 3 whose condition is hidden: PAD at every place between BOS and
+    SEP."""
+    hidden = tokens.copy()
+    hidden[1 : np.flatnonzero(tokens == SEP)[0]] = PAD
+    return hidden
 
 
 def target_tokens(

@@ -21,6 +21,10 @@ class Sampling:
     top_p: float = 1.0
     """Draw among the fewest likeliest tokens, of those that top-k leaves, that together have this
     probability; 1, as in the paper, among all."""
+    guidance: float = 1.0
+    """How far the condition counts in stages 2 and 3: what it changes in the logits, times this
+    (classifier-free guidance, 2207.12598). 1, as in the paper, as they are; above needs a stage
+    trained with `condition_dropout`, and twice the rows."""
 
     def check(self, flag: str) -> None:
         """InputError, naming the option below `flag`, unless all values make sense."""
@@ -30,11 +34,19 @@ class Sampling:
         whole = "a whole number of 0 or more; 0 turns it off"
         check("top_k", lambda x: type(x) is int and 0 <= x < 2**31, whole)
         check("top_p", lambda x: 0 < x <= 1, "more than 0 and at most 1, which turns it off")
+        check(
+            "guidance", lambda x: 0 <= x < math.inf, "a finite number of 0 or more; 1 turns it off"
+        )
 
     @property
     def truncates(self) -> bool:
         """Whether unlikely tokens are cut off."""
         return self.top_k > 0 or self.top_p < 1
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether what the stage says without its condition matters."""
+        return self.guidance != 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
+from audiolm_jax.errors import InputError
 from audiolm_jax.generation import loop
 from audiolm_jax.generation.config import Sampling
 from audiolm_jax.generation.sampling import draw_of, legal_table
@@ -25,7 +26,7 @@ from audiolm_jax.lm.config import Precision, StageModelConfig
 from audiolm_jax.lm.weights import arithmetic, decoding_weights
 from audiolm_jax.nn.columns import LANES
 from audiolm_jax.nn.partition import Rules, parts_along
-from audiolm_jax.stages import EOS, PAD
+from audiolm_jax.stages import EOS, PAD, without_condition
 
 BUCKET = 256
 MOST_ROWS = 32  # decoded together; more are decoded in groups. On a CPU: `LANES`
@@ -43,7 +44,7 @@ class Continuation(NamedTuple):
 class _Group:
     """Rows that decode together, and where they stand."""
 
-    rows: list[int]  # their places in the request
+    rows: list[int]  # their places in the request; guided rows stand once more behind them
     request: loop.Request
     carry: loop.Carry
     reached: int = 0  # tokens asked of the device so far
@@ -101,7 +102,7 @@ class StageDecoder:
         `keys` are one a row (`sampling.seed_key`), and where `allow_end` a row may stop at EOS
         where a frame may begin. InputError for a sampling that makes no sense.
         """
-        sampling.check(f"--generation.{self.config.stage.name}")
+        self._check_sampling(sampling)
         self._check_rows(prompts, target_offset, steps, keys, allow_end)
         groups: dict[tuple[int, int, int], list[int]] = {}
         for row, prompt in enumerate(prompts):
@@ -111,24 +112,28 @@ class StageDecoder:
                 groups.setdefault(sizes, []).append(row)
         words = np.asarray(jax.random.key_data(keys)) if prompts else np.zeros((0, 2), np.uint32)
         opened = []
-        most = LANES if self._how.by_lanes else MOST_ROWS
+        most = (LANES if self._how.by_lanes else MOST_ROWS) // (2 if sampling.is_guided else 1)
         with self._on_mesh():
             for (start, room, _), rows in groups.items():
                 for first in range(0, len(rows), most):
                     members = rows[first : first + most]
-                    known = [target_offset[row] for row in members]
-                    ends = [allow_end[row] for row in members]
-                    carry, size = self._read([prompts[row] for row in members], start, room)
+                    told = [prompts[row] for row in members]
+                    untold = [without_condition(x) for x in told] if sampling.is_guided else []
+                    carry, size = self._read([*told, *untold], start, room)
+                    pairs = np.arange(len(told) + len(untold)) % len(members)
+                    twice = np.asarray(members)[pairs]
                     request = loop.Request(
-                        _fill([len(prompts[row]) - 1 for row in members], size, np.int32),
+                        _fill([len(prompts[row]) - 1 for row in twice], size, np.int32),
                         np.int32(start),
-                        _fill(known, size, np.int32),
-                        _fill(words[members], size, np.uint32),
-                        _fill(ends, size, np.bool_),
+                        _fill([target_offset[row] for row in twice], size, np.int32),
+                        _fill(words[twice], size, np.uint32),
+                        _fill([allow_end[row] for row in twice], size, np.bool_),
+                        _fill(pairs, size, np.int32),
+                        _fill(pairs + len(untold), size, np.int32),
                         draw_of(sampling),
                     )
                     opened.append(_Group(members, request, carry))
-        return Decoding(self, opened, steps, sampling.truncates)
+        return Decoding(self, opened, steps, sampling)
 
     def generate(
         self,
@@ -203,7 +208,7 @@ class StageDecoder:
             pairs.append(pair)
         return x, pairs
 
-    def _advance(self, group: _Group, until: np.ndarray, truncates: bool) -> None:
+    def _advance(self, group: _Group, until: np.ndarray, sampling: Sampling) -> None:
         if self._is_rehearsal:
             until = np.zeros_like(until)
         with self._on_mesh():
@@ -215,7 +220,8 @@ class StageDecoder:
                 until,
                 how=self._how,
                 stage=self.config.stage,
-                truncates=truncates,
+                truncates=sampling.truncates,
+                is_guided=sampling.is_guided,
             )
 
     def _written(self, group: _Group) -> tuple[np.ndarray, np.ndarray]:
@@ -228,6 +234,16 @@ class StageDecoder:
 
     def _on_mesh(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
+
+    def _check_sampling(self, sampling: Sampling) -> None:
+        stage = self.config.stage
+        flag = f"--generation.{stage.name}"
+        sampling.check(flag)
+        if sampling.is_guided and not stage.condition_dropout:
+            why = "this stage was not trained to do without its condition; expected 1"
+            if not stage.has_condition:
+                why = "this stage is told nothing that could guide it; expected 1"
+            raise InputError(f"{flag}.guidance {sampling.guidance}: {why}")
 
     def _check_rows(
         self, prompts: list, offsets: list[int], steps: list[int], keys: Array, ends: list[bool]
@@ -255,10 +271,10 @@ class Decoding:
     """Rows being written; what is needed to go on stays on the device between calls."""
 
     def __init__(
-        self, decoder: StageDecoder, groups: list[_Group], steps: list[int], truncates: bool
+        self, decoder: StageDecoder, groups: list[_Group], steps: list[int], sampling: Sampling
     ):
         """As `StageDecoder.open` makes it."""
-        self._decoder, self._groups, self._truncates = decoder, groups, truncates
+        self._decoder, self._groups, self._sampling = decoder, groups, sampling
         self._steps = np.array(steps, np.int32)
         self._asked = np.zeros(len(steps), np.int32)
 
@@ -272,7 +288,7 @@ class Decoding:
             asked = self._asked[group.rows]
             if asked.max() > group.reached:
                 size = len(group.request.lengths)
-                self._decoder._advance(group, _fill(asked, size, np.int32), self._truncates)
+                self._decoder._advance(group, _fill(asked, size, np.int32), self._sampling)
                 group.reached = int(asked.max())
 
     def results(self) -> list[Continuation]:

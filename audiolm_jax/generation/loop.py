@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from audiolm_jax.artifacts.traced import Program
 from audiolm_jax.generation.sampling import (
     Draw,
+    guided,
     id_of,
     legal_next,
     log_probabilities,
@@ -44,6 +45,8 @@ class Request(NamedTuple):
     offsets: Any  # int32 [r], target tokens known before; as many of the last frame in all rows
     keys: Any  # uint32 [r, 2]
     allow_end: Any  # bool [r]
+    told: Any  # int32 [r], of guided rows the one with the condition, which both of a pair draw as
+    untold: Any  # int32 [r], and the one without it
     draw: Draw
 
 
@@ -155,6 +158,7 @@ def advance(
     how: Arithmetic,
     stage: StageConfig,
     truncates: bool,
+    is_guided: bool,
 ) -> Carry:
     """Writes tokens until every row has ended or has as many as `until` asks of it."""
 
@@ -175,9 +179,13 @@ def advance(
         size = stage.target_codebook_size
         first = stage.first_id(0) + position[0] % len(table) * size
         logits = stepwise.level_logits(weights, x, first, size, how)
+        wanted = logits
+        if is_guided:
+            logits = logits[request.told]
+            wanted = guided(logits, wanted[request.untold], request.draw)
         legal = of_level(legal_next(table, position, tokens, stage), first, size)
         drawn = withhold_end(legal, request.allow_end)
-        choices = sample(logits, drawn, request.keys, index, request.draw, truncates)
+        choices = sample(wanted, drawn, request.keys, index, request.draw, truncates)
         found = log_probabilities(logits, legal, choices)
         tokens = id_of(choices, first)
         return Carry(

@@ -22,12 +22,16 @@ class Draw(NamedTuple):
     temperature: jax.Array | np.float32
     top_k: jax.Array | np.int32  # 0: off
     top_p: jax.Array | np.float32  # 1: off
+    guidance: jax.Array | np.float32  # 1: off
 
 
 def draw_of(sampling: Sampling) -> Draw:
     """The values of a sampling."""
     return Draw(
-        np.float32(sampling.temperature), np.int32(sampling.top_k), np.float32(sampling.top_p)
+        np.float32(sampling.temperature),
+        np.int32(sampling.top_k),
+        np.float32(sampling.top_p),
+        np.float32(sampling.guidance),
     )
 
 
@@ -83,6 +87,13 @@ def legal_table(config: StageConfig) -> Bool[np.ndarray, "m v"]:
 def mask_logits(logits: Float[Array, "b v"], legal: Bool[Array, "b v"]) -> Float[Array, "b v"]:
     """Float32 logits with illegal ids at minus infinity: a softmax gives them exactly 0."""
     return jnp.where(legal, logits.astype(jnp.float32), -jnp.inf)
+
+
+def guided(
+    told: Float[Array, "b v"], untold: Float[Array, "b v"], draw: Draw
+) -> Float[Array, "b v"]:
+    """Logits in which what the condition changes counts `guidance` times."""
+    return untold + draw.guidance * (told - untold)
 
 
 def log_probabilities(

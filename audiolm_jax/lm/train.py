@@ -16,7 +16,7 @@ from audiolm_jax.lm.legal import legal_losses, targets_of
 from audiolm_jax.lm.losses import TokenLosses, sums_per_level, token_losses, weighted_sum
 from audiolm_jax.nn.partition import constrain, device_count
 from audiolm_jax.nn.state_arrays import named_leaves
-from audiolm_jax.stages import FIRST_ID
+from audiolm_jax.stages import FIRST_ID, PAD, SEP
 from audiolm_jax.training.state import Metrics, Sums, TrainProgram, TrainState
 from audiolm_jax.training.update import apply_gradients
 from audiolm_jax.types import TokenBatch
@@ -55,6 +55,17 @@ def align(batch: TokenBatch, multiple: int) -> TokenBatch:
     """The batch with rows lengthened to a multiple by tokens without weight, without effect."""
     padding = ((0, 0), (0, -batch.inputs.shape[1] % multiple))
     return jax.tree.map(lambda x: jnp.pad(x, padding), batch)
+
+
+def hide_conditions(batch: TokenBatch, key: Key[Array, ""], share: float) -> TokenBatch:
+    """The batch with PAD in place of the condition, as `stages.without_condition` has it, in about
+    `share` of its rows, drawn from the key."""
+    inputs = jnp.asarray(batch.inputs)
+    place = jnp.arange(inputs.shape[1])[None]
+    sep = jnp.argmax(inputs == SEP, axis=1)[:, None]
+    is_hidden = jax.random.bernoulli(key, share, (len(inputs), 1))
+    hidden = jnp.where(is_hidden & (0 < place) & (place < sep), PAD, inputs)
+    return dataclasses.replace(batch, inputs=hidden)
 
 
 def begin_at_centroids(
@@ -147,6 +158,8 @@ def program(
 
     def step(state: TrainState, batch: TokenBatch, key: Array) -> tuple[TrainState, Metrics]:
         batch = align(batch, multiple)
+        if stage.condition_dropout:
+            batch = hide_conditions(batch, jax.random.fold_in(key, 1), stage.condition_dropout)
         total_weight = jnp.maximum(jnp.sum(batch.loss_weights), 1.0)
         if train_config.micro_batches == 1:
             (_, sums), grads = gradient(state.params, batch, total_weight, key)

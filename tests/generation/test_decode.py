@@ -20,7 +20,15 @@ from audiolm_jax.generation.decode import StageDecoder
 from audiolm_jax.generation.sampling import seed_key
 from audiolm_jax.lm import stepwise
 from audiolm_jax.lm.decoder import load_decoder
-from audiolm_jax.stages import BOS, EOS, FIRST_ID, legal_ids, unflatten_levels
+from audiolm_jax.stages import (
+    BOS,
+    EOS,
+    FIRST_ID,
+    PAD,
+    legal_ids,
+    unflatten_levels,
+    without_condition,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +228,69 @@ def test_a_row_has_the_same_bits_alone_in_any_batch_and_in_any_portions(coarse):
     decoding.advance(99)
     for out, whole in zip(decoding.results(), together, strict=True):
         same(out, whole)
+
+
+@pytest.fixture(scope="module")
+def unconditional():
+    """A coarse stage that may do without its condition."""
+    config, arrays = make_stage("coarse")
+    stage = dataclasses.replace(config.stage, condition_dropout=0.1)
+    return StageDecoder(dataclasses.replace(config, stage=stage), arrays)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.5])
+def test_guided_ids_follow_what_the_condition_changes(unconditional, guidance):
+    config, arrays = make_stage("coarse")
+    prompts, offsets = [coarse_prompt(1, 3), coarse_prompt(2, 0)], [3, 0]
+    sampling = Sampling(0.0, guidance=guidance)
+    asked = keys_of(2), sampling, [False, False]
+    outs = unconditional.generate(prompts, offsets, [9, 9], *asked)
+    for prompt, offset, out in zip(prompts, offsets, outs, strict=True):
+        hidden = without_condition(prompt)
+        assert hidden.tolist() == [
+            PAD if 1 <= place <= len(prompt) - offset - 2 else token
+            for place, token in enumerate(prompt.tolist())
+        ]
+        both = [np.concatenate([p, out.ids]) for p in (prompt, hidden)]
+        legal = legal_ids(STAGE)[(offset + np.arange(9)) % 2]
+        told, untold = (x[len(prompt) - 1 : -1] for x in whole_logits(config, arrays, both))
+        masked = np.where(legal, told, -np.inf).astype(np.float64)
+        expected = masked - np.log(np.exp(masked).sum(-1, keepdims=True))
+        found = expected[np.arange(9), out.ids]
+        np.testing.assert_allclose(out.log_probs, found, rtol=1e-4, atol=1e-4)
+        wanted = np.where(legal, untold + guidance * (told - untold), -np.inf)
+        wanted[:, EOS] = -np.inf
+        np.testing.assert_array_equal(out.ids, wanted.argmax(-1))
+    plain = unconditional.generate(prompts, offsets, [9, 9], keys_of(2), Sampling(0.0), [False] * 2)
+    assert any((a.ids != b.ids).any() for a, b in zip(outs, plain, strict=True))
+
+
+def test_a_guided_row_has_the_same_bits_alone_and_in_any_batch(unconditional):
+    known = [2, 0, 8, 4, 6, 2, 0, 2, 4]
+    prompts, steps = (
+        [coarse_prompt(30 + i, n) for i, n in enumerate(known)],
+        [5, 8, 3, 8, 1, 6, 7, 2, 8],
+    )
+    keys, sampling = keys_of(9, seed=1), Sampling(1.5, guidance=1.7)
+    together = unconditional.generate(prompts, known, steps, keys, sampling, [True] * 9)
+    for i, out in enumerate(together):
+        one = [prompts[i]], [known[i]], [steps[i]], keys[i : i + 1], sampling, [True]
+        same(unconditional.generate(*one)[0], out)
+    assert any(out.ended for out in together)
+
+
+def test_guidance_needs_a_stage_that_may_do_without(coarse, semantic, unconditional):
+    for decoder, prompt, why in (
+        (coarse, coarse_prompt(0, 2), "not trained to do without"),
+        (semantic, np.array([BOS], np.int32), "told nothing that could guide"),
+    ):
+        name = decoder.config.stage.name
+        with pytest.raises(InputError, match=rf"^--generation\.{name}\.guidance 2\.0: .*{why}"):
+            decoder.open([prompt], [0], [1], keys_of(1), Sampling(1.0, guidance=2.0), [False])
+    for wrong in (-0.5, float("inf"), float("nan")):
+        asked = keys_of(1), Sampling(1.0, guidance=wrong), [False]
+        with pytest.raises(InputError, match=r"guidance .*: expected a finite"):
+            unconditional.open([coarse_prompt(0, 2)], [2], [1], *asked)
 
 
 def test_same_key_same_ids_other_key_other_ids(coarse):

@@ -8,15 +8,28 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from audiolm_jax.data.tokens.sequences import build_sequences, shifted
 from audiolm_jax.errors import InputError
 from audiolm_jax.lm import decoder
 from audiolm_jax.lm.config import DecoderConfig, StageModelConfig, StageTrainConfig
 from audiolm_jax.lm.decoder import load_decoder
 from audiolm_jax.lm.losses import token_losses
-from audiolm_jax.lm.train import LENGTH_MULTIPLES, align, begin_at_centroids, program
+from audiolm_jax.lm.train import (
+    LENGTH_MULTIPLES,
+    align,
+    begin_at_centroids,
+    hide_conditions,
+    program,
+)
 from audiolm_jax.nn.partition import logical_to_spec, use_rules
 from audiolm_jax.nn.state_arrays import named_leaves
-from audiolm_jax.stages import FIRST_ID, StageConfig, build_sequence, level_rows
+from audiolm_jax.stages import (
+    FIRST_ID,
+    StageConfig,
+    build_sequence,
+    level_rows,
+    without_condition,
+)
 from audiolm_jax.types import TokenBatch
 
 STAGE = StageConfig(
@@ -194,6 +207,45 @@ def test_condition_separator_and_padding_have_no_say(step, start):
         np.testing.assert_allclose(metrics[name], other[name], rtol=1e-5, err_msg=name)
     for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["coarse", "fine"])
+def test_a_hidden_condition_is_hidden_whole_and_nothing_else(name):
+    stage = dataclasses.replace(STAGE, name=name, condition_dropout=0.3)
+    rng = np.random.default_rng(0)
+    windows = [(rng.integers(0, 8, 5), rng.integers(0, 4, (10, 4)), True) for _ in range(400)]
+    batch = shifted(build_sequences(windows, stage))
+    found = np.asarray(hide_conditions(batch, jax.random.key(3), 0.3).inputs)
+    is_hidden = np.array([(a != b).any() for a, b in zip(batch.inputs, found, strict=True)])
+    assert 0.2 < is_hidden.mean() < 0.4
+    hidden = np.stack([without_condition(row) for row in batch.inputs])
+    np.testing.assert_array_equal(found, np.where(is_hidden[:, None], hidden, batch.inputs))
+    again = hide_conditions(batch, jax.random.key(3), 0.3).inputs
+    np.testing.assert_array_equal(found, again)
+    assert (found != hide_conditions(batch, jax.random.key(4), 0.3).inputs).any()
+
+
+def test_a_step_hides_conditions_and_an_evaluation_does_not(start, step):
+    stage = dataclasses.replace(STAGE, condition_dropout=0.5)
+    config = dataclasses.replace(CONFIG, stage=stage)
+    hiding = program(config, StageTrainConfig(), optax.adam(3e-3))
+    batch, key = make_batch(0), jax.random.key(1)
+    own = jax.random.fold_in(key, 1)
+    hidden = hide_conditions(batch, own, 0.5)
+    assert (np.asarray(hidden.inputs) != batch.inputs).any()
+    _, expected = step(start, hidden, key)
+    _, metrics = jax.jit(hiding.step)(start, batch, key)
+    np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-6)
+    assert metrics["loss"] != step(start, batch, key)[1]["loss"]
+    plain = program(CONFIG, StageTrainConfig(), optax.adam(3e-3))
+    one, two = (jax.jit(p.evaluate)(start, batch).totals["loss"] for p in (hiding, plain))
+    assert one == two
+
+
+@pytest.mark.parametrize("changes", [{"name": "semantic"}, {"semantic_condition": False}])
+def test_a_stage_without_a_condition_hides_none(changes):
+    with pytest.raises(InputError, match=r"^--model\.stage\.condition-dropout 0\.1: .* expected 0"):
+        dataclasses.replace(STAGE, condition_dropout=0.1, **changes)
 
 
 def test_batches_without_end_tokens_or_without_any_token_stay_finite(trainer, step, start):
