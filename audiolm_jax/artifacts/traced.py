@@ -49,7 +49,7 @@ class Program:
         `repr`; the arguments number `donate` are given up at a call."""
         self._fn, self._name, self._facts, self._donate = fn, name, tuple(facts), tuple(donate)
         self._compiled: dict[Any, Any] = {}
-        self._lock = threading.Lock()
+        self._locks: dict[Any, threading.Lock] = {}
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         """What the function gives, on one device, whatever mesh is in use."""
@@ -61,7 +61,8 @@ class Program:
         key = structure, shapes, tuple(static.items())
         if (compiled := self._compiled.get(key)) is not None:
             return compiled(*leaves)
-        with self._lock:  # of threads that need the same, one compiles it and the others wait
+        # Of threads that need the same, one compiles it and the others wait.
+        with self._locks.setdefault(key, threading.Lock()):
             compiled = self._compiled.get(key) or self._compile(args, static)
             result = compiled(*leaves)
             self._compiled[key] = compiled

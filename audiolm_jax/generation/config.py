@@ -65,7 +65,7 @@ class GenerationConfig:
     fine_context_share: float = 0.5
     """Share of the fine stage's crop that holds sound before its chunk, of which it is told all
     levels, and so the voice; 0, as in the paper, tells it none, and is faster."""
-    first_seconds: float = 1.0
+    first_seconds: float = 0.5
     """Sound that is finished first, so that a stream starts early."""
     stop: Literal["duration", "end_token"] = "duration"
     """What ends it: "duration" the seconds asked for, "end_token" earlier where the models end."""

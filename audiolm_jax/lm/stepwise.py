@@ -9,6 +9,7 @@ serves all rows, and is made in place; each row counts its own positions.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -120,7 +121,6 @@ def step(
     `lengths` are tokens of each row's prompt in its cache, at least 0; `positions` are those of the
     tokens (lm/positions.py), if they rotate; `start` is the module's.
     """
-    rows = len(caches[0].keys)
     slot = jnp.arange(caches[0].keys.shape[2])[None, :]
     in_prompt = slot < start
     distances = jnp.where(in_prompt, lengths[:, None] + index - slot, start + index - slot)
@@ -132,18 +132,31 @@ def step(
     bias = jnp.moveaxis(bias[:, jnp.clip(distances, 0, last)], 0, 1)
     bias = jnp.where(visible[:, None, :], bias, -jnp.inf)
     x = constrain(embed(weights, tokens, how.decoder.compute_dtype), None, "batch")
-    updated = []
+    updated, here = [], start + index
     for number, cache in enumerate(caches):
-
-        def attend(
-            query: Array, key: Array, value: Array, cache: KVCache = cache
-        ) -> tuple[Array, KVCache]:
-            written = cache.write(key[:rows, None], value[:rows, None], start + index)
-            return single_query_attention(query, written, bias), written
-
-        x, filled = layer(weights.layers[number], x, positions, attend, how)
+        x, filled = _step_layer(weights.layers[number], x, positions, bias, cache, here, how)
         updated.append(filled)
     return x, updated
+
+
+@functools.partial(jax.jit, static_argnames="how")  # traced once for all layers, inlined by XLA
+def _step_layer(
+    weights: LayerWeights,
+    x: Float[Array, "d n"],
+    positions: Int[Array, " n"] | None,
+    bias: Float[Array, "n g s"],
+    cache: KVCache,
+    slot: Int[Array, ""],
+    how: Arithmetic,
+) -> tuple[Float[Array, "d n"], KVCache]:
+    """One layer of `step`, whose token lies in `slot`."""
+    rows = len(cache.keys)
+
+    def attend(query: Array, key: Array, value: Array) -> tuple[Array, KVCache]:
+        written = cache.write(key[:rows, None], value[:rows, None], slot)
+        return single_query_attention(query, written, bias), written
+
+    return layer(weights, x, positions, attend, how)
 
 
 def whole(vector: Array, *names: str | None) -> Array:

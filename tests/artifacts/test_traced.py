@@ -156,3 +156,19 @@ def test_shapes_are_kept_in_order(folder):
 def test_nothing_is_lost_where_nothing_can_be_written(folder):
     folder.parent.joinpath("traced").write_text("a file where a folder is expected")
     assert kept("thing", [], lambda: b"made") == b"made"
+
+
+def test_threads_compile_others_at_once(folder):
+    together = threading.Barrier(2, timeout=60)
+
+    def fn(x):
+        together.wait()
+        return x * 2
+
+    program, found = Program(fn, "others"), []
+    threads = [threading.Thread(target=lambda x=x: found.append(program(x))) for x in (X, X[:1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
