@@ -59,9 +59,7 @@ echo "== models/stories.zip goes on from there: $heard"
 mkdir -p "$heard"
 out="$heard"
 [ -z "$prompt" ] || out="$heard/seed_0.wav"
-# So small a model is understood best near its likeliest codes (docs/results/stories.md).
-"$PYTHON" -m audiolm_jax continue "$prompts" ${first[@]+"${first[@]}"} --seconds 7 --out "$out" \
-  --generation.coarse.temperature 0.3
+"$PYTHON" -m audiolm_jax continue "$prompts" ${first[@]+"${first[@]}"} --seconds 7 --out "$out"
 echo "-- $SECONDS s since the start; play any file of $heard"
 ear=()
 if fetch_whisper data/whisper; then

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from audiolm_jax.errors import check_fields
 from audiolm_jax.lm.config import Precision
+from audiolm_jax.stages import StageConfig
+
+GUIDANCE = 2.0  # of stages that were trained for it: 3.5 says no more (docs/results/stories.md)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +24,10 @@ class Sampling:
     top_p: float = 1.0
     """Draw among the fewest likeliest tokens, of those that top-k leaves, that together have this
     probability; 1, as in the paper, among all."""
-    guidance: float = 1.0
+    guidance: float | None = None
     """How far the condition counts in stages 2 and 3: what it changes in the logits, times this
-    (classifier-free guidance, 2207.12598). 1, as in the paper, as they are; above needs a stage
-    trained with `condition_dropout`, and twice the rows."""
+    (classifier-free guidance, 2207.12598). 1, as in the paper, turns it off; anything else needs a
+    stage trained with `condition_dropout`, and twice the rows. None: 2 in such a stage, else 1."""
 
     def check(self, flag: str) -> None:
         """InputError, naming the option below `flag`, unless all values make sense."""
@@ -34,9 +37,8 @@ class Sampling:
         whole = "a whole number of 0 or more; 0 turns it off"
         check("top_k", lambda x: type(x) is int and 0 <= x < 2**31, whole)
         check("top_p", lambda x: 0 < x <= 1, "more than 0 and at most 1, which turns it off")
-        check(
-            "guidance", lambda x: 0 <= x < math.inf, "a finite number of 0 or more; 1 turns it off"
-        )
+        finite = "a finite number of 0 or more, of which 1 turns it off, or None"
+        check("guidance", lambda x: x is None or 0 <= x < math.inf, finite)
 
     @property
     def truncates(self) -> bool:
@@ -46,7 +48,13 @@ class Sampling:
     @property
     def is_guided(self) -> bool:
         """Whether what the stage says without its condition matters."""
-        return self.guidance != 1
+        return self.guidance not in (None, 1)
+
+    def settled(self, stage: StageConfig) -> "Sampling":
+        """The same with a number for the guidance of a stage."""
+        if self.guidance is not None:
+            return self
+        return dataclasses.replace(self, guidance=GUIDANCE if stage.condition_dropout else 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +87,10 @@ class GenerationConfig:
         check("fine_context_share", lambda x: 0 <= x < 1, share)
         for stage in ("semantic", "coarse", "fine"):
             getattr(self, stage).check(f"--generation.{stage}")
+
+    def settled(self, stages: Mapping[str, StageConfig]) -> "GenerationConfig":
+        """The same with a number for the guidance of each of some stages."""
+        return self.sampled({name: getattr(self, name).settled(stages[name]) for name in stages})
 
     def sampled(self, sampling: Mapping[str, Sampling]) -> "GenerationConfig":
         """The same with another sampling of the stages named."""

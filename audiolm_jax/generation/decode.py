@@ -102,6 +102,7 @@ class StageDecoder:
         `keys` are one a row (`sampling.seed_key`), and where `allow_end` a row may stop at EOS
         where a frame may begin. InputError for a sampling that makes no sense.
         """
+        sampling = sampling.settled(self.config.stage)
         self._check_sampling(sampling)
         self._check_rows(prompts, target_offset, steps, keys, allow_end)
         groups: dict[tuple[int, int, int], list[int]] = {}

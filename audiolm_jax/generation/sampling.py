@@ -31,7 +31,7 @@ def draw_of(sampling: Sampling) -> Draw:
         np.float32(sampling.temperature),
         np.int32(sampling.top_k),
         np.float32(sampling.top_p),
-        np.float32(sampling.guidance),
+        np.float32(1.0 if sampling.guidance is None else sampling.guidance),
     )
 
 

@@ -1,4 +1,4 @@
-"""Stage 2 comes to the end of a shorter schedule: it made the bundle.
+"""Stage 2 comes to the end of a shorter schedule.
 
 audiolm train configs/stories/coarse_lm_4.py
 """

@@ -36,5 +36,5 @@ def experiment() -> StageExperiment:
         warm_start=WarmStartConfig(source=f"{RUNS}/coarse_lm_4"),
         model=hiding(whole.model),
         optimizer=gentle(whole.optimizer),
-        loop=dataclasses.replace(whole.loop, steps=700, reference=None),
+        loop=dataclasses.replace(whole.loop, steps=700),
     )

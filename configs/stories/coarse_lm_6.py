@@ -20,5 +20,4 @@ def experiment() -> StageExperiment:
         branch_from=f"{RUNS}/coarse_lm_5@700",
         model=hiding(whole.model),
         optimizer=gentle(whole.optimizer),
-        loop=dataclasses.replace(whole.loop, reference=None),
     )

@@ -239,7 +239,7 @@ def unconditional():
 
 
 @pytest.mark.parametrize("guidance", [0.0, 2.5])
-def test_guided_ids_follow_what_the_condition_changes(unconditional, guidance):
+def test_guided_ids_follow_what_the_condition_changes(coarse, unconditional, guidance):
     config, arrays = make_stage("coarse")
     prompts, offsets = [coarse_prompt(1, 3), coarse_prompt(2, 0)], [3, 0]
     sampling = Sampling(0.0, guidance=guidance)
@@ -261,8 +261,24 @@ def test_guided_ids_follow_what_the_condition_changes(unconditional, guidance):
         wanted = np.where(legal, untold + guidance * (told - untold), -np.inf)
         wanted[:, EOS] = -np.inf
         np.testing.assert_array_equal(out.ids, wanted.argmax(-1))
-    plain = unconditional.generate(prompts, offsets, [9, 9], keys_of(2), Sampling(0.0), [False] * 2)
+    plain = generate(coarse, prompts, offsets, [9, 9], temperature=0.0)
     assert any((a.ids != b.ids).any() for a, b in zip(outs, plain, strict=True))
+
+
+def test_a_stage_that_may_do_without_is_guided_unless_told_otherwise(coarse, unconditional):
+    prompts, offsets, steps = [coarse_prompt(1, 3), coarse_prompt(2, 0)], [3, 0], [9, 9]
+    usual = generate(unconditional, prompts, offsets, steps, temperature=0.0)
+
+    def at(guidance):
+        how = keys_of(2), Sampling(0.0, guidance=guidance), [False, False]
+        return unconditional.generate(prompts, offsets, steps, *how)
+
+    for one, two in zip(usual, at(2.0), strict=True):
+        same(one, two)
+    plain = generate(coarse, prompts, offsets, steps, temperature=0.0)
+    for one, two in zip(plain, at(1.0), strict=True):
+        same(one, two)
+    assert any((a.ids != b.ids).any() for a, b in zip(usual, plain, strict=True))
 
 
 def test_a_guided_row_has_the_same_bits_alone_and_in_any_batch(unconditional):
