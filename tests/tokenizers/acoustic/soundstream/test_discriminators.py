@@ -127,14 +127,12 @@ def test_how_many_bins_are_folded(width, folded):
     assert of_blocks == [max(folded // 2**i, 1) for i in range(6)]
 
 
-@pytest.mark.parametrize("normalization", ["weight", "layer"])
-def test_folded_bins_equal_a_plain_convolution(normalization):
+def test_folded_bins_equal_a_plain_convolution():
     """Of the STFT discriminator, logits, features and gradients in inputs and weights."""
 
     def judge(how):
         config = DiscriminatorConfig(
             stft_convolution=how, stft_width=6, stft_window=128, stft_hop=64,
-            stft_normalization=normalization,
         )  # fmt: skip
         structure, state = nnx.split(
             initialize(lambda draws: StftDiscriminator(config, draws=draws), jax.random.key(0))
