@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this": it is printed as a single line."""
+"""The exceptions that are printed as a single line: what a user can mend, and a lost host."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,14 @@ class InputError(ValueError):
 
     The message is one line: file or field, what was there, what was expected, what to do. The
     command line prints it on standard error and exits with status 2; any other exception is a bug.
+    """
+
+
+class LostHostError(RuntimeError):
+    """Another process of a run on several hosts stopped answering.
+
+    The message is one line. The command line prints it and exits with status 1, not 2: the same
+    command, started on all hosts again, goes on.
     """
 
 

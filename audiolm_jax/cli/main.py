@@ -12,7 +12,7 @@ from types import FrameType
 from audiolm_jax.artifacts.refusals import of_open_files, refusal
 from audiolm_jax.audio.names import one_line
 from audiolm_jax.cli.dispatch import Verb, dispatch, table
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import InputError, LostHostError
 
 VERBS = {
     "demo": Verb("demo:demo", "the whole road in minutes, ends in a page to listen to"),
@@ -55,7 +55,8 @@ lets models run code of a package that is not this one; without it those that ne
 `--quiet` shows warnings and errors alone; `--json-log` logs lines of JSON on standard error.
 Exit status: 0 done, 2 bad input (one line on standard error), 130 stopped by Ctrl-C, 75 by SIGTERM
 after saving and 124 stuck without progress (run the same command again to go on), 1 a plan that
-does not fit, or a defect of the program: --debug shows the traceback. NO_COLOR is honoured.
+does not fit, another host that stopped answering, or a defect of the program: --debug shows the
+traceback. NO_COLOR is honoured.
 docs/reference/command_line.md says more.
 """
 
@@ -90,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _ended(one_line(f"{name}: {of_open_files(error) or error}"), 2)
+    except LostHostError as error:
+        if debug:
+            raise
+        return _ended(one_line(f"{name}: {error}"), 1)
     except BrokenPipeError:
         _drop_output()
         return 1

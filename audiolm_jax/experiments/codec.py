@@ -91,9 +91,11 @@ class CodecExperiment(AudioExperiment):
         return DenoisingBatch(audio, audio.samples, switches)
 
     def model_flops(self) -> float:
-        """Without the first step's k-means, and without zeros between groups of channels."""
-        grouped = dataclasses.replace(self.train.discriminators, grouped_convolution="grouped")
-        train = dataclasses.replace(self.train, discriminators=grouped)
+        """Without the first step's k-means, and without zeros between channels."""
+        judges = dataclasses.replace(
+            self.train.discriminators, grouped_convolution="grouped", stft_convolution="plain"
+        )
+        train = dataclasses.replace(self.train, discriminators=judges)
         plain = dataclasses.replace(self, train=train)
         return super(CodecExperiment, plain).model_flops() - self.kmeans_flops()
 

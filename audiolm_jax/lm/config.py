@@ -48,6 +48,9 @@ class DecoderConfig:
     """How training computes it: blocks of queries in plain JAX, or a kernel that keeps scores on
     the chip: flash on TPUs, cudnn on NVIDIA GPUs (bfloat16 alone; not run on one). Equal up to
     rounding; generation always uses blocks."""
+    flash_block: int = 384
+    """Positions of a block of scores within the kernel of flash, a multiple of 128. Equal up to
+    rounding; 768 is faster where it divides the length well (docs/reference/flash_attention.md)."""
     remat: Literal["none", "dots", "products", "kernels", "full"] = "none"
     """What the backward pass recomputes to save memory: none, dots (all but matrix products and
     attention kernels), products (all but attention kernels, what flash is given, and the wide
@@ -63,6 +66,7 @@ class DecoderConfig:
         check = functools.partial(check_fields, self, "--model.decoder", between=" ")
         check("layers heads head_width width ff_width", lambda x: x >= 1, "at least 1")
         check("dropout", lambda x: 0 <= x < 1, "a share in [0, 1); 0 turns it off")
+        check("flash_block", lambda x: x >= 128 and x % 128 == 0, "a positive multiple of 128")
         even = "an even number of at least 2; T5 uses 32"
         check("relative_buckets", lambda x: x >= 2 and x % 2 == 0, even)
         buckets = self.relative_buckets

@@ -7,6 +7,7 @@ holds. Rotary positions, normalized queries and keys and tied embeddings are opt
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -221,7 +222,7 @@ def _attention(config: DecoderConfig) -> Callable[..., Array]:
             return fused_causal_attention
     from audiolm_jax.nn.flash.attention import flash_causal_attention
 
-    return flash_causal_attention
+    return functools.partial(flash_causal_attention, block=config.flash_block)
 
 
 def _bias(config: DecoderConfig, rngs: nnx.Rngs) -> RelativePositionBias:

@@ -76,8 +76,10 @@ def arithmetic(config: DecoderConfig, precision: Precision, rules: Rules | None)
     """Products of "float32" weights are float32; others keep the dtype that the model has."""
     dtype = "float32" if precision == "float32" else config.compute_dtype
     decoder = dataclasses.replace(
-        config, dropout=0.0, attention="blocks", remat="none", scan_layers=True, compute_dtype=dtype
-    )
+        config,
+        dropout=0.0, attention="blocks", flash_block=DecoderConfig.flash_block, remat="none",
+        scan_layers=True, compute_dtype=dtype,
+    )  # fmt: skip
     by_lanes = rules is None and jax.default_backend() == "cpu"
     return Arithmetic(decoder, by_lanes, None if rules is None else tuple(rules.items()))
 

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 import jax
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.artifacts.refusals import chain
+from audiolm_jax.errors import InputError, LostHostError
 
 Value = TypeVar("Value")
 
@@ -29,6 +30,11 @@ Value = TypeVar("Value")
 _PATIENCE_SECONDS = 3600
 _LEAVE_SECONDS = 10
 _ADDRESS = re.compile(r"(?P<host>[^\s:/]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
+# What the end of another host looks like: to Orbax, to JAX's coordination service, to gloo.
+_SILENCE = re.compile(
+    r"Timed out while waiting for \w+ barrier|DEADLINE_EXCEEDED|heartbeat|"
+    r"Gloo .* failed|Connection (closed|reset) by peer"
+)
 _calls = itertools.count()
 
 
@@ -106,7 +112,7 @@ def initialize(config: DistributedConfig) -> None:
 def joined(config: DistributedConfig | None) -> Iterator[None]:
     """Runs the block as one process of several, of which only the first has a standard output; as
     the only one if `config` is None. A host on which the block fails ends without waiting for the
-    others, who may wait for it, and who end when they notice that it is gone."""
+    others, who may wait for it, and who end when they notice that it is gone: by LostHostError."""
     if config is None:
         yield
         return
@@ -121,7 +127,22 @@ def joined(config: DistributedConfig | None) -> Iterator[None]:
             if jax.process_count() > 1:
                 # Registered last, so called first: before JAX waits for all to shut down.
                 atexit.register(_leave, 2 if isinstance(error, InputError) else 1)
+                if (line := silence(error)) is not None:
+                    raise LostHostError(line) from error
             raise
+
+
+def silence(error: BaseException) -> str | None:
+    """One line if an error comes of another process that is gone or hangs; None otherwise."""
+    for cause in chain(error):
+        is_told = isinstance(cause, TimeoutError | jax.errors.JaxRuntimeError)
+        if is_told and _SILENCE.search(text := " ".join(str(cause).split())):
+            return (
+                f"another process of the run stopped answering ({text[:200]}); what it printed, or "
+                "its host, says why; start all of them again with the same command, which goes on "
+                "from what is saved"
+            )
+    return None
 
 
 def is_first_host() -> bool:

@@ -170,10 +170,11 @@ def test_model_flops_of_the_codec_are_those_of_its_networks(tmp_path):
     expected = 3 * count_flops(generate, samples) + 4.5 * count_flops(judge, pairs)
     found = experiment.model_flops()
     assert found == pytest.approx(expected, rel=0.05)
-    # Neither the first step's k-means nor zeros between joined groups are the model's work.
+    # Neither the first step's k-means nor zeros between channels are the model's work.
     quantizer = dataclasses.replace(CODEC.quantizer, kmeans_iterations=99)
     model = dataclasses.replace(CODEC, quantizer=quantizer)
-    judges = dataclasses.replace(judges, grouped_convolution="lane_blocks")
+    blocks = {"grouped_convolution": "lane_blocks", "stft_convolution": "lane_blocks"}
+    judges = dataclasses.replace(judges, **blocks)
     train = dataclasses.replace(experiment.train, discriminators=judges)
     other = dataclasses.replace(experiment, model=model, train=train)
     assert other.model_flops() == pytest.approx(found, rel=1e-9)

@@ -187,11 +187,12 @@ def test_flash_attention_computes_the_same_and_needs_a_tpu(model, forward, monke
         check_backend(decoder)
     check_backend(DECODER)
     interpreted = functools.partial(flash_attention.flash_causal_attention, interpret=True)
+    decoder = dataclasses.replace(decoder, flash_block=256)
     monkeypatch.setattr(flash_attention, "flash_causal_attention", interpreted)
     config, ids = dataclasses.replace(CONFIG, decoder=decoder), random_ids(5, (1, 9))
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_decoder(config, jax.random.key(0))))
     run = jax.jit(lambda state: nnx.merge(graphdef, state)(ids))
-    assert "pallas_call" in str(jax.make_jaxpr(run)(nnx.state(model)))
+    assert "flash_attention_forward_256" in str(jax.make_jaxpr(run)(nnx.state(model)))
     np.testing.assert_allclose(run(nnx.state(model)), forward(ids), rtol=1e-4, atol=1e-4)
     # A model folder is used wherever it is: loaded, it attends in blocks.
     assert nnx.merge(*load_random(config)).config.attention == "blocks"

@@ -7,7 +7,7 @@ import sys
 import jax
 import pytest
 
-from audiolm_jax.errors import InputError
+from audiolm_jax.errors import InputError, LostHostError
 from audiolm_jax.training import distributed
 from audiolm_jax.training.distributed import (
     DistributedConfig,
@@ -15,6 +15,7 @@ from audiolm_jax.training.distributed import (
     initialize,
     joined,
     on_all_hosts,
+    silence,
 )
 
 
@@ -127,3 +128,50 @@ def test_what_fails_on_one_host_is_told_by_all(monkeypatch):
         on_all_hosts(refuse)
     others = None
     assert on_all_hosts(lambda: 3) == 3
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+BARRIER = TimeoutError("Timed out while waiting for async_write_complete barrier.")
+PEER = "UNKNOWN: Gloo all-reduce failed: [pair.cc:538] Connection closed by peer [10.0.0.2]:3811"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BARRIER,
+        caused(RuntimeError("the checkpoint was not written"), BARRIER),
+        jax.errors.JaxRuntimeError(PEER),
+        jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED: Barrier timed out. Id: leave::0"),
+        jax.errors.JaxRuntimeError("UNAVAILABLE: task 1 stopped sending heartbeats"),
+    ],
+)
+def test_a_host_that_is_gone_is_one_line(error, monkeypatch):
+    monkeypatch.setattr(distributed, "initialize", lambda config: None)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    left = []
+    monkeypatch.setattr(distributed.atexit, "register", lambda call, status: left.append(status))
+    with (
+        pytest.raises(LostHostError, match="another process of the run stopped answering") as lost,
+        joined(DistributedConfig("localhost:1", 2, 0)),
+    ):
+        raise error
+    assert "start all of them again with the same command" in str(lost.value)
+    assert lost.value.__cause__ is error
+    assert left == [1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("codec: Connection closed by peer"),
+        TimeoutError("a read timed out"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"),
+        ZeroDivisionError("Gloo all-reduce failed"),
+    ],
+)
+def test_other_errors_stay_what_they_are(error):
+    assert silence(error) is None

@@ -137,6 +137,17 @@ def test_cost_counts_the_work_and_grows_with_it():
     assert FlashKernel.from_program(kernel.name, "f32", (1, 1, 64, 384)) is None
 
 
+def test_a_block_that_was_counted_is_not_taken_in_proportion():
+    def cycles(kind, block):
+        kernel = FlashKernel(kind, batch=16, heads=16, length=2256, head_width=64, block=block)
+        return kernel.cycles("v6e", cores=1, bytes_per_cycle=937.0)
+
+    for kind, programs in (("forward", 10_748), ("backward", 16_259)):
+        # Three rows: three blocks on the diagonal, two beside it, one beyond.
+        assert cycles(kind, 768) == pytest.approx(256 * programs, rel=0.02)
+        assert cycles(kind, 768) < 0.8 * cycles(kind, 384) < cycles(kind, 640)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu")
 def test_the_tpu_compiler_takes_the_kernels(monkeypatch):

@@ -235,6 +235,10 @@ class DiscriminatorConfig:
     """How grouped convolutions are computed, with equal results. block_diagonal: dense, zeros
     between the groups; faster on a CPU for narrow widths. lane_blocks: groups joined to 128 input
     channels, zeros between them; several times faster on a TPU (docs/guide/tpu.md)."""
+    stft_convolution: Literal["plain", "lane_blocks"] = "plain"
+    """How convolutions of the STFT discriminator are computed, with equal results. lane_blocks: as
+    many neighbouring bins as make 128 channels side by side, with zeros where the kernel does not
+    reach; several times faster on a TPU (docs/guide/tpu.md)."""
     stft_width: int = 32
     """C, channels after the first convolution of the STFT discriminator."""
     stft_window: int = 1024

@@ -49,8 +49,10 @@ class DiscriminatorOutput(NamedTuple):
 
 class NormalizedConv(nnx.Module):
     """SAME convolution over one or two axes with a choice of normalization. Every `joined_groups`
-    groups (a divisor) are computed together, with zeros between them, to save time. Arithmetic is
-    in the dtype of what is given, that of normalizations float32."""
+    groups (a divisor) are computed together, with zeros between them, to save time. Of the last
+    axis `folded` neighbours, a multiple of its stride, come side by side as channels, and go out so
+    divided by the stride. Arithmetic is in the dtype of what is given, that of normalizations
+    float32."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class NormalizedConv(nnx.Module):
         *,
         groups: int = 1,
         joined_groups: int = 1,
+        folded: int = 1,
         normalization: Normalization = "none",
         draws: NormalDraws,
     ):
@@ -69,10 +72,10 @@ class NormalizedConv(nnx.Module):
         if normalization != "none":
             self.gain = fill_channels(channels_out, 1.0)
         self.strides, self.normalization = strides, normalization
-        self.groups, self.joined_groups = groups, joined_groups
+        self.groups, self.joined_groups, self.folded = groups, joined_groups, folded
 
     def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *strided o"]:
-        """Each axis shrinks to ceil(size / stride)."""
+        """Each axis shrinks to ceil(size / stride); of a folded one the size stays."""
         kernel = self.kernel[...]
         wide = (None,) * (x.ndim - 1)
         if self.normalization == "weight":
@@ -82,16 +85,23 @@ class NormalizedConv(nnx.Module):
         groups = self.groups // self.joined_groups
         if self.joined_groups > 1:
             kernel = _join_groups(kernel, self.groups, self.joined_groups)
+        strides, side_by_side = self.strides, 1
+        padding = same_padding(
+            (*x.shape[1:-2], self.folded * x.shape[-2]), kernel.shape[:-2], strides
+        )
+        if self.folded > 1:
+            side_by_side = self.folded // strides[-1]
+            kernel, last = _fold(kernel, self.folded, strides[-1], padding[-1][0])
+            strides, padding = (*strides[:-1], 1), (*padding[:-1], last)
         kernel = kernel.astype(x.dtype)
-        padding = same_padding(x.shape[1:-1], kernel.shape[:-2], self.strides)
         if groups == 1:
-            x = convolve(x, kernel, self.strides, padding)
+            x = convolve(x, kernel, strides, padding)
         else:
             dims = ("NHC", "HIO", "NHC")
             x = jax.lax.conv_general_dilated(
-                x, kernel, self.strides, padding, dimension_numbers=dims, feature_group_count=groups
+                x, kernel, strides, padding, dimension_numbers=dims, feature_group_count=groups
             )
-        x = add_channels(x, self.bias[...])
+        x = add_channels(x, jnp.tile(self.bias[...], side_by_side))
         if self.normalization == "layer":
             dtype, x = x.dtype, x.astype(jnp.float32)
             axes = tuple(range(1, x.ndim))
@@ -99,7 +109,7 @@ class NormalizedConv(nnx.Module):
             variance = (x**2).mean(axes, keepdims=True)
             # Digital silence stays as it is: dividing by its deviation would blow gradients up.
             gain = jnp.where(variance > 1e-5, jax.lax.rsqrt(variance + 1e-5), 1.0)
-            x = (x * gain * self.gain[...][wide]).astype(dtype)
+            x = (x * gain * jnp.tile(self.gain[...], side_by_side)[wide]).astype(dtype)
         return x
 
 
@@ -112,6 +122,26 @@ def _join_groups(
     same = (np.arange(joined)[:, None] == member).astype(np.float32)  # [j, o]
     spread = kernel[..., None, :, :] * same.reshape(*(1,) * space, joined, 1, -1)
     return spread.reshape(*kernel.shape[:-2], joined * kernel.shape[-2], kernel.shape[-1])
+
+
+def _fold(
+    kernel: Float[Array, "*k i o"], folded: int, stride: int, before: int
+) -> tuple[Float[Array, "*f ni mo"], tuple[int, int]]:
+    """The kernel, and the padding of the last axis, of a convolution of stride 1 whose channels are
+    those of n = `folded` neighbours and give those of m = n / stride; `before` is the padding
+    before the axis. What a kernel does not reach is zero."""
+    taps, given = kernel.shape[-3], folded // stride
+    first, last = -before // folded, (stride * (given - 1) - before + taps - 1) // folded
+    place = np.zeros((taps, last - first + 1, folded, given), np.float32)
+    for output in range(given):
+        for tap in range(taps):
+            step, within = divmod(stride * output - before + tap, folded)
+            place[tap, step - first, within, output] = 1
+    place = place[(None,) * (kernel.ndim - 3)][..., None, :, None]
+    wide = kernel[..., :, None, None, :, None, :] * place
+    wide = wide.sum(-6)  # [*k, steps, n, i, m, o], a single number in each sum
+    shape = (folded * kernel.shape[-2], given * kernel.shape[-1])
+    return wide.reshape(*kernel.shape[:-3], last - first + 1, *shape), (-first, last)
 
 
 def _activate(x: Array) -> Array:
@@ -169,16 +199,18 @@ class StftBlock(nnx.Module):
         channels_out: int,
         strides: tuple[int, int],
         normalization: Normalization,
+        folded: int = 1,
         *,
         draws: NormalDraws,
     ):
-        conv = functools.partial(NormalizedConv, normalization=normalization, draws=draws)
-        self.first = conv(channels_in, width, (3, 3), (1, 1))
-        self.second = conv(width, channels_out, (strides[0] + 2, strides[1] + 2), strides)
-        self.skip = NormalizedConv(channels_in, channels_out, (1, 1), strides, draws=draws)
+        conv = functools.partial(NormalizedConv, folded=folded, draws=draws)
+        normalized = functools.partial(conv, normalization=normalization)
+        self.first = normalized(channels_in, width, (3, 3), (1, 1))
+        self.second = normalized(width, channels_out, (strides[0] + 2, strides[1] + 2), strides)
+        self.skip = conv(channels_in, channels_out, (1, 1), strides)
 
     def __call__(self, x: Float[Array, "b t f i"]) -> Float[Array, "b n m o"]:
-        """Divides time and frequency by the strides."""
+        """Divides time and frequency by the strides; of folded bins, how many are folded."""
         return self.second(_activate(self.first(x))) + self.skip(x)
 
 
@@ -189,12 +221,18 @@ class StftDiscriminator(nnx.Module):
         self, config: DiscriminatorConfig, dtype: Dtype = "float32", *, draws: NormalDraws
     ):
         norm, width = config.stft_normalization, config.stft_width
-        self.first = NormalizedConv(2, width, (7, 7), (1, 1), normalization=norm, draws=draws)
+        folded = _folded_bins(width) if config.stft_convolution == "lane_blocks" else 1
+        self.folded, strides = folded, (1, 1)
+        self.first = NormalizedConv(
+            2, width, (7, 7), strides, folded=folded, normalization=norm, draws=draws
+        )
         blocks = []
         for multiplier, growth, strides in _STFT_BLOCKS:
             inner = multiplier * config.stft_width
-            blocks.append(StftBlock(width, inner, inner * growth, strides, norm, draws=draws))
-            width = inner * growth
+            blocks.append(
+                StftBlock(width, inner, inner * growth, strides, norm, folded, draws=draws)
+            )
+            width, folded = inner * growth, max(folded // strides[1], 1)
         self.blocks = nnx.List(blocks)
         bands = config.stft_window // 2 // FREQUENCY_STRIDE
         self.last = NormalizedConv(width * bands, 1, (1,), (1,), draws=draws)
@@ -205,13 +243,20 @@ class StftDiscriminator(nnx.Module):
     def __call__(self, samples: Float[Array, "b s"]) -> DiscriminatorOutput:
         """Of the complex spectrogram, its top bin left out so that W / 2 remain."""
         x = stft(samples, self.window, self.hop)[..., :-1] * self.scale
-        x = _activate(self.first(jnp.stack([x.real, x.imag], -1).astype(self.dtype)))
+        x = jnp.stack([x.real, x.imag], -1).astype(self.dtype)
+        x = x.reshape(*x.shape[:2], x.shape[2] // self.folded, -1)
+        x = _activate(self.first(x))
         features = [x]
         for block in self.blocks:
             x = constrain(_activate(block(x)), "batch", "time", None, None)
             features.append(x)
         joined = x.reshape(*x.shape[:2], -1)  # a 1 x (F / 64) convolution without padding
         return DiscriminatorOutput(self.last(joined)[..., 0].astype(jnp.float32), features)
+
+
+def _folded_bins(channels: int) -> int:
+    """How many neighbouring bins fill the lanes, a power of two that the strides can take back."""
+    return min(2 ** (max(_LANES // channels, 1).bit_length() - 1), FREQUENCY_STRIDE)
 
 
 class Discriminators(nnx.Module):

@@ -15,6 +15,7 @@ from audiolm_jax.tokenizers.acoustic.soundstream.discriminators import (
     DiscriminatorOutput,
     Discriminators,
     NormalizedConv,
+    StftDiscriminator,
     WaveDiscriminator,
 )
 from audiolm_jax.tokenizers.acoustic.soundstream.losses import (
@@ -115,6 +116,40 @@ def test_how_many_groups_are_joined(how, joined):
     config = DiscriminatorConfig(grouped_convolution=how)
     discriminate = nnx.eval_shape(lambda: WaveDiscriminator(config, 1, draws=NormalDraws(None)))
     assert [layer.joined_groups for layer in discriminate.layers] == [1, *joined, 1]
+
+
+@pytest.mark.parametrize(("width", "folded"), [(2, 64), (3, 32), (32, 4), (200, 1)])
+def test_how_many_bins_are_folded(width, folded):
+    config = DiscriminatorConfig(stft_convolution="lane_blocks", stft_width=width)
+    discriminate = nnx.eval_shape(lambda: StftDiscriminator(config, draws=NormalDraws(None)))
+    assert discriminate.folded == folded
+    of_blocks = [block.first.folded for block in discriminate.blocks]
+    assert of_blocks == [max(folded // 2**i, 1) for i in range(6)]
+
+
+def test_folded_bins_equal_a_plain_convolution():
+    """Of the STFT discriminator, logits, features and gradients in inputs and weights."""
+
+    def judge(how):
+        config = DiscriminatorConfig(
+            stft_convolution=how, stft_width=6, stft_window=128, stft_hop=64,
+        )  # fmt: skip
+        structure, state = nnx.split(
+            initialize(lambda draws: StftDiscriminator(config, draws=draws), jax.random.key(0))
+        )
+
+        def run(state, samples):
+            given = nnx.merge(structure, state)(samples)
+            return given.logits, [x.reshape(len(x), x.shape[1], -1) for x in given.features]
+
+        given = run(state, samples)
+        pull = jax.vjp(run, state, samples)[1]
+        return given, pull(jax.tree.map(jnp.cos, given))
+
+    samples = jnp.asarray(noise(2, 640))
+    folded, plain = judge("lane_blocks"), judge("plain")
+    for a, b in zip(*map(jax.tree.leaves, (folded, plain)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4 * float(np.abs(b).max()))
 
 
 @pytest.mark.parametrize("normalization", ["weight", "layer"])
