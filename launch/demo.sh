@@ -59,7 +59,9 @@ echo "== models/stories.zip goes on from there: $heard"
 mkdir -p "$heard"
 out="$heard"
 [ -z "$prompt" ] || out="$heard/seed_0.wav"
-"$PYTHON" -m audiolm_jax continue "$prompts" ${first[@]+"${first[@]}"} --seconds 7 --out "$out"
+# Its stage 3 adds noise rather than detail so far (docs/results/stories.md).
+"$PYTHON" -m audiolm_jax continue "$prompts" ${first[@]+"${first[@]}"} --seconds 7 --out "$out" \
+  --generation.coarse-only
 echo "-- $SECONDS s since the start; play any file of $heard"
 ear=()
 if fetch_whisper data/whisper; then

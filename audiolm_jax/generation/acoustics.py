@@ -106,7 +106,7 @@ class Acoustics:
         same chunks, and by the same draws for the key of a seed, as where the schedule goes on from
         `known` frames. InputError without a fine stage."""
         if self._fine is None:
-            raise InputError("the bundle has no fine stage: all its levels are coarse")
+            raise InputError("no fine stage: all levels are coarse, or --generation.coarse-only")
         levels = self._fine.config.stage.coarse_levels
         full = [item[:known] for item in codes]
         windows = [self._schedule.windows(known, len(item)) for item in codes]

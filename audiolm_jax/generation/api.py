@@ -279,7 +279,7 @@ class Pipeline:
     ) -> Result:
         levels = self.bundle.stages["coarse"].config.stage.coarse_levels
         tokens = {"semantic": made.semantic, "coarse": made.codes[:, :levels]}
-        if "fine" in self.bundle.stages:
+        if self.generator.levels > levels:
             tokens["fine"] = made.codes[:, levels:]
         return Result(
             made.samples,

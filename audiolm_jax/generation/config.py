@@ -73,6 +73,9 @@ class GenerationConfig:
     fine_context_share: float = 0.5
     """Share of the fine stage's crop that holds sound before its chunk, of which it is told all
     levels, and so the voice; 0, as in the paper, tells it none, and is faster."""
+    coarse_only: bool = False
+    """Leave stage 3 out: the codec decodes the coarse levels alone, of the prompt too. Faster, and
+    better where stage 3 has not learnt enough."""
     first_seconds: float = 0.5
     """Sound that is finished first, so that a stream starts early."""
     stop: Literal["duration", "end_token"] = "duration"

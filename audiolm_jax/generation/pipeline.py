@@ -46,13 +46,19 @@ class Generator:
         self.bundle = bundle
         self.config = config
         self.sample_rate_hz = bundle.codec.sample_rate_hz  # of all audio that goes in and out
-        self._stages = {name: model.config.stage for name, model in bundle.stages.items()}
-        self._ratio = self._stages["coarse"].frames_per_semantic
+        stages = dict(bundle.stages)
+        if config.coarse_only:
+            stages.pop("fine", None)
+        self._stages = {name: model.config.stage for name, model in stages.items()}
+        coarse = self._stages["coarse"]
+        # Of all codes that go in and come out of the codec's decoder.
+        self.levels = coarse.levels if "fine" in stages else coarse.coarse_levels
+        self._ratio = coarse.frames_per_semantic
         self._is_timed = not self._stages["semantic"].deduplicate  # a semantic token is a frame
         self.schedule = schedule_of(self._stages, config)  # of all sound that it makes
         decoders = {
             name: StageDecoder(model.config, model.folder.arrays, f"{name} stage", config.weights)
-            for name, model in bundle.stages.items()
+            for name, model in stages.items()
         }
         self._decoders = decoders
         self._acoustics = Acoustics(decoders, self.schedule)
@@ -227,14 +233,14 @@ class Generator:
         semantic: Int[np.ndarray, " u"],
     ) -> Track:
         """A track that `frames` shall be added to."""
-        sound = self._sound_type(self.bundle.codec, self._ratio)
-        sound.push(codes)
+        sound = self._sound_type(self.bundle.codec, self._ratio, self.levels)
+        sound.push(codes[:, : self.levels])
         total = len(codes) + frames
         windows = self.schedule.windows(len(codes), total)
         return Track(seed_key(seed), prompt, sound, total, windows, self._kept(semantic))
 
     def _empty_track(self, seed: int, frames: int) -> Track:
-        codes, semantic = np.zeros((0, self.bundle.codec.levels), np.int32), np.zeros(0, np.int32)
+        codes, semantic = np.zeros((0, self.levels), np.int32), np.zeros(0, np.int32)
         return self._track(seed, frames, np.zeros(0, np.float32), codes, semantic)
 
     def _run(self, tracks: list[Track], progress: Progress | None) -> list[Generated]:

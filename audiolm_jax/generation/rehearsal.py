@@ -49,7 +49,7 @@ def _make_first(generator: Any, sizes: list[int], seconds: float, is_streamed: b
     other = copy.copy(generator)
     other._sound_type = _Mute
     try:
-        frames, levels = other._frames_of(seconds), other.bundle.codec.levels
+        frames, levels = other._frames_of(seconds), other.levels
         tracks = [
             other._track(
                 0,
@@ -71,8 +71,8 @@ def _make_last(generator: Any, sizes: list[int], seconds: float) -> None:
     try:
         known = min(sizes) * generator._ratio
         new = min(generator.schedule.first_chunk, generator._frames_of(seconds))
-        codes = np.zeros((known + new, generator.bundle.codec.levels), np.int32)
-        sound = Sound(generator.bundle.codec, generator._ratio)
+        codes = np.zeros((known + new, generator.levels), np.int32)
+        sound = Sound(generator.bundle.codec, generator._ratio, generator.levels)
         sound.push(codes[:known])
         sound.push(codes[known:])
         if "fine" in generator._decoders:

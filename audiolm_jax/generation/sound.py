@@ -11,11 +11,12 @@ _LEAD_SECONDS = 0.5  # decoded before what a codec that looks ahead holds back
 class Sound:
     """Codes of one recording in, samples out."""
 
-    def __init__(self, codec: StreamingTokenizer, block_frames: int):
-        """`block_frames` wait for each other; with a causal codec multiples of them leave none."""
+    def __init__(self, codec: StreamingTokenizer, block_frames: int, levels: int):
+        """Of the codec's first `levels`; `block_frames` wait for each other; with a causal codec
+        multiples of them leave none."""
         self._codec = codec
         self._stream = codec.open_decoder(block_frames)
-        self.codes = np.zeros((0, codec.levels), np.int32)  # all that were pushed
+        self.codes = np.zeros((0, levels), np.int32)  # all that were pushed
         self._pieces: list[np.ndarray] = []
 
     def push(self, codes: Int[np.ndarray, "t q"]) -> None:

@@ -50,6 +50,25 @@ def test_stage_1_hears_the_prompt_and_then_all_that_it_wrote(calls):
     assert second["steps"] == [16]
 
 
+def test_without_stage_3_the_coarse_levels_are_all_that_is_written_and_decoded(calls):
+    with_it = recorded_generator().continue_audio([numbered(40)], 1.0, [3])[0]
+    wanted = [(c["stage"], c["keys"], c["steps"]) for c in calls if c["stage"] != "fine"]
+    calls.clear()
+    Recorder.fresh = itertools.count(1000)
+    generator = recorded_generator(coarse_only=True)
+    made = generator.continue_audio([numbered(40)], 1.0, [3])[0]
+    assert [(c["stage"], c["keys"], c["steps"]) for c in calls] == wanted
+    assert with_it.codes.shape == (90, LEVELS)
+    np.testing.assert_array_equal(made.codes, with_it.codes[:, :COARSE])
+    np.testing.assert_array_equal(made.samples, with_it.samples)  # the fake's are of level 0
+    assert set(made.log_probs) == {"semantic", "coarse"}
+    Recorder.fresh = itertools.count(1000)
+    streamed = generator.stream(numbered(40), 1.0, 3)
+    np.testing.assert_array_equal(np.concatenate(list(streamed)), made.samples)
+    assert generator.sample(1.0, [0])[0].codes.shape == (50, COARSE)
+    assert generator.revoice([numbered(40)], [0])[0].codes.shape == (40, COARSE)
+
+
 def test_stage_1_is_told_each_run_of_equal_tokens_once(calls):
     sound = np.repeat(np.array([7, 7, 7, 7, 9, 9], np.float32), HOP)
     recorded_generator().continue_audio([sound], 0.4, [0])

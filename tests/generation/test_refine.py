@@ -74,5 +74,7 @@ def test_batch_mates_change_nothing_and_seeds_do(generator, recordings):
 def test_without_a_fine_stage_there_is_nothing_to_write(generator, recordings):
     stages = {name: x for name, x in generator.bundle.stages.items() if name != "fine"}
     bundle = dataclasses.replace(generator.bundle, stages=stages)
-    with pytest.raises(InputError, match="the bundle has no fine stage"):
-        Generator(bundle, generator.config).refine(recordings, 0, [0, 1])
+    coarse_only = dataclasses.replace(generator.config, coarse_only=True)
+    for without in (Generator(bundle, generator.config), Generator(generator.bundle, coarse_only)):
+        with pytest.raises(InputError, match=r"^no fine stage: .*coarse-only"):
+            without.refine(recordings, 0, [0, 1])
