@@ -136,7 +136,7 @@ class StageConfig:
     @property
     def has_condition(self) -> bool:
         """Whether its sequences tell it more than what it wrote."""
-        return self.name == "fine" or (self.name == "coarse" and self.semantic_condition)
+        return self.name == "fine" or (self.name != "semantic" and self.reads_semantic)
 
     @property
     def crop_targets(self) -> int:

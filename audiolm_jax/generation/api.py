@@ -279,7 +279,7 @@ class Pipeline:
     ) -> Result:
         levels = self.bundle.stages["coarse"].config.stage.coarse_levels
         tokens = {"semantic": made.semantic, "coarse": made.codes[:, :levels]}
-        if self.generator.levels > levels:
+        if made.codes.shape[1] > levels:
             tokens["fine"] = made.codes[:, levels:]
         return Result(
             made.samples,

@@ -76,7 +76,7 @@ def test_spans_go_on_where_the_last_ended():
             assert start == end
             end = stop
     assert end == pictures.PROMPT_SECONDS + pictures.ASKED_SECONDS
-    assert 0.5 < rows[0][1][2] - rows[0][1][1] <= 1.0  # so that sound starts early
+    assert 0.4 < rows[0][1][2] - rows[0][1][1] <= 0.5  # so that sound starts early
 
 
 @pytest.mark.slow

@@ -152,7 +152,9 @@ def test_what_is_spoken_in_place_of_stage_one_is_what_it_would_have_written(gene
     doubled = generator.speak(prompts[:1], [np.repeat(scripts[0], 2)], 2.4, [5])
     np.testing.assert_array_equal(doubled[0].samples, written[0].samples)
     other = generator.speak(prompts[:1], [scripts[0][::-1]], 2.4, [5])
-    assert not np.array_equal(other[0].samples, written[0].samples)
+    # Of so small a model few draws change, but all that it thinks of them.
+    heard, read = (result[0].log_probs["coarse"] for result in (written, other))
+    assert not np.array_equal(heard, read)
 
 
 def test_what_cannot_be_spoken_is_refused(generator):

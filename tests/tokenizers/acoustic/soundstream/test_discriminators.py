@@ -127,6 +127,7 @@ def test_how_many_bins_are_folded(width, folded):
     assert of_blocks == [max(folded // 2**i, 1) for i in range(6)]
 
 
+@pytest.mark.slow  # a minute, most of it compilation
 def test_folded_bins_equal_a_plain_convolution():
     """Of the STFT discriminator, logits, features and gradients in inputs and weights."""
 
