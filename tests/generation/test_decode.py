@@ -241,10 +241,11 @@ def unconditional():
 @pytest.mark.parametrize("guidance", [0.0, 2.5])
 def test_guided_ids_follow_what_the_condition_changes(coarse, unconditional, guidance):
     config, arrays = make_stage("coarse")
-    prompts, offsets = [coarse_prompt(1, 3), coarse_prompt(2, 0)], [3, 0]
+    offsets = [3, 0, 4, 8, 6]
+    prompts = [coarse_prompt(seed, known) for seed, known in enumerate(offsets, 1)]
     sampling = Sampling(0.0, guidance=guidance)
-    asked = keys_of(2), sampling, [False, False]
-    outs = unconditional.generate(prompts, offsets, [9, 9], *asked)
+    asked = keys_of(5), sampling, [False] * 5
+    outs = unconditional.generate(prompts, offsets, [9] * 5, *asked)
     for prompt, offset, out in zip(prompts, offsets, outs, strict=True):
         hidden = without_condition(prompt)
         assert hidden.tolist() == [
@@ -261,7 +262,7 @@ def test_guided_ids_follow_what_the_condition_changes(coarse, unconditional, gui
         wanted = np.where(legal, untold + guidance * (told - untold), -np.inf)
         wanted[:, EOS] = -np.inf
         np.testing.assert_array_equal(out.ids, wanted.argmax(-1))
-    plain = generate(coarse, prompts, offsets, [9, 9], temperature=0.0)
+    plain = generate(coarse, prompts, offsets, [9] * 5, temperature=0.0)
     assert any((a.ids != b.ids).any() for a, b in zip(outs, plain, strict=True))
 
 
