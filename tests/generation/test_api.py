@@ -19,6 +19,7 @@ from audiolm_jax.cli.main import main
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation import api
 from audiolm_jax.generation.bundle import load_bundle
+from audiolm_jax.generation.config import GenerationConfig
 
 PROMPT = voice(1.03, 120)
 
@@ -54,11 +55,23 @@ def test_a_path_and_an_array_of_any_rate_give_a_result_that_says_what_made_it(pi
         assert found["bundle"] == "f" * 64
         assert set(found["parts"]) >= {"codec", "coarse_lm"}
         assert found["generation"]["context_seconds"] == 3.0
+        assert found["generation"]["coarse"]["guidance"] == 1.0  # as it was drawn, not None
         assert (found["seconds"], found["prompt_seconds"]) == (0.8, 1.0)
     with pytest.raises(InputError, match=r"out\.mp3: expected a name ending in"):
         result.save(tmp_path / "out.mp3")
     twice = np.repeat(PROMPT, 2)
     assert pipeline.continue_audio(twice, 0.4, rate_hz=32000).prompt_samples == 25 * 640
+
+
+def test_without_stage_3_there_are_no_fine_tokens(monkeypatch):
+    monkeypatch.setattr(api, "Generator", FakeGenerator)
+    pipeline = api.Pipeline(fake_bundle(), GenerationConfig(coarse_only=True))
+    result = pipeline.continue_audio(PROMPT, 0.8, rate_hz=16000)
+    assert {name: x.shape for name, x in result.tokens.items()} == {
+        "semantic": (20,), "coarse": (90, 2),
+    }  # fmt: skip
+    assert result.codes.shape == (90, 2)
+    assert result.provenance["generation"]["coarse_only"] is True
 
 
 def test_an_item_depends_on_its_prompt_and_seed_alone(pipeline):

@@ -53,6 +53,8 @@ class FakeGenerator:
         prompt = prompt[: len(prompt) // (2 * HOP) * 2 * HOP]
         new = max(1, round(seconds * 25)) * 2
         codes = rng.integers(0, CODES, (len(prompt) // HOP + new, LEVELS)).astype(np.int32)
+        if self.config.coarse_only:
+            codes = codes[:, : self.bundle.stages["coarse"].config.stage.coarse_levels]
         sound = rng.uniform(-0.5, 0.5, new * HOP).astype(np.float32)
         log_probs = {"semantic": rng.normal(size=new // 2).astype(np.float32)}
         semantic = rng.integers(0, 8, new // 2).astype(np.int32)
