@@ -39,8 +39,6 @@ class Generator:
     together with. Samples are mono at `sample_rate_hz`; seeds are integers from 0 to 2 ** 64 - 1.
     """
 
-    _sound_type = Sound  # what the codes of a track become
-
     def __init__(self, bundle: Bundle, config: GenerationConfig = DEFAULT):
         """InputError if the context fills the coarse stage's window."""
         self.bundle = bundle
@@ -233,7 +231,7 @@ class Generator:
         semantic: Int[np.ndarray, " u"],
     ) -> Track:
         """A track that `frames` shall be added to."""
-        sound = self._sound_type(self.bundle.codec, self._ratio, self.levels)
+        sound = Sound(self.bundle.codec, self._ratio, self.levels)
         sound.push(codes[:, : self.levels])
         total = len(codes) + frames
         windows = self.schedule.windows(len(codes), total)

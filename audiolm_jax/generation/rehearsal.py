@@ -2,9 +2,7 @@
 
 A start waits for programs, of which those of the stages and of the codec's decoder can be had
 before anything is heard: they depend on sizes alone. A window of nothing is made by the same
-schedule, its loops without a step, in two threads: the stages in turn, and beside them what comes
-last, the decoder and the fine stage. The hearing is a third, and where cores are fewer, the system
-divides them.
+schedule, on a second core, its loops without a step.
 """
 
 import copy
@@ -14,27 +12,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from audiolm_jax.errors import InputError
 from audiolm_jax.generation.acoustics import Acoustics
-from audiolm_jax.generation.sound import Sound
 
 
 def rehearse(generator: Any, prompts: Sequence[int], seconds: float, is_streamed: bool) -> None:
-    """Begins threads, where there is a core for them, for prompts of so many samples that are
-    continued together by so many seconds; what they have not come to is compiled where it is
-    needed.
+    """Begins a thread, where there is a core for it, for prompts of so many samples that are
+    continued together by so many seconds; what it has not come to is compiled where it is needed.
     """
     if _cores() < 2:
         return
     frame = generator.bundle.semantic_tokenizer.hop_samples
     sizes = [samples // frame for samples in prompts]
-    other = copy.copy(generator)
-    other._decoders = {name: d.rehearsing() for name, d in generator._decoders.items()}
-    other._acoustics = Acoustics(other._decoders, generator.schedule)
-    for work, *more in (_make_first, is_streamed), (_make_last,):
-        threading.Thread(target=work, args=(other, sizes, seconds, *more)).start()
+    threading.Thread(target=_make_first, args=(generator, sizes, seconds, is_streamed)).start()
 
 
 def _cores() -> int:
@@ -45,16 +36,16 @@ def _cores() -> int:
 
 
 def _make_first(generator: Any, sizes: list[int], seconds: float, is_streamed: bool) -> None:
-    """The window, without its sound."""
     other = copy.copy(generator)
-    other._sound_type = _Mute
+    other._decoders = {name: d.rehearsing() for name, d in generator._decoders.items()}
+    other._acoustics = Acoustics(other._decoders, generator.schedule)
     try:
-        frames, levels = other._frames_of(seconds), other.levels
+        frames, levels = other._frames_of(seconds), generator.levels
         tracks = [
             other._track(
                 0,
                 frames,
-                np.zeros(size * other.bundle.semantic_tokenizer.hop_samples, np.float32),
+                np.zeros(size * generator.bundle.semantic_tokenizer.hop_samples, np.float32),
                 np.zeros((size * other._ratio, levels), np.int32),
                 np.zeros(size, np.int32),
             )
@@ -64,25 +55,3 @@ def _make_first(generator: Any, sizes: list[int], seconds: float, is_streamed: b
         next(other._stream_acoustics(jobs, None, is_streamed), None)
     except InputError:  # which the work itself will meet, and say
         pass
-
-
-def _make_last(generator: Any, sizes: list[int], seconds: float) -> None:
-    """The sound of a prompt and of the first chunk, and this chunk's fine levels."""
-    try:
-        known = min(sizes) * generator._ratio
-        new = min(generator.schedule.first_chunk, generator._frames_of(seconds))
-        codes = np.zeros((known + new, generator.levels), np.int32)
-        sound = Sound(generator.bundle.codec, generator._ratio, generator.levels)
-        sound.push(codes[:known])
-        sound.push(codes[known:])
-        if "fine" in generator._decoders:
-            generator.refine([codes] * len(sizes), known, [0] * len(sizes))
-    except InputError:
-        pass
-
-
-class _Mute(Sound):
-    """Codes without their sound."""
-
-    def push(self, codes: Int[np.ndarray, "t q"]) -> None:
-        self.codes = np.concatenate([self.codes, codes])
